@@ -1,0 +1,1 @@
+"""The side that knows torch: networks, training, playing."""
