@@ -1,0 +1,52 @@
+"""Digests of bytes, files and JSON: BLAKE3 for tensors, SHA-256 for files, RFC 8785 below the JSON ones.
+
+BLAKE3 is fast enough to check on every load; SHA-256 is what every other tool speaks.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import rfc8785
+from blake3 import blake3
+
+from ckptfmt.errors import ManifestError
+
+__all__ = ["canonical", "content_digest", "json_digest", "manifest_digest", "new_blake3", "tensor_digest"]
+
+
+def new_blake3() -> Any:
+    """Return a BLAKE3 hasher with `update(bytes)` and `hexdigest()`; both release the GIL."""
+    return blake3()
+
+
+def tensor_digest(data: bytes | bytearray | memoryview) -> str:
+    """Return the BLAKE3 digest, in hex, of a tensor's bytes as they are stored."""
+    return blake3(data).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """Return the RFC 8785 bytes of a JSON value; raise `ManifestError` where it has none."""
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as e:
+        raise ManifestError(f"has no canonical form: {e}", where="manifest.json") from None
+
+
+def json_digest(value: Any) -> str:
+    """Return `sha256:` and the SHA-256, in hex, of the canonical form of a JSON value."""
+    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+
+
+def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> str:
+    """Return the identity of a network from (name, dtype, shape, blake3) of each stored tensor.
+
+    The order in which the tensors come does not matter.
+    """
+    rows = sorted([name, dtype, list(shape), digest] for name, dtype, shape, digest in tensors)
+    return json_digest(rows)
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """Return the digest of a manifest in its JSON form, its own `manifest_digest` left out."""
+    return json_digest({key: value for key, value in manifest.items() if key != "manifest_digest"})

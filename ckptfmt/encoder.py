@@ -1,0 +1,151 @@
+"""The convolutional trunk of a network, described so that it can be rebuilt and computed exactly."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ckptfmt.errors import ManifestError
+
+__all__ = ["ACTIVATIONS", "DATA_EFFICIENT", "ENCODERS", "NATURE", "NIPS", "Conv", "Encoder"]
+
+ACTIVATIONS = ("relu", "elu", "leaky_relu", "tanh", "gelu", "silu")
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """One convolution, kernel, stride and padding as (height, width) in pixels."""
+
+    channels: int
+    kernel: Pair
+    stride: Pair
+    padding: Pair = (0, 0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", _whole(self.channels, "channels", 1))
+        object.__setattr__(self, "kernel", _pair(self.kernel, "kernel", 1))
+        object.__setattr__(self, "stride", _pair(self.stride, "stride", 1))
+        object.__setattr__(self, "padding", _pair(self.padding, "padding", 0))
+
+    def output_size(self, height: int, width: int) -> Pair:
+        """Return the (height, width) this convolution makes of an image; 0 or less where it does not fit."""
+        (kh, kw), (sh, sw), (ph, pw) = self.kernel, self.stride, self.padding
+        return (height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the convolution as it stands in the manifest."""
+        return {
+            "channels": self.channels,
+            "kernel": list(self.kernel),
+            "stride": list(self.stride),
+            "padding": list(self.padding),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Convolutions in order, each followed by `activation`, which the hidden linear layers use as well."""
+
+    convs: tuple[Conv, ...]
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "convs", tuple(self.convs))
+        if not self.convs:
+            raise ManifestError("an encoder needs at least one convolution", where="$.config.encoder.convs")
+        if self.activation not in ACTIVATIONS:
+            raise ManifestError(
+                f"{self.activation!r} is no known activation",
+                where="$.config.encoder.activation",
+                fix=f"use one of {', '.join(ACTIVATIONS)}",
+            )
+
+    @property
+    def name(self) -> str:
+        """Return the trunk's name in the literature, or `conv` where it has none."""
+        known = (name for name, encoder in ENCODERS.items() if encoder.convs == self.convs)
+        return next(known, "conv")
+
+    def feature_map(self, input_shape: Sequence[int]) -> tuple[int, int, int]:
+        """Return (channels, height, width) behind the last convolution for a (channels, height, width) input."""
+        channels, height, width = input_shape
+        for conv in self.convs:
+            height, width = conv.output_size(height, width)
+            channels = conv.channels
+            if height < 1 or width < 1:
+                raise ManifestError(
+                    f"an input of {'×'.join(map(str, input_shape))} is too small for these convolutions",
+                    where="$.config.input_shape",
+                )
+        return channels, height, width
+
+    def feature_size(self, input_shape: Sequence[int]) -> int:
+        """Return how many features the flattened last feature map has."""
+        channels, height, width = self.feature_map(input_shape)
+        return channels * height * width
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the encoder as it stands in the manifest."""
+        return {
+            "name": self.name,
+            "convs": [conv.to_dict() for conv in self.convs],
+            "activation": self.activation,
+        }
+
+    @classmethod
+    def from_dict(cls, data: str | Mapping[str, Any]) -> Self:
+        """Build an encoder from its manifest form, or from the name of a known trunk."""
+        if isinstance(data, str):
+            if data not in ENCODERS:
+                raise ManifestError(
+                    f"{data!r} is no known encoder",
+                    where="$.config.encoder",
+                    fix=f"use one of {', '.join(ENCODERS)}, or describe its convolutions",
+                )
+            known = ENCODERS[data]
+            return cls(known.convs, known.activation)
+        unknown = sorted(set(data) - {"name", "convs", "activation"})
+        if unknown or "convs" not in data:
+            what = f"unknown field {unknown[0]}" if unknown else "convs is missing"
+            raise ManifestError(what, where="$.config.encoder")
+        encoder = cls(tuple(_conv(item) for item in data["convs"]), data.get("activation", "relu"))
+        if data.get("name", encoder.name) != encoder.name:
+            raise ManifestError(
+                f"the encoder is called {data['name']} but describes {encoder.name}",
+                where="$.config.encoder.name",
+            )
+        return encoder
+
+
+def _conv(item: Mapping[str, Any]) -> Conv:
+    try:
+        return Conv(**item)
+    except TypeError:
+        fields = "channels, kernel, stride, padding"
+        raise ManifestError(f"a convolution has {fields}", where="$.config.encoder.convs") from None
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ManifestError(f"{name} must be a whole number of {least} or more", where="$.config.encoder.convs")
+    return number
+
+
+def _pair(value: Any, name: str, least: int) -> Pair:
+    pair = (value, value) if not isinstance(value, Sequence) else tuple(value)
+    if len(pair) != 2:
+        raise ManifestError(f"{name} must be two numbers, height and width", where="$.config.encoder.convs")
+    return _whole(pair[0], name, least), _whole(pair[1], name, least)
+
+
+# Mnih et al. 2015; Mnih et al. 2013; van Hasselt, Hessel & Aslanides 2019.
+NATURE = Encoder((Conv(32, (8, 8), (4, 4)), Conv(64, (4, 4), (2, 2)), Conv(64, (3, 3), (1, 1))))
+NIPS = Encoder((Conv(16, (8, 8), (4, 4)), Conv(32, (4, 4), (2, 2))))
+DATA_EFFICIENT = Encoder((Conv(32, (5, 5), (5, 5)), Conv(64, (5, 5), (5, 5))))
+ENCODERS = {"nature": NATURE, "nips": NIPS, "data-efficient": DATA_EFFICIENT}

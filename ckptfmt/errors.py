@@ -1,0 +1,155 @@
+"""The one error of the package, findings apart from errors, and how foreign text is printed.
+
+Every sentence this package says is built from *what* is wrong, *where*, and how to *mend* it. Text that
+came from a file (tensor names, globals, paths) is escaped when a sentence is made, so that nothing a
+stranger wrote into a checkpoint reaches a terminal raw (CWE-117, CWE-150).
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = [
+    "CkptError",
+    "ConversionError",
+    "ManifestError",
+    "MissingPackage",
+    "NotACheckpoint",
+    "Problem",
+    "SourceError",
+    "TargetExists",
+    "UnsafeSource",
+    "UnsupportedVersion",
+    "WeightsError",
+    "WriteError",
+    "printable",
+]
+
+# Control characters, formats (bidirectional overrides among them), surrogates, private use, unassigned,
+# and the two separators that some terminals treat as line ends.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def printable(text: object, limit: int = 160) -> str:
+    """Return `text` on one line, control and direction characters escaped, cut to `limit` characters."""
+    whole = str(text)
+    shown = "".join(_escape(char) for char in whole[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _escape(char: str) -> str:
+    if char.isascii() and char.isprintable():
+        return char
+    if unicodedata.category(char) in _UNSAFE_CATEGORIES:
+        code = ord(char)
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return char
+
+
+class CkptError(Exception):
+    """What went wrong, where, and how to mend it; `str()` is one line `where: what; fix`.
+
+    `code` is a stable pair of words such as `layout.no-manifest`; scripts may rely on it.
+    """
+
+    code = "error.unknown"
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "", code: str = "") -> None:
+        super().__init__(what)
+        self.what = printable(what, 600)
+        self.where = printable(where, 300)
+        self.fix = printable(fix, 400)
+        self.code = code or type(self).code
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        mend = f"; {self.fix}" if self.fix else ""
+        return f"{place}{self.what}{mend}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as the `error` object of a `--json` answer."""
+        return {"code": self.code, "what": self.what, "where": self.where, "fix": self.fix}
+
+
+class NotACheckpoint(CkptError, FileNotFoundError):
+    """There is no checkpoint at this path."""
+
+    code = "layout.no-manifest"
+
+
+class ManifestError(CkptError, ValueError):
+    """The manifest is not strict JSON, or does not say what the format demands."""
+
+    code = "manifest.value"
+
+
+class WeightsError(CkptError, ValueError):
+    """A safetensors file is malformed, or its bytes are not those the manifest describes."""
+
+    code = "weights.header"
+
+
+class UnsupportedVersion(CkptError):
+    """The checkpoint was written by a newer format than this code reads."""
+
+    code = "version.unsupported"
+
+
+class SourceError(CkptError, ValueError):
+    """A legacy file is missing, damaged, truncated, or no checkpoint at all."""
+
+    code = "source.damaged"
+
+
+class UnsafeSource(SourceError):
+    """A legacy file asks for something that only an attack asks for; nothing was run."""
+
+    code = "source.unsafe"
+
+
+class ConversionError(CkptError, ValueError):
+    """A legacy file was read, but what it holds cannot be told or contradicts itself."""
+
+    code = "convert.unknown"
+
+
+class WriteError(CkptError, OSError):
+    """A checkpoint could not be written whole; what was there before is still there."""
+
+    code = "write.failed"
+
+
+class TargetExists(WriteError, FileExistsError):
+    """Something lies at the target already and replacing it was not asked for."""
+
+    code = "write.exists"
+
+
+class MissingPackage(CkptError, ImportError):
+    """An optional package that this call needs is not installed."""
+
+    code = "install.missing"
+
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding about a checkpoint or a source: a stable `code`, the place, the sentence, the mend."""
+
+    code: str
+    where: str
+    message: str
+    fix: str = ""
+    severity: Severity = "error"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the finding with the keys of `report.schema.json`."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "where": self.where,
+            "message": self.message,
+            "fix": self.fix,
+        }

@@ -1,0 +1,175 @@
+"""Strict JSON: one way to read it, one way to write it, and how values that JSON lacks are tagged.
+
+Python's own reader accepts NaN, duplicate keys (the last wins), lone surrogates and any depth; two readers
+that see different things in one document are an attack, so all of that is refused here.
+"""
+
+import json
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from ckptfmt.errors import CkptError, ManifestError, printable
+
+__all__ = ["MAX_DEPTH", "decode_free", "encode_free", "parse", "render"]
+
+MAX_DEPTH = 64
+_MAX_DIGITS = 20
+_MAX_EXACT = 2**53
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def parse(
+    data: bytes, *, where: str, limit: int, error: type[CkptError] = ManifestError, code: str = "manifest.json"
+) -> Any:
+    """Return the value of one strict JSON document (RFC 8259, no duplicate keys, I-JSON numbers).
+
+    Raises `error` with `code` for more than `limit` bytes, nesting beyond `MAX_DEPTH`, text that is not
+    UTF-8, duplicate keys, NaN, infinities, integers of more than 20 digits and lone surrogates.
+    """
+
+    def refuse(what: str) -> NoReturn:
+        raise error(what, where=where, code=code)
+
+    if len(data) > limit:
+        refuse(f"is {len(data):,} bytes, more than the {limit:,} allowed")
+    if _depth(data) > MAX_DEPTH:
+        refuse(f"nests deeper than {MAX_DEPTH} levels")
+    try:
+        text = data.decode("utf-8")
+        if text.startswith("\ufeff"):
+            refuse("starts with a byte order mark, which JSON does not allow")
+        value = json.loads(
+            text,
+            object_pairs_hook=lambda pairs: _unique(pairs, refuse),
+            parse_constant=lambda name: refuse(f"{name} is not JSON"),
+            parse_float=lambda digits: _finite(digits, refuse),
+            parse_int=lambda digits: _bounded(digits, refuse),
+        )
+        render(value).encode("utf-8")
+    except UnicodeDecodeError as e:
+        refuse(f"is not UTF-8 at byte {e.start}")
+    except UnicodeEncodeError:
+        refuse("holds half of a surrogate pair")
+    except json.JSONDecodeError as e:
+        refuse(f"is not JSON at line {e.lineno}, column {e.colno}: {e.msg}")
+    except RecursionError:
+        refuse("nests too deep")
+    return value
+
+
+def render(value: Any) -> str:
+    """Return the one text that `value` has in a manifest: two spaces of indent, keys in their order.
+
+    A manifest whose bytes are not the rendering of its own content was changed after it was written, even
+    where both mean the same (`1e5` and `1E5` differ by one bit).
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def encode_free(value: Any, *, where: str, fallback: Callable[[Any], Any] | None = None) -> Any:
+    """Return a free-form value as JSON holds it.
+
+    Non-finite floats become `{"$float": "-inf"}`, integers beyond 2^53 `{"$int": "…"}`, NumPy scalars
+    numbers, tuples lists. Anything else raises `ManifestError` with its path, unless `fallback` gives a
+    value for it.
+    """
+    match value:
+        case None | bool() | str():
+            return value
+        case float():
+            return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
+        case int():
+            return int(value) if abs(value) <= _MAX_EXACT else {"$int": str(int(value))}
+        case Mapping():
+            return _encode_mapping(value, where, fallback)
+        case list() | tuple():
+            return [encode_free(item, where=f"{where}[{i}]", fallback=fallback) for i, item in enumerate(value)]
+    if (scalar := _scalar(value)) is not None:
+        return encode_free(scalar, where=where, fallback=fallback)
+    if fallback is not None:
+        return encode_free(fallback(value), where=where)
+    raise ManifestError(
+        f"a {printable(type(value).__name__)} cannot be written as JSON",
+        where=where,
+        fix="give a number, text, list or mapping",
+        code="manifest.free-form",
+    )
+
+
+def decode_free(value: Any) -> Any:
+    """Return a free-form value as Python holds it; the inverse of `encode_free`."""
+    match value:
+        case {"$float": str(text)} if len(value) == 1:
+            return float(text)
+        case {"$int": str(text)} if len(value) == 1:
+            return int(text)
+        case dict():
+            return {key: decode_free(item) for key, item in value.items()}
+        case list():
+            return [decode_free(item) for item in value]
+    return value
+
+
+def _depth(data: bytes) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]], refuse: Callable[[str], NoReturn]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        refuse(f"has the key {printable(twice, 60)!r} twice")
+    return found
+
+
+def _finite(digits: str, refuse: Callable[[str], NoReturn]) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else refuse(f"{printable(digits, 40)} is too large for a number")
+
+
+def _bounded(digits: str, refuse: Callable[[str], NoReturn]) -> int:
+    return int(digits) if len(digits) <= _MAX_DIGITS else refuse(f"an integer has {len(digits):,} digits")
+
+
+def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: Callable[[Any], Any] | None) -> dict[str, Any]:
+    encoded: dict[str, Any] = {}
+    for key, item in value.items():
+        name = key if isinstance(key, str) else _key(key, where)
+        if name in encoded:
+            raise ManifestError(
+                f"two keys are both written {printable(name, 60)!r}", where=where, code="manifest.free-form"
+            )
+        encoded[name] = encode_free(item, where=f"{where}.{printable(name, 60)}", fallback=fallback)
+    if len(encoded) == 1 and (tag := next(iter(encoded))) in ("$float", "$int"):
+        raise ManifestError(f"the key {tag} is reserved", where=where, code="manifest.free-form")
+    return encoded
+
+
+def _key(key: Any, where: str) -> str:
+    scalar = key if isinstance(key, int | float) else _scalar(key)
+    if scalar is None or isinstance(scalar, bool):
+        kind = printable(type(key).__name__)
+        raise ManifestError(f"a {kind} cannot be a key in JSON", where=where, code="manifest.free-form")
+    return str(scalar)
+
+
+def _scalar(value: Any) -> Any:
+    """Return a NumPy scalar (or whatever acts as one number) as a Python number, else None."""
+    if type(value).__name__ in ("bool_", "bool"):
+        return bool(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    if getattr(value, "shape", None) == () and hasattr(value, "__float__"):
+        return float(value)
+    return None
