@@ -19,6 +19,7 @@ MAX_DEPTH = 64
 _MAX_DIGITS = 20
 _MAX_EXACT = 2**53
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
@@ -49,7 +50,8 @@ def parse(
             parse_float=lambda digits: _finite(digits, refuse),
             parse_int=lambda digits: _bounded(digits, refuse),
         )
-        render(value).encode("utf-8")
+        if _SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as e:
         refuse(f"is not UTF-8 at byte {e.start}")
     except UnicodeEncodeError:
@@ -62,12 +64,27 @@ def parse(
 
 
 def render(value: Any) -> str:
-    """Return the one text that `value` has in a manifest: two spaces of indent, keys in their order.
+    """Return the one text that `value` has in a manifest.
 
-    A manifest whose bytes are not the rendering of its own content was changed after it was written, even
-    where both mean the same (`1e5` and `1E5` differ by one bit).
+    Two spaces of indent, one line a key, keys in their order, a list of plain values on one line. A manifest
+    whose bytes are not the rendering of its own content was changed after it was written, even where both
+    mean the same (`1e5` and `1E5` differ by one bit).
     """
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return _render(value, "\n") + "\n"
+
+
+def _render(value: Any, newline: str) -> str:
+    inner = newline + "  "
+    if isinstance(value, dict) and value:
+        rows = (f"{_plain(key)}: {_render(item, inner)}" for key, item in value.items())
+        return "{" + inner + f",{inner}".join(rows) + newline + "}"
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return "[" + inner + f",{inner}".join(_render(item, inner) for item in value) + newline + "]"
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def encode_free(value: Any, *, where: str, fallback: Callable[[Any], Any] | None = None) -> Any:
