@@ -13,9 +13,20 @@ from typing import Any
 from ckptfmt import jsontext
 from ckptfmt.errors import WeightsError, printable
 
-__all__ = ["DTYPE_BITS", "MAX_HEADER", "Header", "TensorInfo", "build_header", "parse_header", "tensor_bytes"]
+__all__ = [
+    "DTYPE_BITS",
+    "MAX_HEADER",
+    "METADATA",
+    "Header",
+    "TensorInfo",
+    "build_header",
+    "parse_header",
+    "tensor_bytes",
+]
 
 MAX_HEADER = 100_000_000
+# What our own files say of themselves; loaders of the Hugging Face family insist on a format.
+METADATA = {"format": "pt"}
 _METADATA = "__metadata__"
 _MAX_RANK = 64
 

@@ -5,7 +5,7 @@ manifest has. Both hold the digest of the manifest over its content, so a change
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,8 @@ from ckptfmt.document import (
     value,
     wrong,
 )
-from ckptfmt.errors import ManifestError
-from ckptfmt.header import DTYPE_BITS
+from ckptfmt.errors import ManifestError, Problem, printable
+from ckptfmt.header import DTYPE_BITS, METADATA, TensorInfo, build_header
 from ckptfmt.layout import MAX_MANIFEST, SAFETENSORS, WEIGHTS
 from ckptfmt.versions import FORMAT, FORMAT_VERSION, check_version
 
@@ -46,6 +46,8 @@ __all__ = [
     "TensorEntry",
     "Transform",
     "check_content",
+    "contradictions",
+    "expected_header",
     "parse_manifest",
     "render_manifest",
 ]
@@ -243,16 +245,47 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
     return manifest
 
 
+def expected_header(entry: FileEntry) -> tuple[bytes, tuple[TensorInfo, ...]]:
+    """Return the header that a file has whose manifest entry this is, and where its tensors lie."""
+    return build_header(((name, t.dtype, t.shape) for name, t in entry.tensors.items()), METADATA)
+
+
 def check_content(manifest: Manifest, *, where: str) -> None:
     """Raise `ManifestError` where parts of the manifest contradict one another."""
+    for problem in contradictions(manifest):
+        raise ManifestError(problem.message, where=f"{where} {problem.where}", fix=problem.fix, code=problem.code)
+
+
+def contradictions(manifest: Manifest) -> Iterator[Problem]:
+    """Yield each place where parts of the manifest contradict one another."""
     if manifest.sealed().content_digest != manifest.content_digest:
-        raise ManifestError(
-            "content_digest is not that of the tensors listed", where=where, code="manifest.content-digest"
+        yield Problem(
+            "manifest.content-digest", "$.content_digest", "is not that of the tensors listed", "re-save the checkpoint"
         )
     config, architecture = manifest.config, manifest.architecture
     if config and architecture and config.get_architecture_name() != architecture.name:
-        raise ManifestError(
-            f"architecture is {architecture.name}, its config describes {config.get_architecture_name()}",
-            where=where,
-            code="manifest.architecture",
+        yield Problem(
+            "manifest.architecture",
+            "$.architecture.name",
+            f"is {architecture.name}, the config describes {config.get_architecture_name()}",
         )
+    for name, entry in manifest.files.items():
+        yield from _file_contradictions(entry, f"$.files.{name}")
+
+
+def _file_contradictions(entry: FileEntry, where: str) -> Iterator[Problem]:
+    header, infos = expected_header(entry)
+    for info in infos:
+        if info.begin != entry.tensors[info.name].offset:
+            place = f"{where}.tensors.{printable(info.name)}.offset"
+            yield Problem("manifest.offset", place, f"is {entry.tensors[info.name].offset}, must be {info.begin}")
+    size = len(header) + (infos[-1].end if infos else 0)
+    if size != entry.bytes:
+        yield Problem("manifest.bytes", f"{where}.bytes", f"is {entry.bytes:,}, the tensors listed make {size:,}")
+    for name, stored in entry.tied.items():
+        if name in entry.tensors or stored not in entry.tensors:
+            yield Problem(
+                "manifest.tied",
+                f"{where}.tied.{printable(name)}",
+                f"must share a stored tensor and not be one itself, not {printable(stored)!r}",
+            )

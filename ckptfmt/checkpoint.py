@@ -1,0 +1,177 @@
+"""A checkpoint opened for reading: nothing is used that was not verified.
+
+Files are read in bounded parts through descriptors, never mapped: a mapping that another process shrinks
+kills the reader with a signal that Python cannot catch.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from ckptfmt.config import ModelConfig
+from ckptfmt.digest import new_blake3
+from ckptfmt.errors import Problem, WeightsError, printable
+from ckptfmt.header import parse_header, tensor_bytes
+from ckptfmt.layout import MANIFEST, WEIGHTS, open_file, open_folder, read_exactly, read_manifest
+from ckptfmt.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint:
+    """A checkpoint folder, held open, so that a replacement while it is read goes unnoticed.
+
+    Use it as a context manager, or call `close()`. Every tensor's BLAKE3 is checked as it is read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._folder = open_folder(self.path)
+        self._files: dict[str, tuple[int, int]] = {}
+        try:
+            where = os.path.join(self.path, MANIFEST)
+            self.manifest: Manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
+            check_content(self.manifest, where=where)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def config(self) -> ModelConfig | None:
+        """Return what the network is rebuilt from, None where it is unknown."""
+        return self.manifest.config
+
+    @property
+    def training_info(self) -> Mapping[str, Any]:
+        """Return what the training code said of the training."""
+        return self.manifest.training_info
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Return what should be known before the checkpoint is used: fields of a newer minor version."""
+        names = sorted(self.manifest.unknown)
+        return tuple(
+            Problem(
+                "version.newer",
+                f"{MANIFEST} $.{printable(name)}",
+                f"is unknown to this version, which reads {self.manifest.format_version} as far as it can",
+                "install a newer ckptfmt",
+                "warning",
+            )
+            for name in names
+        )
+
+    @property
+    def tensors(self) -> "Mapping[str, np.ndarray]":
+        """Return the network's tensors as NumPy arrays, each read and verified when it is asked for."""
+        # The one import that waits: commands that look at no number start without NumPy.
+        from ckptfmt.arrays import Arrays
+
+        return Arrays(self)
+
+    def names(self, file: str = WEIGHTS) -> tuple[str, ...]:
+        """Return the names of a file's tensors, tied ones included."""
+        entry = self._entry(file)
+        return (*entry.tensors, *entry.tied)
+
+    def info(self, name: str, file: str = WEIGHTS) -> TensorEntry:
+        """Return what the manifest says of a tensor; a tied name gives the stored one."""
+        entry = self._entry(file)
+        stored = entry.tied.get(name, name)
+        if stored not in entry.tensors:
+            raise WeightsError(f"holds no tensor {printable(name)!r}", where=self._where(file), code="weights.missing")
+        return entry.tensors[stored]
+
+    def chunks(self, name: str, file: str = WEIGHTS, *, size: int = 4 << 20, verify: bool = True) -> Iterator[bytes]:
+        """Return a tensor's bytes in parts of at most `size`; the last step raises if their digest is wrong."""
+        info = self.info(name, file)
+        descriptor, start = self._file(file)
+        position = start + info.offset
+        end = position + tensor_bytes(info.dtype, info.shape)
+        hasher = new_blake3()
+        while position < end:
+            part = read_exactly(descriptor, position, min(size, end - position), where=self._where(file))
+            if verify:
+                hasher.update(part)
+            position += len(part)
+            yield part
+        if verify and hasher.hexdigest() != info.blake3:
+            raise self._damaged(name, file)
+
+    def read(self, name: str, file: str = WEIGHTS, *, verify: bool = True) -> bytearray:
+        """Return all of a tensor's bytes, row-major and little-endian, verified before they are handed out."""
+        whole = bytearray()
+        for part in self.chunks(name, file, size=64 << 20, verify=verify):
+            whole += part
+        return whole
+
+    def close(self) -> None:
+        """Close every descriptor; closing twice is allowed."""
+        for descriptor, _ in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_folder", -1) >= 0:
+            self.close()
+
+    def _where(self, file: str) -> str:
+        return os.path.join(self.path, file)
+
+    def _entry(self, file: str) -> FileEntry:
+        if file not in self.manifest.files:
+            raise WeightsError("this checkpoint has no such file", where=self._where(file), code="layout.missing-file")
+        return self.manifest.files[file]
+
+    def _file(self, file: str) -> tuple[int, int]:
+        """Return (descriptor, where the data begins) of a file whose size and header were checked."""
+        if file not in self._files:
+            entry, where = self._entry(file), self._where(file)
+            descriptor, size = open_file(self._folder, file, where=self.path)
+            try:
+                start = _check_file(descriptor, size, entry, where)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            self._files[file] = (descriptor, start)
+        return self._files[file]
+
+    def _damaged(self, name: str, file: str) -> WeightsError:
+        return WeightsError(
+            f"{printable(name)}: bytes do not match the manifest",
+            where=self._where(file),
+            fix="copy it again or re-save it",
+            code="weights.digest",
+        )
+
+
+def _check_file(descriptor: int, size: int, entry: FileEntry, where: str) -> int:
+    if size != entry.bytes:
+        raise WeightsError(
+            f"has {size:,} bytes, the manifest says {entry.bytes:,}",
+            where=where,
+            fix="copy it again or re-save it",
+            code="weights.size",
+        )
+    header, _ = expected_header(entry)
+    if size < len(header) or read_exactly(descriptor, 0, len(header), where=where) != header:
+        parse_header(lambda offset, length: read_exactly(descriptor, offset, length, where=where), size, where=where)
+        raise WeightsError(
+            "its header is not the one the manifest describes",
+            where=where,
+            fix="copy it again or re-save it",
+            code="weights.header",
+        )
+    return len(header)

@@ -1,0 +1,192 @@
+"""Arrays to stored tensors and back: the border between the format and NumPy.
+
+Torch tensors are taken too, without importing torch: one can only exist where torch is loaded already.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ckptfmt.errors import WeightsError, printable
+
+__all__ = ["ArrayPayload", "decode", "is_torch_tensor", "payloads"]
+
+_NUMPY = {
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "I16": "<i2",
+    "U16": "<u2",
+    "F16": "<f2",
+    "I32": "<i4",
+    "U32": "<u4",
+    "F32": "<f4",
+    "C64": "<c8",
+    "F64": "<f8",
+    "I64": "<i8",
+    "U64": "<u8",
+}
+_STORED = {np.dtype(code): name for name, code in _NUMPY.items()}
+# Types that NumPy lacks, under the names that torch and ml_dtypes give them.
+_FOREIGN = {
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "float8_e8m0fnu": "F8_E8M0",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ",
+}
+_TORCH = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "uint16": "U16",
+    "float16": "F16",
+    "int32": "I32",
+    "uint32": "U32",
+    "float32": "F32",
+    "complex64": "C64",
+    "float64": "F64",
+    "int64": "I64",
+    "uint64": "U64",
+    **_FOREIGN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPayload:
+    """A tensor in memory, ready to be written; `data` are its bytes, row-major and little-endian."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+    def chunks(self, size: int = 8 << 20) -> Iterator[memoryview]:
+        """Return the bytes in parts of `size`, without copying them."""
+        return (self.data[start : start + size] for start in range(0, len(self.data), size))
+
+
+def payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[str, str]]:
+    """Return ({name: payload}, {tied name: stored name}) of NumPy arrays or torch tensors on any device.
+
+    Two names for the same memory, shape and strides are one stored tensor. Raises `WeightsError` for what no
+    stored tensor can hold, naming it.
+    """
+    stored: dict[str, ArrayPayload] = {}
+    tied: dict[str, str] = {}
+    seen: dict[object, str] = {}
+    for name in tensors:
+        if not isinstance(name, str):
+            raise WeightsError(f"the name {printable(name)} is not text", code="weights.name")
+        tensor = tensors[name]
+        if (key := _memory(tensor)) is not None and (first := seen.setdefault(key, name)) != name:
+            tied[name] = first
+        else:
+            stored[name] = _payload(name, tensor)
+    return stored, tied
+
+
+def is_torch_tensor(value: object) -> bool:
+    """Return whether `value` is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def decode(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return stored bytes as an array of `shape`, read-only; bfloat16 and the 8-bit floats come as float32."""
+    if dtype in _NUMPY:
+        return np.frombuffer(data, _NUMPY[dtype]).reshape(shape)
+    if dtype == "BF16":
+        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
+    if dtype in _EIGHT_BITS:
+        values: np.ndarray = _eight_bits(dtype)[np.frombuffer(data, "u1")]
+        return values.reshape(shape)
+    raise WeightsError(f"a tensor of {printable(dtype, 40)} has no counterpart in NumPy", code="weights.dtype")
+
+
+def _memory(tensor: Any) -> object:
+    """Return what two names must share to be one tensor; None where sharing cannot be told or does not matter."""
+    if is_torch_tensor(tensor) and tensor.layout == sys.modules["torch"].strided and tensor.numel():
+        return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+    if isinstance(tensor, np.ndarray) and tensor.size:
+        return tensor.__array_interface__["data"][0], tensor.dtype, tensor.shape, tensor.strides
+    return None
+
+
+def _payload(name: str, tensor: Any) -> ArrayPayload:
+    if is_torch_tensor(tensor):
+        return _torch_payload(name, tensor)
+    if not isinstance(tensor, np.ndarray | np.generic) and not hasattr(tensor, "__array__"):
+        kind = printable(type(tensor).__name__)
+        raise WeightsError(f"{printable(name)} is a {kind}, not an array", fix="give NumPy arrays or torch tensors")
+    array = np.asarray(tensor)
+    dtype = _STORED.get(array.dtype.newbyteorder("<"), _FOREIGN.get(array.dtype.name))
+    if dtype is None:
+        raise _no_dtype(name, array.dtype.name)
+    shape = array.shape
+    if array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big"):
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return ArrayPayload(dtype, shape, _bytes_of(array))
+
+
+def _torch_payload(name: str, tensor: Any) -> ArrayPayload:
+    torch = sys.modules["torch"]
+    dtype = _TORCH.get(str(tensor.dtype).removeprefix("torch."))
+    if dtype is None or tensor.layout != torch.strided or tensor.is_quantized:
+        raise _no_dtype(name, f"{tensor.layout} {tensor.dtype}")
+    if tensor.is_meta:
+        raise WeightsError(f"{printable(name)} is on the meta device and has no values", code="weights.meta")
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    return ArrayPayload(dtype, tuple(tensor.shape), _bytes_of(plain.reshape(-1).view(torch.uint8).numpy()))
+
+
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view("u1").data
+
+
+def _no_dtype(name: str, kind: str) -> WeightsError:
+    return WeightsError(
+        f"{printable(name)} is {printable(kind, 60)}, which safetensors cannot hold",
+        fix="convert it to a dense tensor of a plain dtype first",
+        code="weights.dtype",
+    )
+
+
+# Exponent bits, mantissa bits, bias, and which patterns are not finite (OCP 8-bit floats, revision 1.0; the
+# FNUZ kinds have one NaN, in place of minus zero).
+_EIGHT_BITS = {
+    "F8_E4M3": (4, 3, 7),
+    "F8_E5M2": (5, 2, 15),
+    "F8_E4M3FNUZ": (4, 3, 8),
+    "F8_E5M2FNUZ": (5, 2, 16),
+    "F8_E8M0": (8, 0, 127),
+}
+
+
+def _eight_bits(dtype: str) -> np.ndarray:
+    """Return the values of all 256 patterns of an 8-bit float as float32."""
+    exponent_bits, mantissa_bits, bias = _EIGHT_BITS[dtype]
+    pattern = np.arange(256)
+    if dtype == "F8_E8M0":
+        return np.where(pattern == 255, np.nan, np.exp2(pattern - float(bias))).astype("<f4")
+    sign = np.where(pattern >> 7, -1.0, 1.0)
+    exponent = (pattern >> mantissa_bits) & ((1 << exponent_bits) - 1)
+    mantissa = (pattern & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
+    normal = exponent > 0
+    values = sign * np.exp2(np.where(normal, exponent, 1) - float(bias)) * (mantissa + normal)
+    return _not_finite(dtype, pattern, exponent, mantissa, sign, values).astype("<f4")
+
+
+def _not_finite(
+    dtype: str, pattern: np.ndarray, exponent: np.ndarray, mantissa: np.ndarray, sign: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    if dtype.endswith("FNUZ"):
+        return np.where(pattern == 0x80, np.nan, values)
+    if dtype == "F8_E4M3":
+        return np.where((pattern & 0x7F) == 0x7F, np.nan, values)
+    special = np.where(mantissa == 0, sign * np.inf, np.nan)
+    return np.where(exponent == 31, special, values)
