@@ -37,7 +37,7 @@ __all__ = [
     "KINDS",
     "ORIGINS",
     "Architecture",
-    "Conversion",
+    "ConversionEntry",
     "FileEntry",
     "Lineage",
     "Manifest",
@@ -125,7 +125,7 @@ class Transform(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conversion(Document):
+class ConversionEntry(Document):
     """How a checkpoint was made of a legacy file; `renamed` maps names of the source to stored names."""
 
     source: Source = value(document(Source))
@@ -185,7 +185,7 @@ class Manifest(Document):
     training_info: Mapping[str, Any] = value(free, default_factory=dict)
     evaluation: tuple[Mapping[str, Any], ...] = value(listing(free), default=())
     lineage: Lineage | None = value(optional(document(Lineage)), default=None)
-    conversion: Conversion | None = value(optional(document(Conversion)), default=None)
+    conversion: ConversionEntry | None = value(optional(document(ConversionEntry)), default=None)
     resume: Resume | None = value(optional(document(Resume)), default=None)
     files: Mapping[str, FileEntry] = value(_files)
     extra: Mapping[str, Any] = value(free, default_factory=dict)

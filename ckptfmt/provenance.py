@@ -1,0 +1,26 @@
+"""When a checkpoint was made and by which versions."""
+
+import os
+import sys
+import time
+
+from ckptfmt import __version__
+
+__all__ = ["created_by", "instant"]
+
+
+def instant() -> str:
+    """Return the time in UTC as a manifest writes it; SOURCE_DATE_EPOCH, where set, stands for the clock."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    seconds = float(fixed) if fixed else time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def created_by() -> dict[str, str]:
+    """Return the versions at work, those of torch and NumPy only where they are loaded already."""
+    version = sys.version_info
+    made = {"ckptfmt": __version__, "python": f"{version.major}.{version.minor}.{version.micro}"}
+    for name in ("torch", "numpy"):
+        if name in sys.modules:
+            made[name] = str(getattr(sys.modules[name], "__version__", "unknown"))
+    return {**made, "platform": f"{sys.platform}-{os.uname().machine}"}
