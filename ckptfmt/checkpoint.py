@@ -82,7 +82,7 @@ class Checkpoint:
         entry = self._entry(file)
         stored = entry.tied.get(name, name)
         if stored not in entry.tensors:
-            raise WeightsError(f"holds no tensor {printable(name)!r}", where=self._where(file), code="weights.missing")
+            raise WeightsError(f"holds no tensor '{printable(name)}'", where=self._where(file), code="weights.missing")
         return entry.tensors[stored]
 
     def chunks(self, name: str, file: str = WEIGHTS, *, size: int = 4 << 20, verify: bool = True) -> Iterator[bytes]:

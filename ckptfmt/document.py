@@ -136,7 +136,7 @@ def pattern(expression: str, meaning: str) -> Parser:
 
     def parse_pattern(item: Any, where: str, relaxed: bool = False) -> str:
         if not isinstance(item, str) or not compiled.fullmatch(item):
-            raise wrong(f"must be {meaning}, not {printable(item, 60)!r}", where)
+            raise wrong(f"must be {meaning}, not '{printable(item, 60)}'", where)
         return item
 
     return parse_pattern
@@ -147,7 +147,7 @@ def choice(*words: str) -> Parser:
 
     def parse_choice(item: Any, where: str, relaxed: bool) -> str:
         if not isinstance(item, str) or (item not in words and not relaxed):
-            raise wrong(f"must be one of {', '.join(words)}, not {printable(item, 60)!r}", where)
+            raise wrong(f"must be one of {', '.join(words)}, not '{printable(item, 60)}'", where)
         return item
 
     return parse_choice

@@ -116,7 +116,7 @@ def build_header(
     infos, begin = [], 0
     for name, dtype, shape in rows:
         if name == _METADATA or name in entries:
-            raise WeightsError(f"{printable(name)!r} cannot be the name of a tensor here", code="weights.name")
+            raise WeightsError(f"'{printable(name)}' cannot be the name of a tensor here", code="weights.name")
         info = TensorInfo(name, dtype, shape, begin, begin + tensor_bytes(dtype, shape))
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [info.begin, info.end]}
         infos.append(info)

@@ -144,7 +144,7 @@ def _unique(pairs: list[tuple[str, Any]], refuse: Callable[[str], NoReturn]) -> 
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        refuse(f"has the key {printable(twice, 60)!r} twice")
+        refuse(f"has the key '{printable(twice, 60)}' twice")
     return found
 
 
@@ -163,7 +163,7 @@ def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: Callable[[An
         name = key if isinstance(key, str) else _key(key, where)
         if name in encoded:
             raise ManifestError(
-                f"two keys are both written {printable(name, 60)!r}", where=where, code="manifest.free-form"
+                f"two keys are both written '{printable(name, 60)}'", where=where, code="manifest.free-form"
             )
         encoded[name] = encode_free(item, where=f"{where}.{printable(name, 60)}", fallback=fallback)
     if len(encoded) == 1 and (tag := next(iter(encoded))) in ("$float", "$int"):

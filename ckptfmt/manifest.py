@@ -287,5 +287,5 @@ def _file_contradictions(entry: FileEntry, where: str) -> Iterator[Problem]:
             yield Problem(
                 "manifest.tied",
                 f"{where}.tied.{printable(name)}",
-                f"must share a stored tensor and not be one itself, not {printable(stored)!r}",
+                f"must share a stored tensor and not be one itself, not '{printable(stored)}'",
             )

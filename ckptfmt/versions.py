@@ -18,7 +18,7 @@ def check_version(version: object, *, where: str) -> bool:
     match = _VERSION.fullmatch(version) if isinstance(version, str) else None
     if match is None:
         raise UnsupportedVersion(
-            f"format_version is {printable(version, 40)!r}, which is no version",
+            f"format_version is '{printable(version, 40)}', which is no version",
             where=where,
             fix=f"this ckpt reads {_MAJOR}.x",
         )
