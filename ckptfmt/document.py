@@ -157,7 +157,7 @@ def free(item: Any, where: str, relaxed: bool = False) -> Any:
     """Parse a free-form object; tagged numbers come back as floats and integers."""
     if not isinstance(item, dict):
         raise wrong("must be an object", where)
-    return decode_free(item)
+    return decode_free(item, where=where)
 
 
 def _holds(item: Any) -> bool:

@@ -16,6 +16,8 @@ from ckptfmt.errors import CkptError, ManifestError, printable
 __all__ = ["MAX_DEPTH", "decode_free", "encode_free", "parse", "render"]
 
 MAX_DEPTH = 64
+_FLOATS = re.compile("inf|-inf|nan")
+_INTEGER = re.compile("-?[1-9][0-9]{15,999}")
 _MAX_DIGITS = 20
 _MAX_EXACT = 2**53
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -100,7 +102,7 @@ def encode_free(value: Any, *, where: str, fallback: Callable[[Any], Any] | None
         case float():
             return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
         case int():
-            return int(value) if abs(value) <= _MAX_EXACT else {"$int": str(int(value))}
+            return int(value) if abs(value) <= _MAX_EXACT else _tag_integer(value, where)
         case Mapping():
             return _encode_mapping(value, where, fallback)
         case list() | tuple():
@@ -117,18 +119,24 @@ def encode_free(value: Any, *, where: str, fallback: Callable[[Any], Any] | None
     )
 
 
-def decode_free(value: Any) -> Any:
-    """Return a free-form value as Python holds it; the inverse of `encode_free`."""
+def decode_free(value: Any, *, where: str = "$") -> Any:
+    """Return a free-form value as Python holds it, the inverse of `encode_free`; raise `ManifestError` for a false tag."""
     match value:
-        case {"$float": str(text)} if len(value) == 1:
-            return float(text)
-        case {"$int": str(text)} if len(value) == 1:
-            return int(text)
+        case {"$float": text} if len(value) == 1:
+            return _untag(_FLOATS, text, float, where)
+        case {"$int": text} if len(value) == 1:
+            return _untag(_INTEGER, text, int, where)
         case dict():
-            return {key: decode_free(item) for key, item in value.items()}
+            return {key: decode_free(item, where=f"{where}.{printable(key, 60)}") for key, item in value.items()}
         case list():
-            return [decode_free(item) for item in value]
+            return [decode_free(item, where=f"{where}[{i}]") for i, item in enumerate(value)]
     return value
+
+
+def _untag(form: re.Pattern[str], text: Any, kind: Callable[[str], Any], where: str) -> Any:
+    if not isinstance(text, str) or not form.fullmatch(text):
+        raise ManifestError(f"'{printable(text, 60)}' is no tagged number", where=where, code="manifest.free-form")
+    return kind(text)
 
 
 def _depth(data: bytes) -> int:
@@ -155,6 +163,12 @@ def _finite(digits: str, refuse: Callable[[str], NoReturn]) -> float:
 
 def _bounded(digits: str, refuse: Callable[[str], NoReturn]) -> int:
     return int(digits) if len(digits) <= _MAX_DIGITS else refuse(f"an integer has {len(digits):,} digits")
+
+
+def _tag_integer(value: int, where: str) -> dict[str, str]:
+    if value.bit_length() > 3300:
+        raise ManifestError("an integer of more than 1,000 digits", where=where, code="manifest.free-form")
+    return {"$int": str(int(value))}
 
 
 def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: Callable[[Any], Any] | None) -> dict[str, Any]:
