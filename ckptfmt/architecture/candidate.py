@@ -1,0 +1,153 @@
+"""From a reading of the shapes to a candidate: its config, where each field comes from, its placements."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ckptfmt.architecture import contradiction, trunk
+from ckptfmt.architecture.answer import Candidate, Facts, Origin
+from ckptfmt.architecture.canonical import Assignment, Unplaced, placements
+from ckptfmt.architecture.fingerprint import Shape
+from ckptfmt.architecture.heads import Reading
+from ckptfmt.architecture.layouts import Layout
+from ckptfmt.architecture.support import Values, ends, find
+from ckptfmt.architecture.topology import Fit
+from ckptfmt.config import ModelConfig
+
+__all__ = ["Undecided", "build"]
+
+_TRANSFORMS: dict[str, Literal["", "shared-hidden", "fused-hidden"]] = {
+    "shared": "shared-hidden",
+    "fused": "fused-hidden",
+}
+# Training flags leave no trace in weights.
+_UNSEEN = ("double_dqn", "prioritized_replay", "n_step_learning", "n_steps", "noisy_std_init")
+
+
+class Undecided(Exception):
+    """Something that a claim needs cannot be told; the text says what, `options` what would decide."""
+
+    def __init__(self, what: str, options: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.options = options
+
+
+def build(
+    fit: Fit,
+    reading: Reading,
+    assignment: Assignment | None,
+    shapes: Mapping[str, Shape],
+    values: Values | None,
+    facts: Facts,
+    layout: Layout | None,
+) -> Candidate:
+    """Return the candidate of a sure reading; raise `Undecided` or `NoSupport` where it may not be claimed."""
+    if fit.topology.streams == "shared":
+        _check_shared(assignment, facts, layout)
+    support = find(fit, shapes, values)
+    fields, origin = _support(reading, support, values, facts)
+    _trunk(fit, assignment, shapes, facts, layout, fields, origin)
+    placed, dropped, reasons = _placed(fit, assignment, shapes, support, layout)
+    fields |= {
+        "n_action": reading.n_action,
+        "dueling_dqn": reading.dueling,
+        "distributional_dqn": reading.distributional,
+        "noisy_networks": reading.noisy,
+        "hidden_size": fit.topology.hidden,
+    }
+    origin |= dict.fromkeys(
+        ("n_action", "dueling_dqn", "distributional_dqn", "noisy_networks", "hidden_size"), "inferred"
+    )
+    whole = not reading.distributional or None not in (fields["v_min"], fields["v_max"])
+    note = fields.pop("note")
+    return Candidate(
+        name=reading.architecture,
+        config=ModelConfig(**fields) if whole else None,
+        origin=origin,
+        placements=placed,
+        dropped=dropped,
+        reasons=(reading.reason, *reasons),
+        against=(note,) if note else (),
+        layout=layout.name if layout else "",
+        transform=_TRANSFORMS.get(fit.topology.streams, ""),
+    )
+
+
+def _check_shared(assignment: Assignment | None, facts: Facts, layout: Layout | None) -> None:
+    """One hidden layer with two heads is an actor-critic's shape as well: the names must say dueling."""
+    if facts.architecture is not None or (layout is not None and layout.shared_hidden):
+        return
+    if assignment is not None:
+        value, advantage = (assignment.roles[role].stem for role in ("value_head", "advantage_head"))
+        if any(word.startswith("adv") for word in advantage) and not any(word.startswith("adv") for word in value):
+            return
+    raise Undecided(
+        "one hidden layer with two heads is the shape of a dueling network and of an actor-critic, "
+        "and the names do not tell which",
+        ("--architecture",),
+    )
+
+
+def _support(
+    reading: Reading, support: str, values: Values | None, facts: Facts
+) -> tuple[dict[str, Any], dict[str, Origin]]:
+    if not reading.distributional:
+        return {}, {}
+    fields: dict[str, Any] = {"n_atoms": reading.n_atoms, "v_min": facts.v_min, "v_max": facts.v_max}
+    origin: dict[str, Origin] = {"n_atoms": "inferred", "v_min": facts.origin("v_min"), "v_max": facts.origin("v_max")}
+    if support and values is not None:
+        low, high = ends(support, values)
+        if said := contradiction.ends(facts, low, high):
+            raise Undecided(said)
+        fields |= {"v_min": low, "v_max": high}
+        origin |= {"v_min": "inferred", "v_max": "inferred"}
+    return fields, origin
+
+
+def _trunk(
+    fit: Fit,
+    assignment: Assignment | None,
+    shapes: Mapping[str, Shape],
+    facts: Facts,
+    layout: Layout | None,
+    fields: dict[str, Any],
+    origin: dict[str, Origin],
+) -> None:
+    convs = [shapes[group.weight] for group in assignment.convs] if assignment else list(fit.topology.convs)
+    try:
+        found = trunk.infer(
+            convs, fit.topology.features, shape=facts.input_shape, padding=layout.padding if layout else None
+        )
+    except trunk.TrunkUnknown as e:
+        raise Undecided(f"the strides of the trunk cannot be told: {e}", ("--input-shape",)) from None
+    scale, source = _scale(facts, layout)
+    fields |= {
+        "encoder": found.encoder,
+        "input_shape": found.input_shape,
+        "input_scale": scale,
+        "note": found.note if found.shape_origin == "assumed" else "",
+    }
+    shape_origin = facts.origin("input_shape") if facts.input_shape else found.shape_origin
+    origin |= {"encoder": found.encoder_origin, "input_shape": shape_origin, "input_scale": source}
+    origin |= dict.fromkeys(_UNSEEN, "assumed")
+
+
+def _scale(facts: Facts, layout: Layout | None) -> tuple[float, Origin]:
+    if facts.input_scale is not None:
+        return facts.input_scale, facts.origin("input_scale")
+    if layout is not None and layout.input_scale is not None:
+        return layout.input_scale, "inferred"
+    return 1.0, "assumed"
+
+
+def _placed(
+    fit: Fit, assignment: Assignment | None, shapes: Mapping[str, Shape], support: str, layout: Layout | None
+) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
+    if assignment is None:
+        return (), (), ()
+    try:
+        placed, dropped = placements(fit, assignment, shapes, support, layout)
+    except Unplaced as e:
+        raise Undecided(str(e)) from None
+    layers = f"{len(assignment.convs)} convolutions, {len(assignment.roles)} linear layers"
+    known = (f"the names are those of {layout.name}",) if layout else ()
+    return placed, dropped, (layers, *known)

@@ -1,0 +1,121 @@
+"""Which of the eight architectures a state dict holds, from shapes, with evidence; or why it cannot be told."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from ckptfmt.architecture import contradiction
+from ckptfmt.architecture.answer import Candidate, Classification, Facts
+from ckptfmt.architecture.canonical import Assignment, Unplaced, assign
+from ckptfmt.architecture.candidate import Undecided, build
+from ckptfmt.architecture.explain import misfit, nearest, unusable
+from ckptfmt.architecture.fingerprint import Fingerprint, Shape
+from ckptfmt.architecture.heads import Reading, readings
+from ckptfmt.architecture.layouts import Layout, recognise
+from ckptfmt.architecture.names import suspicion
+from ckptfmt.architecture.support import NoSupport, Values, find
+from ckptfmt.architecture.topology import Fit, fits
+
+__all__ = ["classify"]
+
+
+def classify(
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    values: Values | None = None,
+    facts: Facts | None = None,
+    context: Iterable[str] = (),
+) -> Classification:
+    """Return which architecture tensors of these names and shapes make.
+
+    `values` gives the numbers of a small tensor by name; without it v_min and v_max stay unknown. `facts` are
+    held against the shapes: a contradiction is a refusal. `context` are texts around the network (where it
+    lay, what its agent is called), which can only raise suspicion.
+
+    >>> shapes = {"conv.weight": (16, 4, 8, 8), "conv.bias": (16,), "conv2.weight": (32, 16, 4, 4),
+    ...           "conv2.bias": (32,), "hidden.weight": (256, 2592), "hidden.bias": (256,),
+    ...           "out.weight": (6, 256), "out.bias": (6,)}
+    >>> classify(shapes).architecture
+    'dqn'
+    """
+    plain = {str(name): tuple(int(size) for size in shape) for name, shape in shapes.items()}
+    facts = facts or Facts()
+    found = Fingerprint(plain)
+    if reason := unusable(found):
+        return Classification(refusal=reason)
+    compared = fits(found)
+    exact = [fit for fit in compared if fit.exact]
+    if not exact:
+        near = (Candidate(name=nearest(compared[0]), against=(misfit(found, compared),)),) if compared else ()
+        return Classification(candidates=near, refusal=misfit(found, compared))
+    if wary := suspicion(plain, context):
+        named = tuple(Candidate(name=nearest(fit), against=(wary,)) for fit in exact[:1])
+        return Classification(candidates=named, refusal=f"{wary}, which have the shapes of {nearest(exact[0])}")
+    return _choose(exact, plain, values, facts)
+
+
+def _choose(exact: Sequence[Fit], shapes: Mapping[str, Shape], values: Values | None, facts: Facts) -> Classification:
+    """Names decide between wirings of the same shapes: the one whose layers they describe."""
+    placed: list[tuple[Fit, Assignment | None, str]] = []
+    for fit in exact:
+        try:
+            placed.append((fit, assign(fit, shapes, find(fit, shapes, values)), ""))
+        except Unplaced as e:
+            placed.append((fit, None, str(e)))
+    able = [item for item in placed if item[1] is not None]
+    fit, assignment, why = (able or placed)[0]
+    kinds = {(item[0].topology.streams, item[0].topology.noisy, item[0].support) for item in able or placed}
+    if len(kinds) > 1:
+        names = tuple(dict.fromkeys(nearest(item[0]) for item in placed))
+        return Classification(
+            candidates=tuple(Candidate(name=name) for name in names),
+            refusal=f"these are the shapes of {' and of '.join(names)}, and the names do not tell which",
+        )
+    return _answer(fit, assignment, why, shapes, values, facts)
+
+
+def _answer(
+    fit: Fit,
+    assignment: Assignment | None,
+    why: str,
+    shapes: Mapping[str, Shape],
+    values: Values | None,
+    facts: Facts,
+) -> Classification:
+    layout = recognise(shapes, fit.topology.hidden)
+    possible = readings(fit, facts, layout)
+    if said := contradiction.find(possible, fit, facts):
+        return Classification(candidates=_doubtful(possible, layout), refusal=said)
+    reading = possible[0]
+    if reading.doubt:
+        names = " or ".join(dict.fromkeys(_described(item) for item in possible))
+        return Classification(
+            candidates=_doubtful(possible, layout),
+            refusal=f"could be {names}: {reading.doubt if len(possible) == 1 else possible[-1].doubt}",
+            options=tuple(dict.fromkeys(option for item in reversed(possible) for option in item.options)),
+        )
+    try:
+        candidate = build(fit, reading, assignment, shapes, values, facts, layout)
+    except NoSupport as e:
+        return Classification(candidates=_doubtful(possible, layout), refusal=str(e))
+    except Undecided as e:
+        return Classification(
+            candidates=_doubtful([replace(reading, doubt=str(e))], layout), refusal=str(e), options=e.options
+        )
+    return Classification(chosen=candidate, candidates=(candidate,), refusal="" if candidate.placements else why)
+
+
+def _described(reading: Reading) -> str:
+    atoms = f" × {reading.n_atoms} atoms" if reading.n_atoms else ""
+    return f"{reading.architecture} ({reading.n_action} actions{atoms})"
+
+
+def _doubtful(possible: Sequence[Reading], layout: Layout | None) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(
+            name=reading.architecture,
+            reasons=(reading.reason,),
+            against=(reading.doubt,) if reading.doubt else (),
+            layout=layout.name if layout else "",
+        )
+        for reading in possible
+    )

@@ -1,0 +1,53 @@
+"""Shapes of tensors: the chain of convolutions, the matrices behind it, the vectors beside them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+__all__ = ["Fingerprint", "Shape", "chains"]
+
+Shape = tuple[int, ...]
+
+# The deepest plain trunk of this field has four convolutions; the search for their order stays small.
+MAX_CONVS = 8
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The shapes of a state dict, without names, sorted by what they can be."""
+
+    shapes: Mapping[str, Shape]
+
+    @cached_property
+    def counts(self) -> Counter[Shape]:
+        """How often each shape occurs."""
+        return Counter(self.shapes.values())
+
+    @cached_property
+    def convs(self) -> Counter[Shape]:
+        """Shapes (out, in, height, width) of convolution weights."""
+        return Counter({shape: n for shape, n in self.counts.items() if len(shape) == 4})
+
+    @cached_property
+    def matrices(self) -> tuple[Shape, ...]:
+        """The different shapes (out, in) of two dimensions."""
+        return tuple(sorted(shape for shape in self.counts if len(shape) == 2))
+
+    @cached_property
+    def chains(self) -> tuple[tuple[Shape, ...], ...]:
+        """The orders in which the convolutions can follow each other; empty where none uses them all."""
+        return tuple(chains(self.convs)) if sum(self.convs.values()) <= MAX_CONVS else ()
+
+
+def chains(convs: Counter[Shape]) -> Iterator[tuple[Shape, ...]]:
+    """Yield each order of convolutions in which one takes as many channels as the one before it gives."""
+    total = sum(convs.values())
+    stack: list[tuple[Shape, ...]] = [(shape,) for shape in sorted(convs, reverse=True)]
+    while stack:
+        path = stack.pop()
+        if len(path) == total:
+            yield path
+            continue
+        left = convs - Counter(path)
+        stack += [(*path, shape) for shape in sorted(left, reverse=True) if shape[1] == path[-1][0]]

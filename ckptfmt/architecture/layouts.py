@@ -1,0 +1,177 @@
+"""Layouts whose code is known, as data: how to recognise them by all their names, what weights do not show.
+
+A layout never makes a claim about shapes. It settles what every writer of these very names settles in one
+way: the divisor inside the network, padding, which half of a fused layer is which.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+__all__ = ["LAYOUTS", "Layout", "recognise"]
+
+_NOISY = r"(weight|bias)_(mu|sigma|epsilon)"
+_PLAIN = r"(weight|bias)"
+_FACTORS = r"epsilon_(input|output)"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A code base's way of naming.
+
+    `names` are the patterns of which every tensor name must match one, `needs` those that must occur.
+    `input_scale` is the divisor inside the network, None where different networks of these names differ.
+    `padding` is the padding of each convolution, None where it is not known. `always_support` is true where a
+    distributional network of this layout always saves its support. `first_half` is the stream that the first
+    rows of a fused hidden layer belong to. `dueling_words` are the last words of stems that mean advantage.
+    `hidden` is a hidden size that must be there for the layout to be this one.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    input_scale: float | None = None
+    padding: tuple[int, ...] | None = None
+    always_support: bool = False
+    first_half: str = ""
+    shared_hidden: bool = False
+    hidden: int | None = None
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The pattern that every name must match."""
+        return re.compile("|".join(f"(?:{name})" for name in self.names))
+
+    @cached_property
+    def needed(self) -> tuple[re.Pattern[str], ...]:
+        """The patterns that some name must match."""
+        return tuple(re.compile(name) for name in self.needs)
+
+
+LAYOUTS = (
+    Layout(
+        "reference",
+        (rf"conv\.[0246]\.{_PLAIN}", rf"(fc|value_stream|advantage_stream)\.[02]\.({_PLAIN}|(weight|bias)_(mu|sigma)|{_FACTORS})",
+         "support"),
+        (r"conv\.0\.weight", r"(fc|value_stream)\.2\.weight(_mu)?"),
+        padding=(0, 0, 0, 0),
+        always_support=True,
+    ),
+    Layout(
+        "cleanrl",
+        (rf"network\.[024]\.{_PLAIN}", rf"network\.[79]\.{_PLAIN}", "atoms"),
+        (r"network\.7\.weight", r"network\.9\.weight"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "cleanrl-rainbow",
+        (rf"network\.[024]\.{_PLAIN}", rf"(value|advantage)_head\.[02]\.{_NOISY}", "support"),
+        (r"value_head\.2\.weight_mu",),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "kaixhin",
+        (rf"convs\.[024]\.{_PLAIN}", rf"fc_[hz]_[va]\.{_NOISY}"),
+        (r"convs\.0\.weight", r"fc_z_a\.weight_mu"),
+        input_scale=1.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "kaixhin-1.3",
+        (rf"conv[123]\.{_PLAIN}", rf"fc_[hz]_[va]\.{_NOISY}"),
+        (r"conv3\.weight", r"fc_z_a\.weight_mu"),
+        input_scale=1.0,
+        padding=(1, 0, 0),
+    ),
+    Layout(
+        "pfrl",
+        (rf"conv_layers\.[012]\.{_PLAIN}", rf"[av]_stream\.(hidden_layers\.0|output)\.((mu|sigma)\.)?{_PLAIN}",
+         rf"(main|a|v)_stream\.((mu|sigma)\.)?{_PLAIN}"),
+        (r"a_stream\..*",),
+        input_scale=1.0,
+        padding=(0, 0, 0),
+        first_half="advantage",
+    ),
+    Layout(
+        "pfrl-sequential",
+        (rf"0\.layers\.[012]\.{_PLAIN}", rf"0\.output\.((mu|sigma)\.)?{_PLAIN}", rf"1\.((mu|sigma)\.)?{_PLAIN}"),
+        (r"0\.layers\.0\.weight", r"0\.output\..*"),
+        input_scale=1.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "tianshou",
+        (rf"net\.0\.[024]\.{_PLAIN}", rf"net\.[13]\.{_PLAIN}", "support"),
+        (r"net\.0\.0\.weight", r"net\.3\.weight"),
+        input_scale=1.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "tianshou-rainbow",
+        (rf"net\.[024]\.{_PLAIN}", rf"[QV]\.[02]\.({_PLAIN}|mu_W|sigma_W|mu_bias|sigma_bias|eps_[pq])", "support"),
+        (r"Q\.2\..*", r"net\.4\.weight"),
+        input_scale=1.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "stable-baselines3",
+        (rf"features_extractor\.cnn\.[024]\.{_PLAIN}", rf"features_extractor\.linear\.0\.{_PLAIN}", rf"q_net\.0\.{_PLAIN}"),
+        (r"features_extractor\.linear\.0\.weight", r"q_net\.0\.weight"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "xinjinghao",
+        (rf"net\.[024]\.{_PLAIN}", rf"net\.[79]\.{_PLAIN}"),
+        (r"net\.7\.weight", r"net\.9\.weight"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+        hidden=200,
+    ),
+    Layout(
+        "xinjinghao-dueling",
+        (rf"conv\.[024]\.{_PLAIN}", rf"(fc|A|V)\.{_PLAIN}"),
+        (r"A\.weight", r"V\.weight", r"fc\.weight"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+        shared_hidden=True,
+    ),
+)  # fmt: skip
+
+
+def recognise(names: Iterable[str], hidden: int) -> Layout | None:
+    """Return the known layout that uses exactly such names and a hidden layer of such a size, or None.
+
+    A prefix of whole words that all names but one (a support beside the network) share is left away.
+    """
+    return _recognise(tuple(sorted(names)), hidden)
+
+
+@lru_cache(maxsize=256)
+def _recognise(names: tuple[str, ...], hidden: int) -> Layout | None:
+    for bare in _bare(names):
+        for layout in LAYOUTS:
+            if layout.hidden in (None, hidden) and _matches(layout, bare):
+                return layout
+    return None
+
+
+def _matches(layout: Layout, names: tuple[str, ...]) -> bool:
+    return all(layout.pattern.fullmatch(name) for name in names) and all(
+        any(needed.fullmatch(name) for name in names) for needed in layout.needed
+    )
+
+
+def _bare(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The names as they are, then without the first, second, third part that all dotted ones share."""
+    found = [names]
+    while len(found) < 4:
+        heads = {name.split(".", 1)[0] for name in found[-1] if "." in name}
+        if len(heads) != 1:
+            break
+        prefix = heads.pop() + "."
+        found.append(tuple(name.removeprefix(prefix) for name in found[-1]))
+    return found
