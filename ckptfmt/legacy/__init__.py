@@ -1,0 +1,1 @@
+"""Legacy checkpoints: files that pickle wrote, read without running or importing anything they name."""
