@@ -155,9 +155,10 @@ def choice(*words: str) -> Parser:
 
 def free(item: Any, where: str, relaxed: bool = False) -> Any:
     """Parse a free-form object; tagged numbers come back as floats and integers."""
-    if not isinstance(item, dict):
+    decoded = decode_free(item, where=where)
+    if not isinstance(decoded, dict):
         raise wrong("must be an object", where)
-    return decode_free(item, where=where)
+    return decoded
 
 
 def _holds(item: Any) -> bool:

@@ -110,6 +110,8 @@ class Encoder:
         if unknown or "convs" not in data:
             what = f"unknown field {unknown[0]}" if unknown else "convs is missing"
             raise ManifestError(what, where="$.config.encoder")
+        if isinstance(data["convs"], str) or not isinstance(data["convs"], Sequence):
+            raise ManifestError("must be a list of convolutions", where="$.config.encoder.convs")
         encoder = cls(tuple(_conv(item) for item in data["convs"]), data.get("activation", "relu"))
         if data.get("name", encoder.name) != encoder.name:
             raise ManifestError(
@@ -132,7 +134,7 @@ def _whole(value: Any, name: str, least: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = least - 1
-    if number < least or isinstance(value, bool):
+    if not least <= number < 2**31 or isinstance(value, bool):
         raise ManifestError(f"{name} must be a whole number of {least} or more", where="$.config.encoder.convs")
     return number
 

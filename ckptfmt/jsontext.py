@@ -19,7 +19,8 @@ MAX_DEPTH = 64
 _FLOATS = re.compile("inf|-inf|nan")
 _INTEGER = re.compile("-?[1-9][0-9]{15,999}")
 _MAX_DIGITS = 20
-_MAX_EXACT = 2**53
+# The largest integer that RFC 8785 writes.
+_MAX_EXACT = 2**53 - 1
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BRACKET = re.compile(rb"[\[\]{}]")
@@ -120,7 +121,7 @@ def encode_free(value: Any, *, where: str, fallback: Callable[[Any], Any] | None
 
 
 def decode_free(value: Any, *, where: str = "$") -> Any:
-    """Return a free-form value as Python holds it, the inverse of `encode_free`; raise `ManifestError` for a false tag."""
+    """Return a free-form value as Python holds it, the inverse of `encode_free`; a false tag is a `ManifestError`."""
     match value:
         case {"$float": text} if len(value) == 1:
             return _untag(_FLOATS, text, float, where)

@@ -59,7 +59,10 @@ KINDS = ("trained", "resumed", "fine-tuned", "converted", "copied", "rebuilt")
 _sha256 = pattern(r"[0-9a-f]{64}", "a SHA-256 in hex")
 _blake3 = pattern(r"[0-9a-f]{64}", "a BLAKE3 in hex")
 _identity = pattern(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")
-_instant = pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", "an instant in UTC such as 2026-11-22T21:04:07Z")
+_instant = pattern(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z",
+    "an instant in UTC such as 2026-11-22T21:04:07Z",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
