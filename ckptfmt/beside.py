@@ -1,0 +1,59 @@
+"""The names a writer uses beside its target: its lock, its staging, a predecessor set aside.
+
+For a target `best` they are `.best.ckpt-lock`, `.best.ckpt-stage-0123456789abcdef` and `.best.ckpt-old`. They
+begin with a dot, so that listings and globs pass over them, and they end in what no person types by chance:
+only names of this form are ever removed.
+"""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+
+__all__ = ["Beside", "aside_name", "lock_name", "owner_name", "parse_beside", "stage_name", "stem_of"]
+
+_FORM = re.compile(r"\.(?P<stem>.+)\.ckpt-(?P<kind>lock|owner|old|stage)(?:-[0-9a-f]{16})?", re.DOTALL)
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A name beside a target: `kind` is lock, owner, old or stage; `stem` is what the target is called there."""
+
+    name: str
+    stem: str
+    kind: str
+
+
+def stem_of(name: str) -> str:
+    """Return what a target called `name` is called in names beside it: itself, unless it is too long."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST:
+        return name
+    return encoded[:64].decode("utf-8", "ignore") + "-" + hashlib.sha256(encoded).hexdigest()
+
+
+def lock_name(stem: str) -> str:
+    """Return the name of the lock of a target."""
+    return f".{stem}.ckpt-lock"
+
+
+def owner_name(stem: str) -> str:
+    """Return the name of the file that is the lock by its existence, where files cannot be locked."""
+    return f".{stem}.ckpt-owner"
+
+
+def aside_name(stem: str) -> str:
+    """Return the name under which a predecessor waits where two folders cannot change places in one step."""
+    return f".{stem}.ckpt-old"
+
+
+def stage_name(stem: str) -> str:
+    """Return a fresh name for staging, which no other writer has."""
+    return f".{stem}.ckpt-stage-{os.urandom(8).hex()}"
+
+
+def parse_beside(name: str) -> Beside | None:
+    """Return what a name beside some target stands for; None for a name that no writer gives."""
+    found = _FORM.fullmatch(name)
+    return Beside(name, found["stem"], found["kind"]) if found else None
