@@ -1,0 +1,114 @@
+"""Which exit code and which one line an exception becomes."""
+
+import errno
+from collections.abc import Sequence
+
+import click
+
+from ckptfmt.errors import CkptError, MissingPackage, printable
+
+__all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain"]
+
+TROUBLE = 2
+INTERRUPTED = 130
+CLOSED_PIPE = 141
+
+_EXTRAS = {
+    **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
+    **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
+}
+_SHARED = ("--json", "-q", "--quiet", "-v", "--verbose", "--color", "--no-truncate")
+# What mends an error on the command line, where the library can only name its own argument.
+_OPTIONS = {"write.exists": "add --force to replace it, or choose another folder"}
+
+
+class NoCommand(click.UsageError):
+    """There is no such command; `near` are those it may have meant."""
+
+    def __init__(self, name: str, near: list[str], ctx: click.Context) -> None:
+        super().__init__(f"no such command: {name}", ctx)
+        self.near = near
+
+
+def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
+    """Return the error to print and the exit code for anything that a command may raise."""
+    match exception:
+        case KeyboardInterrupt() | click.Abort():
+            return CkptError("stopped by Ctrl-C", code="run.interrupted"), INTERRUPTED
+        case CkptError():
+            fix = _OPTIONS.get(exception.code, exception.fix)
+            return CkptError(exception.what, where=exception.where, fix=fix, code=exception.code), TROUBLE
+        case click.ClickException():
+            return _usage(exception, command), TROUBLE
+        case ImportError() if (package := (exception.name or "").partition(".")[0]) in _EXTRAS:
+            return _missing(package, command), TROUBLE
+        case MemoryError():
+            return CkptError("there is not enough memory", code="run.memory"), TROUBLE
+        case RecursionError():
+            return CkptError("nests too deep to be read", code="run.depth"), TROUBLE
+        case OSError():
+            return _system(exception), TROUBLE
+    return _fault(exception), TROUBLE
+
+
+def _missing(package: str, command: str) -> MissingPackage:
+    return MissingPackage(
+        f"{command or 'ckpt'} needs {package}, which is not installed",
+        fix=f'run: pip install "ckptfmt[{_EXTRAS[package]}]"',
+    )
+
+
+def _system(error: OSError) -> CkptError:
+    where = "" if error.filename is None else printable(error.filename, 300)
+    if error.errno == errno.ENOSPC:
+        return CkptError("no space left", where=where, fix="free some and run it again", code="run.space")
+    return CkptError(error.strerror or str(error), where=where, code="run.system")
+
+
+def _fault(exception: BaseException) -> CkptError:
+    return CkptError(
+        f"a fault in ckpt itself: {type(exception).__name__}: {exception}",
+        fix="please report it; CKPT_DEBUG=1 shows where",
+        code="run.fault",
+    )
+
+
+def _usage(exception: click.ClickException, command: str) -> CkptError:
+    context = getattr(exception, "ctx", None)
+    path = context.command_path if context else f"ckpt {command}".strip()
+    fix = f"see: {path} --help"
+    match exception:
+        case NoCommand():
+            what, fix = exception.message, _meant(exception.near) or fix
+        case click.NoSuchOption() if path == "ckpt" and exception.option_name in _SHARED:
+            what, fix = (
+                f"{exception.option_name} goes behind the command",
+                f"as in: ckpt COMMAND {exception.option_name}",
+            )
+        case click.NoSuchOption():
+            what, fix = f"no such option: {exception.option_name}", _meant(exception.possibilities) or fix
+        case click.MissingParameter() if exception.param is not None:
+            what = f"{_parameter(exception)} is missing"
+        case click.BadParameter() if exception.param is not None or exception.param_hint:
+            what = f"{_parameter(exception)}: {_sentence(exception.message)}"
+        case _:
+            what = _sentence(exception.format_message())
+    return CkptError(what, where=path, fix=fix, code="usage.wrong")
+
+
+def _meant(names: Sequence[str] | None) -> str:
+    return f"did you mean {' or '.join(sorted(names))}?" if names else ""
+
+
+def _parameter(exception: click.BadParameter) -> str:
+    if isinstance(exception.param, click.Option):
+        return exception.param.opts[-1]
+    if exception.param is not None:
+        return exception.param.human_readable_name
+    hint = exception.param_hint
+    return hint if isinstance(hint, str) else " / ".join(hint or ())
+
+
+def _sentence(text: str) -> str:
+    plain = text.strip().rstrip(".").replace("\n", " ")
+    return plain[:1].lower() + plain[1:] if plain[1:2].islower() else plain

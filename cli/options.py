@@ -1,0 +1,163 @@
+"""How a command is declared: the options all commands share, arguments that explain themselves, and help."""
+
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from typing import Any, TypeVar
+
+import click
+
+from .output import Output
+
+__all__ = ["Argument", "Command", "argument", "command", "exit_zero", "option"]
+
+HELP_NAMES = ("-h", "--help")
+HELP_WIDTH = 80
+_LABEL_WIDTH = 24
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Argument(click.Argument):
+    """An argument with one sentence that says what it is."""
+
+    def __init__(self, *args: Any, sentence: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sentence = sentence
+
+
+class Option(click.Option):
+    """An option that belongs to a group of the help text."""
+
+    def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help is what it does, its arguments, its options in groups, and examples that run."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help text, 80 columns wide wherever it is shown."""
+        usage = " ".join(self.collect_usage_pieces(ctx))
+        blocks = [*_paragraphs(self.help or ""), f"Usage: {ctx.command_path} {usage}"]
+        described = [(p.make_metavar(ctx), p.sentence) for p in self.get_params(ctx) if isinstance(p, Argument)]
+        if described:
+            blocks.append(definitions(described))
+        blocks += [f"{name}:\n{definitions(rows)}" for name, rows in self._options(ctx).items()]
+        if self.examples:
+            blocks.append("Examples:\n" + "\n".join(f"  {example}" for example in self.examples))
+        return "\n\n".join(blocks)
+
+    def _options(self, ctx: click.Context) -> dict[str, list[tuple[str, str]]]:
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], "Output": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if isinstance(parameter, click.Option) and record is not None:
+                group = parameter.group if isinstance(parameter, Option) else "Output"
+                groups.setdefault(group, []).append(record)
+        groups["Output"] = groups.pop("Output")
+        return {name: rows for name, rows in groups.items() if rows}
+
+
+def command(*, examples: Sequence[str]) -> Callable[[Callable[..., int]], Command]:
+    """Make a command of a function that takes an `Output` first and returns the exit code 0 or 1.
+
+    Its docstring is the help text. The options that every command has are added here: `--json`, `--quiet`,
+    `--verbose`, `--color`, `--no-truncate` and `-h`.
+    """
+
+    def declare(function: Callable[..., int]) -> Command:
+        def invoke(ctx: click.Context, /, **values: Any) -> int:
+            return function(ctx.ensure_object(Output), **values)
+
+        shared = _shared_options(update_wrapper(invoke, function))
+        make = click.command(cls=Command, examples=examples, context_settings={"help_option_names": [*HELP_NAMES]})
+        return make(click.pass_context(shared))
+
+    return declare
+
+
+def argument(name: str, sentence: str, **settings: Any) -> Callable[[F], F]:
+    """Declare an argument; `sentence` explains it in the help."""
+    return click.argument(name, cls=Argument, sentence=sentence, **settings)
+
+
+def option(*names: str, group: str = "Options", **settings: Any) -> Callable[[F], F]:
+    """Declare an option of the command's own, under the heading `group` of its help."""
+    return click.option(*names, cls=Option, group=group, **settings)
+
+
+def exit_zero(function: F) -> F:
+    """Add `--exit-zero`."""
+    return _setting("--exit-zero", "exit_zero", True, "Exit 0 where the answer is no, for pipelines.")(function)
+
+
+def definitions(rows: Sequence[tuple[str, str]]) -> str:
+    """Return rows of a term and its explanation, the explanations below one another."""
+    width = min(max(len(term) for term, _ in rows), _LABEL_WIDTH)
+    lines = []
+    for term, text in rows:
+        first, *rest = _wrap(text, HELP_WIDTH - width - 4) or [""]
+        if len(term) > width:
+            lines.append(f"  {term}")
+            rest, term = [first, *rest], ""
+            first = rest.pop(0)
+        lines.append(f"  {term:<{width}}  {first}".rstrip())
+        lines += [" " * (width + 4) + line for line in rest]
+    return "\n".join(lines)
+
+
+def _paragraphs(text: str) -> list[str]:
+    return ["\n".join(_wrap(paragraph, HELP_WIDTH)) for paragraph in text.strip().split("\n\n")]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Break text into lines; six lines here start faster than `textwrap`."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for add in reversed(_SHARED):
+        function = add(function)
+    return function
+
+
+def _setting(*declaration: Any) -> Callable[[F], F]:
+    """Declare a flag that sets an attribute of the `Output`."""
+    *names, attribute, value, text = declaration
+
+    def store(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+        if given:
+            setattr(ctx.ensure_object(Output), attribute, value)
+
+    return click.option(*names, is_flag=True, expose_value=False, is_eager=True, callback=store, help=text)
+
+
+def _colour(ctx: click.Context, _: click.Parameter, choice: str) -> None:
+    ctx.ensure_object(Output).choose_colour(choice)
+
+
+_SHARED = (
+    _setting("--json", "as_json", True, "Print one JSON document instead of text."),
+    _setting("-q", "--quiet", "quiet", True, "Print no answer, only exit with its code."),
+    _setting("-v", "--verbose", "verbose", True, "Say more on stderr."),
+    click.option(
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        expose_value=False,
+        is_eager=True,
+        callback=_colour,
+        help="When to colour; auto heeds NO_COLOR and FORCE_COLOR.",
+    ),
+    _setting("--no-truncate", "truncate", False, "Cut no cell to the terminal's width."),
+)
