@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ckptfmt.config import ModelConfig
 from ckptfmt.digest import new_blake3
-from ckptfmt.errors import Problem, WeightsError, printable
+from ckptfmt.errors import CkptError, Problem, WeightsError, printable
 from ckptfmt.header import parse_header, tensor_bytes
 from ckptfmt.layout import MANIFEST, WEIGHTS, open_file, open_folder, read_exactly, read_manifest
 from ckptfmt.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint"]
 
 
+# How often a checkpoint that is replaced in the very moment of opening is opened anew.
+_ATTEMPTS = 100
+
+
 class Checkpoint:
     """A checkpoint folder, held open, so that a replacement while it is read goes unnoticed.
 
@@ -29,15 +33,44 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._folder = open_folder(self.path)
+        self._folder = -1
         self._files: dict[str, tuple[int, int]] = {}
+        self._starts: dict[str, int] = {}
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.manifest: Manifest = self._open()
+                break
+            except CkptError:
+                replaced = self._folder >= 0 and not self._is_current()
+                self.close()
+                if not replaced or attempt == _ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                self.close()
+                raise
+
+    def _open(self) -> Manifest:
+        """Open the folder and every file that its manifest lists, all of the one checkpoint."""
+        self._folder = open_folder(self.path)
+        where = os.path.join(self.path, MANIFEST)
+        manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
+        check_content(manifest, where=where)
+        for file in manifest.files:
+            try:
+                self._files[file] = open_file(self._folder, file, where=self.path)
+            except WeightsError:
+                # A file that is missing is an error when it is used; one that a replacement removed, now.
+                if not self._is_current():
+                    raise
+        return manifest
+
+    def _is_current(self) -> bool:
+        """Return whether the folder that is open is still the one at the path."""
         try:
-            where = os.path.join(self.path, MANIFEST)
-            self.manifest: Manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
-            check_content(self.manifest, where=where)
-        except BaseException:
-            self.close()
-            raise
+            here, there = os.fstat(self._folder), os.stat(self.path)
+        except OSError:
+            return False
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
     @property
     def config(self) -> ModelConfig | None:
@@ -137,16 +170,13 @@ class Checkpoint:
 
     def _file(self, file: str) -> tuple[int, int]:
         """Return (descriptor, where the data begins) of a file whose size and header were checked."""
+        entry, where = self._entry(file), self._where(file)
         if file not in self._files:
-            entry, where = self._entry(file), self._where(file)
-            descriptor, size = open_file(self._folder, file, where=self.path)
-            try:
-                start = _check_file(descriptor, size, entry, where)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            self._files[file] = (descriptor, start)
-        return self._files[file]
+            self._files[file] = open_file(self._folder, file, where=self.path)
+        descriptor, size = self._files[file]
+        if file not in self._starts:
+            self._starts[file] = _check_file(descriptor, size, entry, where)
+        return descriptor, self._starts[file]
 
     def _damaged(self, name: str, file: str) -> WeightsError:
         return WeightsError(
