@@ -89,9 +89,7 @@ class Budget:
             self._storage_bytes += tensor.storage.data.size
         self._view_bytes += tensor.nbytes
         if self._view_bytes > _VIEWS * self._storage_bytes + _FREE_VIEWS:
-            raise exceeded(
-                f"views {self._storage_bytes:,} bytes so often that they become more than {self._view_bytes:,}"
-            )
+            raise exceeded(f"views {self._storage_bytes:,} bytes so often that they become {self._view_bytes:,}")
         self._copies -= 0 if gather.dense(tensor.shape, tensor.strides) else gather.copies(tensor.shape, tensor.strides)
         if self._copies < 0:
             raise exceeded("holds views whose elements lie too far apart")

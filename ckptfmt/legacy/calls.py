@@ -5,19 +5,19 @@ from typing import Any
 
 from ckptfmt.errors import SourceError, UnsafeSource, printable
 from ckptfmt.legacy import arrays, names
-from ckptfmt.legacy.blocks import Window
+from ckptfmt.legacy.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.budget import Budget
 from ckptfmt.legacy.builders import CALLS, tensor_state
 from ckptfmt.legacy.inert import Opaque, Ordered
 from ckptfmt.legacy.storages import LegacyTensor
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "Nested"]
 
 _RECONSTRUCTOR = "copyreg._reconstructor"
 _NESTED = "torch.storage._load_from_bytes"
 _BASES = ("builtins.object", "builtins.dict", "builtins.list")
 
-Nested = Callable[[Any, Budget], Any]
+Nested = Callable[[Block], Any]
 
 
 class Calls:
@@ -124,8 +124,10 @@ class Calls:
         if self._nested is None:
             raise _refused(f"calls {_NESTED}")
         match args:
-            case (bytes() | Window() as data,):
-                return self._nested(data, self._budget)
+            case (bytes() as data,):
+                return self._nested(MemoryBlock(data))
+            case (Window() as block,):
+                return self._nested(block)
         raise SourceError("its pickle holds a storage in a way that torch does not", code="source.pickle")
 
 

@@ -30,11 +30,22 @@ class Reading:
     warnings: list[Problem] = field(default_factory=list)
 
     def load(
-        self, block: Block, start: int = 0, persistent: Callable[[Any], Any] | None = None, *, whole: bool = False
+        self,
+        block: Block,
+        start: int = 0,
+        persistent: Callable[[Any], Any] | None = None,
+        *,
+        nested: Callable[[Block], Any] | None = None,
+        whole: bool = False,
     ) -> pickles.Pickle:
         """Return the pickle at `start`, with the names it holds noted; with `whole` it must fill the block."""
         pickle = pickles.load(
-            block, start=start, persistent=persistent, allow_unsafe=self.allow_unsafe, budget=self.budget
+            block,
+            start=start,
+            persistent=persistent,
+            nested=nested,
+            allow_unsafe=self.allow_unsafe,
+            budget=self.budget,
         )
         self.protocol = pickle.protocol
         self.globals.update(dict.fromkeys(pickle.globals))

@@ -13,7 +13,7 @@ from ckptfmt.legacy.blocks import Block, Window
 from ckptfmt.legacy.reading import Reading
 from ckptfmt.legacy.storages import Storage, StorageId, item_size, storage_id
 
-__all__ = ["MAGIC_NUMBER", "read_object", "read_raw"]
+__all__ = ["MAGIC_NUMBER", "read_object", "read_raw", "read_storage"]
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -107,6 +107,17 @@ def read_object(block: Block, start: int, reading: Reading) -> Any:
     storages.fill(block, keys.end, keys.value)
     reading.protocol = protocol
     return found.value
+
+
+def read_storage(block: Block, reading: Reading) -> Storage:
+    """Return the storage of a stream that lies in a pickle of other objects, as `pickle.dump` writes tensors."""
+    magic = reading.load(block)
+    if magic.value != MAGIC_NUMBER:
+        _refuse("its pickle holds a storage that is no torch stream")
+    found = read_object(block, magic.end, reading)
+    if not isinstance(found, Storage):
+        _refuse("its pickle holds an object in the place of a storage")
+    return found
 
 
 def read_raw(block: Block, at: int, width: int) -> tuple[Window, int]:
