@@ -15,9 +15,9 @@ from ckptfmt.beside import aside_name
 from ckptfmt.datafile import create, write_all
 from ckptfmt.errors import TargetExists, WriteError
 from ckptfmt.layout import MANIFEST
+from ckptfmt.linux import exchange
 from ckptfmt.manifest import Manifest
 from ckptfmt.place import Place, discard, sync_folder
-from ckptfmt.rename import exchange
 
 __all__ = ["publish_file", "publish_folder"]
 
