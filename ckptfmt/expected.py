@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ckptfmt.config import ModelConfig
 from ckptfmt.errors import printable
+from ckptfmt.header import shape_text
 
 __all__ = ["expected_tensors", "mismatches", "optional_tensors"]
 
@@ -44,7 +45,7 @@ def mismatches(config: ModelConfig, shapes: Mapping[str, Sequence[int]]) -> Iter
             if name not in optional:
                 yield f"{name} is missing"
         elif tuple(shapes[name]) != shape:
-            yield f"{name} is {_text(shapes[name])}, the config demands {_text(shape)}"
+            yield f"{name} is {shape_text(shapes[name])}, the config demands {shape_text(shape)}"
     for name in shapes:
         if name not in expected:
             yield f"{printable(name)} belongs to no layer of this network"
@@ -68,7 +69,3 @@ def _linear(config: ModelConfig, name: str, inputs: int, outputs: int) -> dict[s
         f"{name}.epsilon_input": (inputs,),
         f"{name}.epsilon_output": (outputs,),
     }
-
-
-def _text(shape: Sequence[int]) -> str:
-    return "×".join(map(str, shape)) or "a scalar"

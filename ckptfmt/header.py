@@ -21,6 +21,7 @@ __all__ = [
     "TensorInfo",
     "build_header",
     "parse_header",
+    "shape_text",
     "tensor_bytes",
 ]
 
@@ -89,6 +90,11 @@ class Header:
     def file_bytes(self) -> int:
         """Return the size of the whole file."""
         return self.data_start + (self.tensors[-1].end if self.tensors else 0)
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """Return a shape as sentences name it: `32×4×8×8`."""
+    return "×".join(map(str, shape)) or "a scalar"
 
 
 def tensor_bytes(dtype: str, shape: Iterable[int]) -> int:

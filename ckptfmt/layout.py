@@ -5,6 +5,7 @@ stays the old one, whole, for that reader. Links, devices and pipes are refused 
 a pipe in place of a manifest would wait for ever and a link may point at another person's file.
 """
 
+import errno
 import os
 import stat
 
@@ -62,7 +63,9 @@ def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
             "is missing", where=place, fix="copy the checkpoint again", code="layout.missing-file"
         ) from None
     except OSError as e:
-        raise _not_regular(_reason(e), place) from None
+        if e.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
+            raise _not_regular(_reason(e), place) from None
+        raise WeightsError(f"cannot be opened: {_reason(e)}", where=place, code="layout.unreadable") from None
     info = os.fstat(file)
     if not stat.S_ISREG(info.st_mode):
         os.close(file)
