@@ -104,7 +104,8 @@ def _run(words: list[str], output: Output) -> int:
             output.err.write(line)
         return TROUBLE
     try:
-        with _ckpt.make_context("ckpt", words, obj=output) as context:
+        # Click takes the words out of the list it is given.
+        with _ckpt.make_context("ckpt", list(words), obj=output) as context:
             return _ckpt.invoke(context) or 0
     except click.exceptions.Exit as done:
         return done.exit_code
