@@ -6,6 +6,7 @@ data of a known layout; where none of these decides, `Unplaced` says what cannot
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ckptfmt.architecture.answer import Placement
 from ckptfmt.architecture.fingerprint import Shape
@@ -81,9 +82,7 @@ def _order_convs(convs: list[Group], shapes: Mapping[str, Shape], named: bool) -
 
 
 def _is_chain(groups: Sequence[Group], shapes: Mapping[str, Shape]) -> bool:
-    return all(
-        shapes[after.weight][1] == shapes[before.weight][0] for before, after in zip(groups, groups[1:], strict=False)
-    )
+    return all(shapes[after.weight][1] == shapes[before.weight][0] for before, after in pairwise(groups))
 
 
 def _only_chain(convs: Sequence[Group], shapes: Mapping[str, Shape]) -> tuple[Group, ...] | None:

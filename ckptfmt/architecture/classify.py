@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from ckptfmt.architecture import contradiction
 from ckptfmt.architecture.answer import Candidate, Classification, Facts
-from ckptfmt.architecture.canonical import Assignment, Unplaced, assign
 from ckptfmt.architecture.candidate import Undecided, build
+from ckptfmt.architecture.canonical import Assignment, Unplaced, assign
 from ckptfmt.architecture.explain import misfit, nearest, unusable
 from ckptfmt.architecture.fingerprint import Fingerprint, Shape
 from ckptfmt.architecture.heads import Reading, readings

@@ -14,6 +14,8 @@ __all__ = ["ALE_ACTIONS", "Reading", "readings"]
 ALE_ACTIONS = 18
 # Atom counts in use: Bellemare et al. 2017 (51, 21), their small-support runs (101), QR-DQN's quantiles (200).
 _USUAL_ATOMS = (51, 21, 101, 200)
+# Dabney et al. 2018.
+_QUANTILES = 200
 # Fewer atoms than this describe no distribution; a number of actions that leaves so few is a contradiction.
 _FEWEST_ATOMS = 5
 
@@ -40,10 +42,9 @@ class Reading:
 def readings(fit: Fit, facts: Facts, layout: Layout | None) -> list[Reading]:
     """Return the meanings that the rows can have, the likeliest first; a sure one alone."""
     found = list(_dueling(fit, facts) if fit.topology.dueling else _single(fit, facts, layout))
-    sure = [reading for reading in found if not reading.doubt]
-    if len(sure) == 1:
-        return sure
-    return found
+    named = [reading for reading in found if reading.architecture == facts.architecture]
+    sure = [reading for reading in named or found if not reading.doubt]
+    return sure if len(sure) == 1 else named or found
 
 
 def _dueling(fit: Fit, facts: Facts) -> Iterator[Reading]:
@@ -53,18 +54,20 @@ def _dueling(fit: Fit, facts: Facts) -> Iterator[Reading]:
         yield Reading(True, False, noisy, n_action, reason=f"a value head of 1 row beside one of {advantage}")
         return
     reason = f"a value head of {value} rows beside one of {advantage} = {n_action} × {value}"
-    doubt, options = ("", ()) if fit.support else _support_doubt(facts)
+    doubt, options = ("", ()) if fit.support else _support_doubt(value, facts)
     yield Reading(True, True, noisy, n_action, value, reason, doubt, options)
 
 
-def _support_doubt(facts: Facts) -> tuple[str, tuple[str, ...]]:
-    options = tuple(option for option, value in (("--v-min", facts.v_min), ("--v-max", facts.v_max)) if value is None)
-    if not options:
-        return "", ()
-    return (
-        "without a support it cannot be told from a quantile network (QR-DQN), and v_min and v_max are nowhere",
-        options,
-    )
+def _support_doubt(n_atoms: int, facts: Facts) -> tuple[str, tuple[str, ...]]:
+    ends = (("--v-min", facts.v_min), ("--v-max", facts.v_max))
+    if options := tuple(option for option, value in ends if value is None):
+        return (
+            "without a support it cannot be told from a quantile network (QR-DQN), and v_min and v_max are nowhere",
+            options,
+        )
+    if n_atoms == _QUANTILES and facts.architecture is None:
+        return f"{n_atoms} is the usual number of quantiles of QR-DQN, and there is no support", ("--architecture",)
+    return "", ()
 
 
 def _single(fit: Fit, facts: Facts, layout: Layout | None) -> Iterator[Reading]:
@@ -75,7 +78,7 @@ def _single(fit: Fit, facts: Facts, layout: Layout | None) -> Iterator[Reading]:
         yield Reading(False, True, noisy, rows // atoms, atoms, reason, _one_action(rows // atoms, facts))
         return
     plain = _plain(rows, noisy, facts, layout)
-    split = [Reading(False, True, noisy, *pair, *_split_doubt(rows, pair, facts)) for pair in _splits(rows, facts)]
+    split = [_split(rows, pair, noisy, facts) for pair in _splits(rows, facts)]
     yield from sorted([plain, *split], key=lambda reading: bool(reading.doubt))
 
 
@@ -87,7 +90,7 @@ def _one_action(n_action: int, facts: Facts) -> str:
 
 def _plain(rows: int, noisy: bool, facts: Facts, layout: Layout | None) -> Reading:
     reading = Reading(False, False, noisy, rows, reason=f"a head of {rows} rows")
-    if facts.n_action == rows and facts.n_atoms is None:
+    if (facts.n_action == rows and facts.n_atoms is None) or facts.architecture == reading.architecture:
         return reading
     if doubt := _one_action(rows, facts):
         return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("--n-actions",))
@@ -115,12 +118,10 @@ def _splits(rows: int, facts: Facts) -> list[tuple[int, int]]:
     return [(rows // atoms, atoms) for atoms in _USUAL_ATOMS if rows % atoms == 0 and 2 <= rows // atoms <= ALE_ACTIONS]
 
 
-def _split_doubt(rows: int, pair: tuple[int, int], facts: Facts) -> tuple[str, str, tuple[str, ...]]:
-    reason = f"a head of {rows} rows, which could be {pair[0]} actions × {pair[1]} atoms"
-    doubt, options = _support_doubt(facts)
+def _split(rows: int, pair: tuple[int, int], noisy: bool, facts: Facts) -> Reading:
+    n_action, n_atoms = pair
+    reason = f"a head of {rows} rows, which could be {n_action} actions × {n_atoms} atoms"
+    doubt, options = _support_doubt(n_atoms, facts)
     if facts.n_action is None and facts.n_atoms is None:
-        options = ("--n-actions", "--n-atoms", *options)
-        doubt = doubt or f"{rows} rows can be split otherwise"
-    elif not doubt and pair[0] < 2:
-        doubt = _one_action(pair[0], facts)
-    return reason, doubt, options
+        doubt, options = doubt or f"{rows} rows can be split otherwise", ("--n-actions", "--n-atoms", *options)
+    return Reading(False, True, noisy, n_action, n_atoms, reason, doubt or _one_action(n_action, facts), options)

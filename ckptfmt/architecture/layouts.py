@@ -52,8 +52,7 @@ class Layout:
 LAYOUTS = (
     Layout(
         "reference",
-        (rf"conv\.[0246]\.{_PLAIN}", rf"(fc|value_stream|advantage_stream)\.[02]\.({_PLAIN}|(weight|bias)_(mu|sigma)|{_FACTORS})",
-         "support"),
+        (rf"conv\.[0246]\.{_PLAIN}", rf"(fc|value_stream|advantage_stream)\.[02]\.({_PLAIN}|{_NOISY}|{_FACTORS})", "support"),
         (r"conv\.0\.weight", r"(fc|value_stream)\.2\.weight(_mu)?"),
         padding=(0, 0, 0, 0),
         always_support=True,
@@ -118,7 +117,7 @@ LAYOUTS = (
     ),
     Layout(
         "stable-baselines3",
-        (rf"features_extractor\.cnn\.[024]\.{_PLAIN}", rf"features_extractor\.linear\.0\.{_PLAIN}", rf"q_net\.0\.{_PLAIN}"),
+        (rf"features_extractor\.(cnn\.[024]|linear\.0)\.{_PLAIN}", rf"q_net\.0\.{_PLAIN}"),
         (r"features_extractor\.linear\.0\.weight", r"q_net\.0\.weight"),
         input_scale=255.0,
         padding=(0, 0, 0),

@@ -50,4 +50,4 @@ def _even(values: Sequence[float]) -> bool:
 
 def _are_levels(values: Sequence[float]) -> bool:
     """Quantile levels (Dabney et al. 2018) are i/N or the middles between them."""
-    return 0 <= values[0] and values[-1] <= 1 and values[0] <= 1.5 / len(values) and values[-1] >= 1 - 1.5 / len(values)
+    return values[0] >= 0 and values[-1] <= 1 and values[0] <= 1.5 / len(values) and values[-1] >= 1 - 1.5 / len(values)

@@ -64,7 +64,8 @@ def infer(
 ) -> Trunk:
     """Return the trunk whose convolutions (out, in, kernel, kernel) make `features` features.
 
-    `shape` is the input (channels, height, width) if it is known, `padding` the paddings of a known layout. Raises `TrunkUnknown` where no combination, or more than one with nothing to choose by, fits.
+    `shape` is the input (channels, height, width) if it is known, `padding` the paddings of a known layout.
+    Raises `TrunkUnknown` where no combination, or more than one with nothing to choose by, fits.
     """
     kernels = tuple(conv[2] for conv in convs)
     if any(conv[2] != conv[3] for conv in convs):
