@@ -37,6 +37,7 @@ class Conversion:
     tensors: int
     renamed: Mapping[str, str]
     transformed: tuple[Mapping[str, Any], ...]
+    made: tuple[str, ...]
     dropped: tuple[str, ...]
     tied: Mapping[str, str]
     assumed: tuple[str, ...]
@@ -59,6 +60,7 @@ class Conversion:
             "tensors": self.tensors,
             "renamed": dict(self.renamed),
             "transformed": [dict(item) for item in self.transformed],
+            "made": list(self.made),
             "dropped": list(self.dropped),
             "tied": dict(self.tied),
             "assumed": list(self.assumed),
@@ -147,6 +149,7 @@ def _manifest(plan: Plan, entries: Mapping[str, FileEntry]) -> Manifest:
             layout=plan.candidate.layout if plan.candidate else "",
             renamed=plan.renamed,
             transformed=plan.transformed,
+            made=plan.made,
             dropped=plan.dropped,
             tied=tuple((stored, name) for name, stored in plan.tied.items()),
             verified=True,
@@ -184,6 +187,7 @@ def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
         tensors=len(plan.tensors) + len(plan.tied),
         renamed=plan.renamed,
         transformed=tuple(item.to_dict() for item in plan.transformed),
+        made=plan.made,
         dropped=plan.dropped,
         tied=plan.tied,
         assumed=plan.assumed,

@@ -16,6 +16,8 @@ _READABLE = "2.0"
 _SETTINGS = ("args", "config", "hparams", "hyperparameters", "training_config")
 _FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
 _FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
+# Where code bases write what their agent is called; it may raise doubt about a network, never settle one.
+_AGENT = ("agent_name", "agent", "algo", "algorithm", "model_name", "model_class", "policy_class")
 _MAX_DEPTH = 24
 
 
@@ -34,6 +36,7 @@ class Declared:
     training_info: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    agent: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
 
@@ -61,6 +64,7 @@ def read_declared(facts: Mapping[str, Any], *, where: str) -> Declared:
         training_info={**plain, **(info if isinstance(info, dict) else {})},
         environment={"id": env_id} if isinstance(env_id, str) else {},
         extra={"model_config": strange} if strange else {},
+        agent=tuple(text for text in map({**settings, **plain, **own}.get, _AGENT) if isinstance(text, str)),
         dropped=tuple(dropped),
     )
 

@@ -129,13 +129,18 @@ class Transform(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionEntry(Document):
-    """How a checkpoint was made of a legacy file; `renamed` maps names of the source to stored names."""
+    """How a checkpoint was made of a legacy file.
+
+    `renamed` maps names of the source to stored names; `made` are stored tensors that follow from the config
+    and stood nowhere in the source.
+    """
 
     source: Source = value(document(Source))
     found_at: str = value(text)
     layout: str = value(text, default="")
     renamed: Mapping[str, str] = value(mapping(text))
     transformed: tuple[Transform, ...] = value(listing(document(Transform)), default=())
+    made: tuple[str, ...] = value(listing(text), default=())
     dropped: tuple[str, ...] = value(listing(text), default=())
     tied: tuple[tuple[str, ...], ...] = value(listing(listing(text)), default=())
     verified: bool = value(flag)

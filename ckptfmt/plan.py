@@ -1,6 +1,7 @@
 """What a conversion would make of a legacy file: decided in full before a byte is written."""
 
 import os
+import struct
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -11,9 +12,10 @@ from ckptfmt.config import ModelConfig
 from ckptfmt.declared import Declared, read_declared
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.expected import mismatches
+from ckptfmt.legacy.blocks import MemoryBlock
 from ckptfmt.legacy.container import LegacyFile, read
 from ckptfmt.legacy.find import Network, find_networks
-from ckptfmt.legacy.storages import LegacyTensor
+from ckptfmt.legacy.storages import LegacyTensor, Storage
 from ckptfmt.manifest import Transform
 
 __all__ = ["Plan", "make_plan"]
@@ -23,8 +25,9 @@ __all__ = ["Plan", "make_plan"]
 class Plan:
     """A legacy file, held open, and what becomes of it; use it as a context manager.
 
-    `tensors` maps stored names to tensors of the file, `tied` further names to stored ones. `candidate` and
-    `config` are None where the network is none of the eight: its tensors keep their names then.
+    `tensors` maps stored names to tensors of the file, `tied` further names to stored ones, `made` are those
+    that follow from the config and stood nowhere in the file. `candidate` and `config` are None where the
+    network is none of the eight: its tensors keep their names then.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Plan:
     tied: dict[str, str] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     transformed: tuple[Transform, ...] = ()
+    made: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
@@ -128,12 +132,13 @@ def _classify(network: Network, declared: Declared, given: dict[str, Any]) -> Cl
         return [float(number) for number in network.tensors[name].numbers()]
 
     facts = _merge(declared.facts, given)
-    answer = classify(shapes, values=values, facts=facts)
+    context = (network.path, *declared.agent)
+    answer = classify(shapes, values=values, facts=facts, context=context)
     if answer.chosen is None and answer.options and declared.settings.known():
         # Settings beside the weights may answer what the weights leave open; they never overrule them.
         more = {name: value for name, value in declared.settings.known().items() if name not in facts.known()}
         fuller = replace(facts, **more, declared=facts.declared | frozenset(more))
-        answer = classify(shapes, values=values, facts=fuller)
+        answer = classify(shapes, values=values, facts=fuller, context=context)
     return answer
 
 
@@ -180,11 +185,23 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         if p.rows or p.squeeze or _copied(p, candidate)
     )
     plan.dropped = (*candidate.dropped, *plan.dropped)
+    if plan.config.n_atoms is not None and "support" not in plan.tensors:
+        plan.tensors["support"] = _make_support(plan.config)
+        plan.made = ("support",)
     shapes = {name: tensor.shape for name, tensor in plan.tensors.items()}
     shapes |= {name: shapes[stored] for name, stored in plan.tied.items()}
     for sentence in mismatches(plan.config, shapes):
         raise ConversionError(f"the file's tensors do not make the network: {sentence}", where=plan.path)
     return plan
+
+
+def _make_support(config: ModelConfig) -> LegacyTensor:
+    """Return the atoms from v_min to v_max, which many code bases make anew instead of saving them."""
+    n_atoms, v_min, v_max = config.n_atoms or 1, config.v_min or 0.0, config.v_max or 0.0
+    step = (v_max - v_min) / max(n_atoms - 1, 1)
+    atoms = struct.pack(f"<{n_atoms}f", *(v_min + step * i for i in range(n_atoms)))
+    storage = Storage("support", "F32", MemoryBlock(atoms), big_endian=False, device="cpu")
+    return LegacyTensor("F32", (n_atoms,), (1,), 0, storage)
 
 
 def _copied(placement: Placement, candidate: Candidate) -> bool:
@@ -204,10 +221,9 @@ def _overlay(
     spoken = {name: value for name, value in spoken.items() if value is not None}
     for words, speaker in ((spoken, "declared"), (settings, "given")):
         try:
-            config = config.replace(**words)
-        except (ManifestError, TypeError) as e:
-            what = e.what if isinstance(e, ManifestError) else str(e)
-            raise ConversionError(f"{speaker} config: {what}", where=plan.path, code="convert.config") from None
+            config = ModelConfig.from_dict({**config.to_dict(), **words})
+        except ManifestError as e:
+            raise ConversionError(f"{speaker} config: {e.what}", where=plan.path, code="convert.config") from None
         origin |= dict.fromkeys(words, speaker)
     silent = set(ModelConfig.__dataclass_fields__) - set(origin)
     facts = {name for name in silent if getattr(config, name) is not None}
