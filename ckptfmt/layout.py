@@ -5,10 +5,12 @@ stays the old one, whole, for that reader. Links, devices and pipes are refused 
 a pipe in place of a manifest would wait for ever and a link may point at another person's file.
 """
 
+import contextlib
 import errno
 import os
 import stat
 
+from ckptfmt.beside import aside_name, stem_of
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError
 
 __all__ = [
@@ -36,10 +38,14 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_folder(path: str | os.PathLike[str]) -> int:
-    """Return a descriptor of the folder at `path`; raise `NotACheckpoint` where there is none."""
+    """Return a descriptor of the folder at `path`; raise `NotACheckpoint` where there is none.
+
+    Where it is missing, a writer may be about to replace it on a filesystem that cannot swap two folders: the
+    predecessor waits beside it then, or the successor has come by now.
+    """
     where = os.fspath(path)
     try:
-        return os.open(where, _FOLDER_FLAGS)
+        return _open_first(where, _aside(where), where)
     except FileNotFoundError:
         raise NotACheckpoint("no such folder", where=where, code="layout.missing") from None
     except NotADirectoryError:
@@ -51,6 +57,18 @@ def open_folder(path: str | os.PathLike[str]) -> int:
         ) from None
     except (OSError, ValueError) as e:
         raise NotACheckpoint(f"cannot be opened: {_reason(e)}", where=where, code="layout.unreadable") from None
+
+
+def _open_first(*paths: str) -> int:
+    for path in paths[:-1]:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, _FOLDER_FLAGS)
+    return os.open(paths[-1], _FOLDER_FLAGS)
+
+
+def _aside(path: str) -> str:
+    parent, name = os.path.split(os.path.abspath(path))
+    return os.path.join(parent, aside_name(stem_of(name)))
 
 
 def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:

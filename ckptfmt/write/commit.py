@@ -1,4 +1,4 @@
-"""A checkpoint written whole or not at all: the commit protocol of docs/durability.md.
+"""Commit: stage beside the target, flush, read back, publish by one rename.
 
 Everything is written and flushed in a staging folder beside the target, the manifest last, and read back;
 then one rename publishes it. At every instant the target is the old checkpoint or the new one, whole.
@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptfmt.beside import stage_name
-from ckptfmt.datafile import Payload, TensorFile, create, write_all, write_tensors
 from ckptfmt.errors import WriteError
-from ckptfmt.failure import reported, require_space
 from ckptfmt.layout import MANIFEST, SAFETENSORS, open_folder, read_manifest
 from ckptfmt.manifest import FileEntry, Manifest, parse_manifest, render_manifest
-from ckptfmt.place import Place, discard, hold_place
-from ckptfmt.publish import publish_file, publish_folder
+from ckptfmt.write.datafile import TensorFile, create, write_all, write_tensors
+from ckptfmt.write.failure import reported, require_space
+from ckptfmt.write.place import Place, discard, hold_place
+from ckptfmt.write.publish import publish_file, publish_folder
 
-__all__ = ["Payload", "TensorFile", "update_manifest", "write_checkpoint"]
+__all__ = ["update_manifest", "write_checkpoint", "write_file"]
 
 # What a manifest takes beside the tensors: a part of its own, and a part for each tensor.
 _MANIFEST_SPACE = 64 << 10

@@ -12,12 +12,12 @@ import hashlib
 import os
 
 from ckptfmt.beside import aside_name
-from ckptfmt.datafile import create, write_all
 from ckptfmt.errors import TargetExists, WriteError
 from ckptfmt.layout import MANIFEST
-from ckptfmt.linux import exchange
 from ckptfmt.manifest import Manifest
-from ckptfmt.place import Place, discard, sync_folder
+from ckptfmt.write.datafile import create, write_all
+from ckptfmt.write.linux import exchange
+from ckptfmt.write.place import Place, discard, sync_folder
 
 __all__ = ["publish_file", "publish_folder"]
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.header import METADATA, TensorInfo, build_header
-from ckptfmt.linux import start_writeback
 from ckptfmt.manifest import FileEntry, TensorEntry
-from ckptfmt.readback import BLOCK, ReadBack
+from ckptfmt.write.linux import start_writeback
+from ckptfmt.write.readback import BLOCK, ReadBack
 
 __all__ = ["Payload", "TensorFile", "create", "write_all", "write_tensors"]
 

@@ -15,7 +15,7 @@ from typing import Literal
 from ckptfmt.beside import aside_name, parse_beside, stem_of
 from ckptfmt.errors import TargetExists, WriteError, printable
 from ckptfmt.layout import MANIFEST, SAFETENSORS
-from ckptfmt.lock import hold
+from ckptfmt.write.lock import hold
 
 __all__ = ["Occupant", "Place", "discard", "hold_place", "sync_folder"]
 
