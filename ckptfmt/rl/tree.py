@@ -1,0 +1,128 @@
+"""Nested Python data as named arrays, and back: how training state is stored without pickle.
+
+Arrays, tensors and byte strings become entries of their own; the rest is JSON in one more entry, `tree`.
+Tuples, deques, NumPy scalars and mappings with keys that are not text come back as what they were.
+"""
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ckptfmt.errors import WeightsError
+from ckptfmt.jsontext import decode_free, encode_free, parse
+
+__all__ = ["TREE", "flatten", "is_plain", "unflatten"]
+
+TREE = "tree"
+_MAX_TREE = 64 << 20
+_TAGS = frozenset({"$array", "$tensor", "$scalar", "$bytes", "$tuple", "$deque", "$pairs"})
+_LEAVES = (np.ndarray, np.generic, torch.Tensor, bytes, bytearray)
+
+Array = np.ndarray[Any, Any] | torch.Tensor
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether `flatten` can store a value."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return True
+        case np.ndarray() | np.generic():
+            return value.dtype.kind in "biufc" and value.dtype.itemsize <= 8
+        case torch.Tensor() | bytes() | bytearray():
+            return True
+        case list() | tuple() | deque():
+            return all(is_plain(item) for item in value)
+        case Mapping():
+            return all(is_plain(item) for pair in value.items() for item in pair)
+    return False
+
+
+def flatten(value: Any) -> dict[str, Array]:
+    """Return the arrays of a nested value by path, and under `TREE` its skeleton as uint8 JSON.
+
+    Raises `ManifestError` with the path of a value that cannot be stored.
+    """
+    arrays: dict[str, Array] = {}
+    skeleton = encode_free(_strip(value, "", arrays), where="$")
+    text = json.dumps(skeleton, separators=(",", ":"), ensure_ascii=True)
+    return {TREE: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
+
+
+def unflatten(arrays: Mapping[str, Any]) -> Any:
+    """Return the value whose `flatten` gave these arrays; raise `WeightsError` where they are no such thing."""
+    if TREE not in arrays:
+        raise WeightsError("holds no description of its contents", where=TREE, code="state.tree")
+    text = _as_numpy(arrays[TREE]).tobytes()
+    skeleton = parse(text, where=TREE, limit=_MAX_TREE, error=WeightsError, code="state.tree")
+    try:
+        return _fill(skeleton, arrays)
+    except (KeyError, TypeError, ValueError, IndexError) as e:
+        raise WeightsError(f"describes what is not there: {e}", where=TREE, code="state.tree") from None
+
+
+def _strip(value: Any, path: str, arrays: dict[str, Array]) -> Any:
+    if isinstance(value, _LEAVES):
+        return _strip_leaf(value, path or "value", arrays)
+    if isinstance(value, tuple | deque | list):
+        items = [_strip(item, f"{path}/{i}" if path else str(i), arrays) for i, item in enumerate(value)]
+        if isinstance(value, deque):
+            return {"$deque": [items, value.maxlen]}
+        return {"$tuple": items} if isinstance(value, tuple) else items
+    if isinstance(value, Mapping):
+        pairs = [(key, _strip(item, f"{path}/{key}" if path else str(key), arrays)) for key, item in value.items()]
+        plain = all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs)
+        return dict(pairs) if plain else {"$pairs": [[_strip(key, path, arrays), item] for key, item in pairs]}
+    return value
+
+
+def _strip_leaf(value: Any, path: str, arrays: dict[str, Array]) -> dict[str, str]:
+    name = path
+    while name in arrays or name == TREE:
+        name += "'"
+    if isinstance(value, torch.Tensor):
+        arrays[name] = value.detach()
+        return {"$tensor": name}
+    if isinstance(value, bytes | bytearray):
+        arrays[name] = np.frombuffer(bytes(value), dtype=np.uint8)
+        return {"$bytes": name}
+    arrays[name] = np.asarray(value)
+    return {"$scalar" if isinstance(value, np.generic) else "$array": name}
+
+
+def _fill(value: Any, arrays: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_fill(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tag = next(iter(value), "")
+    if len(value) == 1 and tag in _TAGS:
+        return _fill_tag(tag, value[tag], arrays)
+    if len(value) == 1 and tag.startswith("$"):
+        return decode_free(value)
+    return {key: _fill(item, arrays) for key, item in value.items()}
+
+
+def _fill_tag(tag: str, value: Any, arrays: Mapping[str, Any]) -> Any:
+    match tag:
+        case "$tuple":
+            return tuple(_fill(item, arrays) for item in value)
+        case "$deque":
+            return deque((_fill(item, arrays) for item in value[0]), maxlen=value[1])
+        case "$pairs":
+            return {_fill(key, arrays): _fill(item, arrays) for key, item in value}
+        case "$tensor":
+            array = arrays[value]
+            return array if isinstance(array, torch.Tensor) else torch.from_numpy(np.array(array))
+        case "$bytes":
+            return _as_numpy(arrays[value]).tobytes()
+        case "$scalar":
+            return _as_numpy(arrays[value])[()]
+    return np.array(_as_numpy(arrays[value]))
+
+
+def _as_numpy(array: Any) -> np.ndarray[Any, Any]:
+    return array.numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
