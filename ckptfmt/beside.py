@@ -5,32 +5,22 @@ begin with a dot, so that listings and globs pass over them, and they end in wha
 only names of this form are ever removed.
 """
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
 
-__all__ = ["Beside", "aside_name", "lock_name", "owner_name", "parse_beside", "stage_name", "stem_of"]
+__all__ = ["Beside", "aside_name", "lock_name", "owner_name", "parse_beside", "stage_name"]
 
 _FORM = re.compile(r"\.(?P<stem>.+)\.ckpt-(?P<kind>lock|owner|old|stage)(?:-[0-9a-f]{16})?", re.DOTALL)
-_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A name beside a target: `kind` is lock, owner, old or stage; `stem` is what the target is called there."""
+    """A name beside a target: `kind` is lock, owner, old or stage; `stem` is the name of the target."""
 
     name: str
     stem: str
     kind: str
-
-
-def stem_of(name: str) -> str:
-    """Return what a target called `name` is called in names beside it: itself, unless it is too long."""
-    encoded = os.fsencode(name)
-    if len(encoded) <= _LONGEST:
-        return name
-    return encoded[:64].decode("utf-8", "ignore") + "-" + hashlib.sha256(encoded).hexdigest()
 
 
 def lock_name(stem: str) -> str:

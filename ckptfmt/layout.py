@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from ckptfmt.beside import aside_name, stem_of
+from ckptfmt.beside import aside_name
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError
 
 __all__ = [
@@ -68,7 +68,7 @@ def _open_first(*paths: str) -> int:
 
 def _aside(path: str) -> str:
     parent, name = os.path.split(os.path.abspath(path))
-    return os.path.join(parent, aside_name(stem_of(name)))
+    return os.path.join(parent, aside_name(name))
 
 
 def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:

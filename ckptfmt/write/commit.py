@@ -71,7 +71,7 @@ def update_manifest(
             manifest = change(current).sealed()
             if manifest.files != current.files:
                 raise WriteError("the files listed cannot change", where=where, code="write.file-name")
-            name = stage_name(place.stem)
+            name = stage_name(place.name)
             try:
                 write_file(place.folder, name, render_manifest(manifest), where=where)
                 publish_file(place.folder, name, folder, MANIFEST)
@@ -111,7 +111,7 @@ class _Stage:
 @contextlib.contextmanager
 def _stage(place: Place) -> Iterator[_Stage]:
     """Make a staging folder; whatever has its name in the end, the predecessor for one, is removed."""
-    name = stage_name(place.stem)
+    name = stage_name(place.name)
     try:
         os.mkdir(name, dir_fd=place.folder)
         folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.folder)

@@ -12,17 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ckptfmt.beside import aside_name, parse_beside, stem_of
+from ckptfmt.beside import aside_name, parse_beside
 from ckptfmt.errors import TargetExists, WriteError, printable
 from ckptfmt.layout import MANIFEST, SAFETENSORS
 from ckptfmt.write.lock import hold
 
-__all__ = ["Occupant", "Place", "discard", "hold_place", "sync_folder"]
+__all__ = ["Occupant", "Place", "discard", "hold_place", "mend", "sync_folder"]
 
 Occupant = Literal["nothing", "checkpoint"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OURS = (MANIFEST, *SAFETENSORS)
+# What is left of 255 bytes when the longest name beside a target is made of it.
+_LONGEST_NAME = 220
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,6 @@ class Place:
     path: str
     folder: int
     name: str
-
-    @property
-    def stem(self) -> str:
-        """Return what the target is called in the names beside it."""
-        return stem_of(self.name)
 
     def occupant(self, *, overwrite: bool) -> Occupant:
         """Return what is at the target; raise `TargetExists` for what must not be replaced.
@@ -72,13 +69,16 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
     parent, name = os.path.split(real)
     if not name:
         raise TargetExists("is the root folder", where=given, fix="choose another folder")
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        what = f"the name is longer than {_LONGEST_NAME} bytes"
+        raise WriteError(what, where=given, fix="choose a shorter one", code="write.name")
     made = _make_parents(parent)
     try:
         folder = os.open(parent, _FOLDER)
         try:
             place = Place(given, folder, name)
-            with hold(folder, place.stem, where=given, wait=wait):
-                _mend(place)
+            with hold(folder, place.name, where=given, wait=wait):
+                mend(folder, place.name)
                 yield place
         finally:
             os.close(folder)
@@ -117,21 +117,20 @@ def sync_folder(folder: int) -> None:
             raise
 
 
-def _mend(place: Place) -> None:
-    """Finish or undo what a writer that died has begun, now that its lock is free."""
-    left = [found for name in os.listdir(place.folder) if (found := parse_beside(name)) and found.stem == place.stem]
+def mend(folder: int, stem: str) -> None:
+    """Finish or undo what a writer of the target called `stem` began and left, now that its lock is ours."""
+    left = [found for name in os.listdir(folder) if (found := parse_beside(name)) and found.stem == stem]
     left = [found for found in left if found.kind in ("old", "stage")]
     if not left:
         return
-    aside = aside_name(place.stem)
     if any(found.kind == "old" for found in left):
+        # Succeeds only where the target is missing or empty: the predecessor comes back.
         with contextlib.suppress(OSError):
-            # Succeeds only where the target is missing or empty: the old one comes back.
-            os.rename(aside, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+            os.rename(aside_name(stem), stem, src_dir_fd=folder, dst_dir_fd=folder)
     # The dead writer's own renames must last before what they replaced is removed.
-    sync_folder(place.folder)
+    sync_folder(folder)
     for found in left:
-        discard(place.folder, found.name)
+        discard(folder, found.name)
 
 
 def _names(folder: int, name: str) -> list[str]:

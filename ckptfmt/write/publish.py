@@ -79,7 +79,7 @@ def _publish_new(place: Place, stage: str, manifest: Manifest) -> None:
 
 
 def _publish_aside(place: Place, stage: str) -> None:
-    aside = aside_name(place.stem)
+    aside = aside_name(place.name)
     try:
         os.rename(place.name, aside, src_dir_fd=place.folder, dst_dir_fd=place.folder)
     except OSError as e:
