@@ -7,8 +7,9 @@ import click
 
 from ckptfmt.errors import CkptError, MissingPackage, printable
 
-__all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain"]
+__all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain", "on_the_command_line"]
 
+ANSWERED_NO = 1
 TROUBLE = 2
 INTERRUPTED = 130
 CLOSED_PIPE = 141
@@ -17,6 +18,8 @@ _EXTRAS = {
     **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
     **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
 }
+# Errors that mean "looked, and the answer is no".
+_ANSWERS = ("convert.assumed",)
 _SHARED = ("--json", "-q", "--quiet", "-v", "--verbose", "--color", "--no-truncate")
 # What mends an error on the command line, where the library can only name its own argument.
 _OPTIONS = {"write.exists": "add --force to replace it, or choose another folder"}
@@ -36,8 +39,7 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
         case KeyboardInterrupt() | click.Abort():
             return CkptError("stopped by Ctrl-C", code="run.interrupted"), INTERRUPTED
         case CkptError():
-            fix = _OPTIONS.get(exception.code, exception.fix)
-            return CkptError(exception.what, where=exception.where, fix=fix, code=exception.code), TROUBLE
+            return on_the_command_line(exception), ANSWERED_NO if exception.code in _ANSWERS else TROUBLE
         case click.ClickException():
             return _usage(exception, command), TROUBLE
         case ImportError() if (package := (exception.name or "").partition(".")[0]) in _EXTRAS:
@@ -49,6 +51,12 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
         case OSError():
             return _system(exception), TROUBLE
     return _fault(exception), TROUBLE
+
+
+def on_the_command_line(error: CkptError) -> CkptError:
+    """Return an error of the library as ckpt says it: what mends it is an option, not an argument."""
+    fix = _OPTIONS.get(error.code, error.fix)
+    return CkptError(error.what, where=error.where, fix=fix, code=error.code)
 
 
 def _missing(package: str, command: str) -> MissingPackage:

@@ -35,8 +35,9 @@ COMMANDS = {
     },
 }
 _ABOUT = "Checkpoints for deep reinforcement learning that explain, prove and rebuild themselves."
-# A closed pipe ends a command at once; a run that must save first is told by an exception instead.
-_LONG_RUNNING = ("train", "serve")
+# A closed pipe ends a command at once. These are told by an exception instead: one must save first, the others
+# talk to processes and browsers that may go away.
+_HANDLES_PIPES = ("train", "serve", "convert")
 _COMPLETE = "_CKPT_COMPLETE"
 
 
@@ -139,7 +140,7 @@ def _read_early(words: Sequence[str], output: Output) -> None:
 
 
 def _listen_to_signals(words: Sequence[str]) -> None:
-    if not any(word in _LONG_RUNNING for word in words[:1]):
+    if not any(word in _HANDLES_PIPES for word in words[:1]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, _terminated)
 

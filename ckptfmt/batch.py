@@ -1,0 +1,248 @@
+"""Convert many legacy files, in several processes, going on where one file fails.
+
+A worker is a fresh interpreter that is fed one file at a time over a pipe. So a file that exhausts the memory
+of its worker fails alone, and a program that has threads or no main guard may call this all the same.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ckptfmt.convert import convert
+from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.layout import MANIFEST, WEIGHTS, open_folder, read_manifest
+from ckptfmt.manifest import Manifest, parse_manifest
+from ckptfmt.sources import Item
+
+__all__ = ["Outcome", "convert_many"]
+
+Status = Literal["converted", "planned", "unchanged", "failed"]
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file: `conversion` as of `Conversion.to_dict`, `error` as of `CkptError.to_dict`.
+
+    A dry run leaves it `planned`; `unchanged` is one whose checkpoint was there already.
+    """
+
+    item: Item
+    status: Status
+    conversion: Mapping[str, Any] | None = None
+    error: Mapping[str, str] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the outcome as one line of a `--json` answer."""
+        return {
+            "source": self.item.source,
+            "dest": self.item.dest,
+            "status": self.status,
+            "conversion": self.conversion,
+            "error": self.error,
+        }
+
+
+def convert_many(items: Sequence[Item], *, jobs: int = 1, **options: Any) -> Iterator[Outcome]:
+    """Convert each item and yield what became of it, in their order; `options` are those of `convert`.
+
+    A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
+    unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
+    rest; folders in which nothing was written are removed again.
+    """
+    made = _make_folders(items) if not options.get("dry_run") else []
+    try:
+        if jobs > 1 and len(items) > 1:
+            yield from _in_workers(items, min(jobs, len(items)), options)
+        else:
+            yield from (_convert_one(item, options) for item in items)
+    finally:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
+def _make_folders(items: Sequence[Item]) -> list[str]:
+    """Make the folders that the targets lie in, and return those that were not there, outer ones first."""
+    made = []
+    for folder in sorted({os.path.dirname(item.dest) for item in items if os.path.dirname(item.dest)}):
+        missing = []
+        while folder and not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for name in reversed(missing):
+            try:
+                os.mkdir(name)
+            except OSError:  # The conversion says why it cannot write there.
+                break
+            made.append(name)
+    return made
+
+
+def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
+    try:
+        if not options.get("overwrite") and _is_current(item, options):
+            return Outcome(item, "unchanged")
+        done: Status = "planned" if options.get("dry_run") else "converted"
+        return Outcome(item, done, convert(item.source, item.dest, **options).to_dict())
+    except CkptError as e:
+        return Outcome(item, "failed", error=e.to_dict())
+    except (OSError, MemoryError, RecursionError) as e:
+        failure = CkptError(str(e) or type(e).__name__, where=item.source, code="convert.fault")
+        return Outcome(item, "failed", error=failure.to_dict())
+
+
+def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
+    """Return whether the target was made of these bytes with these options; raise for another checkpoint."""
+    if not os.path.exists(os.path.join(item.dest, MANIFEST)):
+        return False
+    folder = open_folder(item.dest)
+    try:
+        manifest = parse_manifest(read_manifest(folder, where=item.dest), where=os.path.join(item.dest, MANIFEST))
+        weights = os.stat(WEIGHTS, dir_fd=folder, follow_symlinks=False)
+    finally:
+        os.close(folder)
+    if weights.st_size == manifest.weights.bytes and _answers(manifest, options) and _made_of(manifest, item.source):
+        return True
+    raise TargetExists(
+        "is a checkpoint of other bytes or of other options", where=item.dest, fix="convert with overwrite=True"
+    )
+
+
+def _made_of(manifest: Manifest, source: str) -> bool:
+    if manifest.conversion is None or manifest.conversion.source.bytes != os.path.getsize(source):
+        return False
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == manifest.conversion.source.sha256
+
+
+def _answers(manifest: Manifest, options: Mapping[str, Any]) -> bool:
+    """Return whether a manifest says what these options would make it say."""
+    config = manifest.config.to_dict() if manifest.config else {}
+    found = {**config, "architecture": manifest.architecture.name if manifest.architecture else "none"}
+    asked = {name: value for name, value in options.items() if name in found and value is not None}
+    asked |= options.get("settings") or {}
+    key = options.get("key")
+    if manifest.conversion is None or (key is not None and manifest.conversion.found_at != key):
+        return False
+    return all(found.get(name) == _plain(value) for name, value in asked.items())
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _in_workers(items: Sequence[Item], jobs: int, options: Mapping[str, Any]) -> Iterator[Outcome]:
+    results: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+    pending: queue.SimpleQueue[tuple[int, Item]] = queue.SimpleQueue()
+    for place, item in enumerate(items):
+        pending.put((place, item))
+    workers = [_Worker(options) for _ in range(jobs)]
+    for worker in workers:
+        threading.Thread(target=_feed, args=(worker, pending, results), daemon=True).start()
+    try:
+        yield from _in_order(results, len(items))
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _feed(
+    worker: "_Worker",
+    pending: "queue.SimpleQueue[tuple[int, Item]]",
+    results: "queue.SimpleQueue[tuple[int, Outcome]]",
+) -> None:
+    while not worker.stopped:
+        try:
+            place, item = pending.get_nowait()
+        except queue.Empty:
+            return
+        results.put((place, worker.convert(item)))
+
+
+def _in_order(results: "queue.SimpleQueue[tuple[int, Outcome]]", total: int) -> Iterator[Outcome]:
+    early: dict[int, Outcome] = {}
+    for place in range(total):
+        while place not in early:
+            arrived, outcome = results.get()
+            early[arrived] = outcome
+        yield early.pop(place)
+
+
+class _Worker:
+    """A process that converts what it is given; another one takes its place if it dies."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = json.dumps(options)
+        self.stopped = False
+        self._process = self._start()
+
+    def convert(self, item: Item) -> Outcome:
+        """Return what became of one file."""
+        try:
+            answer = self._ask(json.dumps([item.source, item.dest]))
+        except OSError:
+            answer = ""
+        if answer:
+            return Outcome(item, **json.loads(answer))
+        code = self._process.wait()
+        what = f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with {code}"
+        if not self.stopped:
+            self._process = self._start()
+        error = CkptError(what, where=item.source, fix="convert it alone to see why", code="convert.worker")
+        return Outcome(item, "failed", error=error.to_dict())
+
+    def stop(self) -> None:
+        """End the process; one that is at work clears away what it has half written."""
+        self.stopped = True
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close() if pipe else None
+
+    def _ask(self, line: str) -> str:
+        self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        return self._process.stdout.readline()  # type: ignore[union-attr]
+
+    def _start(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "ckptfmt.batch", self._options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="ascii",
+        )
+
+
+def _work() -> None:
+    """Be a worker: take a file on each line and write a line that says what became of it."""
+    options = json.loads(sys.argv[1])
+    if options.get("input_shape"):
+        options["input_shape"] = tuple(options["input_shape"])
+    for line in sys.stdin:
+        outcome = _convert_one(Item(*json.loads(line)), options)
+        answer = {"status": outcome.status, "conversion": outcome.conversion, "error": outcome.error}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        _work()

@@ -1,0 +1,143 @@
+"""ckpt convert: make a checkpoint of it."""
+
+import json
+import os
+from collections import Counter
+from typing import Any
+
+import click
+
+from ckptfmt.batch import convert_many
+from ckptfmt.config import ARCHITECTURES
+from ckptfmt.convert import convert as convert_file
+from ckptfmt.sources import find_sources
+
+from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
+from ..options import argument, command, option
+from ..output import Output
+
+__all__ = ["convert"]
+
+_FACTS = "What the file cannot say"
+_MANY = "Many files"
+
+
+def _shape(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """Read channels, height and width, as 4,84,84 or 4x84x84."""
+    if text is None:
+        return None
+    words = text.replace("x", ",").replace("×", ",").split(",")
+    if len(words) != 3 or not all(word.strip().isdecimal() for word in words):
+        raise click.BadParameter(f"'{text}' is not channels, height and width, such as 4,84,84")
+    return tuple(int(word) for word in words)
+
+
+def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+    """Read fields and their values, each JSON where it can be and text where not."""
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+@command(
+    examples=[
+        "ckpt convert dqn_best.pth out --game ALE/Breakout-v5",
+        "ckpt convert dqn_best.pth out --dry-run --v-min -10 --v-max 10",
+        "ckpt convert old-runs --out-dir converted --jobs 2",
+    ]
+)
+@argument(
+    "paths",
+    "The foreign file and the checkpoint folder to make of it; with --out-dir any number of files and folders.",
+    nargs=-1,
+    required=True,
+    metavar="SOURCE [DEST]",
+    type=click.Path(),
+)
+@option(
+    "--architecture",
+    type=click.Choice([*ARCHITECTURES, "none"]),
+    metavar="NAME",
+    group=_FACTS,
+    help="Which of the eight networks it is; none keeps the weights without one.",
+)
+@option("--n-actions", "n_action", type=int, metavar="N", group=_FACTS, help="How many actions it values.")
+@option("--n-atoms", type=int, metavar="N", group=_FACTS, help="Atoms of a distributional network.")
+@option("--v-min", type=float, metavar="X", group=_FACTS, help="Lowest return of a distributional network.")
+@option("--v-max", type=float, metavar="X", group=_FACTS, help="Highest return of a distributional network.")
+@option(
+    "--input-shape", callback=_shape, metavar="C,H,W", group=_FACTS, help="Channels, height and width of what it sees."
+)
+@option("--input-scale", type=float, metavar="X", group=_FACTS, help="What it divides its input by: 255 for raw bytes.")
+@option("--game", metavar="ID", group=_FACTS, help="The game, for example ALE/Breakout-v5.")
+@option("--key", metavar="PATH", group=_FACTS, help="Which network, where the file holds several.")
+@option(
+    "--set",
+    "settings",
+    callback=_settings,
+    multiple=True,
+    metavar="KEY=VALUE",
+    group=_FACTS,
+    help="Any other field of the config.",
+)
+@option("--strict", is_flag=True, help="Assume nothing: exit 1 where something would be.")
+@option("--dry-run", is_flag=True, help="Say what would be done and write nothing.")
+@option("--force", is_flag=True, help="Replace the checkpoint that is at DEST.")
+@option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for another writer of DEST.")
+@option(
+    "--allow-unsafe-globals",
+    "allow_unsafe",
+    is_flag=True,
+    help="Read on where a pickle names what attacks use; it is still not run.",
+)
+@option("--out-dir", type=click.Path(), metavar="DIR", group=_MANY, help="Where to; the tree of a folder is mirrored.")
+@option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    metavar="N",
+    group=_MANY,
+    help="How many processes share the work.",
+)
+def convert(output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: int, **given: Any) -> int:
+    """Make a checkpoint of a foreign file, without running it."""
+    options = _options(given)
+    if out_dir is not None:
+        return _convert_many(output, paths, out_dir, jobs, options)
+    if len(paths) > 2 or (len(paths) == 1 and not options["dry_run"]):
+        raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
+    source, dest = (*paths, "")[:2]
+    if os.path.isdir(source):
+        raise click.UsageError(f"{source} is a folder; say where its checkpoints go with --out-dir DIR")
+    result = convert_file(source, dest, **options)
+    show_conversion(output, source, result)
+    output.result(result.to_dict())
+    return 0
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options as `ckptfmt.convert` takes them; what was not given is left out."""
+    if (game := given.pop("game")) is not None:
+        given["settings"]["game"] = game
+    given["overwrite"] = given.pop("force")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _convert_many(output: Output, paths: tuple[str, ...], out_dir: str, jobs: int, options: dict[str, Any]) -> int:
+    sources = find_sources(paths, out_dir)
+    tally: Counter[str] = Counter(files=len(sources.items), others=sources.others)
+    for outcome in convert_many(sources.items, jobs=jobs, **options):
+        tally[outcome.status] += 1
+        show_outcome(output, outcome)
+        output.stream(outcome_line(outcome))
+        output.out.flush()
+    show_tally(output, tally)
+    output.result({name: tally[name] for name in ("files", "converted", "planned", "unchanged", "failed", "others")})
+    return 1 if tally["failed"] else 0

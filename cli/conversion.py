@@ -1,0 +1,137 @@
+"""How a conversion is told: one file in full, many files a line each."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ckptfmt.batch import Outcome
+from ckptfmt.convert import Conversion
+from ckptfmt.errors import CkptError
+
+from .failure import on_the_command_line
+from .output import Output
+from .text import plural, shape, size
+
+__all__ = ["outcome_line", "show_conversion", "show_outcome", "show_tally"]
+
+_INDENT = 9
+# Settings of the training that leave no trace in the weights and change no answer of the network.
+_TRAINING = ("double_dqn", "n_step_learning", "n_steps", "noisy_std_init", "prioritized_replay")
+_CONTAINERS = {"torch-zip": "torch zip", "torch-stream": "torch stream", "torch-tar": "torch tar"}
+
+
+def show_conversion(output: Output, source: str, result: Conversion) -> None:
+    """Write what was made of one file and on what evidence; what was assumed goes to stderr."""
+    rows = [
+        ("source", f"{source}: {_container(result)}, {plural(result.tensors, 'tensor')}; nothing executed"),
+        ("network", _network(result)),
+        ("found at", result.found_at),
+        ("left", ", ".join(result.left) + "; choose with: --key" if result.left else ""),
+        ("renamed", _pairs(result.renamed)),
+        ("moved", _names([item["name"] for item in result.transformed])),
+        ("tied", _pairs(result.tied, " = ")),
+        ("dropped", _names(result.dropped)),
+        ("unknown", "; ".join(f"{name}: none in the file" for name in result.unknown)),
+    ]
+    for label, text in rows:
+        if text:
+            _line(output, label, text)
+    for problem in result.warnings:
+        output.warning(problem)
+    if result.assumed:
+        output.out.flush()
+        output.note(output.err.paint(f"{'assumed':<{_INDENT}}", "yellow"), _assumed(result, output.verbose))
+    for name, bytes_ in result.written.items():
+        verified = f"  {size(bytes_)}, verified against the source, tensor by tensor" if name != "manifest.json" else ""
+        _line(output, "wrote", os.path.join(result.dest, name) + verified)
+    if not result.written:
+        output.line("nothing written; run again without --dry-run")
+
+
+def show_outcome(output: Output, outcome: Outcome) -> None:
+    """Write what became of one of many files."""
+    item = outcome.item
+    if outcome.error is not None:
+        error = _as_error(outcome.error)
+        output.line(output.sign("bad"), f" {item.source}  {error.what if error.where == item.source else error}")
+    elif outcome.conversion is None:
+        output.line(output.sign("good"), f" {item.source}  unchanged")
+    else:
+        network = outcome.conversion["architecture"] or "network unknown"
+        planned = "  (nothing written)" if outcome.status == "planned" else ""
+        output.line(output.sign("good"), f" {item.source} -> {item.dest}  {network}{planned}")
+
+
+def outcome_line(outcome: Outcome) -> dict[str, Any]:
+    """Return what became of one of many files as a line of JSON."""
+    error = None if outcome.error is None else _as_error(outcome.error).to_dict()
+    return {**outcome.to_dict(), "error": error}
+
+
+def show_tally(output: Output, tally: Mapping[str, int]) -> None:
+    """Write the last line over many files."""
+    parts = [
+        f"{tally[status]:,} {status}" for status in ("converted", "planned", "unchanged", "failed") if tally[status]
+    ]
+    others = f"; {plural(tally['others'], 'other file')} left alone" if tally["others"] else ""
+    output.line(f"{plural(tally['files'], 'file')}: {', '.join(parts) or 'none to convert'}{others}")
+
+
+def _as_error(fields: Mapping[str, str]) -> CkptError:
+    error = CkptError(fields["what"], where=fields["where"], fix=fields["fix"], code=fields["code"])
+    return on_the_command_line(error)
+
+
+def _line(output: Output, label: str, text: str) -> None:
+    output.line(output.paint(f"{label:<{_INDENT}}", "dim"), text)
+
+
+def _container(result: Conversion) -> str:
+    *packings, inner = result.source.container.split("+")
+    protocol = result.source.pickle_protocol
+    kind = _CONTAINERS.get(inner, inner) + "".join(f" in {packing}" for packing in reversed(packings))
+    return kind if protocol is None else f"{kind}, pickle protocol {protocol}"
+
+
+def _network(result: Conversion) -> str:
+    if result.config is None or result.architecture is None:
+        return f"unknown: {result.classification.refusal}"
+    config, encoder = result.config, result.config["encoder"]
+    encoder = encoder["name"] if isinstance(encoder, Mapping) else encoder
+    atoms = f", {config['n_atoms']} atoms from {config['v_min']:g} to {config['v_max']:g}" if config["n_atoms"] else ""
+    placed = f"{result.tensors} of {result.tensors + len(result.dropped)} tensors placed"
+    return (
+        f"{result.architecture}, {encoder} encoder, {plural(config['n_action'], 'action')}, "
+        f"hidden {config['hidden_size']}{atoms} ({placed})"
+    )
+
+
+def _assumed(result: Conversion, verbose: bool) -> str:
+    values: Mapping[str, Any] = result.config or {}
+    named = [name for name in result.assumed if verbose or name not in _TRAINING]
+    rest = len(result.assumed) - len(named)
+    words = [f"{name} {_value(values.get(name))}" for name in named]
+    if rest:
+        words.append(plural(rest, "setting") + " of the training that no answer depends on")
+    return ", ".join(words)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("name", "described"))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return shape(value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def _pairs(names: Mapping[str, str], link: str = " -> ") -> str:
+    if not names:
+        return ""
+    first, second = next(iter(names.items()))
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{first}{link}{second}{more}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
