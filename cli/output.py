@@ -114,6 +114,10 @@ class Output:
             text = str(CkptError(finding.message, where=finding.where, fix=finding.fix))
         self.err.write(self.err.paint("warning:", "yellow"), " ", str(text))
 
+    def error(self, error: CkptError) -> None:
+        """Write an error as one line on stderr."""
+        self.err.write(self.err.paint("error:", "red", "bold"), " ", str(error))
+
     def progress(self, total: int, label: str) -> Progress:
         """Return a bar over `total` bytes; it shows itself on a terminal, after half a second."""
         return Progress(self.err, total, label, silent=self.quiet)
@@ -130,7 +134,7 @@ class Output:
 
     def fail(self, error: CkptError, code: int) -> int:
         """Write an error as one line on stderr, and as the document where JSON was asked for."""
-        self.err.write(self.err.paint("error:", "red", "bold"), " ", str(error))
+        self.error(error)
         if self.as_json:
             self._document(self._envelope(code, False, error=error.to_dict()))
         self._flush()

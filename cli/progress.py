@@ -35,7 +35,12 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Take the bar away, before something else is written."""
         if self._drawn:
+            self._drawn = False
             self._terminal.write(Painted("\r\x1b[K"), end="")
             self._terminal.flush()
 

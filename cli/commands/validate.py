@@ -1,0 +1,129 @@
+"""ckpt validate: is it sound."""
+
+import os
+
+import click
+
+from ckptfmt.errors import CkptError, Problem
+from ckptfmt.layout import SAFETENSORS
+from ckptfmt.validate import Report, counts, explain
+from ckptfmt.validate import validate as look_at
+
+from ..complete import checkpoints
+from ..failure import TROUBLE
+from ..options import argument, command, exit_zero, option
+from ..output import Output
+from ..text import plural
+
+__all__ = ["validate"]
+
+
+@command(
+    examples=[
+        "ckpt validate runs/breakout-042",
+        "ckpt validate runs/* --fast",
+        "ckpt validate runs/* --json > report.json",
+        "ckpt validate --explain weights.digest",
+    ]
+)
+@argument("paths", "One or more checkpoint folders.", nargs=-1, metavar="P...", shell_complete=checkpoints)
+@option("--deep/--fast", "deep", default=True, help="Read every byte (the default), or manifest and headers only.")
+@option("--strict", is_flag=True, help="Take warnings for errors.")
+@option("--select", multiple=True, metavar="CODE", help="Look for these problems only, for example weights.*")
+@option("--ignore", multiple=True, metavar="CODE", help="Leave these problems out.")
+@option("--explain", "code", metavar="CODE", help="Say what a problem is, how it comes about and what mends it.")
+@option("--format", "form", type=click.Choice(["text", "github", "json"]), default="text", help="Form of the answer.")
+@exit_zero
+def validate(
+    output: Output,
+    paths: tuple[str, ...],
+    deep: bool,
+    strict: bool,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    code: str | None,
+    form: str,
+) -> int:
+    """Check that checkpoints are sound, every byte of them."""
+    output.as_json |= form == "json"
+    if code is not None:
+        return _explain(output, code)
+    if not paths:
+        raise click.UsageError("P... is missing")
+    show = _show_for_github if form == "github" else _show
+    reports: list[Report] = []
+    troubles: list[CkptError] = []
+    with output.progress(sum(map(_bytes, paths)) if deep else 0, "reading") as bar:
+        for path in paths:
+            try:
+                report = look_at(path, deep=deep, strict=strict, progress=bar.advance).only(select, ignore)
+            except CkptError as e:
+                if len(paths) == 1:
+                    raise
+                troubles.append(e)
+                report = Report(path, (Problem(e.code, e.where, e.what, e.fix),), deep=deep)
+            reports.append(report)
+            bar.clear()
+            show(output, report)
+    for trouble in troubles:
+        output.error(trouble)
+    output.result({"checkpoints": [report.to_dict() for report in reports], "counts": counts(reports)})
+    if form == "text":
+        output.line(_verdict(reports, deep=deep))
+    return TROUBLE if troubles else int(not all(report.valid for report in reports))
+
+
+def _explain(output: Output, code: str) -> int:
+    text = explain(code)
+    output.result({"code": code, "explanation": text})
+    for line in text.splitlines():
+        output.line(line)
+    return 0
+
+
+def _bytes(path: str) -> int:
+    total = 0
+    for name in SAFETENSORS:
+        try:
+            total += os.stat(os.path.join(path, name), follow_symlinks=False).st_size
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def _show(output: Output, report: Report) -> None:
+    meaning = "bad" if not report.valid else "warning" if report.problems else "good"
+    output.line(output.sign(meaning), " ", output.paint(report.path, "bold"))
+    width = max((len(problem.code) for problem in report.problems), default=0)
+    for problem in report.problems:
+        colour = "red" if problem.severity == "error" else "yellow"
+        label = output.paint(f"{problem.code:<{width}}", colour)
+        output.line("    ", label, "   ", str(CkptError(problem.message, where=problem.where, fix=problem.fix)))
+
+
+def _show_for_github(output: Output, report: Report) -> None:
+    """Write a workflow command for each problem, so that it is shown beside the file it is in."""
+    for problem in report.problems:
+        file = _escaped(os.path.join(report.path, problem.where.split(" ")[0].rstrip(":")), ":", ",")
+        text = _escaped(str(CkptError(problem.message, where=problem.where, fix=problem.fix)))
+        output.line(f"::{problem.severity} file={file},title={_escaped(problem.code, ':', ',')}::{text}")
+
+
+def _escaped(text: str, *more: str) -> str:
+    for char in ("%", "\r", "\n", *more):
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text
+
+
+def _verdict(reports: list[Report], *, deep: bool) -> str:
+    tally = counts(reports)
+    total = plural(tally["checkpoints"], "checkpoint")
+    hint = "" if deep else "; only manifests and headers were read"
+    if not tally["problems"]:
+        return f"{total}, {'all ' if len(reports) > 1 else ''}valid{hint}"
+    parts = [
+        f"{tally['invalid']:,} invalid" if tally["invalid"] else "",
+        f"{tally['warnings']:,} with warnings" if tally["warnings"] else "",
+        plural(tally["problems"], "problem"),
+    ]
+    return f"{total}: {', '.join(filter(None, parts))}{hint}"
