@@ -47,8 +47,12 @@ def _read_tar(block: Block, reading: Reading, wrapped: tuple[str, ...]) -> Conte
         raise refusal("is packed more than once", "unpack it and give the checkpoint in it", "source.nested")
     likely = [member for member in members if _may_be_torch(member.block)]
     if len(likely) != 1:
-        what = f"is a tar archive with {len(likely)} checkpoints in it" if likely else "is a tar archive of other files"
-        raise refusal(what, "unpack it and give one checkpoint of it")
+        what = (
+            f"is a tar archive with {len(likely)} checkpoints in it"
+            if likely
+            else "is a tar archive without a checkpoint in it"
+        )
+        raise refusal(what, "unpack it and give one of its files")
     with within(likely[0].name):
         return read_contents(likely[0].block, reading, (*wrapped, "tar"))
 
@@ -113,14 +117,14 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _read_pickle(block: Block, head: bytes, reading: Reading) -> Contents:
     try:
-        first = reading.load(block)
+        first = reading.load(block, nested=lambda inner: stream.read_storage(inner, reading))
     except UnsafeSource:
         raise
     except SourceError:
         if head.startswith(_PICKLE):
             raise
-        what = "is text" if is_text(head) else "is no file that PyTorch, NumPy or pickle wrote"
-        raise refusal(f"{what}, not a checkpoint") from None
+        what = "is text, not a checkpoint" if is_text(head) else "is no file that PyTorch, NumPy or pickle wrote"
+        raise refusal(what) from None
     if first.value == stream.MAGIC_NUMBER:
         return "torch-stream", {"": stream.read_object(block, first.end, reading)}
     check_whole(first, block)

@@ -112,8 +112,10 @@ def _find_end(block: Block) -> tuple[int, bytes]:
 def _find_directory64(block: Block, at: int, locator: bytes, narrow: tuple[int, ...]) -> tuple[int, ...]:
     """Return the six fields of the zip64 end record, held against those of the plain one."""
     _, disk, offset, disks = _LOCATOR.unpack(locator)
-    if disk or disks > 1 or at < 0 or offset != at:
+    if disk or disks > 1 or at < 0 or offset > at:
         refuse("has a zip64 end that is not where it should be")
+    if offset < at:
+        refuse(f"has {at - offset:,} bytes in front of its zip archive")
     magic, size, _, _, *wide = _END64.unpack(block.read(at, _END64.size))
     if magic != b"PK\x06\x06" or size != _END64.size - 12:
         refuse("has a damaged zip64 end", "source.damaged")

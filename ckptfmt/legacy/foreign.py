@@ -1,5 +1,7 @@
 """What a file is that is no checkpoint: one clear sentence for each kind."""
 
+import codecs
+
 from ckptfmt.errors import SourceError
 from ckptfmt.legacy.blocks import Block
 
@@ -19,7 +21,7 @@ _MAGIC = (
     (0, b"\x04\x22\x4d\x18", "is compressed with lz4", _UNPACK),
     (0, b"\x1f\x9d", "is compressed with compress", _UNPACK),
     (0, b"SQLite format 3\x00", "is an SQLite database", _WEIGHTS),
-    (0, b"\x93NUMPY", "is a single NumPy array, not a network", "save the arrays of a network with numpy.savez"),
+    (0, b"\x93NUMPY", "is a single NumPy array", "save the arrays of a network with numpy.savez"),
     (0, b"\x7fELF", "is a program", _WEIGHTS),
     (0, b"MZ", "is a program", _WEIGHTS),
     (0, b"\x89PNG\r\n", "is a PNG image", _WEIGHTS),
@@ -66,7 +68,7 @@ def refuse_foreign(block: Block) -> None:
 def is_text(head: bytes) -> bool:
     """Return whether the first bytes of a file are plain text."""
     try:
-        text = head[: len(head) - 3 if len(head) == HEAD else None].decode()
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return False
     return all(char.isprintable() or char in "\t\r\n\f" for char in text)
