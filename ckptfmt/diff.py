@@ -1,13 +1,21 @@
 """What differs between two checkpoints, or a legacy file and a checkpoint: as data, digests first."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ckptfmt.plain import plain
+from ckptfmt.changes import Filter, ManifestChange, Op, WeightChange, manifest_changes
+from ckptfmt.distance import Tolerance, measure
+from ckptfmt.jsontext import decode_free
+from ckptfmt.numeric import block_bytes, blocks, has_numbers
+from ckptfmt.views import TensorView, View, open_view
 
-__all__ = ["Diff", "ManifestChange", "Side", "WeightChange"]
+__all__ = ["Diff", "ManifestChange", "Side", "WeightChange", "diff"]
 
-Op = Literal["changed", "added", "removed", "renamed"]
+_Tensors = Mapping[tuple[str, str], TensorView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,61 +29,6 @@ class Side:
     def to_dict(self) -> dict[str, Any]:
         """Return the side with the keys of `report.schema.json`."""
         return {"path": self.path, "kind": self.kind, "digest": self.digest}
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestChange:
-    """One value that differs; `path` is dotted, `a` or `b` is None where the other side alone has it.
-
-    A `volatile` change says when or by which version a checkpoint was made: it is shown, and does not make
-    two checkpoints differ.
-    """
-
-    op: Op
-    path: str
-    a: Any
-    b: Any
-    volatile: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the change with the keys of `report.schema.json`."""
-        return {
-            "op": self.op,
-            "path": self.path,
-            "a": plain(self.a),
-            "b": plain(self.b),
-            "volatile": self.volatile,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class WeightChange:
-    """One tensor that differs, as it is in b (in a, where it was removed).
-
-    `from_name`, `from_dtype` and `from_shape` are what it was in a, where that differs. The numbers are None
-    where they make no sense: other shapes, tensors that were added or removed, a cosine with a zero tensor.
-    `rel_l2` is |b - a| / |a|, `max_abs` the largest |b - a|, both over the elements that are finite on both
-    sides; `non_finite` counts the changed elements that are not. `changed_fraction` is the share of elements
-    whose bytes differ, or that lie outside the tolerance where one was given.
-    """
-
-    op: Op
-    name: str
-    file: str
-    dtype: str
-    shape: tuple[int, ...]
-    from_name: str | None = None
-    from_dtype: str | None = None
-    from_shape: tuple[int, ...] | None = None
-    rel_l2: float | None = None
-    cosine: float | None = None
-    max_abs: float | None = None
-    changed_fraction: float | None = None
-    non_finite: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the change with the keys of `report.schema.json`."""
-        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +61,140 @@ class Diff:
     def to_dict(self) -> dict[str, Any]:
         """Return the result of `ckpt diff --json`."""
         return {
-            "a": self.a.to_dict(),
-            "b": self.b.to_dict(),
+            "a": self.a.path,
+            "b": self.b.path,
+            "sides": {"a": self.a.to_dict(), "b": self.b.to_dict()},
             "same": self.same,
             "manifest": [change.to_dict() for change in self.manifest],
             "weights": [change.to_dict() for change in self.weights],
             "counts": self.counts,
         }
+
+
+def diff(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    only: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    numbers: bool = True,
+    key: str | None = None,
+    allow_unsafe: bool = False,
+) -> Diff:
+    """Compare two checkpoints, a legacy file and a checkpoint, or two legacy files.
+
+    Digests decide what differs; only tensors that do are read, and only with `numbers`, in parts, on all
+    cores, with at most 200 MB of memory. A legacy file is seen as a conversion would write it; `key` chooses one
+    of its networks. `only` and `ignore` hold words as `changes.Filter` reads them. Elements with
+    |b - a| <= `atol` + `rtol` * |a| count as unchanged, which takes `numbers`. Raises `CkptError` where a side
+    cannot be read or a tensor's bytes are damaged.
+
+    >>> ckptfmt.diff("runs/best", "runs/last").counts["changed"]
+    8
+    """
+    chosen = Filter(tuple(only), tuple(ignore))
+    with _open_both(a, b, key, allow_unsafe) as (left, right):
+        changes = tuple(manifest_changes(decode_free(left.manifest), decode_free(right.manifest), chosen))
+        found = list(_tensor_changes(left.tensors, right.tensors, chosen))
+        tolerance = Tolerance(rtol, atol)
+        differing = [change for change in found if change is not None]
+        close = 0
+        if numbers:
+            differing, close = _measure_all(differing, left.tensors, right.tensors, tolerance)
+        return Diff(_side(left), _side(right), changes, tuple(differing), found.count(None), close)
+
+
+@contextmanager
+def _open_both(
+    a: str | os.PathLike[str], b: str | os.PathLike[str], key: str | None, allow_unsafe: bool
+) -> Iterator[tuple[View, View]]:
+    """Open a checkpoint before a legacy file, whose open questions it may answer."""
+    if os.path.isfile(a) and not os.path.isfile(b):
+        with open_view(b) as right, open_view(a, like=right, key=key, allow_unsafe=allow_unsafe) as left:
+            yield left, right
+    else:
+        with (
+            open_view(a, key=key, allow_unsafe=allow_unsafe) as left,
+            open_view(b, like=left, key=key, allow_unsafe=allow_unsafe) as right,
+        ):
+            yield left, right
+
+
+def _side(view: View) -> Side:
+    return Side(view.path, view.kind, view.digest)
+
+
+def _tensor_changes(a: _Tensors, b: _Tensors, chosen: Filter) -> Iterator[WeightChange | None]:
+    """Yield a change for each tensor of b that differs, None for each that is identical, then what is gone."""
+    gone = {place: tensor for place, tensor in a.items() if place not in b and chosen.tensor(*place)}
+    for place, tensor in b.items():
+        if not chosen.tensor(*place):
+            continue
+        if place in a:
+            yield _changed(place, a[place], tensor)
+        elif (old := _same_bytes(gone, place[0], tensor)) is not None:
+            del gone[old]
+            yield _change("renamed", place, tensor, from_name=old[1])
+        else:
+            yield _change("added", place, tensor)
+    for place, tensor in gone.items():
+        yield _change("removed", place, tensor)
+
+
+def _changed(place: tuple[str, str], a: TensorView, b: TensorView) -> WeightChange | None:
+    if (a.dtype, a.shape) == (b.dtype, b.shape):
+        return None if a.digest == b.digest else _change("changed", place, b)
+    before: dict[str, Any] = {"from_dtype": a.dtype, "from_shape": a.shape}
+    same = {"from_dtype": a.dtype == b.dtype, "from_shape": a.shape == b.shape}
+    return _change("changed", place, b, **{name: item for name, item in before.items() if not same[name]})
+
+
+def _same_bytes(gone: _Tensors, file: str, tensor: TensorView) -> tuple[str, str] | None:
+    for place, other in gone.items():
+        alike = place[0] == file and (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
+        if alike and other.digest == tensor.digest:
+            return place
+    return None
+
+
+def _change(op: Op, place: tuple[str, str], tensor: TensorView, **before: Any) -> WeightChange:
+    return WeightChange(op=op, name=place[1], file=place[0], dtype=tensor.dtype, shape=tensor.shape, **before)
+
+
+def _measure_all(
+    changes: list[WeightChange], a: _Tensors, b: _Tensors, tolerance: Tolerance
+) -> tuple[list[WeightChange], int]:
+    """Return the changes with their numbers, and how many tensors differ only within the tolerance."""
+
+    def measured(change: WeightChange) -> WeightChange | None:
+        place = (change.file, change.name)
+        if change.op != "changed" or change.from_shape is not None:
+            return change
+        return _measure(change, a[place], b[place], tolerance)
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(measured, changes))
+    return [change for change in found if change is not None], found.count(None)
+
+
+def _measure(change: WeightChange, a: TensorView, b: TensorView, tolerance: Tolerance) -> WeightChange | None:
+    if not has_numbers(a.dtype) or not has_numbers(b.dtype):
+        return change
+    found = measure(_blocks(a), _blocks(b), (a.dtype, b.dtype), tolerance)
+    if tolerance and not found.changed and a.dtype == b.dtype:
+        return None
+    return replace(
+        change,
+        rel_l2=found.rel_l2,
+        cosine=found.cosine,
+        max_abs=found.max_abs,
+        changed_fraction=found.changed_fraction,
+        non_finite=found.non_finite,
+    )
+
+
+def _blocks(tensor: TensorView) -> Iterator[bytes]:
+    size = block_bytes(tensor.dtype)
+    return blocks(tensor.chunks(size), size)

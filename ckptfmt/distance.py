@@ -1,0 +1,123 @@
+"""How far apart two tensors of one shape are, in one pass over both."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ckptfmt.header import DTYPE_BITS
+from ckptfmt.numeric import widen
+
+__all__ = ["Distance", "Tolerance", "measure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Elements count as unchanged while |b - a| <= `atol` + `rtol` * |a|; the default lets nothing pass."""
+
+    rtol: float = 0.0
+    atol: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.rtol > 0 or self.atol > 0
+
+
+@dataclass(slots=True)
+class Distance:
+    """Sums over pairs of elements; `changed` and `non_finite` count elements, as `WeightChange` says."""
+
+    elements: int = 0
+    changed: int = 0
+    non_finite: int = 0
+    max_abs: float = 0.0
+    aa: float = 0.0
+    bb: float = 0.0
+    ab: float = 0.0
+    dd: float = 0.0
+
+    @property
+    def rel_l2(self) -> float | None:
+        """Return |b - a| / |a|, infinite where a is all zero and b is not; None beyond the range of numbers."""
+        if not math.isfinite(self.aa + self.dd):
+            return None
+        if self.aa == 0:
+            return math.inf if self.dd else 0.0
+        return math.sqrt(self.dd) / math.sqrt(self.aa)
+
+    @property
+    def cosine(self) -> float | None:
+        """Return the cosine of the angle between a and b; None where one has no direction."""
+        if self.aa == 0 or self.bb == 0 or not math.isfinite(self.aa + self.bb):
+            return None
+        return max(-1.0, min(1.0, self.ab / math.sqrt(self.aa) / math.sqrt(self.bb)))
+
+    @property
+    def changed_fraction(self) -> float:
+        """Return the share of elements that changed."""
+        return self.changed / self.elements if self.elements else 0.0
+
+
+def measure(a: Iterator[bytes], b: Iterator[bytes], dtypes: tuple[str, str], tolerance: Tolerance) -> Distance:
+    """Return how far b is from a; both come in blocks of equal numbers of elements of their dtypes."""
+    total = Distance()
+    # Infinity minus infinity, and squares beyond the range of numbers, are dealt with where they matter.
+    with np.errstate(all="ignore"):
+        for left, right in zip(a, b, strict=True):
+            if dtypes[0] == dtypes[1] and left == right:
+                _add_equal(total, left, dtypes[0])
+            else:
+                _add(total, left, right, dtypes, tolerance)
+    return total
+
+
+def _add_equal(total: Distance, data: bytes, dtype: str) -> None:
+    values = widen(data, dtype)
+    square = _dot(values, values)
+    if not math.isfinite(square):
+        values = np.where(np.isfinite(values), values, 0)
+        square = _dot(values, values)
+    total.elements += values.size
+    total.aa, total.bb, total.ab = total.aa + square, total.bb + square, total.ab + square
+
+
+def _add(total: Distance, left: bytes, right: bytes, dtypes: tuple[str, str], tolerance: Tolerance) -> None:
+    a, b = widen(left, dtypes[0]), widen(right, dtypes[1])
+    changed = _differing(left, right, a, b, dtypes)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not finite.all():
+        total.non_finite += int(np.count_nonzero(changed & ~finite))
+        a, b = np.where(finite, a, 0), np.where(finite, b, 0)
+    gap = _integer_gap(left, right, dtypes[0]) if dtypes in _WIDE_INTEGERS else np.abs(b - a)
+    if tolerance:
+        changed &= ~finite | (gap > tolerance.atol + tolerance.rtol * np.abs(a))
+    total.elements += a.size
+    total.changed += int(np.count_nonzero(changed))
+    total.max_abs = max(total.max_abs, float(gap.max(initial=0)))
+    total.aa, total.bb = total.aa + _dot(a, a), total.bb + _dot(b, b)
+    total.ab, total.dd = total.ab + _dot(a, b), total.dd + _dot(gap, gap)
+
+
+def _differing(left: bytes, right: bytes, a: np.ndarray, b: np.ndarray, dtypes: tuple[str, str]) -> np.ndarray:
+    """Tell elements apart by their bytes; of different dtypes, by their values."""
+    if dtypes[0] == dtypes[1]:
+        word = f"u{DTYPE_BITS[dtypes[0]] // 8}"
+        differing: np.ndarray = np.frombuffer(left, word) != np.frombuffer(right, word)
+        return differing
+    unequal: np.ndarray = (a != b) & ~(np.isnan(a) & np.isnan(b))
+    return unequal
+
+
+_WIDE_INTEGERS = (("I64", "I64"), ("U64", "U64"))
+
+
+def _integer_gap(left: bytes, right: bytes, dtype: str) -> np.ndarray:
+    """Subtract integers of 64 bits without rounding them first; their distance fits into 64 bits."""
+    a, b = (np.frombuffer(data, "<i8" if dtype == "I64" else "<u8") for data in (left, right))
+    forth, back = b.view("u8") - a.view("u8"), a.view("u8") - b.view("u8")
+    gap: np.ndarray = np.where(b > a, forth, back).astype("f8")
+    return gap
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.vdot(a, b).real)
