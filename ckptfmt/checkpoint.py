@@ -141,6 +141,14 @@ class Checkpoint:
             whole += part
         return whole
 
+    def verify(self) -> None:
+        """Read every byte of every file; raise `WeightsError` that names the first one that is damaged."""
+        for file, entry in self.manifest.files.items():
+            self._file(file)
+            for name in entry.tensors:
+                for _ in self.chunks(name, file):
+                    pass
+
     def close(self) -> None:
         """Close every descriptor; closing twice is allowed."""
         for descriptor, _ in self._files.values():

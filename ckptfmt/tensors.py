@@ -73,8 +73,8 @@ class ArrayPayload:
 def payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[str, str]]:
     """Return ({name: payload}, {tied name: stored name}) of NumPy arrays or torch tensors on any device.
 
-    Two names for the same memory, shape and strides are one stored tensor. Raises `WeightsError` for what no
-    stored tensor can hold, naming it.
+    Two names for the same memory, shape and strides are one stored tensor; what is a payload already stays
+    one. Raises `WeightsError` for what no stored tensor can hold, naming it.
     """
     stored: dict[str, ArrayPayload] = {}
     tied: dict[str, str] = {}
@@ -110,6 +110,8 @@ def decode(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def _memory(tensor: Any) -> object:
     """Return what two names must share to be one tensor; None where sharing cannot be told or does not matter."""
+    if isinstance(tensor, ArrayPayload):
+        return id(tensor)
     if is_torch_tensor(tensor) and tensor.layout == sys.modules["torch"].strided and tensor.numel():
         return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
     if isinstance(tensor, np.ndarray) and tensor.size:
@@ -118,6 +120,8 @@ def _memory(tensor: Any) -> object:
 
 
 def _payload(name: str, tensor: Any) -> ArrayPayload:
+    if isinstance(tensor, ArrayPayload):
+        return tensor
     if is_torch_tensor(tensor):
         return _torch_payload(name, tensor)
     if not isinstance(tensor, np.ndarray | np.generic) and not hasattr(tensor, "__array__"):

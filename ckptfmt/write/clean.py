@@ -39,23 +39,28 @@ class Leftover:
         return {"path": self.path, "kind": self.kind, "bytes": self.bytes, "held_by": self.held_by}
 
 
-def leftovers(path: str | os.PathLike[str]) -> tuple[Leftover, ...]:
-    """Return what writers have put into the folder at `path` and the folders below it; change nothing."""
+def leftovers(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Leftover, ...]:
+    """Return what writers have put into the folder at `path`, with `deep` also below it; change nothing."""
     where = os.fspath(path)
     with reported(where):
         if not os.path.isdir(where):
             raise WriteError("no such folder", where=where, fix="name the folder checkpoints lie in", code="clean.path")
-        return tuple(_describe(folder, found) for folder, found in _search(where))
+        return tuple(_describe(folder, found) for folder, found in _search(where, deep))
 
 
-def clean(path: str | os.PathLike[str]) -> tuple[Leftover, ...]:
-    """Remove what dead writers left at `path` and below; return what was there and what is there no more.
+def clean(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Leftover, ...]:
+    """Remove what dead writers left at `path`, with `deep` also below it; return what `leftovers` returned.
 
-    Entries with `held_by` were left alone. A predecessor whose successor never came is put back.
+    Entries with `held_by` are left alone. A predecessor whose successor never came is put back.
     """
-    before = leftovers(path)
+    before = leftovers(path, deep=deep)
     for folder, stem in sorted({_key(entry.path) for entry in before if not entry.held_by}):
-        _mend(folder, stem)
+        try:
+            _mend(folder, stem)
+        except WriteError as e:
+            # A writer that came in the meantime cleans up itself.
+            if e.code != "write.locked":
+                raise
     return before
 
 
@@ -76,13 +81,13 @@ def _mend(folder: str, stem: str) -> None:
             os.close(descriptor)
 
 
-def _search(top: str) -> Iterator[tuple[str, Beside]]:
+def _search(top: str, deep: bool) -> Iterator[tuple[str, Beside]]:
     for folder, names, files in os.walk(top):
         for name in sorted([*names, *files]):
             if found := parse_beside(name):
                 yield folder, found
         # Checkpoints hold no checkpoints.
-        names[:] = [] if MANIFEST in files else sorted(name for name in names if not parse_beside(name))
+        names[:] = [] if MANIFEST in files or not deep else sorted(name for name in names if not parse_beside(name))
 
 
 def _describe(folder: str, found: Beside) -> Leftover:

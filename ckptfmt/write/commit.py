@@ -18,7 +18,7 @@ from ckptfmt.write.failure import reported, require_space
 from ckptfmt.write.place import Place, discard, hold_place
 from ckptfmt.write.publish import publish_file, publish_folder
 
-__all__ = ["update_manifest", "write_checkpoint", "write_file"]
+__all__ = ["remove_checkpoint", "update_manifest", "write_checkpoint", "write_file"]
 
 # What a manifest takes beside the tensors: a part of its own, and a part for each tensor.
 _MANIFEST_SPACE = 64 << 10
@@ -80,6 +80,20 @@ def update_manifest(
         finally:
             os.close(folder)
     return manifest
+
+
+def remove_checkpoint(path: str | os.PathLike[str], *, wait: float = 0.0) -> None:
+    """Remove the checkpoint at `path`: from one instant to the next it is not there any more.
+
+    Raises `TargetExists` where it holds foreign files, `WriteError` where somebody writes it.
+    """
+    where = os.fspath(path)
+    os.close(open_folder(path))
+    with reported(where), hold_place(path, wait=wait) as place:
+        if place.occupant(overwrite=True) == "checkpoint":
+            name = stage_name(place.name)
+            os.rename(place.name, name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+            discard(place.folder, name)
 
 
 def write_file(folder: int, name: str, data: bytes, *, where: str) -> None:

@@ -1,0 +1,105 @@
+"""Jobs done one after another in a thread, whose errors come back to the caller.
+
+At most one job waits behind the one that runs: a disk that is slower than the trainer slows the trainer down
+and does not fill the memory. The process ends when all jobs are done. A forked child has none.
+"""
+
+import atexit
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from weakref import WeakSet
+
+__all__ = ["Background"]
+
+_GRACE = 1.0
+
+
+class Background:
+    """A queue of jobs with its thread; the thread ends when there is nothing to do.
+
+    Its condition is one that a signal handler may use while the interrupted code holds it.
+    """
+
+    def __init__(self) -> None:
+        self.abandoned = threading.Event()
+        self._errors: deque[BaseException] = deque()
+        self.forget()
+        _LIVING.add(self)
+
+    def forget(self) -> None:
+        """Have no jobs: those that were given belong to the process this one was forked from."""
+        self._condition = threading.Condition(threading.RLock())
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._busy = False
+
+    def wait_for_room(self) -> None:
+        """Wait until no job waits, and raise the error of one that failed."""
+        with self._condition:
+            self._condition.wait_for(lambda: not self._waiting or self._errors)
+        self.raise_error()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do the job after those that were given before."""
+        with self._condition:
+            self._waiting.append(job)
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._run, name="ckptfmt-save").start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds until all is done; return whether it is. Raises nothing of the jobs."""
+        with self._condition:
+            return self._condition.wait_for(lambda: not self._busy, timeout)
+
+    def finish_or_abandon(self, timeout: float) -> bool:
+        """Return whether all was done in time; else drop what waits, let the running job stop and clean up."""
+        deadline = time.monotonic() + max(timeout, 0)
+        if self.wait(max(timeout - _GRACE, timeout / 2, 0)):
+            return True
+        self.abandoned.set()
+        with self._condition:
+            self._waiting.clear()
+        self.wait(max(deadline - time.monotonic(), 0))
+        return False
+
+    def raise_error(self) -> None:
+        """Raise the error of the first job that failed since this was asked last."""
+        if self._errors:
+            error = self._errors.popleft()
+            self._errors.clear()
+            raise error
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if not self._waiting:
+                    self._busy = False
+                    self._condition.notify_all()
+                    return
+                job = self._waiting.popleft()
+                self._condition.notify_all()
+            try:
+                job()
+            except BaseException as e:  # raised by the next call, in the thread of the caller
+                self._errors.append(e)
+
+
+_LIVING: WeakSet[Background] = WeakSet()
+
+
+def _raise_errors() -> None:
+    """At the end of the process, when all threads have ended, raise an error that nobody has asked for."""
+    for background in list(_LIVING):
+        background.raise_error()
+
+
+def _forget_in_child() -> None:
+    for background in list(_LIVING):
+        background.forget()
+
+
+atexit.register(_raise_errors)
+os.register_at_fork(after_in_child=_forget_in_child)
