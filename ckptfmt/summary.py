@@ -1,14 +1,42 @@
 """What a checkpoint is, told from its manifest and headers alone."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import Problem
+from ckptfmt.header import tensor_bytes
+from ckptfmt.layout import WEIGHTS
+from ckptfmt.manifest import Manifest
 from ckptfmt.plain import plain
-from ckptfmt.stats import TensorStats
 
-__all__ = ["Summary", "TensorSummary"]
+__all__ = ["Summary", "TensorStats", "TensorSummary", "summarize", "totals"]
+
+# Fields of the config that say what the network is; the others say how it was trained or where it came from.
+_NETWORK = ("input_shape", "n_action", "hidden_size", "input_scale", "n_atoms", "v_min", "v_max", "noisy_std_init")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStats:
+    """What `stats.tensor_stats` found; the figures are over the finite elements, None where there are none.
+
+    Complex numbers count by their magnitude, booleans as 0 and 1. `std` is that of the whole population.
+    """
+
+    min: float | None
+    max: float | None
+    mean: float | None
+    std: float | None
+    zeros: int
+    non_finite: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures with the keys of `report.schema.json`."""
+        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +89,79 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """Return the result of `ckpt inspect --json`."""
         return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+
+    def with_stats(self, stats: Mapping[str, TensorStats | None], file: str = WEIGHTS) -> "Summary":
+        """Return the summary with the figures of one file's tensors filled in."""
+        return replace(
+            self, tensors=tuple(replace(t, stats=stats.get(t.name)) if t.file == file else t for t in self.tensors)
+        )
+
+
+def summarize(checkpoint: Checkpoint | str | os.PathLike[str]) -> Summary:
+    """Return what a checkpoint is; no tensor is read. Raises what `Checkpoint` raises."""
+    if not isinstance(checkpoint, Checkpoint):
+        with Checkpoint(checkpoint) as opened:
+            return summarize(opened)
+    manifest = checkpoint.manifest
+    tensors = tuple(_tensors(manifest))
+    whole = manifest.to_dict()
+    return Summary(
+        path=checkpoint.path,
+        format_version=manifest.format_version,
+        created_at=manifest.created_at,
+        created_by=dict(manifest.created_by),
+        algorithm=manifest.architecture.name if manifest.architecture else None,
+        environment=_environment(manifest),
+        network=_network(manifest),
+        training=dict(manifest.training_info) or None,
+        evaluation=manifest.evaluation,
+        lineage=whole.get("lineage"),
+        conversion=whole.get("conversion"),
+        content_digest=manifest.content_digest,
+        manifest_digest=manifest.manifest_digest,
+        totals=totals(t for t in tensors if t.file == WEIGHTS),
+        files={
+            name: {"bytes": entry.bytes, "sha256": entry.sha256, "tensors": len(entry.tensors)}
+            for name, entry in manifest.files.items()
+        },
+        tensors=tensors,
+        warnings=checkpoint.warnings,
+    )
+
+
+def totals(tensors: Iterable["TensorSummary"]) -> dict[str, Any]:
+    """Return number, parameters, bytes and dtypes of tensors; one that shares its bytes counts once."""
+    stored = [tensor for tensor in tensors if tensor.tied_to is None]
+    return {
+        "tensors": len(stored),
+        "parameters": sum(tensor.parameters for tensor in stored),
+        "bytes": sum(tensor.bytes for tensor in stored),
+        "dtypes": dict(Counter(tensor.dtype for tensor in stored).most_common()),
+    }
+
+
+def _tensors(manifest: Manifest) -> Iterator[TensorSummary]:
+    for file, entry in manifest.files.items():
+        names = {**dict.fromkeys(entry.tensors), **entry.tied}
+        for name, stored in names.items():
+            info = entry.tensors[stored or name]
+            size = tensor_bytes(info.dtype, info.shape)
+            shape = tuple(info.shape)
+            count = math.prod(shape)
+            yield TensorSummary(name, file, info.dtype, shape, count, size, info.offset, info.blake3, stored)
+
+
+def _environment(manifest: Manifest) -> dict[str, Any] | None:
+    """What the manifest says of the environment; the game of the config stands for its id."""
+    game = manifest.config.game if manifest.config else None
+    known = {"id": game} if game else {}
+    return {**known, **manifest.environment} or None
+
+
+def _network(manifest: Manifest) -> dict[str, Any] | None:
+    if manifest.config is None:
+        return None
+    config = manifest.config.to_dict()
+    kept = {name: config[name] for name in _NETWORK if config[name] is not None}
+    origin = {name: word for name, word in manifest.config_origin.items() if name in (*_NETWORK, "encoder")}
+    return {"encoder": config["encoder"], **kept, "origin": origin}

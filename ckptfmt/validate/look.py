@@ -2,71 +2,24 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from ckptfmt import checks, jsontext
-from ckptfmt.codes import explain
+from ckptfmt import jsontext
 from ckptfmt.errors import ManifestError, Problem, UnsupportedVersion, WeightsError, printable
-from ckptfmt.integrity import FileCheck, Progress
 from ckptfmt.layout import MANIFEST, MAX_MANIFEST, SAFETENSORS, open_folder, read_manifest
 from ckptfmt.manifest import FileEntry, Manifest
-from ckptfmt.stale import stale_training
+from ckptfmt.validate import checks
+from ckptfmt.validate.integrity import FileCheck, Progress
+from ckptfmt.validate.report import Report
+from ckptfmt.validate.stale import stale_training
 from ckptfmt.versions import check_version
 
-__all__ = ["Report", "counts", "explain", "validate"]
+__all__ = ["validate"]
 
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
 _MOST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `validate` found in the checkpoint at `path`; `bytes` of it were read.
-
-    With `strict` a warning makes a checkpoint invalid as well.
-    """
-
-    path: str
-    problems: tuple[Problem, ...]
-    deep: bool = True
-    strict: bool = False
-    bytes: int = 0
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """Return the problems that make the checkpoint unusable as it is."""
-        return tuple(p for p in self.problems if p.severity == "error")
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """Return the problems that a checkpoint can be used with."""
-        return tuple(p for p in self.problems if p.severity == "warning")
-
-    @property
-    def valid(self) -> bool:
-        """Return whether the checkpoint is sound."""
-        return not (self.problems if self.strict else self.errors)
-
-    def only(self, select: Iterable[str] = (), ignore: Iterable[str] = ()) -> "Report":
-        """Return the report with the codes in `select` (all, if empty) and without those in `ignore`.
-
-        Both take whole codes and patterns such as `weights.*`.
-        """
-        wanted, unwanted = tuple(select) or ("*",), tuple(ignore)
-        kept = (p for p in self.problems if _matches(p.code, wanted) and not _matches(p.code, unwanted))
-        return replace(self, problems=tuple(kept))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as one entry of `checkpoints` in the answer of `ckpt validate --json`."""
-        return {
-            "path": self.path,
-            "valid": self.valid,
-            "problems": [problem.to_dict() for problem in self.problems],
-            "bytes": self.bytes,
-        }
 
 
 def validate(
@@ -91,21 +44,6 @@ def validate(
         message = f"has {len(problems) - _MOST:,} problems more than the {_MOST:,} listed"
         problems = [*problems[:_MOST], Problem("report.more", printable(look.path), message, "mend those first")]
     return Report(look.path, tuple(problems), deep, strict, look.bytes_read)
-
-
-def counts(reports: Iterable[Report]) -> dict[str, int]:
-    """Return how many checkpoints were looked at, how many are invalid, have warnings only, and all problems."""
-    looked = tuple(reports)
-    return {
-        "checkpoints": len(looked),
-        "invalid": sum(not report.valid for report in looked),
-        "warnings": sum(report.valid and bool(report.problems) for report in looked),
-        "problems": sum(len(report.problems) for report in looked),
-    }
-
-
-def _matches(code: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(code, pattern) for pattern in patterns)
 
 
 @dataclass(slots=True)
@@ -177,7 +115,7 @@ def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, list
     except ManifestError as e:
         failure = e
     # The one import that waits: it takes as long as all others together, and a sound manifest needs it not.
-    from ckptfmt.conformance import departures
+    from ckptfmt.validate.conformance import departures
 
     problems = list(departures(raw, relaxed=relaxed))
     if not any(f"{problem.where}.".startswith(f"{MANIFEST} $.config.") for problem in problems):

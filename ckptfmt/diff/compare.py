@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ckptfmt.changes import Filter, ManifestChange, Op, WeightChange, manifest_changes
-from ckptfmt.distance import Tolerance, measure
+from ckptfmt.diff.changes import Filter, ManifestChange, Op, WeightChange, manifest_changes
+from ckptfmt.diff.distance import Tolerance, measure
+from ckptfmt.diff.views import TensorView, View, open_view
 from ckptfmt.jsontext import decode_free
 from ckptfmt.numeric import block_bytes, blocks, has_numbers
-from ckptfmt.views import TensorView, View, open_view
 
-__all__ = ["Diff", "ManifestChange", "Side", "WeightChange", "diff"]
+__all__ = ["Diff", "Side", "diff"]
 
 _Tensors = Mapping[tuple[str, str], TensorView]
 

@@ -19,7 +19,7 @@ from ckptfmt.errors import Problem, WeightsError, printable
 from ckptfmt.header import Header, TensorInfo, parse_header, shape_text, tensor_bytes
 from ckptfmt.layout import WEIGHTS, open_file, read_exactly
 from ckptfmt.manifest import FileEntry, TensorEntry, expected_header
-from ckptfmt.nonfinite import count_non_finite
+from ckptfmt.validate.nonfinite import count_non_finite
 
 __all__ = ["THOROUGH", "FileCheck", "Progress"]
 
