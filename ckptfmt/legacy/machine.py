@@ -106,14 +106,17 @@ class Machine:
         if isinstance(target, dict):
             self._fill(target, items)
         elif _is_foreign(target):
-            target.pairs.extend(zip(items[::2], items[1::2], strict=True))
+            target.pairs.extend(self._pairs(items))
         else:
             raise _refused("sets an item of something that is no dictionary")
 
-    def _fill(self, target: dict[Any, Any], items: list[Any]) -> None:
+    def _pairs(self, items: list[Any]) -> list[tuple[Any, Any]]:
         if len(items) % 2:
             self._reader.damaged("a dictionary has a key without a value")
-        for key, value in zip(items[::2], items[1::2], strict=True):
+        return list(zip(items[::2], items[1::2], strict=True))
+
+    def _fill(self, target: dict[Any, Any], items: list[Any]) -> None:
+        for key, value in self._pairs(items):
             self._budget.key(target, key)
             target[key] = value
 
