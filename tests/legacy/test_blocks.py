@@ -1,3 +1,4 @@
+import io
 import os
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_a_full_disk_is_told_while_unpacking(monkeypatch):
     spool = Spool(100)
     spool.add([b"x"])
     spool.close()
-    spool._file = open("/dev/full", "wb", buffering=0)
+    spool._file = io.FileIO("/dev/full", "w")
     with pytest.raises(SourceError, match="cannot be unpacked: No space left on device; make room in"):
         spool.add([b"x"])
     spool.close()
