@@ -9,7 +9,7 @@ from typing import Any
 
 from ckptfmt.errors import SourceError
 from ckptfmt.legacy.budget import MAX_DEPTH, MAX_NODES, exceeded
-from ckptfmt.legacy.inert import Opaque
+from ckptfmt.legacy.inert import Opaque, Ordered, Unique
 
 __all__ = ["check"]
 
@@ -18,6 +18,7 @@ _PER_NODE = 16
 # The place of a child that cannot be replaced.
 _FIXED = object()
 _DEPTH_BITS = 8
+_CONTAINERS = frozenset({list, tuple, dict, Opaque, Ordered, Unique})
 
 
 class _Frame:
@@ -81,15 +82,29 @@ def _next_container(frame: _Frame, done: dict[int, int]) -> Any:
     """Return the next child that must be walked itself, the weight of the others added; None at the end."""
     for place, child in frame.children:
         frame.key = place
-        if isinstance(child, (str, bytes)):
-            _add(frame, 1 + len(child) // _PER_NODE << _DEPTH_BITS)
-        elif not isinstance(child, (list, tuple, dict, Opaque)) or (not isinstance(child, Opaque) and not child):
-            _add(frame, 1 << _DEPTH_BITS)
+        if type(child) not in _CONTAINERS:
+            _add(frame, _leaf(child) << _DEPTH_BITS)
         elif id(child) in done:
             _add(frame, done[id(child)])
+        elif weight := _shallow(child):
+            _add(frame, weight << _DEPTH_BITS | 1)
         else:
             return child
     return None
+
+
+def _leaf(value: Any) -> int:
+    return 1 + len(value) // _PER_NODE if isinstance(value, (str, bytes)) else 1
+
+
+def _shallow(node: Any) -> int:
+    """Return the weight of a sequence or an instance with nothing but leaves in it, 0 for any other container."""
+    if type(node) is Opaque:
+        bare = not (node.args or node.items or node.pairs or type(node.state) in _CONTAINERS)
+        return 1 + _leaf(node.state) if bare else 0
+    if isinstance(node, dict):
+        return 0 if node else 1
+    return 0 if any(type(item) in _CONTAINERS for item in node) else 1 + sum(map(_leaf, node))
 
 
 def _push(path: list[_Frame], open_nodes: set[int], frame: _Frame) -> None:

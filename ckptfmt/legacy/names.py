@@ -26,6 +26,7 @@ _MOVED = {
     "numpy._core._multiarray_umath": "numpy._core.multiarray",
     "pathlib._local": "pathlib",
 }
+_RENAMED = {"builtins.xrange": "builtins.range", "builtins.long": "builtins.int", "builtins.unicode": "builtins.str"}
 # Top-level modules of Python 2, and of versions of Python 3 that are not this one.
 _OLD_STANDARD = """
     __builtin__ _winreg anydbm asynchat asyncore BaseHTTPServer Bastion binhex bsddb cPickle cStringIO CGIHTTPServer
@@ -58,7 +59,7 @@ _VALUES = frozenset(
         ),
         *("torch.Tensor", "torch._tensor.Tensor", "torch.Generator", "torch._C.Generator"),
         *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "object", "str", "tuple", "type")),
-        *(f"builtins.{name}" for name in ("Ellipsis", "NotImplemented", "long", "unicode")),
+        *(f"builtins.{name}" for name in ("Ellipsis", "NotImplemented")),
         *(f"numpy.{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
         *(f"numpy.{name}" for name in ("float16", "float32", "float64", "complex64", "complex128", "bool_", "bool")),
         *("numpy.ndarray", "numpy.generic", "numpy.str_", "numpy.bytes_", "numpy.object_", "numpy.void"),
@@ -99,7 +100,8 @@ def well_formed(module: str, name: str) -> bool:
 
 def canonical(module: str, name: str) -> str:
     """Return the full name after the renames of Python 3 and NumPy 2."""
-    return f"{_MOVED.get(module, module)}.{name}"
+    full = f"{_MOVED.get(module, module)}.{name}"
+    return _RENAMED.get(full, full)
 
 
 def group_of(full: str) -> Group:

@@ -64,15 +64,14 @@ class Reader:
             if self.offset > self._frame_end:
                 self.damaged("a frame ends inside an opcode")
             self._frame_end = 0
-        return self.byte()
+        if self._at >= len(self._page):
+            self._turn(1)
+        self._at += 1
+        return self._page[self._at - 1]
 
     def byte(self) -> int:
         """Return the next byte."""
-        if self._at >= len(self._page):
-            self._turn(1)
-        value = self._page[self._at]
-        self._at += 1
-        return value
+        return self.take(1)[0]
 
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""

@@ -163,8 +163,10 @@ class LegacyTensor:
     requires_grad: bool = False
 
     def __post_init__(self) -> None:
-        if DTYPE_BITS.get(self.dtype, 0) % 8 or self.dtype not in DTYPE_BITS:
+        if self.dtype not in DTYPE_BITS:
             raise _bad(f"has dtype {printable(self.dtype, 40)}, which safetensors has not", "source.dtype")
+        if DTYPE_BITS[self.dtype] % 8:
+            raise _bad(f"has dtype {self.dtype}, which is not read here", "source.dtype")
         if self.storage.dtype not in (None, self.dtype):
             raise _bad(f"is {self.dtype}, its storage is {self.storage.dtype}")
         numbers = (*self.shape, *self.strides, self.offset)

@@ -1,0 +1,89 @@
+"""Hostile files: each gets its one sentence, nothing is reached, and nothing takes long or much."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ckptfmt.errors import SourceError
+from ckptfmt.legacy import container
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+HOSTILE = sorted(folder for folder in (FIXTURES / "hostile").iterdir() if (folder / "expected.json").is_file())
+PICKLES = [folder for folder in HOSTILE if folder.name.startswith("pickle-")]
+GUARD = Path(__file__).with_name("guarded.py")
+BOMBS = Path(__file__).with_name("bombs.py")
+
+
+def answer(file: Path) -> tuple[str, str]:
+    with pytest.raises(SourceError) as refusal, container.read(file):
+        pass
+    return refusal.value.code, str(refusal.value).replace(str(file), "{path}")
+
+
+@pytest.mark.parametrize("folder", PICKLES, ids=lambda folder: folder.name)
+def test_a_hostile_pickle_gets_its_answer(folder: Path) -> None:
+    expected = json.loads((folder / "expected.json").read_text())
+    assert answer(next(folder.glob("case.*"))) == (expected["code"], expected["error"])
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_hostile", FIXTURES / "make_hostile.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_fixtures_are_those_that_the_script_makes() -> None:
+    made = script()
+    assert {folder.name for folder in PICKLES} == {f"pickle-{name}" for name in made.CASES}
+    for name, case in made.CASES.items():
+        folder = FIXTURES / "hostile" / f"pickle-{name}"
+        assert (folder / f"case.{case.ext}").read_bytes() == case.data
+        assert (folder / "expected.json").read_text() == made.expected(case)
+
+
+def run(script: Path, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", str(script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def files() -> list[Path]:
+    return [file for folder in HOSTILE for file in folder.glob("case.*")]
+
+
+@pytest.mark.parametrize("allow_unsafe", [False, True])
+def test_no_import_call_or_process_is_reached_while_hostile_files_are_read(allow_unsafe: bool) -> None:
+    done = run(GUARD, "unsafe" if allow_unsafe else "safe", *files())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"read": len(files()), "reached": [], "loaded": []}
+
+
+def test_the_guard_notices_a_reader_that_does_run_files() -> None:
+    done = run(GUARD, "pickle", FIXTURES / "hostile" / "pickle-name-posix-system" / "case.pkl")
+    assert json.loads(done.stdout) == {
+        "read": 1,
+        "reached": ["pickle.find_class", "__import__ posix", "os.system"],
+        "loaded": ["pickle", "_pickle"],
+    }
+
+
+def bombs() -> list[str]:
+    return run(BOMBS).stdout.split()
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_a_megabyte_of_anything_stays_within_300_mb_and_five_seconds_of_work(name: str) -> None:
+    """The process limits itself to 5 s of processor time: it is killed beyond that."""
+    done = run(BOMBS, name)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said["bytes"] <= 1 << 20
+    assert said["peak_mb"] < 300
