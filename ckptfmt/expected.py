@@ -1,12 +1,12 @@
 """The tensors that a config stands for: canonical names and shapes of the network it rebuilds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ckptfmt.config import ModelConfig
 from ckptfmt.errors import printable
 from ckptfmt.header import shape_text
 
-__all__ = ["expected_tensors", "mismatches", "optional_tensors"]
+__all__ = ["expected_tensors", "layer_order", "mismatches", "optional_tensors"]
 
 Shape = tuple[int, ...]
 
@@ -28,6 +28,12 @@ def expected_tensors(config: ModelConfig) -> dict[str, Shape]:
     if config.n_atoms is not None:
         shapes["support"] = (config.n_atoms,)
     return shapes
+
+
+def layer_order(names: Iterable[str], config: ModelConfig | None) -> list[str]:
+    """Return tensor names in the order of the network's layers, those of no layer last in the order given."""
+    place = {name: i for i, name in enumerate(expected_tensors(config))} if config else {}
+    return sorted(names, key=lambda name: place.get(name, len(place)))
 
 
 def optional_tensors(config: ModelConfig) -> frozenset[str]:

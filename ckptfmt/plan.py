@@ -18,7 +18,7 @@ from ckptfmt.legacy.find import Network, find_networks
 from ckptfmt.legacy.storages import LegacyTensor, Storage
 from ckptfmt.manifest import Transform
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "classify_network", "make_plan"]
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
     answers = []
     for network in networks:
         declared = read_declared(network.facts, where=path)
-        answer = Classification(refusal="not looked for") if unknown else _classify(network, declared, given)
+        answer = Classification(refusal="not looked for") if unknown else classify_network(network, declared, given)
         answers.append((network, declared, answer))
         if answer.chosen and not answer.refusal:
             break
@@ -125,7 +125,8 @@ def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tupl
     return online or networks
 
 
-def _classify(network: Network, declared: Declared, given: dict[str, Any]) -> Classification:
+def classify_network(network: Network, declared: Declared, given: Mapping[str, Any]) -> Classification:
+    """Return which of the eight networks this is, on the evidence of its tensors, what lay beside and `given`."""
     shapes = {name: tensor.shape for name, tensor in network.tensors.items()}
 
     def values(name: str) -> list[float]:
@@ -142,7 +143,7 @@ def _classify(network: Network, declared: Declared, given: dict[str, Any]) -> Cl
     return answer
 
 
-def _merge(declared: Facts, given: dict[str, Any]) -> Facts:
+def _merge(declared: Facts, given: Mapping[str, Any]) -> Facts:
     spoken = {name: value for name, value in given.items() if value is not None}
     return replace(declared, **spoken, declared=declared.declared - frozenset(spoken))
 
@@ -156,8 +157,8 @@ def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
         raise ConversionError(answer.refusal, where=plan.path, fix=f"give {give}, {keep}", code="convert.ambiguous")
     if answer.chosen:
         raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.ambiguous")
-    facts = _merge(plan.declared.facts, dict(given)).known()
-    if facts and _classify(plan.network, Declared(), {}).chosen:
+    facts = _merge(plan.declared.facts, given).known()
+    if facts and classify_network(plan.network, Declared(), {}).chosen:
         raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
     if given.get("architecture"):
         raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")

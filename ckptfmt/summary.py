@@ -162,6 +162,7 @@ def _network(manifest: Manifest) -> dict[str, Any] | None:
     if manifest.config is None:
         return None
     config = manifest.config.to_dict()
-    kept = {name: config[name] for name in _NETWORK if config[name] is not None}
-    origin = {name: word for name, word in manifest.config_origin.items() if name in (*_NETWORK, "encoder")}
+    unused = () if manifest.config.noisy_networks else ("noisy_std_init",)
+    kept = {name: config[name] for name in _NETWORK if config[name] is not None and name not in unused}
+    origin = {name: word for name, word in manifest.config_origin.items() if name in kept or name == "encoder"}
     return {"encoder": config["encoder"], **kept, "origin": origin}

@@ -11,6 +11,7 @@ from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.config import ModelConfig
 from ckptfmt.digest import content_digest, new_blake3
 from ckptfmt.errors import ConversionError
+from ckptfmt.expected import layer_order
 from ckptfmt.layout import WEIGHTS
 from ckptfmt.plan import Plan, make_plan
 
@@ -97,9 +98,9 @@ class LegacyView:
         self.path = path
         self._plan = plan
         stored = {name: TensorView(t.dtype, tuple(t.shape), t.chunks) for name, t in plan.tensors.items()}
-        tied = {name: stored[other] for name, other in plan.tied.items()}
+        named = stored | {name: stored[other] for name, other in plan.tied.items()}
         self._stored = stored
-        self.tensors = {(WEIGHTS, name): tensor for name, tensor in (stored | tied).items()}
+        self.tensors = {(WEIGHTS, name): named[name] for name in layer_order(named, plan.config)}
         self.manifest: Mapping[str, Any] = {
             "architecture": {"family": "atari-dqn", "name": plan.candidate.name} if plan.candidate else None,
             "config": plan.config.to_dict() if plan.config else None,
