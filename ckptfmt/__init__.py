@@ -1,3 +1,53 @@
-"""Checkpoints for deep reinforcement learning that explain, prove and rebuild themselves."""
+"""Checkpoints for deep reinforcement learning that explain, prove and rebuild themselves.
+
+>>> ckptfmt.convert("dqn_best.pth", "out")          # a checkpoint of a legacy file, without running it
+>>> ckptfmt.validate("out").valid                   # every byte checked, every problem named
+>>> ckptfmt.open("out").tensors["conv.0.weight"]    # nothing is read that was not verified
+>>> ckptfmt.diff("out", "other").same               # what changed, in the manifest and in the weights
+>>> ckptfmt.save("new", tensors, config)            # whole or not at all
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
+
+# Where each public name lives; `__init__.pyi` says the same to type checkers.
+_MODULES = {
+    "architecture.classify": ("classify",),
+    "checkpoint": ("Checkpoint", "open"),
+    "config": ("ModelConfig",),
+    "convert": ("convert", "migrate_old_checkpoint"),
+    "diff": ("diff",),
+    "errors": ("CkptError",),
+    "manager": ("CheckpointManager",),
+    "rl.factory": ("create_model_from_config",),
+    "rl.load": ("load_legacy_checkpoint", "load_model_checkpoint"),
+    "rl.save": ("save_model_checkpoint",),
+    "save": ("save",),
+    "validate": ("validate",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = ["__version__", *_HOMES]
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing the module `ckptfmt.convert` binds it here by a name that belongs to the verb.
+        super().__setattr__(name, getattr(value, name) if name in _HOMES and isinstance(value, ModuleType) else value)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as e:
+        raise import_module(f"{__name__}.errors").missing_package(e, name) or e from None
+    globals()[name] = value
+    return value
+
+
+sys.modules[__name__].__class__ = _Package

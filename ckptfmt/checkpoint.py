@@ -18,7 +18,7 @@ from ckptfmt.manifest import FileEntry, Manifest, TensorEntry, check_content, ex
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "open"]
 
 
 # How often a checkpoint that is replaced in the very moment of opening is opened anew.
@@ -213,3 +213,7 @@ def _check_file(descriptor: int, size: int, entry: FileEntry, where: str) -> int
             code="weights.header",
         )
     return len(header)
+
+
+# `ckptfmt.open(path)` reads as the built-in does.
+open = Checkpoint

@@ -22,6 +22,7 @@ __all__ = [
     "UnsupportedVersion",
     "WeightsError",
     "WriteError",
+    "missing_package",
     "printable",
 ]
 
@@ -129,6 +130,23 @@ class MissingPackage(CkptError, ImportError):
     """An optional package that this call needs is not installed."""
 
     code = "install.missing"
+
+
+# Which extra of this package brings a package that is optional.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
+    **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
+}
+
+
+def missing_package(error: ImportError, needed_by: str) -> MissingPackage | None:
+    """Return what to say when an import failed for want of an optional package; None where it was another."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRAS:
+        return None
+    return MissingPackage(
+        f"{needed_by} needs {package}, which is not installed", fix=f'run: pip install "ckptfmt[{_EXTRAS[package]}]"'
+    )
 
 
 Severity = Literal["error", "warning"]

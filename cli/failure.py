@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from ckptfmt.errors import CkptError, MissingPackage, printable
+from ckptfmt.errors import CkptError, missing_package, printable
 
 __all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain", "on_the_command_line"]
 
@@ -14,10 +14,6 @@ TROUBLE = 2
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 
-_EXTRAS = {
-    **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
-    **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
-}
 # Errors that mean "looked, and the answer is no".
 _ANSWERS = ("convert.assumed",)
 _SHARED = ("--json", "-q", "--quiet", "-v", "--verbose", "--color", "--no-truncate")
@@ -42,8 +38,8 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
             return on_the_command_line(exception), ANSWERED_NO if exception.code in _ANSWERS else TROUBLE
         case click.ClickException():
             return _usage(exception, command), TROUBLE
-        case ImportError() if (package := (exception.name or "").partition(".")[0]) in _EXTRAS:
-            return _missing(package, command), TROUBLE
+        case ImportError() if missing := missing_package(exception, command or "ckpt"):
+            return missing, TROUBLE
         case MemoryError():
             return CkptError("there is not enough memory", code="run.memory"), TROUBLE
         case RecursionError():
@@ -57,13 +53,6 @@ def on_the_command_line(error: CkptError) -> CkptError:
     """Return an error of the library as ckpt says it: what mends it is an option, not an argument."""
     fix = _OPTIONS.get(error.code, error.fix)
     return CkptError(error.what, where=error.where, fix=fix, code=error.code)
-
-
-def _missing(package: str, command: str) -> MissingPackage:
-    return MissingPackage(
-        f"{command or 'ckpt'} needs {package}, which is not installed",
-        fix=f'run: pip install "ckptfmt[{_EXTRAS[package]}]"',
-    )
 
 
 def _system(error: OSError) -> CkptError:
