@@ -17,6 +17,9 @@ from ckptfmt.architecture.topology import Fit, fits
 
 __all__ = ["classify"]
 
+# A fit, which of its layers is which, and why that cannot be told.
+_Placed = tuple[Fit, Assignment | None, str]
+
 
 def classify(
     shapes: Mapping[str, Sequence[int]],
@@ -55,22 +58,28 @@ def classify(
 
 def _choose(exact: Sequence[Fit], shapes: Mapping[str, Shape], values: Values | None, facts: Facts) -> Classification:
     """Names decide between wirings of the same shapes: the one whose layers they describe."""
-    placed: list[tuple[Fit, Assignment | None, str]] = []
+    placed: list[_Placed] = []
     for fit in exact:
         try:
             placed.append((fit, assign(fit, shapes, find(fit, shapes, values)), ""))
         except Unplaced as e:
             placed.append((fit, None, str(e)))
-    able = [item for item in placed if item[1] is not None]
-    fit, assignment, why = (able or placed)[0]
-    kinds = {(item[0].topology.streams, item[0].topology.noisy, item[0].support) for item in able or placed}
+    able = [item for item in placed if item[1] is not None] or _with_actions(placed, facts)
+    fit, assignment, why = able[0]
+    kinds = {(item[0].topology.streams, item[0].topology.noisy, item[0].support) for item in able}
     if len(kinds) > 1:
-        names = tuple(dict.fromkeys(nearest(item[0]) for item in placed))
+        names = tuple(dict.fromkeys(nearest(item[0]) for item in able))
         return Classification(
             candidates=tuple(Candidate(name=name) for name in names),
             refusal=f"these are the shapes of {' and of '.join(names)}, and the names do not tell which",
         )
     return _answer(fit, assignment, why, shapes, values, facts)
+
+
+def _with_actions(placed: list[_Placed], facts: Facts) -> list[_Placed]:
+    """Two heads of equal rows would be a game of one action, and there is none; noise explains them better."""
+    several = [item for item in placed if len(set(item[0].topology.heads)) == len(item[0].topology.heads)]
+    return placed if facts.n_action == 1 else several or placed
 
 
 def _answer(
@@ -81,7 +90,7 @@ def _answer(
     values: Values | None,
     facts: Facts,
 ) -> Classification:
-    layout = recognise(shapes, fit.topology.hidden)
+    layout = recognise(shapes, fit.topology.hidden, fit.topology.heads[0])
     possible = readings(fit, facts, layout)
     if said := contradiction.find(possible, fit, facts):
         return Classification(candidates=_doubtful(possible, layout), refusal=said)

@@ -70,4 +70,4 @@ def _says(facts: Facts, name: str, said: Any, found: str) -> str:
     speaker = facts.speaker(name)
     if name in facts.declared:
         return f"{speaker} says {name} {said}, {found}"
-    return f"{speaker} says {said.removeprefix('is ')}, {found}"
+    return f"{speaker} says {said.removeprefix('is ').removeprefix('has ')}, {found}"

@@ -12,7 +12,9 @@ from functools import cached_property, lru_cache
 __all__ = ["LAYOUTS", "Layout", "recognise"]
 
 _NOISY = r"(weight|bias)_(mu|sigma|epsilon)"
+_SIGMA = r"(sigma_(weight|bias)|epsilon_(weight|bias|input|output))"
 _PLAIN = r"(weight|bias)"
+_STREAMS = r"(fc|value_stream|advantage_stream)"
 _FACTORS = r"epsilon_(input|output)"
 
 
@@ -24,8 +26,10 @@ class Layout:
     `input_scale` is the divisor inside the network, None where different networks of these names differ.
     `padding` is the padding of each convolution, None where it is not known. `always_support` is true where a
     distributional network of this layout always saves its support. `first_half` is the stream that the first
-    rows of a fused hidden layer belong to. `dueling_words` are the last words of stems that mean advantage.
-    `hidden` is a hidden size that must be there for the layout to be this one.
+    rows of a fused hidden layer belong to.
+    `shared_hidden` is true where two heads on one hidden layer are streams, not an actor and a critic.
+    `hidden` is a hidden size that must be there for the layout to be this one, and with `distributional` a value
+    head of more than one row must.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Layout:
     first_half: str = ""
     shared_hidden: bool = False
     hidden: int | None = None
+    distributional: bool = False
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -52,7 +57,7 @@ class Layout:
 LAYOUTS = (
     Layout(
         "reference",
-        (rf"conv\.[0246]\.{_PLAIN}", rf"(fc|value_stream|advantage_stream)\.[02]\.({_PLAIN}|{_NOISY}|{_FACTORS})", "support"),
+        (rf"conv\.[0246]\.{_PLAIN}", rf"{_STREAMS}\.[02]\.({_PLAIN}|{_NOISY}|{_FACTORS})", "support"),
         (r"conv\.0\.weight", r"(fc|value_stream)\.2\.weight(_mu)?"),
         padding=(0, 0, 0, 0),
         always_support=True,
@@ -84,6 +89,7 @@ LAYOUTS = (
         (r"conv3\.weight", r"fc_z_a\.weight_mu"),
         input_scale=1.0,
         padding=(1, 0, 0),
+        distributional=True,
     ),
     Layout(
         "pfrl",
@@ -123,6 +129,62 @@ LAYOUTS = (
         padding=(0, 0, 0),
     ),
     Layout(
+        "deep-rl-zoo",
+        (rf"body\.net\.[024]\.{_PLAIN}", rf"value_head\.[02]\.{_PLAIN}"),
+        (r"body\.net\.0\.weight", r"value_head\.2\.weight"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "deep-rl-zoo-rainbow",
+        (rf"body\.net\.[024]\.{_PLAIN}", rf"(value|advantage)_head\.[02]\.{_NOISY}"),
+        (r"body\.net\.0\.weight", r"value_head\.2\.weight_mu", r"advantage_head\.2\.weight_mu"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "autonomous-learning-library",
+        (rf"[135]\.{_PLAIN}", rf"(8|10)\.{_PLAIN}", rf"8\.(value|advantage)_model\.[02]\.({_PLAIN}|{_SIGMA})"),
+        (r"5\.weight", r"8\..*"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "autonomous-learning-library-nested",
+        (rf"0\.[135]\.{_PLAIN}", rf"[13]\.{_PLAIN}", rf"1\.(value|advantage)_model\.[02]\.({_PLAIN}|{_SIGMA})"),
+        (r"0\.5\.weight", r"1\..*"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "hands-on-distributional",
+        (rf"conv\.[024]\.{_PLAIN}", rf"fc\.[02]\.{_PLAIN}", "supports"),
+        (r"fc\.2\.weight", "supports"),
+        input_scale=256.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "hands-on-dueling",
+        (rf"conv\.[024]\.{_PLAIN}", rf"fc_(adv|val)\.[02]\.{_PLAIN}"),
+        (r"fc_adv\.2\.weight", r"fc_val\.2\.weight"),
+        input_scale=256.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "hands-on-noisy",
+        (rf"conv\.[024]\.{_PLAIN}", rf"fc\.[02]\.({_PLAIN}|{_SIGMA})"),
+        (r"fc\.2\.sigma_weight",),
+        input_scale=256.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
+        "rl-adventure-noisy",
+        (rf"features\.[024]\.{_PLAIN}", rf"noisy(_value|_advantage)?[12]\.{_NOISY}"),
+        (r"features\.0\.weight", r"noisy.*2\.weight_mu"),
+        input_scale=255.0,
+        padding=(0, 0, 0),
+    ),
+    Layout(
         "xinjinghao",
         (rf"net\.[024]\.{_PLAIN}", rf"net\.[79]\.{_PLAIN}"),
         (r"net\.7\.weight", r"net\.9\.weight"),
@@ -141,19 +203,21 @@ LAYOUTS = (
 )  # fmt: skip
 
 
-def recognise(names: Iterable[str], hidden: int) -> Layout | None:
-    """Return the known layout that uses exactly such names and a hidden layer of such a size, or None.
+def recognise(names: Iterable[str], hidden: int, rows: int) -> Layout | None:
+    """Return the known layout that uses exactly such names, or None.
 
-    A prefix of whole words that all names but one (a support beside the network) share is left away.
+    `hidden` is the size of the hidden layers, `rows` the rows of the value head or of the only head. A prefix of
+    whole words that all names but one (a support beside the network) share is left away.
     """
-    return _recognise(tuple(sorted(names)), hidden)
+    return _recognise(tuple(sorted(names)), hidden, rows)
 
 
 @lru_cache(maxsize=256)
-def _recognise(names: tuple[str, ...], hidden: int) -> Layout | None:
+def _recognise(names: tuple[str, ...], hidden: int, rows: int) -> Layout | None:
     for bare in _bare(names):
         for layout in LAYOUTS:
-            if layout.hidden in (None, hidden) and _matches(layout, bare):
+            fits = layout.hidden in (None, hidden) and (rows > 1 or not layout.distributional)
+            if fits and _matches(layout, bare):
                 return layout
     return None
 

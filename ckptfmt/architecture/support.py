@@ -23,11 +23,10 @@ def find(fit: Fit, shapes: Mapping[str, Shape], values: Values | None) -> str:
     if fit.support is None:
         return ""
     names = [name for name, shape in shapes.items() if shape == fit.support]
-    if len(names) > 1:
-        named = [name for name in names if parse(name).part is None and parse(name).kind is None]
-        names = named if len(named) == 1 else names
     if len(names) > 1 and values is not None:
-        names = [name for name in names if _even(values(name))]
+        names = [name for name in names if _even(values(name))] or names
+    if len(names) > 1:
+        names = [name for name in names if parse(name).part is None and parse(name).kind is None]
     return names[0] if len(names) == 1 else ""
 
 

@@ -28,6 +28,10 @@ NOISE_STYLES: dict[str, tuple[str, ...]] = {
     "factors, bias": ("i", "o", "o"),
     "matrix, bias": ("oi", "o"),
     "matrix, factors": ("oi", "i", "o"),
+    "matrix, bias, factors": ("oi", "i", "o", "o"),
+    "matrix, bias, three factors": ("oi", "i", "o", "o", "o"),
+    "matrix, bias, factor rows": ("oi", "1i", "o1", "o"),
+    "matrix, factor rows": ("oi", "1i", "o1"),
     "matrix": ("oi",),
     "input factor": ("i",),
     "output factor": ("o",),
@@ -165,10 +169,18 @@ def _compare(topology: Topology, counts: Counter[Shape]) -> list[Fit]:
         return [bare]
     explained = [
         fit
-        for style in (NOISE_STYLES if topology.noisy else ("none",))
+        for style in _possible_styles(topology, sum(extra.values()))
         for fit in _explain(replace(bare, noise=style), topology.noise(style))
     ]
     return explained or [bare]
+
+
+def _possible_styles(topology: Topology, extra: int) -> list[str]:
+    """Styles that leave nothing over, or one tensor that may be the support."""
+    if not topology.noisy:
+        return ["none"]
+    layers = len(topology.layers)
+    return [style for style, letters in NOISE_STYLES.items() if extra - layers * len(letters) in (0, 1)]
 
 
 def _explain(fit: Fit, noise: Counter[Shape]) -> Iterator[Fit]:

@@ -8,7 +8,6 @@ trunk on a screen of 84×84 comes first, and what is left open is refused or mar
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import isqrt
 
 from ckptfmt.architecture.answer import Origin
 from ckptfmt.architecture.fingerprint import Shape
@@ -35,7 +34,7 @@ _KNOWN: dict[tuple[int, ...], tuple[Window, ...]] = {
 _SCREEN = 84
 _SMALLEST, _LARGEST = 32, 256
 # Screens people use when it is not 84×84, likeliest first.
-_SIZES = (84, 64, 128, 36, 96, 80, 48, 42, 72, 100, 105, 110, 112, 120, 160, 192, 210, 224, 240, 250, 256)
+_SIZES = (84, 64, 128, 36, 96, 80, 48, 42, 72, 100, 105, 110, 112, 120, 160, 192, 210, 224, 240, 256, 250)
 _FRAMES = ((210, 160), (160, 210), (104, 80), (105, 80), (110, 84), (84, 110))
 
 
@@ -78,44 +77,54 @@ def infer(
         return _search(convs, kernels, area, shape, activation)
     if padding is not None:
         known = usual[0][0], tuple(padding[: len(kernels)])
-        return _finish(convs, known, _sizes(kernels, known, area, shape), area, shape, activation, "inferred")
+        usual = (known,) if shape else (known, *(window for window in usual if window != known))
     window = _choose(kernels, usual, area, shape)
-    return _finish(convs, window, _sizes(kernels, window, area, shape), area, shape, activation, "assumed")
+    origin: Origin = "inferred" if padding is not None and window == usual[0] else "assumed"
+    return _finish(convs, window, _sizes(kernels, window, area, shape), shape, activation, origin)
 
 
 def _choose(kernels: Strides, usual: Sequence[Window], area: int, shape: tuple[int, int, int] | None) -> Window:
-    plain = _sizes(kernels, usual[0], area, shape)
+    """Return the first of the usual windows, or another one if only that fits."""
+    first = _sizes(kernels, usual[0], area, shape)
     screen = shape[1:] if shape else (_SCREEN, _SCREEN)
-    if screen in plain:
+    if screen in first:
         return usual[0]
-    padded = [window for window in usual[1:] if _area(kernels, window, screen) == area]
-    if not plain and not padded and not shape:
-        padded = [window for window in usual[1:] if any(_area(kernels, window, size) == area for size in _FRAMES)]
-    if plain and not padded:
+    others = [window for window in usual[1:] if _area(kernels, window, screen) == area]
+    if not first and not others and not shape:
+        others = [window for window in usual[1:] if any(_area(kernels, window, size) == area for size in _FRAMES)]
+    if first and not others:
         return usual[0]
-    if len(padded) == 1 and not plain:
-        return padded[0]
-    where = f"a screen of {screen[0]}×{screen[1]}" if shape else f"a screen of {_SMALLEST} to {_LARGEST} pixels"
-    if not padded:
+    if len(others) == 1 and not first:
+        return others[0]
+    if not others:
+        where = f"a screen of {screen[0]}×{screen[1]}" if shape else f"a screen of {_SMALLEST} to {_LARGEST} pixels"
         raise TrunkUnknown(f"the usual strides make no {area} positions of {where}")
-    raise TrunkUnknown(f"{area} positions fit more than one padding on {where}")
+    padded = f"padding {', '.join(map(str, others[0][1]))} on {screen[0]}×{screen[1]}"
+    plain = f"padding {', '.join(map(str, usual[0][1]))} on {first[0][0]}×{first[0][1]}" if first else "another padding"
+    raise TrunkUnknown(f"{area} positions fit {padded} and {plain}")
 
 
 def _search(
     convs: Sequence[Shape], kernels: Strides, area: int, shape: tuple[int, int, int] | None, activation: str
 ) -> Trunk:
     """A trunk nobody has a name for: only when one combination of strides and paddings fits the screen."""
-    size = shape[1:] if shape else (_SCREEN, _SCREEN)
-    windows = [window for window in _windows(kernels) if _area(kernels, window, size) == area]
-    if len(windows) != 1:
-        many = f"{len(windows)} combinations" if windows else "no combination"
-        raise TrunkUnknown(f"{many} of strides and paddings make {area} positions of a screen of {size[0]}×{size[1]}")
-    return _finish(convs, windows[0], [size], area, shape, activation, "inferred")
+    screen = shape[1:] if shape else (_SCREEN, _SCREEN)
+    windows = list(_windows(kernels))
+    fitting = [window for window in windows if _area(kernels, window, screen) == area]
+    if not fitting and not shape:
+        fitting = [window for window in windows if any(_area(kernels, window, (size, size)) == area for size in _SIZES)]
+    if len(fitting) != 1:
+        many = f"{len(fitting)} combinations" if fitting else "no combination"
+        raise TrunkUnknown(f"{many} of usual strides and paddings make {area} positions of a screen")
+    origin: Origin = "inferred" if shape else "assumed"
+    return _finish(convs, fitting[0], _sizes(kernels, fitting[0], area, shape), shape, activation, origin)
 
 
 def _windows(kernels: Strides) -> Iterator[Window]:
+    """Strides are a half or a quarter of a large kernel, 1 or 2 pixels for a small one, or the kernel itself."""
     half = tuple(kernel // 2 for kernel in kernels)
-    for strides in product(*(range(1, min(kernel, 8) + 1) for kernel in kernels[:4])):
+    choices = [{kernel // 2, kernel // 4} if kernel >= 8 else {1, 2, kernel if kernel > 4 else 1} for kernel in kernels]
+    for strides in product(*map(sorted, choices)):
         yield strides, (0,) * len(kernels)
         yield strides, half
 
@@ -142,13 +151,12 @@ def _finish(
     convs: Sequence[Shape],
     window: Window,
     sizes: Sequence[tuple[int, int]],
-    area: int,
     shape: tuple[int, int, int] | None,
     activation: str,
     origin: Origin,
 ) -> Trunk:
     if not sizes:
-        raise TrunkUnknown(f"these convolutions make no {area} positions of any usual screen")
+        raise TrunkUnknown("these convolutions make so many features of no usual screen")
     encoder = Encoder(
         tuple(
             Conv(conv[0], (conv[2], conv[3]), (stride, stride), (padding, padding))
@@ -157,12 +165,14 @@ def _finish(
         activation,
     )
     squares = sorted({size[0] for size in sizes if size[0] == size[1]})
-    note = f"any screen of {squares[0]}×{squares[0]} to {squares[-1]}×{squares[-1]} gives as many features"
+    note = (
+        f"screens of {squares[0]}×{squares[0]} to {squares[-1]}×{squares[-1]} give as many features" if squares else ""
+    )
     height, width = sizes[0]
     return Trunk(
         encoder,
         (convs[0][1], height, width),
         origin,
         "given" if shape else "assumed",
-        note if len(squares) > 1 and isqrt(area) ** 2 == area else "",
+        note if len(squares) > 1 else "",
     )

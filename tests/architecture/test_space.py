@@ -1,0 +1,48 @@
+"""Networks over the whole space: the right answer, or an honest refusal, never a wrong one."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize("kind", ["network", "decoy"])
+@pytest.mark.parametrize("hinted", [False, True])
+def test_no_network_of_the_space_is_told_wrongly(space, kind, hinted):
+    @settings(max_examples=300, deadline=None)
+    @given(st.integers(0, 2**64))
+    def search(seed):
+        sample = getattr(space, kind)(random.Random(seed))
+        answer = space.answer(sample, sample.facts() if hinted else None)
+        assert space.judge(sample, answer) == "", sample
+
+    search()
+
+
+def test_names_that_agree_with_shapes_leave_only_what_weights_do_not_hold(space):
+    refused = set()
+    for seed in range(400):
+        sample = space.network(random.Random(seed))
+        answer = space.answer(sample, sample.facts())
+        if answer.refusal and "names kept" in sample.kind:
+            refused.add(space.reason(answer))
+    assert refused <= {
+        "unknown trunk",
+        "fused hidden layer: which half is which",
+        "one hidden layer with two heads: needs --architecture",
+    }
+
+
+def test_a_wrong_answer_would_be_noticed(space):
+    for seed in range(100):
+        sample = space.network(random.Random(seed))
+        answer = space.answer(sample, sample.facts())
+        if answer.chosen and answer.chosen.placements and not answer.refusal:
+            break
+    assert space.judge(sample, answer) == ""
+    name, (source, rows) = next(iter(sample.truth.items()))
+    sample.truth[name] = (source + "x", rows)
+    assert space.judge(sample, answer).startswith(name)
+    sample.architecture = next(name for name in space.ARCHITECTURES if name != answer.architecture)
+    assert space.judge(sample, answer) == f"claims {answer.architecture}, is {sample.architecture}"
