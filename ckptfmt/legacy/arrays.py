@@ -11,7 +11,7 @@ from ckptfmt.legacy.gather import swapped
 from ckptfmt.legacy.inert import Opaque
 from ckptfmt.legacy.storages import LegacyTensor, Storage
 
-__all__ = ["array_of", "array_state", "dtype_of", "frombuffer", "reconstruct", "scalar_of"]
+__all__ = ["array_of", "array_state", "dtype_of", "frombuffer", "reconstruct", "scalar_of", "strides_of"]
 
 DTYPE = "numpy.dtype"
 NDARRAY = "numpy.ndarray"
@@ -119,10 +119,11 @@ def array_of(shape: tuple[Any, ...], dtype: Any, data: Any, *, fortran: bool) ->
     if block.size != need:
         raise _bad(f"gives an array of {need:,} bytes {block.size:,} bytes")
     storage = Storage("", _ELEMENTS[code], block, big_endian)
-    return LegacyTensor(_ELEMENTS[code], shape, _strides(shape, fortran), 0, storage)
+    return LegacyTensor(_ELEMENTS[code], shape, strides_of(shape, fortran=fortran), 0, storage)
 
 
-def _strides(shape: tuple[int, ...], fortran: bool) -> tuple[int, ...]:
+def strides_of(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[int, ...]:
+    """Return the strides, in elements, of an array that fills its memory; `fortran`: its first index runs fastest."""
     strides, step = [], 1
     for n in shape if fortran else reversed(shape):
         strides.append(step)

@@ -1,12 +1,11 @@
 """What a block of bytes is, told by the bytes, and the objects in it."""
 
-import operator
-from itertools import accumulate
 from typing import Any
 
 from ckptfmt.errors import SourceError, UnsafeSource, WeightsError, printable
 from ckptfmt.header import MAX_HEADER, parse_header
 from ckptfmt.legacy import npz, packed, stream, tar, torchtar, torchzip, zip
+from ckptfmt.legacy.arrays import strides_of
 from ckptfmt.legacy.blocks import Block, Window
 from ckptfmt.legacy.directory import ends_as_archive
 from ckptfmt.legacy.foreign import HEAD, is_text, refusal, refuse_foreign
@@ -107,12 +106,8 @@ def _read_safetensors(block: Block) -> dict[str, Any]:
     for info in header.tensors:
         data = Window(block, header.data_start + info.begin, info.nbytes)
         storage = Storage(info.name, info.dtype, data)
-        tensors[info.name] = LegacyTensor(info.dtype, info.shape, _strides(info.shape), 0, storage)
+        tensors[info.name] = LegacyTensor(info.dtype, info.shape, strides_of(info.shape), 0, storage)
     return {"": tensors, "__metadata__": dict(header.metadata)} if header.metadata else {"": tensors}
-
-
-def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(accumulate(shape[:0:-1], operator.mul, initial=1))[::-1] if shape else ()
 
 
 def _read_pickle(block: Block, head: bytes, reading: Reading) -> Contents:
