@@ -23,7 +23,7 @@ _VIEWS = 4
 _MAX_COPIES = 2_000_000
 # Keys whose hash their writer can choose (large integers, floats, tuples) cost at worst one comparison with
 # each that is there already: at most this many steps in all, and this many keys of one hash in a dict.
-_MAX_KEY_STEPS = 2**31
+_MAX_KEY_STEPS = 2**29
 _MAX_EQUAL_HASHES = 32
 _SMALL = 1 << 20
 _MAX_KEY_NODES = 256

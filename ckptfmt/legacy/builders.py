@@ -268,6 +268,7 @@ _RECORDS = (
     "datetime.timezone",
     "decimal.Decimal",
     "fractions.Fraction",
+    "itertools.count",
     "random.Random",
     "types.SimpleNamespace",
     "numpy.random._pickle.__bit_generator_ctor",

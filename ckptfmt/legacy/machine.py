@@ -17,6 +17,8 @@ Persistent = Callable[[Any], Any]
 
 _STOP = ord(".")
 _MAX_PROTOCOL = 5
+# Opcodes are paid for by this many at a time.
+_STEPS = 1000
 
 
 class Machine:
@@ -33,13 +35,16 @@ class Machine:
 
     def run(self) -> Any:
         """Return the object; the reader is behind the STOP then."""
-        reader, steps = self._reader, self._budget.steps
+        reader, done = self._reader, 0
         while (code := reader.opcode()) != _STOP:
-            steps(1)
+            done += 1
+            if done % _STEPS == 0:
+                self._budget.steps(_STEPS)
             operation = _OPERATIONS.get(code)
             if operation is None:
                 reader.damaged(f"{code:#04x} is no opcode")
             operation(self)
+        self._budget.steps(done % _STEPS)
         reader.stop()
         return self._stack.last()
 

@@ -66,6 +66,9 @@ _VALUES = frozenset(
         *(f"numpy.random._{name.lower()}.{name}" for name in ("MT19937", "PCG64", "Philox", "SFC64")),
         *("numpy.random._pcg64.PCG64DXSM", "numpy.random._generator.Generator", "numpy.random.mtrand.RandomState"),
         "numpy.random.bit_generator.SeedSequence",
+        # Activations that a module keeps as an attribute.
+        *(f"torch.nn.functional.{name}" for name in ("elu", "gelu", "leaky_relu", "mish", "relu", "selu", "sigmoid")),
+        *(f"torch.nn.functional.{name}" for name in ("silu", "softmax", "softplus", "tanh")),
         "copyreg._reconstructor",
         "argparse.Namespace",
         "uuid.UUID",
@@ -88,7 +91,7 @@ STATEFUL = frozenset(
         "torch._utils._rebuild_wrapper_subclass",
     }
 )
-_TORCH_CLASS = re.compile(r"torch\.(nn|optim)(\.[a-z_][a-z0-9_]*)*\.[A-Z][A-Za-z0-9]*")
+_TORCH_CLASS = re.compile(r"torch\.(nn|optim)(\.[a-z_][a-z0-9_]*)*\._?[A-Z][A-Za-z0-9]*")
 _MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")
 _MAX_NAME = 300
 

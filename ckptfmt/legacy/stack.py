@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ckptfmt.errors import printable
 from ckptfmt.legacy import arrays
 from ckptfmt.legacy.budget import MAX_DEPTH, MAX_MEMO, MAX_STACK, exceeded
 from ckptfmt.legacy.inert import Opaque
@@ -11,6 +12,8 @@ __all__ = ["Stack"]
 
 # Picklers of protocols 0 and 1 hold a mark open for each container around the one they write.
 _MAX_MARKS = 4 * MAX_DEPTH
+_MAX_INDEX = 2**32
+_MAX_STRAYS = 10_000
 
 
 class Stack:
@@ -21,7 +24,11 @@ class Stack:
         self._items: list[Any] = []
         # What lay below each mark that is open.
         self._below: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
+        # Picklers count up from their first index; the few that lie elsewhere must not be many, because their
+        # writer could choose them so that looking them up is slow.
+        self._memo: list[Any] = []
+        self._first = 0
+        self._strays: dict[int, Any] = {}
         # Where arrays were put in the memo before they had their state.
         self._unfinished: dict[int, list[int]] = {}
 
@@ -72,23 +79,43 @@ class Stack:
 
     def remember(self, index: int | None = None) -> None:
         """Note the top value in the memo, under the next index where none is given."""
-        index = len(self._memo) if index is None else index
+        if index is None:
+            index = self._first + len(self._memo)
+        elif not self._memo:
+            self._first = index
         value = self.top()
-        self._memo[index] = value
-        if len(self._memo) > MAX_MEMO:
-            raise exceeded(f"remembers more than {MAX_MEMO:,} objects")
+        self._note(index, value)
         if isinstance(value, Opaque) and value.name == arrays.NDARRAY:
             self._unfinished.setdefault(id(value), []).append(index)
 
+    def _note(self, index: int, value: Any) -> None:
+        place = index - self._first
+        if place == len(self._memo):
+            self._memo.append(value)
+            if place >= MAX_MEMO:
+                raise exceeded(f"remembers more than {MAX_MEMO:,} objects")
+        elif 0 <= place < len(self._memo):
+            self._memo[place] = value
+        else:
+            self._strays[index] = value
+            if index > _MAX_INDEX or len(self._strays) > _MAX_STRAYS:
+                raise exceeded("remembers objects under numbers that no pickler gives")
+
+    def _noted(self, index: int) -> Any:
+        place = index - self._first
+        if 0 <= place < len(self._memo):
+            return self._memo[place]
+        if index not in self._strays:
+            self._reader.damaged(f"it recalls object {printable(index, 20)}, which it did not note")
+        return self._strays[index]
+
     def recall(self, index: int) -> None:
         """Push what the memo has under an index."""
-        if index not in self._memo:
-            self._reader.damaged(f"it recalls object {index}, which it did not note")
-        self.push(self._memo[index])
+        self.push(self._noted(index))
 
     def replace(self, old: Any, new: Any) -> None:
         """Put a finished object where an unfinished one is on top and in the memo."""
         self._items[-1] = new
         for index in self._unfinished.pop(id(old), ()):
-            if self._memo[index] is old:
-                self._memo[index] = new
+            if self._noted(index) is old:
+                self._note(index, new)

@@ -20,6 +20,8 @@ __all__ = ["STORAGE_DTYPES", "TORCH_DTYPES", "LegacyTensor", "Storage", "Storage
 
 _MAX_RANK = 64
 _MAX_LENGTH = 2**63 - 1
+# Where there are no elements nothing else bounds the numbers, of which dictionaries' keys are made.
+_MAX_EMPTY = 2**31
 # What a view may expand to beyond its storage (stride 0, overlaps): honest expanded biases are far below it.
 _FREE_EXPANSION = 128 << 20
 _EXPANSION = 4
@@ -175,6 +177,8 @@ class LegacyTensor:
         if len(self.shape) != len(self.strides) or len(self.shape) > _MAX_RANK:
             raise _bad(f"has {len(self.shape)} dimensions and {len(self.strides)} strides")
         have = self.storage.data.size if self.storage.data is not None else 0
+        if not self.size and max(numbers) > _MAX_EMPTY:
+            raise _bad("has no elements, but a length or stride that no tensor has")
         if self.size and (self._last() + 1) * self.width > have:
             raise _bad(f"reaches to byte {(self._last() + 1) * self.width:,} of a storage of {have:,} bytes")
         if self.nbytes > _EXPANSION * have + _FREE_EXPANSION:

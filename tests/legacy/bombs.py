@@ -72,6 +72,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "lists-in-lists": lambda: HEAD + b"]" * 500_000 + b"a" * 499_990 + b".",
     "memo": lambda: filled(b"}\x94"),
     "memo-slots": lambda: HEAD + b"N" + b"".join(b"r" + struct.pack("<I", i * 7919) for i in range(199_000)) + b".",
+    "memo-slots-of-one-hash": lambda: HEAD + b"N" + b"".join(b"p%d\n" % (i * MODULUS) for i in range(40_000)) + b".",
     "marks": lambda: filled(b"(", b"", b"."),
     "marks-and-pops": lambda: filled(b"(1", b"N", b"."),
     "instances": lambda: filled(b"h\x00)\x81", AGENT + b"]("),

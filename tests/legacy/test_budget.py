@@ -38,6 +38,14 @@ def test_one_more_than_the_limit_is_refused(unit: bytes, fits: int, tail: bytes,
     assert refusal.value.code == "source.limit"
 
 
+def test_memo_slots_are_counted_up() -> None:
+    load(b"\x80\x02Nq\x07q\x08q\x01h\x08h\x01\x87.")
+    sparse = b"".join(b"r" + struct.pack("<I", 2 * i) for i in range(10_003))
+    with pytest.raises(SourceError) as refusal:
+        load(b"\x80\x02N" + sparse + b".")
+    assert str(refusal.value) == f"refused, its pickle remembers objects under numbers that no pickler gives{DOES}"
+
+
 def test_one_string_and_all_of_them_are_bounded() -> None:
     with pytest.raises(SourceError) as one:
         load(b"\x80\x04" + long((64 << 20) + 1) + b".")

@@ -66,6 +66,28 @@ def test_no_import_call_or_process_is_reached_while_hostile_files_are_read(allow
     assert json.loads(done.stdout) == {"read": len(files()), "reached": [], "loaded": []}
 
 
+def test_nothing_is_imported_for_honest_files_either() -> None:
+    honest = sorted((FIXTURES / "foreign").glob("*/*.pth"))
+    done = run(GUARD, "safe", *honest)
+    assert json.loads(done.stdout) == {"read": len(honest), "reached": [], "loaded": []}
+    assert len(honest) >= 16
+
+
+def test_the_source_text_in_a_module_id_is_neither_run_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's own handler compares that text with the source file, and writes a patch beside it."""
+    made = script()
+    pid = made.tuple_of(made.text("module"), made.FOREIGN, made.text("agent.py"), made.text("import os"))
+    (tmp_path / "case.pth").write_bytes(made.stream(body=pid + b"Q)\x81}b"))
+    (tmp_path / "agent.py").write_text("import sys")
+    monkeypatch.chdir(tmp_path)
+    with container.read("case.pth") as opened:
+        assert opened.members[""].name == "agent.Agent"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.py", "case.pth"]
+    assert (tmp_path / "agent.py").read_text() == "import sys"
+
+
 def test_the_guard_notices_a_reader_that_does_run_files() -> None:
     done = run(GUARD, "pickle", FIXTURES / "hostile" / "pickle-name-posix-system" / "case.pkl")
     assert json.loads(done.stdout) == {

@@ -92,6 +92,7 @@ def test_wide_rows_of_a_transposed_matrix_are_gathered_from_several_reads() -> N
         ({"shape": (True, 4)}, "a tensor has a length, stride or offset that is no whole number from 0 up"),
         ({"shape": (4.0, 4)}, "a tensor has a length, stride or offset that is no whole number from 0 up"),
         ({"shape": (2**64, 0)}, "a tensor has a length, stride or offset that is no whole number from 0 up"),
+        ({"shape": (1 << 40, 0)}, "a tensor has no elements, but a length or stride that no tensor has"),
         ({"strides": (1,)}, "a tensor has 2 dimensions and 1 strides"),
         ({"shape": (1,) * 65, "strides": (1,) * 65}, "a tensor has 65 dimensions and 65 strides"),
         ({"shape": (1 << 30,), "strides": (0,)}, "a tensor expands 256 bytes to 4,294,967,296"),
