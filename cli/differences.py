@@ -1,0 +1,155 @@
+"""How a diff is told: in full, as bars, as names, or as Markdown."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ckptfmt.diff import Diff, ManifestChange, WeightChange
+from ckptfmt.errors import printable
+
+from .output import Output
+from .text import number, plural, shape, short_digest
+
+__all__ = ["show_bars", "show_diff", "show_markdown", "show_names", "sort_weights"]
+
+_SIGNS = {"changed": "~", "added": "+", "removed": "-", "renamed": "R"}
+_LETTERS = {"changed": "M", "added": "A", "removed": "D", "renamed": "R"}
+_COLOURS = {"changed": "yellow", "added": "green", "removed": "red", "renamed": "yellow"}
+_NUMBERS = ("rel_l2", "cosine", "max_abs")
+_HEADER = ("weights", "rel. L2", "cosine", "largest", "")
+_BAR = 40
+
+
+def sort_weights(changes: Iterable[WeightChange], order: str) -> list[WeightChange]:
+    """Return the changes by name, or by how far the tensors moved, what has no figure first."""
+    if order == "name":
+        return sorted(changes, key=lambda change: change.name)
+    if order == "change":
+        return sorted(changes, key=lambda c: float("-inf") if c.rel_l2 is None else -c.rel_l2)
+    return list(changes)
+
+
+def show_diff(output: Output, found: Diff, weights: Sequence[WeightChange]) -> None:
+    """Write what changed in the manifest and in the weights, and how many tensors did."""
+    manifest = _told(output, found)
+    if manifest:
+        output.line(output.paint("manifest", "dim"))
+        output.table([(_marked(output, change.op, change.path), _values(change)) for change in manifest])
+    if weights:
+        output.table([_row(output, change) for change in weights], header=_HEADER, right=(1, 2, 3))
+    output.line(_tally(found))
+
+
+def show_bars(output: Output, found: Diff, weights: Sequence[WeightChange]) -> None:
+    """Write one bar a tensor, all on one scale, so that an even change looks even."""
+    moved = [change.rel_l2 for change in weights if change.rel_l2 is not None and math.isfinite(change.rel_l2)]
+    most = max(moved, default=0.0)
+    rows = []
+    for change in weights:
+        share = min((change.rel_l2 or 0.0) / most, 1.0) if most else 0.0
+        bar = output.paint("█" * round(_BAR * share), _COLOURS[change.op])
+        rows.append((_marked(output, change.op, change.name), _figure(change.rel_l2), bar or _kind(change)))
+    output.table(rows, right=(1,))
+    output.line(_tally(found))
+
+
+def show_names(output: Output, found: Diff, weights: Sequence[WeightChange], *, status: bool) -> None:
+    """Write the path of each value and the name of each tensor that changed."""
+    named = [(change.op, change.path) for change in _told(output, found)]
+    named += [(change.op, _name(change)) for change in weights]
+    for op, name in named:
+        output.line(f"{_LETTERS[op]} {name}" if status else name)
+
+
+def show_markdown(output: Output, found: Diff, weights: Sequence[WeightChange]) -> None:
+    """Write the same as tables for a comment on a pull request."""
+    output.line(f"**{_cell(found.a.path)} → {_cell(found.b.path)}**: {_tally(found)}")
+    manifest = _told(output, found)
+    if manifest:
+        rows = [(_SIGNS[change.op], _code(change.path), _cell(_values(change))) for change in manifest]
+        _markdown_table(output, ("", "manifest", ""), rows)
+    if weights:
+        tensors = [(_SIGNS[c.op], _code(_name(c)), *_figures(c), _cell(_kind(c))) for c in weights]
+        _markdown_table(output, ("", *_HEADER), tensors)
+
+
+def _told(output: Output, found: Diff) -> list[ManifestChange]:
+    """Return the changes of the manifest; when and by what it was written is told on demand."""
+    return [change for change in found.manifest if output.verbose or not change.volatile]
+
+
+def _tally(found: Diff) -> str:
+    counts = found.counts
+    parts = [f"{counts[op]:,} {op}" for op in counts if counts[op]]
+    if found.same:
+        return f"same: {plural(counts['identical'], 'tensor')} identical" + (
+            f", {counts['close']:,} within the tolerance" if counts["close"] else ""
+        )
+    return ", ".join(parts) or "no tensors compared"
+
+
+def _marked(output: Output, op: str, name: str) -> str:
+    colour = _COLOURS[op]
+    return output.paint(f"{_SIGNS[op]} {name}", colour)
+
+
+def _row(output: Output, change: WeightChange) -> tuple[str, ...]:
+    return (_marked(output, change.op, _name(change)), *_figures(change), _kind(change))
+
+
+def _name(change: WeightChange) -> str:
+    return f"{change.from_name} -> {change.name}" if change.from_name is not None else change.name
+
+
+def _figures(change: WeightChange) -> tuple[str, ...]:
+    return tuple(_figure(getattr(change, name)) for name in _NUMBERS)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def _kind(change: WeightChange) -> str:
+    """Return dtype and shape, where they say more than the figures do."""
+    now = f"{change.dtype} {shape(change.shape)}"
+    if change.from_dtype is not None or change.from_shape is not None:
+        before = change.shape if change.from_shape is None else change.from_shape
+        return f"{change.from_dtype or change.dtype} {shape(before)} -> {now}"
+    if change.non_finite:
+        return f"{change.non_finite:,} not finite"
+    return now if change.op in ("added", "removed") else ""
+
+
+def _values(change: ManifestChange) -> str:
+    if change.op == "changed":
+        return f"{_value(change.a)} -> {_value(change.b)}"
+    return _value(change.b if change.op == "added" else change.a)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    text = str(value)
+    return short_digest(text) if text.startswith("sha256:") else text
+
+
+def _code(text: str) -> str:
+    """Return text as a code span inside a table, in which a bar must be escaped even so."""
+    return "`" + printable(text, 400).replace("`", "'").replace("|", "\\|") + "`"
+
+
+def _cell(text: str) -> str:
+    """Return text that cannot leave its cell or turn into markup."""
+    return "".join(f"\\{char}" if char in "\\|`<*_[]#" else char for char in printable(text, 400))
+
+
+def _markdown_table(output: Output, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    output.line()
+    for row in (header, ["---"] * len(header), *rows):
+        output.line("| " + " | ".join(row) + " |")
