@@ -61,6 +61,10 @@ class Output:
         if self.as_text:
             self.out.write(*parts)
 
+    def fields(self, values: Sequence[str]) -> None:
+        """Write one line of values with tabs between them, which a value itself cannot hold."""
+        self.line(Painted("\t".join(self.out.paint(value) for value in values)))
+
     def raw(self, text: str) -> None:
         """Write text of our own making as it is, such as a schema or a script."""
         if self.as_text:

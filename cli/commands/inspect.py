@@ -1,0 +1,163 @@
+"""ckpt inspect: what is this."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from ckptfmt.checkpoint import Checkpoint
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.layout import WEIGHTS
+from ckptfmt.summary import Summary, summarize
+
+from ..complete import checkpoints, tensors
+from ..failure import TROUBLE
+from ..options import argument, command, option
+from ..output import Output
+from ..summaries import describe, describe_line, describe_source, figures, layers
+
+__all__ = ["inspect"]
+
+
+class _Sized(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+_Tensor = TypeVar("_Tensor", bound=_Sized)
+
+
+@command(
+    examples=[
+        "ckpt inspect runs/breakout-042",
+        "ckpt inspect runs/breakout-042 --tensor conv.0.weight --stats",
+        "ckpt inspect runs/* --line",
+        "ckpt inspect --source dqn_best.pth",
+    ]
+)
+@argument(
+    "paths",
+    "Checkpoint folders; a file is looked at as with --source.",
+    nargs=-1,
+    metavar="P...",
+    shell_complete=checkpoints,
+)
+@option(
+    "--source",
+    "sources",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="Look at a foreign file, without converting or running it.",
+)
+@option("--tensors/--no-tensors", "listed", default=True, help="List the tensors (the default) or not.")
+@option("--stats", is_flag=True, help="Add range, mean, spread, zeros and non-finite values.")
+@option("--tensor", "name", metavar="NAME", shell_complete=tensors, help="Show one tensor only.")
+@option("--filter", "pattern", metavar="GLOB", help="List these tensors only.")
+@option("--sort", type=click.Choice(["name", "size", "order"]), default="order", help="Order of the tensors.")
+@option("--line", is_flag=True, help="One line a checkpoint, for scripts.")
+def inspect(
+    output: Output,
+    paths: tuple[str, ...],
+    sources: tuple[str, ...],
+    listed: bool,
+    stats: bool,
+    name: str | None,
+    pattern: str | None,
+    sort: str,
+    line: bool,
+) -> int:
+    """Show what a checkpoint or a foreign file is."""
+    files = [*sources, *(path for path in paths if os.path.isfile(path))]
+    folders = [path for path in paths if path not in files]
+    if not files and not folders:
+        raise click.UsageError("P... is missing")
+    answers = []
+    troubles = 0
+    for path in (*folders, *files):
+        try:
+            if path in files:
+                answers.append(_source(output, path, pattern, sort, listed))
+            else:
+                summary = _select(_summary(path, stats), name, pattern, sort)
+                summary = summary if listed else replace(summary, tensors=())
+                answers.append(summary.to_dict())
+                _show(output, summary, name=name, line=line, searched=pattern is not None)
+        except CkptError as e:
+            if len(folders) + len(files) == 1:
+                raise
+            output.error(e)
+            troubles += 1
+    output.result(answers[0] if len(folders) + len(files) == 1 else {"checkpoints": answers})
+    return TROUBLE if troubles else 0
+
+
+def _summary(path: str, stats: bool) -> Summary:
+    with Checkpoint(path) as checkpoint:
+        summary = summarize(checkpoint)
+        if stats:
+            # The one import that waits here: without figures there is no need for NumPy.
+            from ckptfmt.stats import checkpoint_stats
+
+            for file in summary.files:
+                summary = summary.with_stats(checkpoint_stats(checkpoint, file), file)
+        return summary
+
+
+def _select(summary: Summary, name: str | None, pattern: str | None, sort: str) -> Summary:
+    """Return the summary with the tensors that were asked for, in the order that was."""
+    chosen = summary.tensors
+    if name is not None and not (chosen := tuple(tensor for tensor in chosen if tensor.name == name)):
+        near = get_close_matches(name, [tensor.name for tensor in summary.tensors])
+        raise CkptError(
+            f"holds no tensor '{printable(name)}'",
+            where=summary.path,
+            fix=f"did you mean {' or '.join(near)}?" if near else f"see: ckpt inspect {summary.path}",
+            code="weights.missing",
+        )
+    return replace(summary, tensors=tuple(_ordered(chosen, pattern, sort)))
+
+
+def _ordered(tensors: Iterable[_Tensor], pattern: str | None, sort: str) -> list[_Tensor]:
+    chosen = [tensor for tensor in tensors if pattern is None or fnmatchcase(tensor.name, pattern)]
+    if sort == "name":
+        return sorted(chosen, key=lambda tensor: tensor.name)
+    return sorted(chosen, key=lambda tensor: -tensor.bytes) if sort == "size" else chosen
+
+
+def _show(output: Output, summary: Summary, *, name: str | None, line: bool, searched: bool) -> None:
+    for problem in summary.warnings:
+        output.warning(problem)
+    if line:
+        describe_line(output, summary)
+    elif name is not None:
+        for tensor in summary.tensors:
+            figures(output, tensor)
+    else:
+        describe(output, summary)
+        with_figures = any(tensor.stats for tensor in summary.tensors)
+        shown = [tensor for tensor in summary.tensors if searched or tensor.file == WEIGHTS]
+        layers(output, shown, stats=with_figures)
+
+
+def _source(output: Output, path: str, pattern: str | None, sort: str, listed: bool) -> dict[str, Any]:
+    # This import waits too: reading foreign files takes as much again as all the rest.
+    from ckptfmt.anatomy import summarize_source
+
+    found = summarize_source(path)
+    for problem in found.warnings:
+        output.warning(problem)
+    describe_source(output, found)
+    answer = found.to_dict()
+    # The totals stay those of all tensors, whichever are listed.
+    for network, entry in zip(found.networks, answer["networks"], strict=True):
+        chosen = _ordered(network.tensors, pattern, sort) if listed else []
+        layers(output, chosen)
+        entry["tensors"] = [tensor.to_dict() for tensor in chosen]
+    return answer
