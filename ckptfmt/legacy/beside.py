@@ -1,13 +1,14 @@
 """Plain data that lay beside a network: settings, counters, versions, without tensors and foreign objects."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from ckptfmt.architecture.names import words
 from ckptfmt.legacy.inert import Opaque
 from ckptfmt.legacy.storages import LegacyTensor
 
-__all__ = ["names_of_things", "plain_beside"]
+__all__ = ["Surroundings", "names_of_things"]
 
 _NOTHING = object()
 _MAX_DEPTH = 12
@@ -20,15 +21,33 @@ _NAMING = frozenset(
 _LONGEST_NAME = 80
 
 
-def plain_beside(nodes: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:
-    """Return the plain data of containers around a network; what lies nearest comes first and wins."""
-    found: dict[str, Any] = {}
-    for node in nodes:
-        for key, value in node.items():
-            plain = _plain(value, 0)
-            if plain is not _NOTHING:
-                found.setdefault(str(key), plain)
-    return found
+class Surroundings:
+    """The containers around a place, nearest first, each without the key that leads on to the place.
+
+    What of a container is plain data is found once, for all the places inside it.
+    """
+
+    def __init__(self, outer: "Surroundings | None", node: Mapping[Any, Any]) -> None:
+        self._outer = outer
+        self._node = node
+
+    @cached_property
+    def _plain(self) -> dict[Any, Any]:
+        found = ((key, _plain(value, 0)) for key, value in self._node.items())
+        return {key: plain for key, plain in found if plain is not _NOTHING}
+
+    def facts(self, without: Sequence[Any]) -> dict[str, Any]:
+        """Return the plain data of all containers; `without` are the keys to the place, the innermost first."""
+        found: dict[str, Any] = {}
+        around: Surroundings | None = self
+        for key in without:
+            if around is None:
+                break
+            for name, plain in around._plain.items():
+                if name != key:
+                    found.setdefault(str(name), plain)
+            around = around._outer
+        return found
 
 
 def _plain(value: Any, depth: int) -> Any:

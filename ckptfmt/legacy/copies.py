@@ -17,6 +17,9 @@ _TARGET = frozenset({"target", "targets", "targ", "tgt", "old", "frozen", "slow"
 _ONLINE = frozenset({"online", "local", "current", "eval", "main", "behavior", "behaviour", "learner", "live"})
 _OPTIMIZER = frozenset({"optimizer", "optimizers", "optim", "optimiser"})
 
+# More words than this before the names of layers are no wrappers.
+_MAX_PREFIX = 16
+
 Tensors = Mapping[str, LegacyTensor]
 
 
@@ -60,13 +63,14 @@ def split(tensors: Tensors) -> list[Part]:
 
 def _unwrap(tensors: Tensors) -> tuple[str, Tensors]:
     prefix = ""
-    while True:
+    for _ in range(_MAX_PREFIX):
         heads = {name.partition(".")[0] if "." in name else "" for name in tensors}
         if len(heads) != 1 or not heads & _WRAPPERS:
             return prefix, tensors
         head = heads.pop() + "."
         prefix += head
         tensors = {name.removeprefix(head): tensor for name, tensor in tensors.items()}
+    return prefix, tensors
 
 
 def _by_prefix(tensors: Tensors) -> list[Part] | None:
@@ -98,13 +102,14 @@ def _by_prefix(tensors: Tensors) -> list[Part] | None:
 def _descend(tensors: Tensors) -> tuple[str, Tensors]:
     """Go below a prefix of whole words that all names share."""
     shared = ""
-    while True:
+    for _ in range(_MAX_PREFIX):
         heads = {name.partition(".")[0] if "." in name else "" for name in tensors}
         if len(heads) != 1 or "" in heads:
             return shared, tensors
         head = heads.pop() + "."
         shared += head
         tensors = {name.removeprefix(head): tensor for name, tensor in tensors.items()}
+    return shared, tensors
 
 
 def _by_word(tensors: Tensors) -> list[Part] | None:
