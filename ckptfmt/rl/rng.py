@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["GENERATORS", "capture_generator", "capture_global", "restore_generator", "restore_global"]
+__all__ = ["GENERATORS", "capture_generator", "capture_global", "restore_generator", "restore_global", "seed_global"]
 
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
 
@@ -54,3 +54,10 @@ def restore_global(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     for i, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(cuda, i)
+
+
+def seed_global(seed: int) -> None:
+    """Seed the shared generators of Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -17,15 +17,12 @@ from ckptfmt.rl.envs import Environment
 __all__ = ["RAINBOW", "TrainConfig"]
 
 RAINBOW: Mapping[str, bool] = {
-    name: True
-    for name in (
-        "double_dqn",
-        "dueling_dqn",
-        "distributional_dqn",
-        "noisy_networks",
-        "prioritized_replay",
-        "n_step_learning",
-    )
+    "double_dqn": True,
+    "dueling_dqn": True,
+    "distributional_dqn": True,
+    "noisy_networks": True,
+    "prioritized_replay": True,
+    "n_step_learning": True,
 }
 
 
@@ -49,7 +46,7 @@ class TrainConfig:
     )
     terminal_on_life_loss: bool = _setting(False, "end the episode where a life is lost")
     max_episode_steps: int | None = _setting(None, "cut episodes after so many actions", 1)
-    clip_rewards: bool = _setting(True, "train on the signs of the rewards")
+    clip_rewards: bool = _setting(True, "train on rewards cut to -1 to 1")
     num_envs: int = _setting(1, "environments played at once", 1)
 
     double_dqn: bool = _setting(False, "choose and value actions with different networks (van Hasselt 2016)")
@@ -91,7 +88,7 @@ class TrainConfig:
     log_every: int = _setting(1_000, "actions between reports of progress", 1)
     save_every: int = _setting(50_000, "actions between checkpoints", 1)
     keep: int = _setting(3, "interval checkpoints that are kept", 1)
-    save_replay: bool = _setting(True, "keep the replay buffer in the last checkpoint, for an exact resume")
+    save_replay: str = _setting("last", "checkpoints with the replay buffer, for an exact resume: never, last, always")
     tensorboard: bool = _setting(True, "write scalars for TensorBoard into OUT/tensorboard")
 
     def __post_init__(self) -> None:
@@ -156,6 +153,12 @@ class TrainConfig:
     def _check_together(self) -> Iterator[str]:
         if self.encoder not in ENCODERS:
             yield f"encoder must be one of {', '.join(ENCODERS)}, not {self.encoder!r}"
+        if self.save_replay not in ("never", "last", "always"):
+            yield f"save_replay must be never, last or always, not {self.save_replay!r}"
+        sizes = (self.learning_starts, self.replay_size)
+        if all(type(size) is int for size in sizes) and 2 * self.learning_starts > self.replay_size:
+            half = self.replay_size // 2
+            yield f"learning_starts must be at most half of replay_size ({half}), not {self.learning_starts}"
         numbers = all(isinstance(value, int | float) for value in (self.v_min, self.v_max))
         if numbers and self.v_min >= self.v_max:
             yield f"v_min must be less than v_max ({self.v_max:g}), not {self.v_min:g}"

@@ -1,0 +1,166 @@
+"""Rebuild a network from a checkpoint, or from a legacy file."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ckptfmt.checkpoint import Checkpoint
+from ckptfmt.config import ModelConfig
+from ckptfmt.convert import convert
+from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.expected import mismatches, optional_tensors
+from ckptfmt.layout import WEIGHTS
+from ckptfmt.rl.device import parse_device
+from ckptfmt.rl.factory import create_model_from_config
+from ckptfmt.rl.noisy import reset_noise
+from ckptfmt.rl.stored import read_tensors
+
+__all__ = ["load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint"]
+
+Loaded = tuple[nn.Module, ModelConfig | None, dict[str, Any]]
+
+
+def load_model_checkpoint(
+    checkpoint_path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    *,
+    env: Any = None,
+    model: nn.Module | None = None,
+    verify: bool = True,
+) -> Loaded:
+    """Return (network in eval mode on `device`, its config, training info) of a checkpoint or a legacy file.
+
+    The network is built without memory of its own and takes over the tensors as they are read, each
+    verified by its digest unless `verify` is False. An `env` given must have its actions and frames.
+    Where the architecture is unknown, give the `model` that the weights belong to. Raises
+    `WeightsError` that names a damaged tensor, `CkptError` where network and `env` do not fit.
+    """
+    if os.path.isfile(checkpoint_path):
+        if model is not None:
+            raise CkptError(
+                "model= is for checkpoints, and this is a legacy file",
+                where=os.fspath(checkpoint_path),
+                fix="convert it first with ckptfmt.convert",
+            )
+        return load_legacy_checkpoint(checkpoint_path, env, device)
+    with Checkpoint(checkpoint_path) as checkpoint:
+        return load_open_checkpoint(checkpoint, device, env=env, model=model, verify=verify)
+
+
+def load_legacy_checkpoint(
+    checkpoint_path: str | os.PathLike[str], env: Any = None, device: str | torch.device = "cpu", **facts: Any
+) -> Loaded:
+    """Return what `load_model_checkpoint` returns, of an old file that is converted on the way.
+
+    Nothing of the file is run. `facts` are what it cannot say, as for `ckptfmt.convert`; an `env` says
+    how many actions there are and what the frames are like. Raises what `ckptfmt.convert` raises.
+    """
+    if env is not None:
+        played = _played(env)
+        facts = {"n_action": played.n_action, "input_shape": played.input_shape, **facts}
+    with tempfile.TemporaryDirectory(prefix="ckptfmt-") as folder:
+        place = os.path.join(folder, "converted")
+        convert(checkpoint_path, place, **facts)
+        return load_model_checkpoint(place, device, env=env)
+
+
+def load_open_checkpoint(
+    checkpoint: Checkpoint,
+    device: str | torch.device = "cpu",
+    *,
+    env: Any = None,
+    model: nn.Module | None = None,
+    verify: bool = True,
+) -> Loaded:
+    """Do the work of `load_model_checkpoint` on a checkpoint that is open already, which stays open."""
+    config = checkpoint.config
+    place = parse_device(device)
+    if env is not None and config is not None:
+        _check_env(config, env, checkpoint.path)
+    if model is None:
+        if config is None:
+            raise CkptError(
+                "its architecture is unknown",
+                where=checkpoint.path,
+                fix="pass the network these weights belong to as model=",
+                code="config.unknown",
+            )
+        _check_names(checkpoint, config)
+        model = create_model_from_config(config, "meta")
+    tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
+    _assign(model, tensors, checkpoint, optional_tensors(config) if config else frozenset(), place)
+    return model.eval(), config, dict(checkpoint.training_info)
+
+
+def _check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
+    shapes = {name: checkpoint.info(name).shape for name in checkpoint.names()}
+    if wrong := next(iter(mismatches(config, shapes)), None):
+        raise WeightsError(wrong, where=os.path.join(checkpoint.path, WEIGHTS), code="weights.shape")
+
+
+def _assign(
+    model: nn.Module,
+    tensors: Mapping[str, torch.Tensor],
+    checkpoint: Checkpoint,
+    optional: frozenset[str],
+    device: torch.device,
+) -> None:
+    try:
+        result = model.load_state_dict(dict(tensors), strict=False, assign=True)
+    except RuntimeError as e:
+        raise _unfit(str(e).splitlines()[-1].strip(), checkpoint) from None
+    absent = [name for name in result.missing_keys if name not in optional]
+    if absent or result.unexpected_keys:
+        surplus = [f"has no {name}" for name in absent] + [f"has also {name}" for name in result.unexpected_keys]
+        raise _unfit(f"the file {surplus[0]}", checkpoint)
+    if result.missing_keys:
+        _make_noise(model, result.missing_keys, device)
+    _tie(model, checkpoint.manifest.weights.tied)
+
+
+def _make_noise(model: nn.Module, names: list[str], device: torch.device) -> None:
+    """Give the noise that a file leaves out memory and values; eval mode does not use it."""
+    for name in names:
+        owner, _, buffer = name.rpartition(".")
+        module = model.get_submodule(owner)
+        dtype = next(module.parameters()).dtype
+        setattr(module, buffer, torch.empty_like(getattr(module, buffer), device=device, dtype=dtype))
+    reset_noise(model)
+
+
+def _tie(model: nn.Module, tied: Mapping[str, str]) -> None:
+    """Make names that share a stored tensor one parameter again."""
+    for name, stored in tied.items():
+        owner, _, attribute = name.rpartition(".")
+        source, _, original = stored.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, getattr(model.get_submodule(source), original))
+
+
+def _played(env: Any) -> ModelConfig:
+    return ModelConfig.from_training_config({}, env)
+
+
+def _check_env(config: ModelConfig, env: Any, where: str) -> None:
+    played = _played(env)
+    pairs = {
+        "actions": (config.n_action, played.n_action),
+        "frames": ("×".join(map(str, config.input_shape)), "×".join(map(str, played.input_shape))),
+    }
+    wrong = [f"{name} are {mine} and {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs]
+    if wrong:
+        raise CkptError(
+            f"network and environment do not fit, their {' and their '.join(wrong)}",
+            where=where,
+            fix="make the environment that the network was trained on",
+            code="environment.unfit",
+        )
+
+
+def _unfit(what: str, checkpoint: Checkpoint) -> WeightsError:
+    return WeightsError(
+        f"the weights are not those of the model given: {what}", where=checkpoint.path, code="weights.shape"
+    )

@@ -1,0 +1,106 @@
+"""Save a live network, and the training around it, as a checkpoint."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import torch
+from torch import nn
+
+from ckptfmt.checkpoint import Checkpoint
+from ckptfmt.config import ModelConfig
+from ckptfmt.errors import WeightsError
+from ckptfmt.manifest import Lineage, Manifest
+from ckptfmt.rl.envs import Environment, describe_env
+from ckptfmt.rl.ranks import once
+from ckptfmt.rl.revision import code_revision
+from ckptfmt.rl.state import TrainingState
+from ckptfmt.save import save
+
+__all__ = ["save_model_checkpoint", "unwrap"]
+
+Described = Environment | Mapping[str, Any] | gymnasium.Env[Any, Any]
+
+
+def save_model_checkpoint(
+    model: nn.Module,
+    model_config: ModelConfig | None,
+    training_info: Mapping[str, Any] | None,
+    checkpoint_path: str | os.PathLike[str],
+    *,
+    state: TrainingState | None = None,
+    environment: Described | None = None,
+    evaluation: Sequence[Mapping[str, Any]] = (),
+    lineage: Lineage | None = None,
+    extra: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    allow_nan: bool = False,
+    wait: float = 0.0,
+) -> Manifest:
+    """Write a network on any device as a checkpoint and return the manifest that was written.
+
+    Compiled, DataParallel and DistributedDataParallel models are saved under their plain names; under
+    torchrun rank 0 writes and the others wait. `environment` is a description or the environment itself.
+    Without a `lineage` the checkpoint is called trained, by the git revision around the running script.
+    Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
+    """
+    tensors = unwrap(model).state_dict()
+    where = os.fspath(checkpoint_path)
+    if not allow_nan:
+        _refuse_nan(tensors, where)
+
+    def write() -> None:
+        captured = state.capture() if state else None
+        save(
+            checkpoint_path,
+            tensors,
+            model_config,
+            training_info,
+            overwrite,
+            state=captured.state if captured else None,
+            replay=captured.replay if captured else None,
+            resume=captured.resume if captured else None,
+            environment=_description(environment),
+            evaluation=evaluation,
+            lineage=lineage or Lineage(kind="trained", code=code_revision()),
+            extra=extra,
+            wait=wait,
+        ).close()
+
+    once(write, where=where)
+    with Checkpoint(checkpoint_path) as checkpoint:
+        return checkpoint.manifest
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the network inside torch.compile, DataParallel and DistributedDataParallel."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def _refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    bad = [
+        name
+        for name, tensor in tensors.items()
+        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all())
+    ]
+    if bad:
+        count = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
+        raise WeightsError(
+            f"{bad[0]}{count} hold NaN or infinite numbers" if count else f"{bad[0]} holds NaN or infinite numbers",
+            where=where,
+            fix="save an earlier network, or pass allow_nan=True",
+            code="weights.nan",
+        )
+
+
+def _description(environment: Described | None) -> Mapping[str, Any] | None:
+    if isinstance(environment, gymnasium.Env):
+        environment = describe_env(environment)
+    return environment.to_dict() if isinstance(environment, Environment) else environment

@@ -1,0 +1,135 @@
+"""Everything beside the weights that a training needs to go on where it stopped."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ckptfmt.checkpoint import Checkpoint
+from ckptfmt.errors import CkptError
+from ckptfmt.layout import REPLAY, STATE
+from ckptfmt.manifest import Resume
+from ckptfmt.rl.envs import Env
+from ckptfmt.rl.envstate import capture_env, restore_env
+from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global
+from ckptfmt.rl.stored import read_tensors
+from ckptfmt.rl.tree import flatten, unflatten
+
+__all__ = ["PARTS", "Captured", "TrainingState"]
+
+PARTS = ("optimizer", "target", "schedulers", "rng", "generators", "environments", "counters", "replay")
+
+
+class HasState(Protocol):
+    """Anything with torch's `state_dict` and `load_state_dict`: learning-rate schedulers, gradient scalers."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain data and tensors."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any:
+        """Take a state over."""
+        ...
+
+
+class HasArrays(Protocol):
+    """A replay buffer whose whole state is arrays."""
+
+    def state(self) -> Mapping[str, Any]:
+        """Return the state by name."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take a state over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A training state as arrays: what goes into the two files, and what a resume will find and miss."""
+
+    state: dict[str, Any]
+    replay: dict[str, Any] | None
+    resume: Resume
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainingState:
+    """The live objects of a training; what is left out is what a resume lacks.
+
+    `generators` are random generators of the training's own (NumPy, Python, torch); those that all
+    libraries share are always kept. `counters` is any nest of numbers, text and arrays: steps, schedules,
+    the observations at hand.
+    """
+
+    optimizer: torch.optim.Optimizer | None = None
+    target: nn.Module | None = None
+    schedulers: Mapping[str, HasState] = field(default_factory=dict)
+    generators: Mapping[str, Any] = field(default_factory=dict)
+    environments: Sequence[Env] = ()
+    counters: Mapping[str, Any] = field(default_factory=dict)
+    replay: HasArrays | None = None
+
+    def capture(self) -> Captured:
+        """Return the state as it is now; tensors are not copied.
+
+        Raises `ManifestError` for a counter that cannot be stored, with its path.
+        """
+        parts: dict[str, Any] = {"rng": capture_global()}
+        if self.optimizer is not None:
+            parts["optimizer"] = self.optimizer.state_dict()
+        if self.target is not None:
+            parts["target"] = dict(self.target.state_dict())
+        if self.schedulers:
+            parts["schedulers"] = {name: item.state_dict() for name, item in self.schedulers.items()}
+        if self.generators:
+            parts["generators"] = {name: capture_generator(item) for name, item in self.generators.items()}
+        if self.counters:
+            parts["counters"] = dict(self.counters)
+        captured = [capture_env(env) for env in self.environments]
+        missing = sorted({f"environments: {name}" for env in captured for name in env.lacks})
+        if captured:
+            parts["environments"] = [env.layers for env in captured]
+        replay = None if self.replay is None else dict(self.replay.state())
+        has = [part for part in PARTS if part in parts or (part == "replay" and replay is not None)]
+        lacks = [part for part in PARTS if part not in has]
+        return Captured(flatten(parts), replay, Resume(has=tuple(has), lacks=(*lacks, *missing)))
+
+    def restore(self, checkpoint: Checkpoint, *, verify: bool = True) -> dict[str, Any]:
+        """Set the objects given to what the checkpoint holds of them and return its counters.
+
+        Parts that the checkpoint lacks stay as they are: `checkpoint.manifest.resume` lists them. Raises
+        `CkptError` where it holds no training state at all, `WeightsError` where a tensor is damaged.
+        """
+        if STATE not in checkpoint.manifest.files:
+            raise CkptError(
+                "holds no training state, only a network",
+                where=checkpoint.path,
+                fix="resume from a checkpoint that the trainer saved",
+                code="resume.nothing",
+            )
+        parts = unflatten(read_tensors(checkpoint, STATE, verify=verify))
+        self._restore_modules(parts)
+        for name, state in parts.get("generators", {}).items():
+            if name in self.generators:
+                restore_generator(self.generators[name], state)
+        for env, layers in zip(self.environments, parts.get("environments", ()), strict=False):
+            restore_env(env, layers)
+        if self.replay is not None and REPLAY in checkpoint.manifest.files:
+            stored = read_tensors(checkpoint, REPLAY, verify=verify)
+            self.replay.restore({name: tensor.numpy() for name, tensor in stored.items()})
+        # Last, since what was made or reset above may have drawn from the shared generators.
+        restore_global(parts["rng"])
+        counters: dict[str, Any] = parts.get("counters", {})
+        return counters
+
+    def _restore_modules(self, parts: Mapping[str, Any]) -> None:
+        if self.optimizer is not None and "optimizer" in parts:
+            self.optimizer.load_state_dict(parts["optimizer"])
+        if self.target is not None and "target" in parts:
+            self.target.load_state_dict(parts["target"])
+        for name, state in parts.get("schedulers", {}).items():
+            if name in self.schedulers:
+                self.schedulers[name].load_state_dict(state)

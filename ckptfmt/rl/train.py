@@ -1,0 +1,290 @@
+"""The reference trainer: deep Q-learning with any of the six parts of Rainbow (Hessel et al. 2018).
+
+Read `Trainer.run` from top to bottom. The gradient step is in `learner.py`, the settings are in `trainconfig.py`.
+Nothing is printed here: what happens is told to `on_event`.
+"""
+
+import os
+import shutil
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from ckptfmt.checkpoint import Checkpoint
+from ckptfmt.config import ModelConfig
+from ckptfmt.errors import CkptError
+from ckptfmt.layout import MANIFEST
+from ckptfmt.manifest import Lineage
+from ckptfmt.rl.device import parse_device
+from ckptfmt.rl.envs import make_env
+from ckptfmt.rl.events import Evaluated, Event, Progress, Saved
+from ckptfmt.rl.factory import create_model_from_config
+from ckptfmt.rl.learner import Learner
+from ckptfmt.rl.play import evaluate
+from ckptfmt.rl.replay import Batch, Replay
+from ckptfmt.rl.revision import code_revision
+from ckptfmt.rl.rng import seed_global
+from ckptfmt.rl.save import save_model_checkpoint
+from ckptfmt.rl.state import TrainingState
+from ckptfmt.rl.stored import read_tensors
+from ckptfmt.rl.trainconfig import TrainConfig
+
+__all__ = ["Trainer"]
+
+_EVAL_SEED = 10_000
+_PIXELS = 255.0
+
+
+class Trainer:
+    """One training: made from settings or by `resume`, run by `run`, stopped between two steps by `stop`."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: str | os.PathLike[str],
+        on_event: Callable[[Event], None] | None = None,
+        *,
+        trusted: bool = True,
+    ) -> None:
+        self.config, self.out, self.on_event = config, os.fspath(out), on_event or (lambda event: None)
+        seed_global(config.seed)
+        self.envs = [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
+        self.model_config = _model_config(config, self.envs[0])
+        self.learner = Learner(create_model_from_config(self.model_config, parse_device(config.device)), config)
+        channels, height, width = self.model_config.input_shape
+        self.replay = Replay(
+            config.replay_size,
+            (channels // config.frame_stack, height, width),
+            frame_dtype=self.envs[0].observation_space.dtype,
+            frame_stack=config.frame_stack,
+            num_envs=config.num_envs,
+            n_steps=self.model_config.n_steps,
+            gamma=config.gamma,
+            prioritized=config.prioritized_replay,
+            alpha=config.replay_alpha,
+            seed=config.seed,
+        )
+        self.rng = np.random.Generator(np.random.PCG64(config.seed))
+        self.observations = [env.reset(seed=config.seed + i)[0] for i, env in enumerate(self.envs)]
+        self.running = [0.0] * config.num_envs
+        self.returns: deque[float] = deque(maxlen=100)
+        self.step = self.episodes = self.updates = 0
+        self.loss: float | None = None
+        self.best: float | None = None
+        self.evaluations: list[dict[str, Any]] = []
+        self.parent: str | None = None
+        self.run_id = uuid.uuid4().hex
+        self.interval_saves: list[str] = []
+        self._batch: Batch | None = None
+        self._stop = False
+        self._writer: SummaryWriter | None = None
+
+    @classmethod
+    def resume(
+        cls,
+        checkpoint_path: str | os.PathLike[str],
+        out: str | os.PathLike[str] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        **changes: Any,
+    ) -> Self:
+        """Go on from a checkpoint of a trainer, exactly where it lacks nothing; `changes` are new settings."""
+        with Checkpoint(checkpoint_path) as checkpoint:
+            settings = checkpoint.training_info.get("training_config")
+            if not isinstance(settings, dict) or "env" not in settings:
+                raise CkptError("was not saved by this trainer", where=checkpoint.path, code="resume.settings")
+            folder = os.fspath(out) if out is not None else os.path.dirname(os.path.abspath(checkpoint.path))
+            config = TrainConfig.from_dict({**settings, **changes})
+            trainer = cls(config, folder, on_event, trusted="env" in changes)
+            trainer.learner.online.load_state_dict(read_tensors(checkpoint))
+            trainer._take_over(trainer._state().restore(checkpoint))
+            lineage = checkpoint.manifest.lineage
+            trainer.parent = checkpoint.manifest.manifest_digest
+            trainer.run_id = lineage.run_id if lineage and lineage.run_id else trainer.run_id
+        return trainer
+
+    def run(self) -> str:
+        """Train until `total_steps` are taken or `stop` is called; return the path of the last checkpoint."""
+        config, started, first = self.config, time.perf_counter(), self.step
+        while self.step < config.total_steps and not self._stop:
+            for env in range(config.num_envs):
+                self._act(env)
+                self.step += 1
+                if self.step % config.train_every == 0 and len(self.replay) >= config.learning_starts:
+                    self._learn()
+                if self.step % config.target_every == 0:
+                    self.learner.sync_target()
+            if self._due(config.log_every):
+                self._report(first, started)
+            if self._due(config.eval_every):
+                self._evaluate()
+            if self._due(config.save_every):
+                self._save_interval()
+        return self._save(f"step-{self.step}", "last")
+
+    def stop(self) -> None:
+        """Let `run` save and return after the step at hand; safe in a signal handler."""
+        self._stop = True
+
+    def close(self) -> None:
+        """Close the environments and the log."""
+        for env in self.envs:
+            env.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _act(self, i: int) -> None:
+        """Take one step in environment `i`, by epsilon-greedy choice or by noise in the weights."""
+        observation = self.observations[i]
+        action = self._choose(observation)
+        after, reward, terminated, truncated, _ = self.envs[i].step(action)
+        learned = max(-1.0, min(1.0, float(reward))) if self.config.clip_rewards else float(reward)
+        self.replay.add(i, observation, action, learned, terminated, truncated, after)
+        self.running[i] += float(reward)
+        if terminated or truncated:
+            self.episodes += 1
+            self.returns.append(self.running[i])
+            self.running[i] = 0.0
+            after, _ = self.envs[i].reset()
+        self.observations[i] = after
+
+    @torch.no_grad()
+    def _choose(self, observation: np.ndarray[Any, Any]) -> int:
+        if self.rng.random() < self.config.epsilon(self.step):
+            return int(self.rng.integers(self.model_config.n_action))
+        self.learner.online.reset_noise()
+        frames = torch.from_numpy(observation).to(self.learner.device).unsqueeze(0)
+        return int(self.learner.online.get_q_values(frames).argmax())
+
+    def _learn(self) -> None:
+        self._batch = self.replay.sample(self.config.batch_size, self.config.beta(self.step), self._batch)
+        self.loss, errors = self.learner.update(self._batch)
+        self.replay.update(self._batch.indices, errors)
+        self.updates += 1
+
+    def _evaluate(self) -> None:
+        """Play on an environment of its own, whose seeds are the same every time."""
+        env = make_env(self.config.environment)
+        evaluation = evaluate(
+            self.learner.online,
+            env,
+            episodes=self.config.eval_episodes,
+            seed=self.config.seed + _EVAL_SEED,
+            epsilon=self.config.eval_epsilon,
+        )
+        env.close()
+        best = self.best is None or evaluation.mean > self.best
+        self.evaluations.append({"step": self.step, **evaluation.to_dict()})
+        self._log({"evaluation/return_mean": evaluation.mean, "evaluation/return_std": evaluation.std})
+        if best:
+            self.best = evaluation.mean
+            self._save("best", "best", overwrite=True)
+        self.on_event(Evaluated(self.step, evaluation, best))
+
+    def _report(self, first: int, started: float) -> None:
+        speed = (self.step - first) / (time.perf_counter() - started)
+        mean = float(np.mean(self.returns)) if self.returns else None
+        std = float(np.std(self.returns)) if self.returns else None
+        left = (self.config.total_steps - self.step) / speed
+        epsilon = self.config.epsilon(self.step)
+        self._log({"train/loss": self.loss, "train/return": mean, "train/epsilon": epsilon, "train/speed": speed})
+        self.on_event(Progress(self.step, self.episodes, epsilon, self.loss, mean, std, speed, left))
+
+    def _log(self, scalars: dict[str, float | None]) -> None:
+        if not self.config.tensorboard:
+            return
+        if self._writer is None:
+            self._writer = SummaryWriter(os.path.join(self.out, "tensorboard"))
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, self.step)
+
+    def _due(self, every: int) -> bool:
+        """Return whether the steps just taken, one in each environment, crossed a multiple of `every`."""
+        return self.step // every != (self.step - self.config.num_envs) // every
+
+    def _save_interval(self) -> None:
+        self.interval_saves.append(self._save(f"step-{self.step}", "interval"))
+        while len(self.interval_saves) > self.config.keep:
+            _remove(self.interval_saves.pop(0))
+
+    def _save(self, name: str, kind: str, *, overwrite: bool = False) -> str:
+        path = os.path.join(self.out, name)
+        replay = self.config.save_replay == "always" or (self.config.save_replay == "last" and kind == "last")
+        manifest = save_model_checkpoint(
+            self.learner.online,
+            self.model_config,
+            self._info(),
+            path,
+            state=self._state(replay=replay),
+            environment=self.config.environment,
+            evaluation=self.evaluations[-1:],
+            lineage=Lineage(
+                kind="resumed" if self.parent else "trained",
+                parent=self.parent,
+                run_id=self.run_id,
+                code=code_revision(),
+            ),
+            overwrite=overwrite or kind == "last",
+        )
+        self.on_event(Saved(path, self.step, kind, manifest.manifest_digest))
+        return path
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "frame_idx": self.step,
+            "episode_idx": self.episodes,
+            "updates": self.updates,
+            "best_eval_reward": self.best,
+            "training_config": self.config.to_dict(),
+            "evaluations": self.evaluations,
+            "device_used": str(self.learner.device),
+        }
+
+    def _state(self, *, replay: bool = True) -> TrainingState:
+        return TrainingState(
+            optimizer=self.learner.optimizer,
+            target=self.learner.target,
+            generators={"exploration": self.rng},
+            environments=self.envs,
+            counters={name: getattr(self, name) for name in _COUNTERS},
+            replay=self.replay if replay else None,
+        )
+
+    def _take_over(self, counters: dict[str, Any]) -> None:
+        for name in _COUNTERS:
+            setattr(self, name, counters[name])
+
+
+_COUNTERS = (
+    "step",
+    "episodes",
+    "updates",
+    "loss",
+    "best",
+    "running",
+    "returns",
+    "observations",
+    "evaluations",
+)
+
+
+def _model_config(config: TrainConfig, env: Any) -> ModelConfig:
+    settings = config.to_dict()
+    settings["n_steps"] = config.n_steps if config.n_step_learning else 1
+    # Bytes are stored and moved as they are; the network itself brings them into 0 to 1.
+    settings["input_scale"] = _PIXELS if env.observation_space.dtype == np.uint8 else 1.0
+    settings["game"] = config.env
+    return ModelConfig.from_training_config(settings, env)
+
+
+def _remove(path: str) -> None:
+    """Remove an interval checkpoint of this training, the manifest first so that no half of it passes for one."""
+    if os.path.isfile(manifest := os.path.join(path, MANIFEST)):
+        os.remove(manifest)
+        shutil.rmtree(path)
