@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from ckptfmt.architecture.fingerprint import Fingerprint, Shape
+from ckptfmt.architecture.fingerprint import MAX_CONVS, MAX_MATRICES, MAX_TENSORS, Fingerprint, Shape
 from ckptfmt.architecture.topology import Fit, Layer
 from ckptfmt.config import architecture_name
 
@@ -31,7 +31,11 @@ def unusable(found: Fingerprint) -> str:
         return "there is no convolution, so this is no network for Atari frames"
     if not found.matrices:
         return "there is no linear layer: an encoder without a head"
-    return "" if found.chains else _no_chain(found)
+    if len(found.shapes) > MAX_TENSORS or len(found.matrices) > MAX_MATRICES:
+        return (
+            f"{len(found.shapes)} tensors with {len(found.matrices)} shapes of matrices are more than one such network"
+        )
+    return "" if found.chain else _no_chain(found)
 
 
 def _is_odd(shape: Shape) -> bool:
@@ -42,7 +46,7 @@ def _no_chain(found: Fingerprint) -> str:
     convs = list(found.convs.elements())
     if len(convs) > 1 and all(shape[0] == shape[1] != shape[3] for shape in convs):
         return "the convolutions are stored as (height, width, in, out), as TensorFlow and JAX do, which is not read"
-    if len(convs) > 8:
+    if len(convs) > MAX_CONVS:
         return f"{len(convs)} convolutions make a residual trunk, and the eight architectures have a plain one"
     shown = ", ".join(_text(shape) for shape in convs)
     return f"the convolutions {shown} do not follow one another, so there is more than one trunk or another layout"
@@ -76,7 +80,7 @@ def nearest(fit: Fit) -> str:
 
 def _transposed(found: Fingerprint) -> bool:
     turned = {f"{i}": shape[::-1] if len(shape) == 2 else shape for i, shape in enumerate(found.counts.elements())}
-    channels = found.chains[0][-1][0]
+    channels = found.chain[-1][0]
     flat = Fingerprint(turned)
     hidden = [shape for shape in flat.matrices if shape[1] % channels == 0 and shape[1] > shape[0]]
     biased = [(out, size) for out, size in hidden if (out,) in flat.counts and (size,) not in flat.counts]

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["Fingerprint", "Shape", "chains"]
+__all__ = ["MAX_CONVS", "MAX_MATRICES", "MAX_TENSORS", "Fingerprint", "Shape", "chains"]
 
 Shape = tuple[int, ...]
 
-# The deepest plain trunk of this field has four convolutions; the search for their order stays small.
-MAX_CONVS = 8
+# The deepest plain trunk of this field has four convolutions, a noisy dueling one some fifty tensors and eight
+# shapes of matrices; the searches below stay small whatever a file holds.
+MAX_CONVS, MAX_TENSORS, MAX_MATRICES = 6, 200, 16
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Fingerprint:
         return tuple(sorted(shape for shape in self.counts if len(shape) == 2))
 
     @cached_property
-    def chains(self) -> tuple[tuple[Shape, ...], ...]:
-        """The orders in which the convolutions can follow each other; empty where none uses them all."""
-        return tuple(chains(self.convs)) if sum(self.convs.values()) <= MAX_CONVS else ()
+    def chain(self) -> tuple[Shape, ...]:
+        """An order in which the convolutions can follow each other; empty where none uses them all."""
+        return next(chains(self.convs), ()) if sum(self.convs.values()) <= MAX_CONVS else ()
 
 
 def chains(convs: Counter[Shape]) -> Iterator[tuple[Shape, ...]]:

@@ -125,9 +125,9 @@ def noise_shapes(style: str, shape: tuple[int, int]) -> list[Shape]:
 
 def topologies(found: Fingerprint) -> Iterator[Topology]:
     """Yield every topology whose hidden and output weights occur among the shapes."""
-    if not found.chains:
+    if not found.chain:
         return
-    convs = found.chains[0]
+    convs = found.chain
     for hidden, features in found.matrices:
         if features % convs[-1][0] or hidden < 2:
             continue
