@@ -14,7 +14,7 @@ from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.expected import mismatches
 from ckptfmt.legacy.blocks import MemoryBlock
 from ckptfmt.legacy.container import LegacyFile, read
-from ckptfmt.legacy.find import Network, find_networks
+from ckptfmt.legacy.find import Network, find_networks, twins
 from ckptfmt.legacy.storages import LegacyTensor, Storage
 from ckptfmt.manifest import Transform
 
@@ -121,6 +121,11 @@ def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tupl
         raise ConversionError(
             "holds no tensors", where=path, fix="see: ckpt inspect --source FILE", code="convert.no-tensors"
         )
+    if alike := twins(networks):
+        paths = " and ".join(f"'{printable(name)}'" for name in alike)
+        raise ConversionError(
+            f"holds networks that are equally likely: {paths}", where=path, fix="choose with --key", code="convert.key"
+        )
     online = tuple(network for network in networks if network.role not in ("optimizer", "target"))
     return online or networks
 
@@ -133,7 +138,7 @@ def classify_network(network: Network, declared: Declared, given: Mapping[str, A
         return [float(number) for number in network.tensors[name].numbers()]
 
     facts = _merge(declared.facts, given)
-    context = (network.path, *declared.agent)
+    context = (*network.context, *declared.agent)
     answer = classify(shapes, values=values, facts=facts, context=context)
     if answer.chosen is None and answer.options and declared.settings.known():
         # Settings beside the weights may answer what the weights leave open; they never overrule them.
