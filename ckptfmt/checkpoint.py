@@ -12,7 +12,7 @@ from ckptfmt.config import ModelConfig
 from ckptfmt.digest import new_blake3
 from ckptfmt.errors import CkptError, Problem, WeightsError, printable
 from ckptfmt.header import parse_header, tensor_bytes
-from ckptfmt.layout import MANIFEST, WEIGHTS, open_file, open_folder, read_exactly, read_manifest
+from ckptfmt.layout import MANIFEST, WEIGHTS, open_file, open_folder, read_exactly, read_manifest, release
 from ckptfmt.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
 
 if TYPE_CHECKING:
@@ -152,10 +152,10 @@ class Checkpoint:
     def close(self) -> None:
         """Close every descriptor; closing twice is allowed."""
         for descriptor, _ in self._files.values():
-            os.close(descriptor)
+            release(descriptor)
         self._files.clear()
         if self._folder >= 0:
-            os.close(self._folder)
+            release(self._folder)
             self._folder = -1
 
     def __enter__(self) -> Self:

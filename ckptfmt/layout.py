@@ -24,6 +24,7 @@ __all__ = [
     "open_folder",
     "read_exactly",
     "read_manifest",
+    "release",
 ]
 
 MANIFEST = "manifest.json"
@@ -84,11 +85,21 @@ def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
         if e.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
             raise _not_regular(_reason(e), place) from None
         raise WeightsError(f"cannot be opened: {_reason(e)}", where=place, code="layout.unreadable") from None
-    info = os.fstat(file)
+    try:
+        info = os.fstat(file)
+    except OSError as e:
+        release(file)
+        raise WeightsError(f"cannot be read: {_reason(e)}", where=place, code="layout.unreadable") from None
     if not stat.S_ISREG(info.st_mode):
-        os.close(file)
+        release(file)
         raise _not_regular("it is a device, pipe or folder", place)
     return file, info.st_size
+
+
+def release(file: int) -> None:
+    """Close a descriptor through which nothing was written: its close can lose nothing, so no error matters."""
+    with contextlib.suppress(OSError):
+        os.close(file)
 
 
 def read_exactly(file: int, offset: int, size: int, *, where: str) -> bytes:
@@ -129,7 +140,7 @@ def read_manifest(folder: int, *, where: str) -> bytes:
             )
         return read_exactly(file, 0, size, where=place)
     finally:
-        os.close(file)
+        release(file)
 
 
 def _not_regular(reason: str, place: str) -> CkptError:

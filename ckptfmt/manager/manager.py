@@ -16,6 +16,7 @@ from ckptfmt.manager.snapshot import Buffers
 from ckptfmt.manager.steps import MANAGED, Entry, Index, list_steps, step_name
 from ckptfmt.save import save
 from ckptfmt.write import clean, remove_checkpoint
+from ckptfmt.write.failure import reported
 
 __all__ = ["CheckpointManager"]
 
@@ -78,9 +79,10 @@ class CheckpointManager:
 
         def write(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
             options = {"overwrite": overwrite, "wait": self._wait, "extra": extra, **others}
-            save(path, arrays, config, training_info, **options).close()
-            self._clean_once()
-            self._after(step)
+            with reported(path):
+                save(path, arrays, config, training_info, **options).close()
+                self._clean_once()
+                self._after(step)
 
         if self._background is None:
             write(tensors, parts)
@@ -104,12 +106,12 @@ class CheckpointManager:
         Those that were passed over are reported, with what is wrong with them.
         """
         self._raise_error()
-        return self._first_whole(list_steps(self.folder))
+        return self._first_whole(self.steps())
 
     def best(self, metric: str | None = None, mode: Literal["max", "min"] | None = None) -> Checkpoint | None:
         """Return the best checkpoint whose every byte verifies, opened; None where none has the metric."""
         self._raise_error()
-        entries = self._index.entries(list_steps(self.folder))
+        entries = self._index.entries(self.steps())
         order = ranked(entries, metric or self.retention.metric, mode or self.retention.mode)
         return self._first_whole([entry.step for entry in order])
 

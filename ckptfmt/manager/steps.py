@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ckptfmt.errors import CkptError
-from ckptfmt.layout import MANIFEST, open_folder, read_manifest
+from ckptfmt.errors import CkptError, NotACheckpoint
+from ckptfmt.layout import MANIFEST, open_folder, read_manifest, release
 from ckptfmt.manifest import Manifest, parse_manifest
 
 __all__ = ["MANAGED", "Entry", "Index", "list_steps", "step_name"]
@@ -38,6 +38,8 @@ def list_steps(folder: str) -> list[int]:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
+    except OSError as e:
+        raise NotACheckpoint(f"cannot be listed: {e.strerror}", where=folder, code="layout.unreadable") from None
     return sorted((int(found[1]) for name in names if (found := _FORM.fullmatch(name))), reverse=True)
 
 
@@ -73,7 +75,7 @@ def _read(path: str, step: int) -> Entry | None:
         try:
             manifest = parse_manifest(read_manifest(folder, where=path), where=os.path.join(path, MANIFEST))
         finally:
-            os.close(folder)
+            release(folder)
     except CkptError:
         return None
     return _entry(manifest, step)

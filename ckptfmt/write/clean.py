@@ -11,7 +11,7 @@ from typing import Any
 
 from ckptfmt.beside import Beside, lock_name, owner_name, parse_beside
 from ckptfmt.errors import WriteError
-from ckptfmt.layout import MANIFEST
+from ckptfmt.layout import MANIFEST, release
 from ckptfmt.write.failure import reported
 from ckptfmt.write.lock import hold, is_held, owner
 from ckptfmt.write.place import mend
@@ -78,7 +78,7 @@ def _mend(folder: str, stem: str) -> None:
             with hold(descriptor, stem, where=os.path.join(folder, stem)):
                 mend(descriptor, stem)
         finally:
-            os.close(descriptor)
+            release(descriptor)
 
 
 def _search(top: str, deep: bool) -> Iterator[tuple[str, Beside]]:
@@ -99,7 +99,7 @@ def _describe(folder: str, found: Beside) -> Leftover:
             by = owner(descriptor, lock_name(found.stem)) or owner(descriptor, owner_name(found.stem))
             held_by = str(by or "another process")
     finally:
-        os.close(descriptor)
+        release(descriptor)
     return Leftover(path, found.kind, _bytes(path), held_by)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ckptfmt.beside import stage_name
 from ckptfmt.errors import WriteError
-from ckptfmt.layout import MANIFEST, SAFETENSORS, open_folder, read_manifest
+from ckptfmt.layout import MANIFEST, SAFETENSORS, open_folder, read_manifest, release
 from ckptfmt.manifest import FileEntry, Manifest, parse_manifest, render_manifest
 from ckptfmt.write.datafile import TensorFile, create, write_all, write_tensors
 from ckptfmt.write.failure import reported, require_space
@@ -63,8 +63,7 @@ def update_manifest(
     The files of the checkpoint are not touched and stay listed as they are. Raises as `write_checkpoint`.
     """
     where = os.fspath(path)
-    os.close(open_folder(path))
-    with reported(where), hold_place(path, wait=wait) as place:
+    with reported(where), _existing(path), hold_place(path, wait=wait) as place:
         folder = open_folder(path)
         try:
             current = parse_manifest(read_manifest(folder, where=where), where=os.path.join(where, MANIFEST))
@@ -78,7 +77,7 @@ def update_manifest(
             finally:
                 discard(place.folder, name)
         finally:
-            os.close(folder)
+            release(folder)
     return manifest
 
 
@@ -88,12 +87,18 @@ def remove_checkpoint(path: str | os.PathLike[str], *, wait: float = 0.0) -> Non
     Raises `TargetExists` where it holds foreign files, `WriteError` where somebody writes it.
     """
     where = os.fspath(path)
-    os.close(open_folder(path))
-    with reported(where), hold_place(path, wait=wait) as place:
+    with reported(where), _existing(path), hold_place(path, wait=wait) as place:
         if place.occupant(overwrite=True) == "checkpoint":
             name = stage_name(place.name)
             os.rename(place.name, name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
             discard(place.folder, name)
+
+
+@contextlib.contextmanager
+def _existing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise `NotACheckpoint` where there is no folder, before anything is made for a lock."""
+    release(open_folder(path))
+    yield
 
 
 def write_file(folder: int, name: str, data: bytes, *, where: str) -> None:
@@ -104,7 +109,7 @@ def write_file(folder: int, name: str, data: bytes, *, where: str) -> None:
         os.fsync(file)
         same = os.pread(file, len(data) + 1, 0) == data
     except BaseException:
-        os.close(file)
+        release(file)
         raise
     os.close(file)
     if not same:
@@ -132,7 +137,7 @@ def _stage(place: Place) -> Iterator[_Stage]:
         try:
             yield _Stage(name, folder)
         finally:
-            os.close(folder)
+            release(folder)
     finally:
         discard(place.folder, name)
 

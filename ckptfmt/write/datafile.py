@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.header import METADATA, TensorInfo, build_header
+from ckptfmt.layout import release
 from ckptfmt.manifest import FileEntry, TensorEntry
 from ckptfmt.write.linux import start_writeback
 from ckptfmt.write.readback import BLOCK, ReadBack
@@ -73,7 +74,7 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str) ->
             os.fsync(file)
             found = back.finish()
     except BaseException:
-        os.close(file)
+        release(file)
         raise
     os.close(file)
     tensors = {

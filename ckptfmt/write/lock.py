@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ckptfmt.beside import lock_name, owner_name, stage_name
 from ckptfmt.errors import WriteError
+from ckptfmt.layout import release
 
 __all__ = ["Owner", "hold", "is_held", "owner"]
 
@@ -78,7 +79,7 @@ def hold(folder: int, stem: str, *, where: str, wait: float = 0.0) -> Iterator[N
         # Removed while it is held: whoever got hold of the removed file sees that it is gone and starts again.
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=folder)
-        os.close(file)
+        release(file)
 
 
 def is_held(folder: int, stem: str) -> bool:
@@ -97,7 +98,7 @@ def is_held(folder: int, stem: str) -> bool:
         if e.errno not in _NO_FLOCK:
             raise
     finally:
-        os.close(file)
+        release(file)
     return False
 
 
@@ -113,7 +114,7 @@ def owner(folder: int, name: str) -> Owner | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     finally:
-        os.close(file)
+        release(file)
 
 
 def _acquire(folder: int, stem: str) -> tuple[int, str] | None:
@@ -127,12 +128,12 @@ def _acquire(folder: int, stem: str) -> tuple[int, str] | None:
     except BlockingIOError:
         pass
     except OSError as e:
-        os.close(file)
+        release(file)
         if e.errno in _NO_FLOCK:
             os.unlink(name, dir_fd=folder)
             return _acquire_by_name(folder, stem)
         raise
-    os.close(file)
+    release(file)
     return None
 
 
@@ -175,7 +176,7 @@ def _sign(file: int) -> None:
 def _let_go_in_child() -> None:
     for file in _HELD:
         with contextlib.suppress(OSError):
-            os.close(file)
+            release(file)
     _HELD.clear()
 
 

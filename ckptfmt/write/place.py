@@ -14,7 +14,7 @@ from typing import Literal
 
 from ckptfmt.beside import aside_name, parse_beside
 from ckptfmt.errors import TargetExists, WriteError, printable
-from ckptfmt.layout import MANIFEST, SAFETENSORS
+from ckptfmt.layout import MANIFEST, SAFETENSORS, release
 from ckptfmt.write.lock import hold
 
 __all__ = ["Occupant", "Place", "discard", "hold_place", "mend", "sync_folder"]
@@ -81,7 +81,7 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
                 mend(folder, place.name)
                 yield place
         finally:
-            os.close(folder)
+            release(folder)
     except BaseException:
         for folder_made in reversed(made):
             with contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ def discard(folder: int, name: str) -> None:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file, dir_fd=inside)
         finally:
-            os.close(inside)
+            release(inside)
         os.rmdir(name, dir_fd=folder)
 
 
@@ -138,7 +138,7 @@ def _names(folder: int, name: str) -> list[str]:
     try:
         return os.listdir(inside)
     finally:
-        os.close(inside)
+        release(inside)
 
 
 def _make_parents(parent: str) -> list[str]:
@@ -156,7 +156,7 @@ def _make_parents(parent: str) -> list[str]:
         try:
             sync_folder(above)
         finally:
-            os.close(above)
+            release(above)
     return made
 
 

@@ -13,7 +13,7 @@ import os
 
 from ckptfmt.beside import aside_name
 from ckptfmt.errors import TargetExists, WriteError
-from ckptfmt.layout import MANIFEST
+from ckptfmt.layout import MANIFEST, release
 from ckptfmt.manifest import Manifest
 from ckptfmt.write.datafile import create, write_all
 from ckptfmt.write.linux import exchange
@@ -113,15 +113,25 @@ def _publish_copies(place: Place, stage: str, manifest: Manifest) -> None:
             if _copy(source, target, name) != entry.sha256:
                 raise WriteError("what was copied is not what was written", where=place.path, code="write.read-back")
         sync_folder(target)
-        _copy(source, target, MANIFEST)
+        _place_manifest(source, target)
         sync_folder(target)
         sync_folder(place.folder)
     except BaseException:
         discard(place.folder, place.name)
         raise
     finally:
-        os.close(source)
-        os.close(target)
+        release(source)
+        release(target)
+
+
+def _place_manifest(source: int, target: int) -> None:
+    """Move the manifest; where nothing can be renamed, stores show a file once it is closed."""
+    try:
+        os.rename(MANIFEST, MANIFEST, src_dir_fd=source, dst_dir_fd=target)
+    except OSError as e:
+        if e.errno not in _NO_FOLDERS:
+            raise
+        _copy(source, target, MANIFEST)
 
 
 def _copy(source: int, target: int, name: str) -> str:
@@ -133,11 +143,14 @@ def _copy(source: int, target: int, name: str) -> str:
             while block := os.read(old, _BLOCK):
                 write_all(new, block)
             os.fsync(new)
-            return _sha256(new)
-        finally:
-            os.close(new)
+            digest = _sha256(new)
+        except BaseException:
+            release(new)
+            raise
+        os.close(new)
+        return digest
     finally:
-        os.close(old)
+        release(old)
 
 
 def _sha256(file: int) -> str:
