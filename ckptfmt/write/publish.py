@@ -14,7 +14,7 @@ import os
 from ckptfmt.beside import aside_name
 from ckptfmt.errors import TargetExists, WriteError
 from ckptfmt.layout import MANIFEST, release
-from ckptfmt.manifest import Manifest
+from ckptfmt.manifest import Manifest, render_manifest
 from ckptfmt.write.datafile import create, write_all
 from ckptfmt.write.linux import exchange
 from ckptfmt.write.place import Place, discard, sync_folder
@@ -110,10 +110,9 @@ def _publish_copies(place: Place, stage: str, manifest: Manifest) -> None:
     target = os.open(place.name, _FOLDER, dir_fd=place.folder)
     try:
         for name, entry in manifest.files.items():
-            if _copy(source, target, name) != entry.sha256:
-                raise WriteError("what was copied is not what was written", where=place.path, code="write.read-back")
+            _copy(source, target, name, entry.sha256, place.path)
         sync_folder(target)
-        _place_manifest(source, target)
+        _place_manifest(source, target, manifest, place.path)
         sync_folder(target)
         sync_folder(place.folder)
     except BaseException:
@@ -124,18 +123,18 @@ def _publish_copies(place: Place, stage: str, manifest: Manifest) -> None:
         release(target)
 
 
-def _place_manifest(source: int, target: int) -> None:
+def _place_manifest(source: int, target: int, manifest: Manifest, where: str) -> None:
     """Move the manifest; where nothing can be renamed, stores show a file once it is closed."""
     try:
         os.rename(MANIFEST, MANIFEST, src_dir_fd=source, dst_dir_fd=target)
     except OSError as e:
         if e.errno not in _NO_FOLDERS:
             raise
-        _copy(source, target, MANIFEST)
+        _copy(source, target, MANIFEST, hashlib.sha256(render_manifest(manifest)).hexdigest(), where)
 
 
-def _copy(source: int, target: int, name: str) -> str:
-    """Copy a file, flushed; return the SHA-256 of what lies in the copy."""
+def _copy(source: int, target: int, name: str, sha256: str, where: str) -> None:
+    """Copy a file, flushed; raise `WriteError` where what lies in the copy has another SHA-256."""
     old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
     try:
         new = create(target, name)
@@ -143,12 +142,12 @@ def _copy(source: int, target: int, name: str) -> str:
             while block := os.read(old, _BLOCK):
                 write_all(new, block)
             os.fsync(new)
-            digest = _sha256(new)
+            if _sha256(new) != sha256:
+                raise WriteError("what was copied is not what was written", where=where, code="write.read-back")
         except BaseException:
             release(new)
             raise
         os.close(new)
-        return digest
     finally:
         release(old)
 
