@@ -58,7 +58,7 @@ def build(
         ("n_action", "dueling_dqn", "distributional_dqn", "noisy_networks", "hidden_size"), "inferred"
     )
     whole = not reading.distributional or None not in (fields["v_min"], fields["v_max"])
-    note = fields.pop("note")
+    notes = fields.pop("notes")
     return Candidate(
         name=reading.architecture,
         config=ModelConfig(**fields) if whole else None,
@@ -66,7 +66,7 @@ def build(
         placements=placed,
         dropped=dropped,
         reasons=(reading.reason, *reasons),
-        against=(note,) if note else (),
+        against=notes,
         layout=layout.name if layout else "",
         transform=_TRANSFORMS.get(fit.topology.streams, ""),
     )
@@ -124,11 +124,25 @@ def _trunk(
         "encoder": found.encoder,
         "input_shape": found.input_shape,
         "input_scale": scale,
-        "note": found.note if found.shape_origin == "assumed" else "",
+        "notes": _notes(found, source),
     }
     shape_origin = facts.origin("input_shape") if facts.input_shape else found.shape_origin
     origin |= {"encoder": found.encoder_origin, "input_shape": shape_origin, "input_scale": source}
     origin |= dict.fromkeys(_UNSEEN, "assumed")
+
+
+def _notes(found: trunk.Trunk, scale: Origin) -> tuple[str, ...]:
+    """What is assumed because weights do not show it, one sentence each."""
+    padded = any(conv.padding != (0, 0) for conv in found.encoder.convs)
+    assumed = f"{'padding' if padded else 'no padding'} and {found.encoder.activation}"
+    notes = (
+        found.note if found.shape_origin == "assumed" else "",
+        f"weights do not show padding and activation: {assumed} are assumed"
+        if found.encoder_origin == "assumed"
+        else "",
+        "weights do not show what the network divides its input by: 1 is assumed" if scale == "assumed" else "",
+    )
+    return tuple(note for note in notes if note)
 
 
 def _scale(facts: Facts, layout: Layout | None) -> tuple[float, Origin]:

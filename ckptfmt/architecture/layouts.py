@@ -22,7 +22,7 @@ _FACTORS = r"epsilon_(input|output)"
 class Layout:
     """A code base's way of naming.
 
-    `names` are the patterns of which every tensor name must match one, `needs` those that must occur.
+    `names` are the patterns of which every tensor name must match one, `needs` what some names must begin with.
     `input_scale` is the divisor inside the network, None where different networks of these names differ.
     `padding` is the padding of each convolution, None where it is not known. `always_support` is true where a
     distributional network of this layout always saves its support. `first_half` is the stream that the first
@@ -48,45 +48,40 @@ class Layout:
         """The pattern that every name must match."""
         return re.compile("|".join(f"(?:{name})" for name in self.names))
 
-    @cached_property
-    def needed(self) -> tuple[re.Pattern[str], ...]:
-        """The patterns that some name must match."""
-        return tuple(re.compile(name) for name in self.needs)
-
 
 LAYOUTS = (
     Layout(
         "reference",
         (rf"conv\.[0246]\.{_PLAIN}", rf"{_STREAMS}\.[02]\.({_PLAIN}|{_NOISY}|{_FACTORS})", "support"),
-        (r"conv\.0\.weight", r"(fc|value_stream)\.2\.weight(_mu)?"),
+        ("conv.0.weight",),
         padding=(0, 0, 0, 0),
         always_support=True,
     ),
     Layout(
         "cleanrl",
         (rf"network\.[024]\.{_PLAIN}", rf"network\.[79]\.{_PLAIN}", "atoms"),
-        (r"network\.7\.weight", r"network\.9\.weight"),
+        ("network.7.weight", "network.9.weight"),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "cleanrl-rainbow",
         (rf"network\.[024]\.{_PLAIN}", rf"(value|advantage)_head\.[02]\.{_NOISY}", "support"),
-        (r"value_head\.2\.weight_mu",),
+        ("value_head.2.weight_mu", "advantage_head.2.weight_mu"),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "kaixhin",
         (rf"convs\.[024]\.{_PLAIN}", rf"fc_[hz]_[va]\.{_NOISY}"),
-        (r"convs\.0\.weight", r"fc_z_a\.weight_mu"),
+        ("convs.0.weight", "fc_z_a.weight_mu"),
         input_scale=1.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "kaixhin-1.3",
         (rf"conv[123]\.{_PLAIN}", rf"fc_[hz]_[va]\.{_NOISY}"),
-        (r"conv3\.weight", r"fc_z_a\.weight_mu"),
+        ("conv3.weight", "fc_z_a.weight_mu"),
         input_scale=1.0,
         padding=(1, 0, 0),
         distributional=True,
@@ -95,7 +90,7 @@ LAYOUTS = (
         "pfrl",
         (rf"conv_layers\.[012]\.{_PLAIN}", rf"[av]_stream\.(hidden_layers\.0|output)\.((mu|sigma)\.)?{_PLAIN}",
          rf"(main|a|v)_stream\.((mu|sigma)\.)?{_PLAIN}"),
-        (r"a_stream\..*",),
+        ("a_stream.", "v_stream."),
         input_scale=1.0,
         padding=(0, 0, 0),
         first_half="advantage",
@@ -103,91 +98,91 @@ LAYOUTS = (
     Layout(
         "pfrl-sequential",
         (rf"0\.layers\.[012]\.{_PLAIN}", rf"0\.output\.((mu|sigma)\.)?{_PLAIN}", rf"1\.((mu|sigma)\.)?{_PLAIN}"),
-        (r"0\.layers\.0\.weight", r"0\.output\..*"),
+        ("0.layers.0.weight", "0.output."),
         input_scale=1.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "tianshou",
         (rf"net\.0\.[024]\.{_PLAIN}", rf"net\.[13]\.{_PLAIN}", "support"),
-        (r"net\.0\.0\.weight", r"net\.3\.weight"),
+        ("net.0.0.weight", "net.3.weight"),
         input_scale=1.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "tianshou-rainbow",
         (rf"net\.[024]\.{_PLAIN}", rf"[QV]\.[02]\.({_PLAIN}|mu_W|sigma_W|mu_bias|sigma_bias|eps_[pq])", "support"),
-        (r"Q\.2\..*", r"net\.4\.weight"),
+        ("Q.2.", "net.4.weight"),
         input_scale=1.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "stable-baselines3",
         (rf"features_extractor\.(cnn\.[024]|linear\.0)\.{_PLAIN}", rf"q_net\.0\.{_PLAIN}"),
-        (r"features_extractor\.linear\.0\.weight", r"q_net\.0\.weight"),
+        ("features_extractor.linear.0.weight", "q_net.0.weight"),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "deep-rl-zoo",
         (rf"body\.net\.[024]\.{_PLAIN}", rf"value_head\.[02]\.{_PLAIN}"),
-        (r"body\.net\.0\.weight", r"value_head\.2\.weight"),
+        ("body.net.0.weight", "value_head.2.weight"),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "deep-rl-zoo-rainbow",
         (rf"body\.net\.[024]\.{_PLAIN}", rf"(value|advantage)_head\.[02]\.{_NOISY}"),
-        (r"body\.net\.0\.weight", r"value_head\.2\.weight_mu", r"advantage_head\.2\.weight_mu"),
+        ("body.net.0.weight", "value_head.2.weight_mu", "advantage_head.2.weight_mu"),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "autonomous-learning-library",
         (rf"[135]\.{_PLAIN}", rf"(8|10)\.{_PLAIN}", rf"8\.(value|advantage)_model\.[02]\.({_PLAIN}|{_SIGMA})"),
-        (r"5\.weight", r"8\..*"),
+        ("5.weight", "8."),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "autonomous-learning-library-nested",
         (rf"0\.[135]\.{_PLAIN}", rf"[13]\.{_PLAIN}", rf"1\.(value|advantage)_model\.[02]\.({_PLAIN}|{_SIGMA})"),
-        (r"0\.5\.weight", r"1\..*"),
+        ("0.5.weight", "1."),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "hands-on-distributional",
         (rf"conv\.[024]\.{_PLAIN}", rf"fc\.[02]\.{_PLAIN}", "supports"),
-        (r"fc\.2\.weight", "supports"),
+        ("fc.2.weight", "supports"),
         input_scale=256.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "hands-on-dueling",
         (rf"conv\.[024]\.{_PLAIN}", rf"fc_(adv|val)\.[02]\.{_PLAIN}"),
-        (r"fc_adv\.2\.weight", r"fc_val\.2\.weight"),
+        ("fc_adv.2.weight", "fc_val.2.weight"),
         input_scale=256.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "hands-on-noisy",
         (rf"conv\.[024]\.{_PLAIN}", rf"fc\.[02]\.({_PLAIN}|{_SIGMA})"),
-        (r"fc\.2\.sigma_weight",),
+        ("fc.2.sigma_weight",),
         input_scale=256.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "rl-adventure-noisy",
         (rf"features\.[024]\.{_PLAIN}", rf"noisy(_value|_advantage)?[12]\.{_NOISY}"),
-        (r"features\.0\.weight", r"noisy.*2\.weight_mu"),
+        ("features.0.weight", "noisy"),
         input_scale=255.0,
         padding=(0, 0, 0),
     ),
     Layout(
         "xinjinghao",
         (rf"net\.[024]\.{_PLAIN}", rf"net\.[79]\.{_PLAIN}"),
-        (r"net\.7\.weight", r"net\.9\.weight"),
+        ("net.7.weight", "net.9.weight"),
         input_scale=255.0,
         padding=(0, 0, 0),
         hidden=200,
@@ -195,7 +190,7 @@ LAYOUTS = (
     Layout(
         "xinjinghao-dueling",
         (rf"conv\.[024]\.{_PLAIN}", rf"(fc|A|V)\.{_PLAIN}"),
-        (r"A\.weight", r"V\.weight", r"fc\.weight"),
+        ("A.weight", "V.weight", "fc.weight"),
         input_scale=255.0,
         padding=(0, 0, 0),
         shared_hidden=True,
@@ -223,8 +218,9 @@ def _recognise(names: tuple[str, ...], hidden: int, rows: int) -> Layout | None:
 
 
 def _matches(layout: Layout, names: tuple[str, ...]) -> bool:
-    return all(layout.pattern.fullmatch(name) for name in names) and all(
-        any(needed.fullmatch(name) for name in names) for needed in layout.needed
+    # The plain texts come first: a pattern is compiled when a layout is likely.
+    return all(any(name.startswith(need) for name in names) for need in layout.needs) and all(
+        layout.pattern.fullmatch(name) for name in names
     )
 
 

@@ -7,6 +7,7 @@ trunk on a screen of 84×84 comes first, and what is left open is refused or mar
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from ckptfmt.architecture.answer import Origin
@@ -116,8 +117,7 @@ def _search(
     if len(fitting) != 1:
         many = f"{len(fitting)} combinations" if fitting else "no combination"
         raise TrunkUnknown(f"{many} of usual strides and paddings make {area} positions of a screen")
-    origin: Origin = "inferred" if shape else "assumed"
-    return _finish(convs, fitting[0], _sizes(kernels, fitting[0], area, shape), shape, activation, origin)
+    return _finish(convs, fitting[0], _sizes(kernels, fitting[0], area, shape), shape, activation, "assumed")
 
 
 def _windows(kernels: Strides) -> Iterator[Window]:
@@ -129,6 +129,7 @@ def _windows(kernels: Strides) -> Iterator[Window]:
         yield strides, half
 
 
+@lru_cache(maxsize=256)
 def _sizes(kernels: Strides, window: Window, area: int, shape: tuple[int, int, int] | None) -> list[tuple[int, int]]:
     """Return the screens (height, width) that give `area` positions, likeliest first."""
     if shape is not None:

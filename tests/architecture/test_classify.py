@@ -268,7 +268,16 @@ def test_origin_says_what_weights_cannot_show(reference, support):
     chosen = classify(reference("distributional"), values=support).chosen
     assert chosen.origin["v_min"] == "inferred"
     assert chosen.origin["input_scale"] == chosen.origin["input_shape"] == chosen.origin["double_dqn"] == "assumed"
-    assert chosen.against == ("screens of 84×84 to 91×91 give as many features",)
+    assert chosen.against == (
+        "screens of 84×84 to 91×91 give as many features",
+        "weights do not show what the network divides its input by: 1 is assumed",
+    )
+
+
+def test_padding_and_activation_of_an_unknown_layout_are_assumed(reference):
+    chosen = classify(without_support(reference("dqn"))).chosen
+    assert chosen.origin["encoder"] == "assumed"
+    assert "weights do not show padding and activation: no padding and relu are assumed" in chosen.against
 
 
 def test_answer_is_plain_data(reference, support):

@@ -56,7 +56,7 @@ def test_strides_of_unknown_kernels_are_told_only_when_one_combination_fits():
     shapes = ((32, 4, 16, 16), (32, 32, 4, 4), (64, 32, 4, 4), (64, 64, 3, 3))
     trunk = infer(shapes, 16 * 64, shape=(4, 256, 256))
     assert [conv.stride[0] for conv in trunk.encoder.convs] == [8, 2, 2, 1]
-    assert trunk.encoder_origin == "inferred"
+    assert trunk.encoder_origin == "assumed"
     with pytest.raises(TrunkUnknown, match="combinations of usual strides"):
         infer(((32, 4, 3, 3), (32, 32, 3, 3), (32, 32, 3, 3)), 32 * 100)
 
