@@ -1,7 +1,9 @@
 import json
 import os
+import pickle
 import pty
 import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
+
+import ckptfmt
+from ckptfmt.schemas import load_schema
 
 CKPT = str(Path(sys.executable).parent / "ckpt")
 # What decides over colour, width and encoding comes from each test, not from who runs it.
@@ -29,9 +36,52 @@ class Run:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The one JSON document on stdout; fails where there is more or less."""
+        """The one JSON document on stdout, which must be as the schema says; fails where there is more or less."""
         document: dict[str, Any] = json.loads(self.out)
+        Draft202012Validator(load_schema("report")).validate(document)
         return document
+
+
+@pytest.fixture(scope="session")
+def tensors() -> dict[str, np.ndarray]:
+    """A small network: nature trunk on 36×36, 16 hidden units, 4 actions."""
+    shapes = {
+        "conv.0.weight": (32, 4, 8, 8),
+        "conv.0.bias": (32,),
+        "conv.2.weight": (64, 32, 4, 4),
+        "conv.2.bias": (64,),
+        "conv.4.weight": (64, 64, 3, 3),
+        "conv.4.bias": (64,),
+        "fc.0.weight": (16, 64),
+        "fc.0.bias": (16,),
+        "fc.2.weight": (4, 16),
+        "fc.2.bias": (4,),
+    }
+    random = np.random.default_rng(0)
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, np.ndarray]) -> Path:
+    """A folder with two checkpoints of one run, and foreign files of the same network."""
+    folder = tmp_path_factory.mktemp("stock")
+    config = ckptfmt.ModelConfig(n_action=4, input_shape=(4, 36, 36), hidden_size=16, game="ALE/Breakout-v5")
+    ckptfmt.save(folder / "runs/breakout-041", tensors, config, {"frame_idx": 3_000_000})
+    moved = {**tensors, "fc.2.bias": tensors["fc.2.bias"] * 2}
+    ckptfmt.save(folder / "runs/breakout-042", moved, config, {"frame_idx": 4_000_000})
+    (folder / "dqn_best.pth").write_bytes(pickle.dumps(tensors))
+    (folder / "old-runs/deep").mkdir(parents=True)
+    (folder / "old-runs/a.pth").write_bytes(pickle.dumps(tensors))
+    np.savez(folder / "old-runs/deep/b.npz", **tensors)
+    (folder / "old-runs/notes.txt").write_text("learning rate too high")
+    return folder
+
+
+@pytest.fixture
+def work(stock: Path, tmp_path: Path) -> Path:
+    """A copy of the stock that a test may change."""
+    shutil.copytree(stock, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""ckpt diff, through real processes."""
+
+import numpy as np
+
+import ckptfmt
+
+RUNS = ("runs/breakout-041", "runs/breakout-042")
+
+
+def test_what_changed_and_how_far(ckpt, work):
+    run = ckpt("diff", *RUNS)
+    assert (run.code, run.err) == (1, "")
+    lines = run.out.splitlines()
+    assert lines[:3] == [
+        "manifest",
+        "~ training_info.frame_idx  3,000,000 -> 4,000,000",
+        "weights      rel. L2  cosine  largest",
+    ]
+    assert lines[3].split()[:3] == ["~", "fc.2.bias", "1"]
+    assert lines[4:] == ["1 changed, 9 identical"]
+
+
+def test_the_same_is_exit_0(ckpt, work):
+    run = ckpt("diff", RUNS[0], RUNS[0])
+    assert (run.code, run.out, run.err) == (0, "same: 10 tensors identical\n", "")
+
+
+def test_a_foreign_file_compares_with_a_checkpoint(ckpt, work):
+    run = ckpt("diff", "dqn_best.pth", RUNS[0], "--only", "weights")
+    assert (run.code, run.out) == (0, "same: 10 tensors identical\n")
+
+
+def test_names_alone(ckpt, work):
+    assert ckpt("diff", *RUNS, "--name-only").out == "training_info.frame_idx\nfc.2.bias\n"
+    assert ckpt("diff", *RUNS, "--name-status").out == "M training_info.frame_idx\nM fc.2.bias\n"
+    assert ckpt("diff", *RUNS, "--ignore", "training_info.frame_idx", "--ignore", "fc.2.bias").code == 0
+
+
+def test_added_removed_renamed_and_reshaped(ckpt, work, tensors):
+    other = {**tensors, "head.bias": tensors["fc.2.bias"], "conv.0.bias": tensors["conv.0.bias"][:16]}
+    del other["fc.2.bias"], other["fc.0.bias"]
+    ckptfmt.save(work / "other", other)
+    ckptfmt.save(work / "plain", tensors)
+    lines = ckpt("diff", "plain", "other").out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:-1]] == [
+        "~ conv.0.bias",
+        "R fc.2.bias -> head.bias",
+        "- fc.0.bias",
+    ]
+    assert lines[1].endswith("F32 32 -> F32 16")
+    assert lines[-1] == "1 changed, 1 removed, 1 renamed, 7 identical"
+    status = ckpt("diff", "plain", "other", "--name-status").out.splitlines()
+    assert status == ["M conv.0.bias", "R fc.2.bias -> head.bias", "D fc.0.bias"]
+
+
+def test_bars_share_one_scale(ckpt, work, tensors):
+    far = {name: value * (2 if name == "fc.0.bias" else 1.5) for name, value in tensors.items()}
+    ckptfmt.save(work / "far", far)
+    lines = ckpt("diff", RUNS[0], "far", "--stat", "--only", "weights").out.splitlines()
+    bars = {line.split()[1]: line.count("█") for line in lines[:-1]}
+    assert bars["fc.0.bias"] == 40
+    assert {bars[name] for name in tensors if name != "fc.0.bias"} == {20}
+
+
+def test_tensors_sort_by_change(ckpt, work, tensors):
+    far = {name: value * (1 + i / 10) for i, (name, value) in enumerate(sorted(tensors.items()))}
+    ckptfmt.save(work / "far", far)
+    by_change = ckpt("diff", RUNS[0], "far", "--name-only", "--only", "weights", "--sort", "change").out.split()
+    assert by_change == sorted(tensors, reverse=True)[:-1]
+
+
+def test_a_tolerance_lets_small_changes_pass(ckpt, work, tensors):
+    ckptfmt.save(work / "near", {name: value * (1 + 1e-6) for name, value in tensors.items()})
+    assert ckpt("diff", RUNS[0], "near", "--only", "weights").code == 1
+    run = ckpt("diff", RUNS[0], "near", "--only", "weights", "--rtol", "1e-5")
+    assert (run.code, run.out) == (0, "same: 0 tensors identical, 10 within the tolerance\n")
+
+
+def test_markdown_cannot_be_broken_out_of(ckpt, work):
+    ckptfmt.save(work / "a", {"x|y`<b>": np.ones(1)})
+    ckptfmt.save(work / "b", {"x|y`<b>": np.ones(1) * 2})
+    lines = ckpt("diff", "a", "b", "--md").out.splitlines()
+    assert lines[0] == "**a → b**: 1 changed"
+    assert lines[-1] == "| ~ | `x\\|y'<b>` | 1 | 1 | 1 |  |"
+
+
+def test_json_has_everything(ckpt, work):
+    run = ckpt("diff", *RUNS, "--json")
+    document = run.document
+    assert (run.code, document["ok"]) == (1, False)
+    assert list(document["result"])[:2] == ["a", "b"]
+    assert document["result"]["counts"]["changed"] == 1
+    (change,) = document["result"]["weights"]
+    assert (change["name"], change["rel_l2"], change["changed_fraction"]) == ("fc.2.bias", 1.0, 1.0)
+    assert ckpt("diff", *RUNS, "--exit-zero", "-q").code == 0
+
+
+def test_trouble_is_exit_2(ckpt, work):
+    run = ckpt("diff", RUNS[0], "nosuch")
+    assert (run.code, run.out, run.err) == (2, "", "error: nosuch: no such folder\n")
