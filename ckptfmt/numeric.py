@@ -9,8 +9,8 @@ from ckptfmt.tensors import decode
 
 __all__ = ["BLOCK", "block_bytes", "blocks", "has_numbers", "widen"]
 
-# Elements of a block: what is computed of one stays in the processor's cache.
-BLOCK = 1 << 16
+# Elements of a block: what is computed of one stays in the processor's cache, and in memory that is used anew.
+BLOCK = 1 << 14
 _WITHOUT_NUMBERS = frozenset({"F4", "F6_E2M3", "F6_E3M2"})
 
 

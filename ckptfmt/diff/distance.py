@@ -84,17 +84,21 @@ def _add_equal(total: Distance, data: bytes, dtype: str) -> None:
 def _add(total: Distance, left: bytes, right: bytes, dtypes: tuple[str, str], tolerance: Tolerance) -> None:
     a, b = widen(left, dtypes[0]), widen(right, dtypes[1])
     changed = _differing(left, right, a, b, dtypes)
-    finite = np.isfinite(a) & np.isfinite(b)
-    if not finite.all():
-        total.non_finite += int(np.count_nonzero(changed & ~finite))
+    beyond: np.ndarray | bool = False
+    aa, bb = _dot(a, a), _dot(b, b)
+    if not math.isfinite(aa + bb):
+        finite = np.isfinite(a) & np.isfinite(b)
+        beyond = changed & ~finite
+        total.non_finite += int(np.count_nonzero(beyond))
         a, b = np.where(finite, a, 0), np.where(finite, b, 0)
+        aa, bb = _dot(a, a), _dot(b, b)
     gap = _integer_gap(left, right, dtypes[0]) if dtypes in _WIDE_INTEGERS else np.abs(b - a)
     if tolerance:
-        changed &= ~finite | (gap > tolerance.atol + tolerance.rtol * np.abs(a))
+        changed &= beyond | (gap > tolerance.atol + tolerance.rtol * np.abs(a))
     total.elements += a.size
     total.changed += int(np.count_nonzero(changed))
     total.max_abs = max(total.max_abs, float(gap.max(initial=0)))
-    total.aa, total.bb = total.aa + _dot(a, a), total.bb + _dot(b, b)
+    total.aa, total.bb = total.aa + aa, total.bb + bb
     total.ab, total.dd = total.ab + _dot(a, b), total.dd + _dot(gap, gap)
 
 
@@ -120,4 +124,5 @@ def _integer_gap(left: bytes, right: bytes, dtype: str) -> np.ndarray:
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.vdot(a, b).real)
+    # Not BLAS: its threads would fight over the cores with ours, at a hundred times the cost.
+    return float(np.einsum("i,i->", a.conj(), b).real)
