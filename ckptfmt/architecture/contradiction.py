@@ -8,7 +8,7 @@ from ckptfmt.architecture.heads import Reading
 from ckptfmt.architecture.topology import Fit
 from ckptfmt.config import ARCHITECTURES
 
-__all__ = ["find"]
+__all__ = ["ends", "find"]
 
 _PROPERTIES = ("dueling", "distributional", "noisy")
 _FIELDS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
