@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.architecture.answer import Classification
-from ckptfmt.errors import CkptError, ConversionError, Problem
+from ckptfmt.errors import CkptError, ConversionError, Problem, SourceError, printable
 from ckptfmt.layout import MANIFEST, WEIGHTS
 from ckptfmt.manifest import Architecture, ConversionEntry, FileEntry, Lineage, Manifest, Source
 from ckptfmt.plan import Plan, make_plan
@@ -126,9 +126,11 @@ def _write(plan: Plan, dest: str | os.PathLike[str], overwrite: bool, wait: floa
         return write_checkpoint(
             dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), overwrite=overwrite, wait=wait
         )
-    except CkptError:
+    except CkptError as e:
         # A source that was changed or cut short meanwhile explains every other error.
         plan.legacy.check_unchanged()
+        if isinstance(e, SourceError) and not e.where:
+            e.where = printable(plan.path)
         raise
 
 
