@@ -197,6 +197,7 @@ class _Worker:
         code = self._process.wait()
         what = f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with {code}"
         if not self.stopped:
+            self._close_pipes()
             self._process = self._start()
         error = CkptError(what, where=item.source, fix="convert it alone to see why", code="convert.worker")
         return Outcome(item, "failed", error=error.to_dict())
@@ -211,9 +212,13 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
+            # What a dead worker was still to be told cannot be delivered.
             with contextlib.suppress(OSError):
-                pipe.close() if pipe else None
+                pipe.close()  # type: ignore[union-attr]
 
     def _ask(self, line: str) -> str:
         self._process.stdin.write(line + "\n")  # type: ignore[union-attr]

@@ -63,10 +63,12 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
 
 
 def _items(found: dict[str, str], out: str) -> Iterator[Item]:
-    stems = {path: _stem(name) for path, name in found.items()}
-    taken = Counter(stems.values())
-    for path, name in found.items():
-        yield Item(path, os.path.join(out, stems[path] if taken[stems[path]] == 1 else name))
+    """Yield each file with the shortest of three names that no other file has."""
+    names = {path: (_stem(name), name, os.path.normpath(path).lstrip("./")) for path, name in found.items()}
+    taken = [Counter(column) for column in zip(*names.values(), strict=True)]
+    for path, choices in names.items():
+        free = (name for name, counts in zip(choices, taken, strict=True) if counts[name] == 1)
+        yield Item(path, os.path.join(out, next(free, choices[-1])))
 
 
 def _walk(root: str, out: str) -> Iterator[str]:
@@ -84,8 +86,14 @@ def _is_entered(folder: str, out: str) -> bool:
 def _may_be_checkpoint(path: str) -> bool:
     if not os.path.isfile(path):
         return False
-    if os.path.splitext(path)[1].lower() in _SUFFIXES:
+    name, suffix = os.path.splitext(path.lower())
+    packed = suffix in _PACKED
+    if packed:
+        name, suffix = os.path.splitext(name)
+    if suffix in _SUFFIXES:
         return True
+    if packed and suffix:
+        return False
     try:
         with open(path, "rb") as file:
             return file.read(8).startswith(_MAGICS)
