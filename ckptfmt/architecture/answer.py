@@ -30,6 +30,11 @@ class Facts:
     input_scale: float | None = None
     declared: frozenset[str] = frozenset()
 
+    def __post_init__(self) -> None:
+        # JSON and people give lists.
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", tuple(self.input_shape))
+
     def origin(self, name: str) -> Origin:
         """Return whether the field `name` was given by the user or declared by the file."""
         return "declared" if name in self.declared else "given"
