@@ -1,7 +1,7 @@
-"""The entry point: the table of commands, loaded one at a time, and the exit codes.
+"""The entry point: the table of commands, and the answers for which nothing else is loaded.
 
-0 done, valid or same; 1 looked, and the answer is no; 2 could not look; 130 stopped by Ctrl-C. Click has
-other ideas about some of these, so its own `main` is not used.
+Help and version are asked for by people who wait, by shells and by tests; loading the library that parses
+command lines, and what it loads, would take most of that time. For all else `group` is loaded.
 """
 
 import os
@@ -9,17 +9,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
-
-import click
+from typing import NoReturn
 
 from ckptfmt import __version__
 
-from .failure import CLOSED_PIPE, TROUBLE, NoCommand, explain
-from .options import HELP_NAMES, definitions
-from .output import Output
+from .help import HELP_NAMES, definitions
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "main", "overview"]
 
 # Help prints this table without importing a command; a test holds it against their docstrings.
 COMMANDS = {
@@ -38,105 +34,43 @@ _ABOUT = "Checkpoints for deep reinforcement learning that explain, prove and re
 # A closed pipe ends a command at once. These are told by an exception instead: one must save first, the others
 # talk to processes and browsers that may go away.
 _HANDLES_PIPES = ("train", "serve", "convert")
-_COMPLETE = "_CKPT_COMPLETE"
-
-
-class _Table(click.Group):
-    """The group of all commands: each module is imported when its command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for section in COMMANDS.values() for name in section]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        module = import_module(f"{__package__}.commands.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
-        if args[0] not in self.list_commands(ctx) and not ctx.resilient_parsing:
-            _unknown(args[0], self.list_commands(ctx), ctx)
-        ctx.ensure_object(Output).command = args[0]
-        return super().resolve_command(ctx, args)
-
-    def get_help(self, ctx: click.Context) -> str:
-        sections = [f"{name}:\n{definitions(list(rows.items()))}" for name, rows in COMMANDS.items()]
-        options = definitions([("--version", "Print the version."), (", ".join(HELP_NAMES), "Print this help.")])
-        more = "What a command takes and does: ckpt COMMAND --help"
-        usage = "Usage: ckpt COMMAND [OPTIONS] ARGUMENTS..."
-        return "\n\n".join([_ABOUT, usage, *sections, f"Options:\n{options}", more])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
-        from click.shell_completion import CompletionItem
-
-        rows = [row for section in COMMANDS.values() for row in section.items() if row[0].startswith(incomplete)]
-        return [CompletionItem(name, help=text) for name, text in rows] or click.Command.shell_complete(
-            self, ctx, incomplete
-        )
-
-
-_ckpt = click.version_option(__version__, prog_name="ckpt", message="%(prog)s %(version)s")(
-    _Table("ckpt", context_settings={"help_option_names": [*HELP_NAMES]}, no_args_is_help=False)
-)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line `words` (those of the process unless given) and return the exit code."""
     given = list(sys.argv[1:] if words is None else words)
     _listen_to_signals(given)
-    output = Output()
+    if _answered(given):
+        return 0
+    code: int = import_module(f"{__package__}.group").run(given)
+    return code
+
+
+def overview() -> str:
+    """Return the help of `ckpt` itself."""
+    sections = [f"{name}:\n{definitions(list(rows.items()))}" for name, rows in COMMANDS.items()]
+    options = definitions([("--version", "Print the version."), (", ".join(HELP_NAMES), "Print this help.")])
+    more = "What a command takes and does: ckpt COMMAND --help"
+    usage = "Usage: ckpt COMMAND [OPTIONS] ARGUMENTS..."
+    return "\n\n".join([_ABOUT, usage, *sections, f"Options:\n{options}", more])
+
+
+def _answered(words: list[str]) -> bool:
+    """Answer what needs no command; return False where there is no such question or nobody to hear the answer."""
+    if words == ["--version"]:
+        text = f"ckpt {__version__}"
+    elif len(words) == 1 and words[0] in HELP_NAMES:
+        text = overview()
+    else:
+        return False
+    if os.environ.get("_CKPT_COMPLETE") or sys.stdout is None:
+        return False
     try:
-        return output.finish(_run(given, output))
-    except BrokenPipeError:
-        output.out.discard()
-        return CLOSED_PIPE
-    except (Exception, KeyboardInterrupt) as exception:
-        return _fail(exception, given, output)
-
-
-def _run(words: list[str], output: Output) -> int:
-    if instruction := os.environ.get(_COMPLETE):
-        from click.shell_completion import shell_complete
-
-        return shell_complete(_ckpt, {}, "ckpt", _COMPLETE, instruction)
-    if not words:
-        for line in _ckpt.get_help(click.Context(_ckpt)).splitlines():
-            output.err.write(line)
-        return TROUBLE
-    try:
-        # Click takes the words out of the list it is given.
-        with _ckpt.make_context("ckpt", list(words), obj=output) as context:
-            return _ckpt.invoke(context) or 0
-    except click.exceptions.Exit as done:
-        return done.exit_code
-
-
-def _fail(exception: BaseException, words: Sequence[str], output: Output) -> int:
-    """Say what went wrong, in the form that was asked for even where the options were not read so far."""
-    if os.environ.get("CKPT_DEBUG") == "1":
-        from traceback import print_exception
-
-        print_exception(exception)
-    if isinstance(exception, click.ClickException):
-        _read_early(words, output)
-    error, code = explain(exception, output.command)
-    try:
-        return output.fail(error, code)
-    except OSError:
-        output.out.discard()
-        return code
-
-
-def _read_early(words: Sequence[str], output: Output) -> None:
-    """Find the output options in a command line that cannot be parsed."""
-    ahead = words[: words.index("--")] if "--" in words else words
-    output.quiet |= "-q" in ahead or "--quiet" in ahead
-    for word, following in zip(ahead, [*ahead[1:], ""], strict=True):
-        name, _, value = word.partition("=") if "=" in word else (word, "", following)
-        output.as_json |= word == "--json" or (name, value) == ("--format", "json")
-        if name == "--color" and value in ("always", "never"):
-            output.choose_colour(value)
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except (OSError, ValueError):  # the long way says what is wrong
+        return False
+    return True
 
 
 def _listen_to_signals(words: Sequence[str]) -> None:
@@ -148,9 +82,3 @@ def _listen_to_signals(words: Sequence[str]) -> None:
 def _terminated(number: int, _: object) -> NoReturn:
     """End as the signal asks, but let what is half written be cleared away first."""
     raise SystemExit(128 + number)
-
-
-def _unknown(name: str, commands: list[str], ctx: click.Context) -> NoReturn:
-    from difflib import get_close_matches
-
-    raise NoCommand(name, get_close_matches(name, commands), ctx)

@@ -6,13 +6,11 @@ from typing import Any, TypeVar
 
 import click
 
+from .help import HELP_NAMES, definitions, paragraphs
 from .output import Output
 
 __all__ = ["Argument", "Command", "argument", "command", "exit_zero", "option"]
 
-HELP_NAMES = ("-h", "--help")
-HELP_WIDTH = 80
-_LABEL_WIDTH = 24
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -42,7 +40,7 @@ class Command(click.Command):
     def get_help(self, ctx: click.Context) -> str:
         """Return the help text, 80 columns wide wherever it is shown."""
         usage = " ".join(self.collect_usage_pieces(ctx))
-        blocks = [*_paragraphs(self.help or ""), f"Usage: {ctx.command_path} {usage}"]
+        blocks = [*paragraphs(self.help or ""), f"Usage: {ctx.command_path} {usage}"]
         described = [(p.make_metavar(ctx), p.sentence) for p in self.get_params(ctx) if isinstance(p, Argument)]
         if described:
             blocks.append(definitions(described))
@@ -93,36 +91,6 @@ def option(*names: str, group: str = "Options", **settings: Any) -> Callable[[F]
 def exit_zero(function: F) -> F:
     """Add `--exit-zero`."""
     return _setting("--exit-zero", "exit_zero", True, "Exit 0 where the answer is no, for pipelines.")(function)
-
-
-def definitions(rows: Sequence[tuple[str, str]]) -> str:
-    """Return rows of a term and its explanation, the explanations below one another."""
-    width = min(max(len(term) for term, _ in rows), _LABEL_WIDTH)
-    lines = []
-    for term, text in rows:
-        first, *rest = _wrap(text, HELP_WIDTH - width - 4) or [""]
-        if len(term) > width:
-            lines.append(f"  {term}")
-            rest, term = [first, *rest], ""
-            first = rest.pop(0)
-        lines.append(f"  {term:<{width}}  {first}".rstrip())
-        lines += [" " * (width + 4) + line for line in rest]
-    return "\n".join(lines)
-
-
-def _paragraphs(text: str) -> list[str]:
-    return ["\n".join(_wrap(paragraph, HELP_WIDTH)) for paragraph in text.strip().split("\n\n")]
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Break text into lines; six lines here start faster than `textwrap`."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and len(lines[-1]) + 1 + len(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
 
 
 def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:

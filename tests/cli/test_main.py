@@ -184,6 +184,16 @@ def test_starting_loads_nothing_heavy(words):
     assert run.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("option", ["--help", "-h", "--version"])
+def test_help_and_version_do_not_even_load_the_parser_of_command_lines(option):
+    program = (
+        "import sys; from ckptfmt.cli.main import main; code = main(sys.argv[1:]);"
+        "print(code, [m for m in ('click', 'inspect', 'json') if m in sys.modules], file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-P", "-c", program, option], capture_output=True, text=True, timeout=60)
+    assert run.stderr.splitlines() == ["0 []"]
+
+
 def test_commands_import_ckptfmt_by_name_and_cli_relatively():
     for path in (ROOT / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
