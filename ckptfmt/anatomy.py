@@ -106,7 +106,7 @@ def summarize_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False
     try:
         legacy = read(path, allow_unsafe=allow_unsafe)
     except UnsafeSource as e:
-        refusal = e.what
+        refusal = f"{e.what}; {e.fix}" if e.fix else e.what
         legacy = _read_refused(path, e)
     with legacy:
         source = legacy.source

@@ -9,6 +9,7 @@ from typing import Any
 
 from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import Problem
+from ckptfmt.expected import layer_order
 from ckptfmt.header import tensor_bytes
 from ckptfmt.layout import WEIGHTS
 from ckptfmt.manifest import Manifest
@@ -142,8 +143,9 @@ def totals(tensors: Iterable["TensorSummary"]) -> dict[str, Any]:
 
 def _tensors(manifest: Manifest) -> Iterator[TensorSummary]:
     for file, entry in manifest.files.items():
-        names = {**dict.fromkeys(entry.tensors), **entry.tied}
-        for name, stored in names.items():
+        config = manifest.config if file == WEIGHTS else None
+        for name in layer_order((*entry.tensors, *entry.tied), config):
+            stored = entry.tied.get(name)
             info = entry.tensors[stored or name]
             size = tensor_bytes(info.dtype, info.shape)
             shape = tuple(info.shape)

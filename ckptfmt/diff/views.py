@@ -53,9 +53,8 @@ class CheckpointView:
         self._lock = Lock()
         self.manifest: Mapping[str, Any] = self._checkpoint.manifest.to_dict()
         files = self._checkpoint.manifest.files
-        self.tensors = {
-            (file, name): self._tensor(file, name) for file in files for name in self._checkpoint.names(file)
-        }
+        places = ((file, name) for file in files for name in layer_order(self._checkpoint.names(file), self.config))
+        self.tensors = {place: self._tensor(*place) for place in places}
 
     @property
     def config(self) -> ModelConfig | None:
