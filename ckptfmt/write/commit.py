@@ -15,7 +15,7 @@ from ckptfmt.layout import MANIFEST, SAFETENSORS, open_folder, read_manifest, re
 from ckptfmt.manifest import FileEntry, Manifest, parse_manifest, render_manifest
 from ckptfmt.write.datafile import TensorFile, create, write_all, write_tensors
 from ckptfmt.write.failure import reported, require_space
-from ckptfmt.write.place import Place, discard, hold_place
+from ckptfmt.write.place import Place, discard, hold_place, sync_folder
 from ckptfmt.write.publish import publish_file, publish_folder
 
 __all__ = ["remove_checkpoint", "update_manifest", "write_checkpoint", "write_file"]
@@ -91,6 +91,8 @@ def remove_checkpoint(path: str | os.PathLike[str], *, wait: float = 0.0) -> Non
         if place.occupant(overwrite=True) == "checkpoint":
             name = stage_name(place.name)
             os.rename(place.name, name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+            # Else a power cut may bring the name back after the files have gone.
+            sync_folder(place.folder)
             discard(place.folder, name)
 
 

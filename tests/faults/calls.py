@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ckptfmt.errors import CkptError
 from ckptfmt.write import clean
 from tests.faults.parallel import MEMORY, in_parallel
 from tests.faults.scenarios import SCENARIOS, Scenario, Violation, recognised
@@ -93,8 +94,8 @@ def _record(scenario: Scenario, top: Path, breaking: Callable[[], None]) -> list
     return run.calls(str(root))
 
 
-def judge(scenario: Scenario, root: Path, run: Run) -> str:
-    """Return what is wrong after a run, "" where the promise held."""
+def judge(scenario: Scenario, root: Path, run: Run, *, fresh: bool = True) -> str:
+    """Return what is wrong after a run, "" where the promise held; look in a fresh process or in this one."""
     if run.code == 1:
         return f"no clear error but {last_line(run)}"
     if run.code == 2 and run.said.count("\n") != 1:
@@ -108,8 +109,14 @@ def judge(scenario: Scenario, root: Path, run: Run) -> str:
         recognised(root)
         _recover(scenario, root)
 
-    looked = run_fresh(look)
-    return last_line(looked) if looked.code else ""
+    if fresh:
+        looked = run_fresh(look)
+        return last_line(looked) if looked.code else ""
+    try:
+        look()
+    except (Violation, CkptError) as e:
+        return str(e)
+    return ""
 
 
 def last_line(run: Run) -> str:

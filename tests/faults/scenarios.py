@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ckptfmt.manager import CheckpointManager
 from ckptfmt.manifest import FileEntry, Manifest
 from ckptfmt.provenance import created_by, instant
 from ckptfmt.validate import validate
-from ckptfmt.write import TensorFile, leftovers, update_manifest, write_checkpoint
+from ckptfmt.write import TensorFile, leftovers, publish, update_manifest, write_checkpoint
 
 SHAPE = (192, 1024)
 
@@ -200,6 +201,20 @@ def _look_behind(root: Path) -> str:
     return "old" if 5 not in steps else "new" if 4 in steps else "unordered"
 
 
+def _after_a_death(root: Path) -> None:
+    """One writer dies between its rename and the flush that makes it last; the next one comes."""
+    child = os.fork()
+    if child == 0:
+        publish.sync_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+        write(root / "out", 2, overwrite=True)
+    os.waitpid(child, 0)
+    write(root / "out", 3, overwrite=True)
+
+
+def _look_after_death(root: Path) -> str:
+    return {1: "old", 2: "old", 3: "new"}.get(generation(root / "out"), "wrong")
+
+
 SCENARIOS = (
     Scenario("new", _nothing, _second, _look),
     Scenario("replace", _first, _second, _look_replaced),
@@ -207,6 +222,7 @@ SCENARIOS = (
     Scenario("manager", _steps, _save_step, _look_steps),
     Scenario("background", _steps, _save_behind, _look_behind),
     Scenario("no exchange", _first, _second, _look_replaced, ("renameat2:error=EINVAL",)),
+    Scenario("after a death", _first, _after_a_death, _look_after_death),
     Scenario("no folder renames", _nothing, _second, _look_copies, ("renameat:error=EMFILE:when=1",)),
     Scenario("no renames", _nothing, _second, _look_unrenamed, ("rename,renameat:error=ENOSYS",)),
 )

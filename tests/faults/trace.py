@@ -52,10 +52,10 @@ class Run:
         return sum("(INJECTED)" in line for line in self.lines) + (self.code == -signal.SIGKILL)
 
 
-def run_traced(act: Callable[[], None], inject: Sequence[str] = ()) -> Run:
+def run_traced(act: Callable[[], None], inject: Sequence[str] = (), *, dump: bool = False) -> Run:
     """Run `act` in a forked process under strace and return how it ended.
 
-    Exit status 0 is success, 2 a `CkptError` (said in one line), 1 any other exception (its traceback said).
+    With `dump` the lines hold all bytes that were written, and every text in hex. Exit status 0 is success, 2 a `CkptError` (said in one line), 1 any other exception (its traceback said).
     """
     go, said = os.pipe(), tempfile.TemporaryFile()  # noqa: SIM115
     child = os.fork()
@@ -63,7 +63,7 @@ def run_traced(act: Callable[[], None], inject: Sequence[str] = ()) -> Run:
         _child(act, go, said.fileno())
     os.close(go[0])
     with tempfile.NamedTemporaryFile("r") as log:
-        tracer = _attach(child, log.name, inject)
+        tracer = _attach(child, log.name, inject, dump=dump)
         os.write(go[1], b"g")
         os.close(go[1])
         _, status = os.waitpid(child, 0)
@@ -103,9 +103,10 @@ def _child(act: Callable[[], None], go: tuple[int, int], said: int) -> None:
     os._exit(code)
 
 
-def _attach(child: int, log: str, inject: Sequence[str]) -> subprocess.Popen[bytes]:
+def _attach(child: int, log: str, inject: Sequence[str], *, dump: bool) -> subprocess.Popen[bytes]:
     options = [part for one in inject for part in ("-e", f"inject={one}")]
-    command = ["strace", "-f", "-y", "-s", "0", "-o", log, *options, "-p", str(child)]
+    texts = ["-xx", "-s", str(1 << 24)] if dump else ["-s", "0"]
+    command = ["strace", "-f", "-y", *texts, "-o", log, *options, "-p", str(child)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert tracer.stderr is not None
     select.select([tracer.stderr], [], [], 10)

@@ -1,0 +1,159 @@
+"""Ways to break the protocol on purpose; the suite must find each of them.
+
+Each is a change of the running code, made in the process that saves.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from ckptfmt.checkpoint import Checkpoint
+from ckptfmt.layout import MANIFEST, SAFETENSORS
+from ckptfmt.write import commit, datafile, lock, place, publish, readback
+from tests.faults.calls import Tally, nothing, strike
+from tests.faults.crowd import crowd
+from tests.faults.flips import flip_bits
+from tests.faults.power import cut_power
+from tests.faults.replay import replay
+from tests.faults.scenarios import SCENARIOS
+
+_fsync = os.fsync
+
+
+def _is_folder(file: int) -> bool:
+    return os.path.isdir(f"/proc/self/fd/{file}")
+
+
+def no_file_flush() -> None:
+    os.fsync = lambda file: _fsync(file) if _is_folder(file) else None
+
+
+def no_stage_flush() -> None:
+    staged = lambda file: ".ckpt-stage-" in os.readlink(f"/proc/self/fd/{file}")  # noqa: E731
+    os.fsync = lambda file: None if _is_folder(file) and staged(file) else _fsync(file)
+
+
+def no_parent_flush() -> None:
+    publish.sync_folder = place.sync_folder = lambda folder: None
+
+
+def manifest_first() -> None:
+    """Where files are copied one by one, the marker comes before what it marks."""
+    copied = publish._copy
+
+    def copy(source: int, target: int, name: str, sha256: str, where: str) -> None:
+        if MANIFEST not in os.listdir(target):
+            os.rename(MANIFEST, MANIFEST, src_dir_fd=source, dst_dir_fd=target)
+        copied(source, target, name, sha256, where)
+
+    publish._copy = copy
+    publish._place_manifest = lambda *_: None
+
+
+def rename_early() -> None:
+    """The staging folder gets its name before the manifest is in it."""
+    written = commit.write_file
+
+    def write_file(folder: int, name: str, data: bytes, *, where: str) -> None:
+        stage = os.readlink(f"/proc/self/fd/{folder}")
+        if not os.path.exists(where):
+            os.rename(stage, where)
+        written(folder, name, data, where=where)
+
+    commit.write_file = write_file
+    commit.publish_folder = lambda *_, **__: None
+
+
+def remove_first() -> None:
+    """The old checkpoint is removed before the new one takes its name."""
+
+    def publish_folder(at: place.Place, stage: str, *_: Any, **__: Any) -> None:
+        shutil.rmtree(at.path)
+        os.rename(stage, at.name, src_dir_fd=at.folder, dst_dir_fd=at.folder)
+        _fsync(at.folder)
+
+    commit.publish_folder = publish_folder
+
+
+def remove_before_flush() -> None:
+    """The predecessor is removed before the exchange is durable."""
+    flush = publish.sync_folder
+
+    def sync_folder(folder: int) -> None:
+        for name in os.listdir(folder):
+            if ".ckpt-stage-" in name:
+                place.discard(folder, name)
+        flush(folder)
+
+    publish.sync_folder = sync_folder
+
+
+def no_read_back() -> None:
+    readback.ReadBack._fill = lambda self, view: bool(os.preadv(self._file, [view], 0) or True)
+    bytearray_compare = readback.ReadBack._read
+
+    def read(self: Any, block: bytes) -> None:
+        self._digest_segments(memoryview(block))
+        buffer = self._free.get()
+        buffer[: len(block)] = bytes(block)
+        self._hasher.give((buffer, len(block)))
+
+    assert bytearray_compare is not read
+    readback.ReadBack._read = read
+
+
+def ignore_errors() -> None:
+    """A write that fails is taken for one that went well."""
+
+    def write_all(file: int, data: Any) -> None:
+        try:
+            os.write(file, data)
+        except OSError:
+            os.lseek(file, len(data), os.SEEK_CUR)
+
+    datafile.write_all = write_all
+    no_read_back()
+
+
+def no_cleaning() -> None:
+    commit.discard = lambda folder, name: None
+    place.discard = lambda folder, name: None
+
+
+def no_lock() -> None:
+    lock.fcntl.flock = lambda *_: None
+
+
+def no_check_on_load() -> None:
+    plain = Checkpoint.chunks
+    Checkpoint.chunks = lambda self, name, *args, **options: plain(self, name, *args, **{**options, "verify": False})
+
+
+def _scenario(name: str) -> Any:
+    return next(scenario for scenario in SCENARIOS if scenario.name == name)
+
+
+# What is broken, and a part of the suite that must find it.
+BREAKS: dict[str, tuple[Callable[[], None], Callable[[Callable[[], None]], Tally]]] = {
+    "no flush of files": (no_file_flush, lambda b: cut_power(_scenario("new"), short=True, breaking=b)),
+    "no flush of files, by the model": (no_file_flush, lambda b: replay(_scenario("new"), breaking=b)),
+    "no flush of the staging folder": (no_stage_flush, lambda b: replay(_scenario("new"), breaking=b)),
+    "no flush of the parent": (no_parent_flush, lambda b: cut_power(_scenario("new"), short=True, breaking=b)),
+    "no flush of the parent, by the model": (no_parent_flush, lambda b: replay(_scenario("replace"), breaking=b)),
+    "manifest first": (manifest_first, lambda b: strike(_scenario("no folder renames"), short=True, breaking=b)),
+    "renamed early": (rename_early, lambda b: strike(_scenario("new"), short=True, breaking=b)),
+    "old one removed first": (remove_first, lambda b: strike(_scenario("replace"), short=True, breaking=b)),
+    "old one removed before the flush": (remove_before_flush, lambda b: replay(_scenario("replace"), breaking=b)),
+    "not read back": (no_read_back, lambda b: strike(_scenario("new"), breaking=b)),
+    "write errors ignored": (ignore_errors, lambda b: strike(_scenario("new"), short=True, breaking=b)),
+    "nothing cleaned up": (no_cleaning, lambda b: strike(_scenario("new"), short=True, breaking=b)),
+    "no lock": (no_lock, lambda b: crowd(seconds=3, breaking=b)),
+    "not verified on load": (no_check_on_load, lambda b: flip_bits(every=16, breaking=b)),
+}
+
+
+def break_all() -> dict[str, Tally]:
+    """Return what the suite finds for each break; a tally without violations means that it is blind."""
+    assert nothing is not None and SAFETENSORS
+    return {name: look(broken) for name, (broken, look) in BREAKS.items()}
