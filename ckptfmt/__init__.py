@@ -10,7 +10,6 @@
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
 __version__ = "0.1.0"
 
@@ -34,12 +33,12 @@ __all__ = ["__version__", *_HOMES]
 
 
 class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         # Importing the module `ckptfmt.convert` binds it here by a name that belongs to the verb.
         super().__setattr__(name, getattr(value, name) if name in _HOMES and isinstance(value, ModuleType) else value)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
 
 from ckptfmt import __version__
 
@@ -30,6 +29,7 @@ COMMANDS = {
         "completion": "Print the script that completes ckpt in your shell.",
     },
 }
+_INTERRUPTED = 130
 _ABOUT = "Checkpoints for deep reinforcement learning that explain, prove and rebuild themselves."
 # A closed pipe ends a command at once. These are told by an exception instead: one must save first, the others
 # talk to processes and browsers that may go away.
@@ -42,7 +42,11 @@ def main(words: Sequence[str] | None = None) -> int:
     _listen_to_signals(given)
     if _answered(given):
         return 0
-    code: int = import_module(f"{__package__}.group").run(given)
+    try:
+        code: int = import_module(f"{__package__}.group").run(given)
+    except KeyboardInterrupt:  # while modules were loaded, before anything could be half done
+        sys.stderr.write("error: stopped by Ctrl-C\n")
+        return _INTERRUPTED
     return code
 
 
@@ -79,6 +83,6 @@ def _listen_to_signals(words: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, _terminated)
 
 
-def _terminated(number: int, _: object) -> NoReturn:
+def _terminated(number: int, _: object) -> None:
     """End as the signal asks, but let what is half written be cleared away first."""
     raise SystemExit(128 + number)
