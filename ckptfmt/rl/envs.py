@@ -23,6 +23,7 @@ Env = gymnasium.Env[Any, Any]
 
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 gymnasium.register_envs(ale_py)
+gymnasium.register("ckptfmt/Catch-v0", entry_point="ckptfmt.rl.catch:Catch")
 
 _REBUILT = (
     wrappers.AtariPreprocessing,
@@ -133,8 +134,10 @@ def describe_env(env: Env) -> Environment:
         found |= _describe_layer(layer)
         if isinstance(layer, gymnasium.Wrapper) and not isinstance(layer, _REBUILT + _NEUTRAL):
             others.append(type(layer).__name__)
-    for name in ("frameskip", "obs_type", "render_mode", "game"):
-        kwargs.pop(name, None)
+    usual = gymnasium.registry[spec.id].kwargs if spec and spec.id in gymnasium.registry else {}
+    for name, value in list(kwargs.items()):
+        if name in ("frameskip", "obs_type", "render_mode") or usual.get(name) == value:
+            del kwargs[name]
     name = spec.id if spec else type(env.unwrapped).__name__
     return Environment(id=name, kwargs=kwargs, **found, wrappers=tuple(others))
 
@@ -187,8 +190,10 @@ def _make_base(description: Environment, render_mode: str | None) -> Env:
     if _is_atari(description.id):
         kwargs |= {"frameskip": 1, "repeat_action_probability": 0.0}
         kwargs["obs_type"] = "grayscale" if description.grayscale else "rgb"
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
     try:
-        return gymnasium.make(description.id, render_mode=render_mode, disable_env_checker=True, **kwargs)
+        return gymnasium.make(description.id, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError, TypeError) as e:
         raise _cannot(description, str(e).splitlines()[0].rstrip(".")) from None
 
