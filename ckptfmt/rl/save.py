@@ -18,7 +18,7 @@ from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.save import save
 
-__all__ = ["save_model_checkpoint", "unwrap"]
+__all__ = ["refuse_nan", "save_model_checkpoint", "unwrap"]
 
 Described = Environment | Mapping[str, Any] | gymnasium.Env[Any, Any]
 
@@ -48,7 +48,7 @@ def save_model_checkpoint(
     tensors = unwrap(model).state_dict()
     where = os.fspath(checkpoint_path)
     if not allow_nan:
-        _refuse_nan(tensors, where)
+        refuse_nan(tensors, where)
 
     def write() -> None:
         captured = state.capture() if state else None
@@ -84,7 +84,8 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def _refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise `WeightsError` where a tensor holds NaN or infinite numbers."""
     bad = [
         name
         for name, tensor in tensors.items()

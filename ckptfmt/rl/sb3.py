@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecTransposeImage
 
 from ckptfmt.config import ModelConfig
-from ckptfmt.errors import CkptError, ConversionError
+from ckptfmt.errors import CkptError, ConversionError, ManifestError
 from ckptfmt.manager import CheckpointManager
 from ckptfmt.rl.adopt import Adopted, adopt
 from ckptfmt.rl.envs import Environment, describe_env
@@ -70,7 +70,7 @@ class SaveCheckpoints(BaseCallback):
         settings = {"game": environment.id, "n_step_learning": steps > 1, "n_steps": steps}
         try:
             self.adopted = adopt(model.q_net, model, settings=settings)
-        except ConversionError:
+        except (ConversionError, ManifestError):
             if not self.keep_unknown:
                 raise
 
@@ -108,7 +108,10 @@ class SaveCheckpoints(BaseCallback):
             "updates": model._n_updates,
             "return_mean": float(np.mean(returns)) if returns else None,
             "episodes_averaged": len(returns),
-            "hyperparameters": {**hyperparameters, "learning_rate": model.lr_schedule(model._current_progress_remaining)},
+            "hyperparameters": {
+                **hyperparameters,
+                "learning_rate": model.lr_schedule(model._current_progress_remaining),
+            },
             "seed": model.seed,
             "device_used": str(model.device),
             "trainer": f"stable-baselines3 {stable_baselines3.__version__}",
@@ -124,7 +127,7 @@ def describe_vec_env(env: VecEnv) -> Environment:
     stack, others = 1, []
     while isinstance(env, VecEnvWrapper):
         if isinstance(env, VecFrameStack):
-            stack *= env.n_stack
+            stack *= env.stacked_obs.n_stack
         elif not isinstance(env, _NEUTRAL):
             others.append(type(env).__name__)
         env = env.venv

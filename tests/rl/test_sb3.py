@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed")
+
+import gymnasium
+from gymnasium import wrappers
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
+
+import ckptfmt
+from ckptfmt.errors import CkptError, ConversionError, WeightsError
+from ckptfmt.manager import CheckpointManager
+from ckptfmt.rl.envs import Environment, describe_env, make_env
+from ckptfmt.rl.load import load_model_checkpoint
+from ckptfmt.rl.sb3 import SaveCheckpoints, describe_vec_env
+
+torch.set_num_threads(1)
+
+
+def catch():
+    import ckptfmt.rl.envs  # registers the environment
+
+    return wrappers.ReshapeObservation(gymnasium.make("ckptfmt/Catch-v0"), (36, 36, 1))
+
+
+@pytest.fixture
+def model():
+    envs = VecFrameStack(DummyVecEnv([catch]), 4)
+    return DQN("CnnPolicy", envs, buffer_size=500, learning_starts=20, batch_size=4, seed=3, device="cpu")
+
+
+def test_a_dqn_is_saved_while_it_trains_and_rebuilt_without_it(model, tmp_path):
+    model.learn(50, callback=SaveCheckpoints(tmp_path / "run", every=20))
+    manager = CheckpointManager(tmp_path / "run")
+    assert manager.steps() == [50, 40, 20]
+    loaded, config, info = load_model_checkpoint(manager.path(50))
+    assert (config.get_architecture_name(), config.input_shape, config.input_scale) == ("dqn", (4, 36, 36), 255.0)
+    assert (config.n_action, config.game) == (3, "ckptfmt/Catch-v0")
+    frames = np.random.default_rng(0).integers(0, 256, (5, 4, 36, 36), dtype=np.uint8)
+    with torch.no_grad():
+        wanted = model.q_net(torch.from_numpy(frames))
+        assert torch.allclose(loaded.get_q_values(torch.from_numpy(frames)), wanted, rtol=1e-6, atol=1e-7)
+    assert (info["frame_idx"], info["seed"], info["hyperparameters"]["batch_size"]) == (50, 3, 4)
+    assert info["episode_idx"] == 4
+    assert ckptfmt.validate(manager.path(50)).valid
+
+
+def test_checkpoints_differ_as_the_network_learns_and_share_a_run(model, tmp_path):
+    model.learn(50, callback=SaveCheckpoints(tmp_path / "run", every=20))
+    found = [ckptfmt.open(tmp_path / "run" / f"step-{step:012d}").manifest for step in (20, 40, 50)]
+    assert len({manifest.content_digest for manifest in found}) == 3
+    assert len({manifest.lineage.run_id for manifest in found}) == 1
+
+
+def test_a_manager_says_what_is_kept(model, tmp_path):
+    manager = CheckpointManager(tmp_path / "run", keep_last=1, keep_best=1, background=True)
+    model.learn(60, callback=SaveCheckpoints(manager, every=20))
+    best = manager.best()
+    assert best is not None
+    assert len(manager.steps()) <= 2
+    assert 60 in manager.steps()
+
+
+def test_training_goes_on_from_where_it_was(model, tmp_path):
+    model.learn(30, callback=SaveCheckpoints(tmp_path / "run", every=20))
+    model.learn(30, callback=SaveCheckpoints(tmp_path / "run", every=20), reset_num_timesteps=False)
+    assert CheckpointManager(tmp_path / "run").steps() == [60, 40, 30, 20]
+
+
+def test_the_description_of_the_environment_rebuilds_it(model):
+    description = describe_vec_env(model.get_env())
+    assert description.wrappers == ()
+    env = make_env(description)
+    assert env.observation_space.shape == model.observation_space.shape == (4, 36, 36)
+
+
+def test_several_environments_count_every_step(tmp_path):
+    envs = VecFrameStack(DummyVecEnv([catch] * 3), 4)
+    model = DQN("CnnPolicy", envs, buffer_size=500, learning_starts=20, batch_size=4, device="cpu")
+    model.learn(50, callback=SaveCheckpoints(tmp_path / "run", every=20))
+    assert CheckpointManager(tmp_path / "run").steps() == [51, 42, 21]
+
+
+def test_a_network_that_is_none_of_the_eight_is_refused_before_the_first_step(tmp_path):
+    model = DQN("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu", buffer_size=100)
+    with pytest.raises(CkptError):
+        model.learn(10, callback=SaveCheckpoints(tmp_path / "run", every=5))
+    assert model.num_timesteps == 0
+    model.learn(10, callback=SaveCheckpoints(tmp_path / "run", every=5, keep_unknown=True))
+    with ckptfmt.open(tmp_path / "run" / "step-000000000010") as checkpoint:
+        assert checkpoint.manifest.architecture is None
+        assert "q_net.0.weight" in checkpoint.names()
+
+
+def test_nan_weights_end_the_training_and_leave_the_last_good_checkpoint(model, tmp_path):
+    model.learn(20, callback=SaveCheckpoints(tmp_path / "run", every=20))
+    with torch.no_grad():
+        model.q_net.q_net[0].bias.fill_(float("nan"))
+    with pytest.raises((WeightsError, ConversionError)):
+        model.learn(20, callback=SaveCheckpoints(tmp_path / "run", every=20), reset_num_timesteps=False)
+    manager = CheckpointManager(tmp_path / "run")
+    assert manager.steps() == [20]
+    manager.latest().close()
+
+
+def test_other_algorithms_are_refused(tmp_path):
+    model = PPO("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu", n_steps=8, batch_size=8)
+    with pytest.raises(CkptError) as caught:
+        model.learn(8, callback=SaveCheckpoints(tmp_path / "run"))
+    assert str(caught.value) == "SaveCheckpoints: PPO is not DQN, and it has no Q-network"
