@@ -5,7 +5,6 @@ Nothing is printed here: what happens is told to `on_event`.
 """
 
 import os
-import shutil
 import time
 import uuid
 from collections import deque
@@ -19,7 +18,6 @@ from torch.utils.tensorboard import SummaryWriter
 from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.config import ModelConfig
 from ckptfmt.errors import CkptError
-from ckptfmt.layout import MANIFEST
 from ckptfmt.manifest import Lineage
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.envs import make_env
@@ -34,6 +32,7 @@ from ckptfmt.rl.save import save_model_checkpoint
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.rl.trainconfig import TrainConfig
+from ckptfmt.write import remove_checkpoint
 
 __all__ = ["Trainer"]
 
@@ -211,7 +210,7 @@ class Trainer:
     def _save_interval(self) -> None:
         self.interval_saves.append(self._save(f"step-{self.step}", "interval"))
         while len(self.interval_saves) > self.config.keep:
-            _remove(self.interval_saves.pop(0))
+            remove_checkpoint(self.interval_saves.pop(0))
 
     def _save(self, name: str, kind: str, *, overwrite: bool = False) -> str:
         path = os.path.join(self.out, name)
@@ -281,10 +280,3 @@ def _model_config(config: TrainConfig, env: Any) -> ModelConfig:
     settings["input_scale"] = _PIXELS if env.observation_space.dtype == np.uint8 else 1.0
     settings["game"] = config.env
     return ModelConfig.from_training_config(settings, env)
-
-
-def _remove(path: str) -> None:
-    """Remove an interval checkpoint of this training, the manifest first so that no half of it passes for one."""
-    if os.path.isfile(manifest := os.path.join(path, MANIFEST)):
-        os.remove(manifest)
-        shutil.rmtree(path)

@@ -1,0 +1,102 @@
+"""ckpt play: watch it."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from ckptfmt.rl.describe import describe
+from ckptfmt.rl.play import Episode, Evaluation, play_episodes
+from ckptfmt.rl.player import Player, Recorder, open_player
+
+from ..complete import checkpoints
+from ..options import argument, command, option
+from ..output import Output
+from ..text import plural
+
+__all__ = ["play", "show_episode", "show_total"]
+
+
+@command(
+    examples=[
+        "ckpt play runs/breakout-042 --episodes 5 --seed 7",
+        "ckpt play runs/breakout-042 --record breakout.mp4 --episodes 1",
+        "ckpt play dqn_best.pth --game ALE/Breakout-v5",
+    ]
+)
+@argument("path", "A checkpoint folder, or a legacy file.", metavar="P", shell_complete=checkpoints)
+@option("--episodes", type=click.IntRange(min=1), default=10, metavar="N", help="How many episodes.")
+@option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Share of random actions.")
+@option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
+@option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many actions.")
+@option("--game", metavar="ID", help="The environment, where the file does not name it.")
+@option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto.")
+@option("--render", type=click.Choice(["human", "none"]), default="none", help="Show it in a window.")
+@option("--record", type=click.Path(), metavar="FILE", help="Write an MP4 of it.")
+@option("--expect", is_flag=True, help="Exit 1 where the mean lies outside the manifest's mean ± deviation.")
+def play(output: Output, path: str, **given: Any) -> int:
+    """Play episodes with the network of a checkpoint."""
+    if given["record"] and given["render"] == "human":
+        raise click.UsageError("--record and --render human exclude each other")
+    mode = "rgb_array" if given["record"] else "human" if given["render"] == "human" else None
+    with open_player(path, device=given["device"], game=given["game"], render_mode=mode) as player:
+        for line in describe(player.config).text().splitlines():
+            output.line(line)
+        output.line("")
+        episodes = []
+        for episode in _episodes(player, given):
+            episodes.append(episode)
+            show_episode(output, len(episodes), episode)
+            output.out.flush()
+        evaluation = Evaluation(tuple(episodes), given["epsilon"], given["max_steps"])
+        known = _known(player)
+        show_total(output, evaluation, known)
+        as_expected = _as_expected(evaluation, known) if given["expect"] else None
+    output.result({**evaluation.to_dict(), "environment": player.environment.to_dict(), "as_expected": as_expected})
+    return int(as_expected is False)
+
+
+def show_episode(output: Output, number: int, episode: Episode) -> None:
+    """Write the line of one episode."""
+    steps = f"{plural(episode.steps, 'step'):>13}"
+    output.line(f"episode {number:<4}", f"{episode.total:>9,.1f}  ", steps)
+
+
+def show_total(output: Output, evaluation: Evaluation, known: dict[str, Any] | None) -> None:
+    """Write the mean of all episodes, beside what the manifest says."""
+    told = f"   (manifest says {known['mean']:,.1f} ± {known['std']:,.1f})" if known else ""
+    count = plural(len(evaluation.episodes), "episode")
+    output.line(f"{count}: {evaluation.mean:,.1f} ± {evaluation.std:,.1f}{told}")
+
+
+def _episodes(player: Player, given: dict[str, Any]) -> Iterator[Episode]:
+    with contextlib.ExitStack() as stack:
+        recorder = None
+        if given["record"]:
+            recorder = Recorder(player.env, given["record"], player.environment.resolved().frame_skip or 1)
+            stack.callback(recorder.close)
+        yield from play_episodes(
+            player.model,
+            player.env,
+            episodes=given["episodes"],
+            seed=given["seed"],
+            epsilon=given["epsilon"],
+            max_steps=given["max_steps"],
+            scale=player.scale,
+            on_step=recorder,
+        )
+
+
+def _known(player: Player) -> dict[str, Any] | None:
+    """Return the last evaluation of the manifest that can be compared with."""
+    for entry in reversed(player.manifest.evaluation):
+        if all(isinstance(entry.get(name), int | float) for name in ("mean", "std")):
+            return dict(entry)
+    return None
+
+
+def _as_expected(evaluation: Evaluation, known: dict[str, Any] | None) -> bool:
+    if known is None:
+        raise click.UsageError("--expect needs an evaluation in the manifest; make one with: ckpt evaluate")
+    return bool(abs(evaluation.mean - known["mean"]) <= known["std"])
