@@ -1,7 +1,7 @@
 """Convert a legacy file into a checkpoint that was compared with it, byte for byte."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from ckptfmt.layout import MANIFEST, WEIGHTS
 from ckptfmt.manifest import Architecture, ConversionEntry, FileEntry, Lineage, Manifest, Source
 from ckptfmt.plan import Plan, make_plan
 from ckptfmt.provenance import created_by, instant
-from ckptfmt.write import TensorFile, write_checkpoint
+from ckptfmt.write import Payload, TensorFile, write_checkpoint
 
 __all__ = ["FACTS", "Conversion", "convert", "migrate_old_checkpoint"]
 
@@ -82,13 +82,14 @@ def convert(
     allow_unsafe: bool = False,
     settings: Mapping[str, Any] | None = None,
     wait: float = 0.0,
+    progress: Callable[[int], None] | None = None,
     **facts: Any,
 ) -> Conversion:
     """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
 
     `facts` are what the file cannot say, as named in `FACTS`; `settings` are further fields of `ModelConfig`.
-    With `strict` nothing is assumed. Raises `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists`
-    or `WriteError`; then nothing was written.
+    With `strict` nothing is assumed. `progress` is called with the bytes written since its last call. Raises
+    `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then nothing was written.
 
     >>> ckptfmt.convert("dqn_best.pth", "out", n_atoms=51, v_min=-10, v_max=10).architecture
     'distributional'
@@ -103,7 +104,7 @@ def convert(
                 fix="give what is assumed, or leave --strict out",
                 code="convert.assumed",
             )
-        manifest = None if dry_run else _write(plan, dest, overwrite, wait)
+        manifest = None if dry_run else _write(plan, dest, overwrite, wait, progress)
         return _report(plan, os.fspath(dest), manifest)
 
 
@@ -120,8 +121,34 @@ def migrate_old_checkpoint(
     return convert(old_path, new_path, **facts)
 
 
-def _write(plan: Plan, dest: str | os.PathLike[str], overwrite: bool, wait: float) -> Manifest:
-    file = TensorFile(plan.tensors, plan.tied)
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A tensor that says how many of its bytes were asked for."""
+
+    payload: Payload
+    progress: Callable[[int], None]
+
+    @property
+    def dtype(self) -> str:
+        return self.payload.dtype
+
+    @property
+    def shape(self) -> Sequence[int]:
+        return self.payload.shape
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        for chunk in self.payload.chunks():
+            yield chunk
+            self.progress(len(chunk))
+
+
+def _write(
+    plan: Plan, dest: str | os.PathLike[str], overwrite: bool, wait: float, progress: Callable[[int], None] | None
+) -> Manifest:
+    tensors: Mapping[str, Payload] = plan.tensors
+    if progress is not None:
+        tensors = {name: _Watched(tensor, progress) for name, tensor in tensors.items()}
+    file = TensorFile(tensors, plan.tied)
     try:
         return write_checkpoint(
             dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), overwrite=overwrite, wait=wait

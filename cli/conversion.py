@@ -29,6 +29,7 @@ def show_conversion(output: Output, source: str, result: Conversion) -> None:
         ("left", ", ".join(result.left) + "; choose with: --key" if result.left else ""),
         ("renamed", _pairs(result.renamed)),
         ("moved", _names([item["name"] for item in result.transformed])),
+        ("made", _names(result.made)),
         ("tied", _pairs(result.tied, " = ")),
         ("dropped", _names(result.dropped)),
         ("unknown", "; ".join(f"{name}: none in the file" for name in result.unknown)),

@@ -94,7 +94,7 @@ def _usage(exception: click.ClickException, command: str) -> CkptError:
 
 
 def _meant(names: Sequence[str] | None) -> str:
-    return f"did you mean {' or '.join(sorted(names))}?" if names else ""
+    return f"did you mean {' or '.join(names)}?" if names else ""
 
 
 def _parameter(exception: click.BadParameter) -> str:

@@ -116,10 +116,18 @@ def convert(output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: i
     source, dest = (*paths, "")[:2]
     if os.path.isdir(source):
         raise click.UsageError(f"{source} is a folder; say where its checkpoints go with --out-dir DIR")
-    result = convert_file(source, dest, **options)
+    with output.progress(_bytes(source), "converting") as bar:
+        result = convert_file(source, dest, progress=bar.advance, **options)
     show_conversion(output, source, result)
     output.result(result.to_dict())
     return 0
+
+
+def _bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):  # the conversion says what is wrong with it
+        return 0
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:

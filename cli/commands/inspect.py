@@ -74,15 +74,14 @@ def inspect(
     line: bool,
 ) -> int:
     """Show what a checkpoint or a foreign file is."""
-    files = [*sources, *(path for path in paths if os.path.isfile(path))]
-    folders = [path for path in paths if path not in files]
-    if not files and not folders:
+    wanted = [(path, os.path.isfile(path)) for path in paths] + [(path, True) for path in sources]
+    if not wanted:
         raise click.UsageError("P... is missing")
     answers = []
     troubles = 0
-    for path in (*folders, *files):
+    for path, is_source in wanted:
         try:
-            if path in files:
+            if is_source:
                 answers.append(_source(output, path, pattern, sort, listed))
             else:
                 summary = _select(_summary(path, stats), name, pattern, sort)
@@ -90,11 +89,11 @@ def inspect(
                 answers.append(summary.to_dict())
                 _show(output, summary, name=name, line=line, searched=pattern is not None)
         except CkptError as e:
-            if len(folders) + len(files) == 1:
+            if len(wanted) == 1:
                 raise
             output.error(e)
             troubles += 1
-    output.result(answers[0] if len(folders) + len(files) == 1 else {"checkpoints": answers})
+    output.result(answers[0] if len(wanted) == 1 else {"checkpoints": answers})
     return TROUBLE if troubles else 0
 
 
