@@ -76,6 +76,12 @@ def test_what_was_added_removed_and_renamed_is_told_apart(pair):
     assert not found.same
 
 
+def test_a_rename_is_told_by_the_bytes_and_not_by_the_shape(pair):
+    before = {"x": np.zeros(2), "y": np.ones(2)}
+    found = diff(*pair(before, {"new": np.ones(2)}))
+    assert [(c.op, c.name, c.from_name) for c in found.weights] == [("renamed", "new", "y"), ("removed", "x", None)]
+
+
 def test_another_shape_has_no_numbers_and_another_dtype_has(pair):
     found = diff(*pair({"s": np.ones(4), "d": np.ones(4, "f4")}, {"s": np.ones((2, 2)), "d": np.ones(4, "f8")}))
     shape, dtype = sorted(found.weights, key=lambda c: c.name, reverse=True)
@@ -89,6 +95,12 @@ def test_a_tensor_within_the_tolerance_is_close(pair):
     close = diff(a, b, rtol=0.002)
     assert (close.same, close.counts["close"], close.counts["identical"]) == (True, 1, 0)
     assert diff(a, b, atol=0.01).weights[0].changed_fraction == pytest.approx(1 / 3)
+
+
+def test_no_tolerance_is_wide_enough_for_what_is_not_finite(pair):
+    a, b = pair({"w": np.array([1.0, math.nan, 0.0])}, {"w": np.array([1.0, 0.0, math.inf])})
+    (change,) = diff(a, b, rtol=1e9, atol=1e9).weights
+    assert (change.changed_fraction, change.non_finite) == (pytest.approx(2 / 3), 2)
 
 
 def test_without_numbers_no_tensor_is_read(pair):

@@ -193,6 +193,14 @@ def test_an_oddity_in_any_place_of_a_full_manifest_is_judged_alike():
             assert reads(mutant) in (None, not found), (path, oddity, found)
 
 
+def test_a_line_feed_behind_a_digest_is_no_part_of_it():
+    raw = full_manifest()
+    raw["files"]["weights.safetensors"]["sha256"] += "\n"
+    assert reads(raw) is False
+    (problem,) = departures(raw)
+    assert problem.where == "manifest.json $.files.weights.safetensors.sha256"
+
+
 def full_manifest():
     """Return a manifest with every field that there is."""
     raw = json.loads((FIXTURES / "valid" / "everything" / "checkpoint" / "manifest.json").read_text())

@@ -52,6 +52,8 @@ def explain(code: str) -> str:
     near = get_close_matches(code, codes(), n=3, cutoff=0.5)
     raise CkptError(
         f"there is no problem code {printable(code, 60)}",
-        fix=f"did you mean {' or '.join(near)}?" if near else "see docs/codes.md",
+        fix=f"did you mean {' or '.join(near)}?"
+        if near
+        else "they begin with config, layout, manifest, report, training, version or weights",
         code="usage.code",
     )
