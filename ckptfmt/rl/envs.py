@@ -16,6 +16,7 @@ from gymnasium import wrappers
 from numpy.typing import NDArray
 
 from ckptfmt.errors import CkptError
+from ckptfmt.rl.atariwrappers import FireReset, describe_baselines
 
 __all__ = ["Env", "Environment", "describe_env", "layers", "make_env"]
 
@@ -54,7 +55,7 @@ class Environment:
 
     `frame_skip`, `screen_size` (width and height in pixels, None as they come), `noop_max` and
     `sticky_actions` (a probability) are None for the usual value of the kind of environment: 4, 84, 30 and
-    0.25 for Atari games, no change for others. `observation_scale` divides the pixels before they reach the
+    0.25 for Atari games, no change for others. `fire_reset` starts episodes by pressing fire. `observation_scale` divides the pixels before they reach the
     network. `wrappers` names what lay around an environment and cannot be rebuilt.
     """
 
@@ -67,6 +68,7 @@ class Environment:
     noop_max: int | None = None
     sticky_actions: float | None = None
     terminal_on_life_loss: bool = False
+    fire_reset: bool = False
     max_episode_steps: int | None = None
     observation_scale: float = 1.0
     wrappers: tuple[str, ...] = ()
@@ -131,8 +133,9 @@ def describe_env(env: Env) -> Environment:
     found = {"frame_stack": 1, "frame_skip": 1, "noop_max": 0, "sticky_actions": sticky, "grayscale": False}
     others = []
     for layer in layers(env):
-        found |= _describe_layer(layer)
-        if isinstance(layer, gymnasium.Wrapper) and not isinstance(layer, _REBUILT + _NEUTRAL):
+        known = describe_baselines(layer)
+        found |= _describe_layer(layer) if known is None else known
+        if known is None and isinstance(layer, gymnasium.Wrapper) and not isinstance(layer, _REBUILT + _NEUTRAL):
             others.append(type(layer).__name__)
     usual = gymnasium.registry[spec.id].kwargs if spec and spec.id in gymnasium.registry else {}
     for name, value in list(kwargs.items()):
@@ -202,16 +205,15 @@ def _preprocess_atari(base: Env, description: Environment) -> Env:
     env: Env = base
     if description.sticky_actions:
         env = wrappers.StickyAction(env, description.sticky_actions)
-    return _channels_first(
-        wrappers.AtariPreprocessing(
-            env,
-            noop_max=description.noop_max or 0,
-            frame_skip=description.frame_skip or 1,
-            screen_size=description.screen_size or 84,
-            terminal_on_life_loss=description.terminal_on_life_loss,
-            grayscale_obs=description.grayscale,
-        )
+    env = wrappers.AtariPreprocessing(
+        env,
+        noop_max=description.noop_max or 0,
+        frame_skip=description.frame_skip or 1,
+        screen_size=description.screen_size or 84,
+        terminal_on_life_loss=description.terminal_on_life_loss,
+        grayscale_obs=description.grayscale,
     )
+    return _channels_first(FireReset(env) if description.fire_reset else env)
 
 
 def _preprocess(base: Env, description: Environment) -> Env:

@@ -136,7 +136,7 @@ def describe_vec_env(env: VecEnv) -> Environment:
         found = describe_env(inner[0])
     else:
         spec = env.get_attr("spec", 0)[0]
-        found = Environment(id=spec.id if spec else "unknown")
+        found = Environment(id=spec.id if spec else "unknown", frame_stack=1)
         others.append(type(env).__name__)
     data = {**found.to_dict(), "frame_stack": found.frame_stack * stack, "wrappers": [*others, *found.wrappers]}
     return Environment.from_dict(data)

@@ -7,12 +7,14 @@ pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not instal
 import gymnasium
 from gymnasium import wrappers
 from stable_baselines3 import DQN, PPO
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
 import ckptfmt
 from ckptfmt.errors import CkptError, ConversionError, WeightsError
 from ckptfmt.manager import CheckpointManager
-from ckptfmt.rl.envs import Environment, describe_env, make_env
+from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.load import load_model_checkpoint
 from ckptfmt.rl.sb3 import SaveCheckpoints, describe_vec_env
 
@@ -20,15 +22,13 @@ torch.set_num_threads(1)
 
 
 def catch():
-    import ckptfmt.rl.envs  # registers the environment
-
-    return wrappers.ReshapeObservation(gymnasium.make("ckptfmt/Catch-v0"), (36, 36, 1))
+    return Monitor(wrappers.ReshapeObservation(gymnasium.make("ckptfmt/Catch-v0"), (36, 36, 1)))
 
 
 @pytest.fixture
 def model():
     envs = VecFrameStack(DummyVecEnv([catch]), 4)
-    return DQN("CnnPolicy", envs, buffer_size=500, learning_starts=20, batch_size=4, seed=3, device="cpu")
+    return DQN("CnnPolicy", envs, buffer_size=500, learning_starts=20, batch_size=4, train_freq=1, seed=3, device="cpu")
 
 
 def test_a_dqn_is_saved_while_it_trains_and_rebuilt_without_it(model, tmp_path):
@@ -59,6 +59,7 @@ def test_a_manager_says_what_is_kept(model, tmp_path):
     model.learn(60, callback=SaveCheckpoints(manager, every=20))
     best = manager.best()
     assert best is not None
+    assert -1 <= best.manifest.extra["manager"]["metrics"]["reward"] <= 1
     assert len(manager.steps()) <= 2
     assert 60 in manager.steps()
 
@@ -76,9 +77,58 @@ def test_the_description_of_the_environment_rebuilds_it(model):
     assert env.observation_space.shape == model.observation_space.shape == (4, 36, 36)
 
 
+@pytest.mark.parametrize("lives", [True, False])
+@pytest.mark.parametrize("game", ["BreakoutNoFrameskip-v4", "PongNoFrameskip-v4"])
+def test_atari_as_stable_baselines_wraps_it_is_rebuilt_frame_for_frame(game, lives):
+    theirs = VecFrameStack(make_atari_env(game, seed=5, wrapper_kwargs={"terminal_on_life_loss": lives}), 4)
+    description = describe_vec_env(theirs)
+    assert description == Environment(
+        id=game,
+        kwargs={"full_action_space": False, "max_num_frames_per_episode": 108000},
+        frame_skip=4,
+        frame_stack=4,
+        screen_size=84,
+        noop_max=30,
+        sticky_actions=0.0,
+        terminal_on_life_loss=lives,
+        fire_reset=True,
+    )
+    ours = make_env(description)
+    theirs.seed(5)
+    seen, mine = theirs.reset(), ours.reset(seed=5)[0]
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        assert np.array_equal(seen[0].transpose(2, 0, 1)[-1], mine[-1])
+        action = int(rng.integers(4))
+        seen, reward, over, _ = theirs.step([action])
+        mine, same, terminated, truncated, _ = ours.step(action)
+        assert (reward[0], over[0]) == (np.sign(same), terminated or truncated)
+        if over[0]:
+            break
+
+
+def test_what_cannot_be_rebuilt_is_named():
+    envs = VecNormalize(DummyVecEnv([lambda: Odd(catch())]), norm_obs=False)
+    assert describe_vec_env(envs).wrappers == ("VecNormalize", "Odd")
+    with pytest.raises(CkptError):
+        make_env(describe_vec_env(envs))
+
+
+class Odd(gymnasium.Wrapper):
+    """Changes the environment in a way that nobody knows."""
+
+
+def test_environments_in_other_processes_give_their_id():
+    envs = SubprocVecEnv([catch], start_method="fork")
+    description = describe_vec_env(VecFrameStack(envs, 4))
+    envs.close()
+    assert (description.id, description.frame_stack) == ("ckptfmt/Catch-v0", 4)
+    assert description.wrappers == ("SubprocVecEnv",)
+
+
 def test_several_environments_count_every_step(tmp_path):
     envs = VecFrameStack(DummyVecEnv([catch] * 3), 4)
-    model = DQN("CnnPolicy", envs, buffer_size=500, learning_starts=20, batch_size=4, device="cpu")
+    model = DQN("CnnPolicy", envs, buffer_size=500, learning_starts=20, batch_size=4, train_freq=1, device="cpu")
     model.learn(50, callback=SaveCheckpoints(tmp_path / "run", every=20))
     assert CheckpointManager(tmp_path / "run").steps() == [51, 42, 21]
 

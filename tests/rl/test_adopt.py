@@ -1,0 +1,120 @@
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from torch import nn
+
+import ckptfmt
+from ckptfmt.config import ARCHITECTURES
+from ckptfmt.errors import ConversionError
+from ckptfmt.rl.adopt import adopt
+from ckptfmt.rl.envs import Environment, make_env
+from ckptfmt.rl.load import load_model_checkpoint
+from ckptfmt.rl.save import save_model_checkpoint
+
+from .test_save import make_model
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def env():
+    return make_env(Environment(id="ckptfmt/Catch-v0"))
+
+
+class Net(nn.Module):
+    """Names and wiring of our own; frames are divided by `scale`."""
+
+    def __init__(self, scale=1.0, activation=nn.ReLU):
+        super().__init__()
+        torch.manual_seed(1)
+        self.scale = scale
+        self.trunk = nn.Sequential(
+            nn.Conv2d(4, 32, 8, stride=4), activation(), nn.Conv2d(32, 64, 4, stride=2), activation(),
+            nn.Conv2d(64, 64, 3), activation(), nn.Flatten(),
+        )  # fmt: skip
+        self.hidden, self.out, self.act = nn.Linear(64, 32), nn.Linear(32, 3), activation()
+
+    def forward(self, x):
+        return self.out(self.act(self.hidden(self.trunk(x / self.scale))))
+
+
+@pytest.mark.parametrize("scale", [255.0, 1.0])
+def test_whether_a_network_scales_its_frames_is_found_by_trying(env, scale):
+    adopted = adopt(Net(scale), env)
+    assert (adopted.config.get_architecture_name(), adopted.config.input_scale) == ("dqn", scale)
+    assert (adopted.config.n_action, adopted.config.hidden_size) == (3, 32)
+    assert list(adopted.state_dict())[:2] == ["conv.0.weight", "conv.0.bias"]
+
+
+def test_an_adopted_network_is_saved_as_it_is_at_that_time(env, tmp_path):
+    net = Net(255.0)
+    adopted = adopt(net, env)
+    with torch.no_grad():
+        net.out.bias.fill_(7)
+    save_model_checkpoint(adopted, adopted.config, {"frame_idx": 1}, tmp_path / "a", environment=env)
+    loaded, _, info = load_model_checkpoint(tmp_path / "a", env=env)
+    x = torch.randint(0, 256, (3, 4, 36, 36)).float()
+    assert torch.equal(loaded.get_q_values(x), net(x))
+    assert info == {"frame_idx": 1}
+    assert ckptfmt.validate(tmp_path / "a").valid
+
+
+def test_a_network_that_computes_something_else_is_refused(env):
+    with pytest.raises(ConversionError) as caught:
+        adopt(Net(activation=nn.Tanh), env)
+    assert str(caught.value) == (
+        "Net: the network has the tensors of dqn and computes other Q-values from them; give q_values= where its "
+        "forward returns something else, or save its state_dict with no config"
+    )
+
+
+def test_another_scale_than_the_given_one_is_refused(env):
+    with pytest.raises(ConversionError):
+        adopt(Net(255.0), env, input_scale=1.0)
+
+
+def test_a_network_without_an_opinion_leaves_its_scale_to_the_user(env):
+    net = Net()
+    nn.init.zeros_(net.out.weight)
+    with pytest.raises(ConversionError) as caught:
+        adopt(net, env)
+    assert str(caught.value) == "Net: its Q-values do not tell by what it divides its frames; give input_scale="
+    assert adopt(net, env, input_scale=255.0).config.input_scale == 255.0
+
+
+def test_a_network_that_is_none_of_the_eight_is_refused_by_name(env):
+    with pytest.raises(ConversionError) as caught:
+        adopt(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), env)
+    assert str(caught.value).startswith("Sequential: the network is none of the eight: ")
+
+
+def test_actions_that_are_not_the_environments_are_refused():
+    with pytest.raises(ConversionError):
+        adopt(Net(), make_env(Environment(id="ALE/Pong-v5", screen_size=36)))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_each_of_the_eight_is_adopted_from_a_copy_with_other_names(architecture, env):
+    model, config = make_model(architecture, n_action=3, input_scale=255.0)
+    net = nn.Module()
+    net.body = copy.deepcopy(model).train()
+    adopted = adopt(net, env, q_values=net.body.get_q_values, v_min=config.v_min, v_max=config.v_max)
+    assert adopted.config.get_architecture_name() == architecture
+    mine = model.state_dict()
+    assert all(torch.equal(tensor, mine[name]) for name, tensor in adopted.state_dict().items())
+    assert net.body.training
+
+
+def test_a_compiled_network_is_adopted_under_its_plain_names(env):
+    adopted = adopt(torch.compile(Net(255.0), backend="eager"), env)
+    assert {placement.source for placement in adopted.placements} == set(Net().state_dict())
+
+
+def test_adopting_draws_nothing_from_the_shared_generator(env):
+    net = Net()
+    before = torch.get_rng_state()
+    adopt(net, env)
+    assert torch.equal(torch.get_rng_state(), before)
