@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -45,6 +45,7 @@ def test_the_safetensors_library_reads_what_was_saved(tmp_path):
     assert {name: array.tobytes() for name, array in loaded.items()} == {n: a.tobytes() for n, a in arrays.items()}
 
 
+@settings(max_examples=20)
 @given(
     st.dictionaries(st.text("abc.", min_size=1), hnp.arrays("f4", hnp.array_shapes(max_dims=3)), max_size=5),
     st.randoms(),
