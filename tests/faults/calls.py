@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptfmt.errors import CkptError
-from ckptfmt.write import clean
+from ckptfmt.write import clean, leftovers
 from tests.faults.parallel import MEMORY, in_parallel
 from tests.faults.scenarios import SCENARIOS, Scenario, Violation, recognised
 from tests.faults.trace import Call, Run, run_fresh, run_traced
@@ -81,7 +81,10 @@ def _strike_once(scenario: Scenario, call: Call, fault: str, breaking: Callable[
         run = run_traced(
             lambda: (breaking(), scenario.act(root)), [*scenario.always, f"{call.name}:{fault}:when={call.nth}"]
         )
+        left = [Path(one.path).name for one in leftovers(root)]
         wrong = judge(scenario, root, run)
+        if not wrong and run.code == 2 and call.name in _WRITES and left:
+            wrong = f"a write that failed left {left}"
     return f"{scenario.name}: {fault} at {call.name} {call.nth} ({call.text[:80]}): {wrong}" if wrong else ""
 
 

@@ -54,9 +54,7 @@ def _sum_up(root: Path) -> Tally:
     return tally
 
 
-def _fork(
-    act: Callable[[Path, int], str], root: Path, number: int, ends: float, breaking: Callable[[], None]
-) -> int:
+def _fork(act: Callable[[Path, int], str], root: Path, number: int, ends: float, breaking: Callable[[], None]) -> int:
     child = os.fork()
     if child:
         return child

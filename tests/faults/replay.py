@@ -239,7 +239,9 @@ def _look_at(scenario: Scenario, model: Model, state: State, last: bool) -> str:
     if not wrong:
         return ""
     missing = sorted(set(range(len(model.steps))) - state[0])
-    lost = [f"{s.kind} {list(s.entries) or s.node}" for n, s in enumerate(model.steps) if n in missing and s.kind != "flush"]
+    lost = [
+        f"{s.kind} {list(s.entries) or s.node}" for n, s in enumerate(model.steps) if n in missing and s.kind != "flush"
+    ]
     return f"{scenario.name}: without {lost[:6]}, data {state[1]}: {wrong}"
 
 

@@ -57,11 +57,12 @@ def run_traced(act: Callable[[], None], inject: Sequence[str] = (), *, dump: boo
 
     With `dump` the lines hold all bytes that were written, and every text in hex. Exit status 0 is success, 2 a `CkptError` (said in one line), 1 any other exception (its traceback said).
     """
-    go, said = os.pipe(), tempfile.TemporaryFile()  # noqa: SIM115
+    go, said = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        _child(act, go, said.fileno())
+        _child(act, go, said)
     os.close(go[0])
+    os.close(said[1])
     with tempfile.NamedTemporaryFile("r") as log:
         tracer = _attach(child, log.name, inject, dump=dump)
         os.write(go[1], b"g")
@@ -69,29 +70,35 @@ def run_traced(act: Callable[[], None], inject: Sequence[str] = (), *, dump: boo
         _, status = os.waitpid(child, 0)
         tracer.wait()
         lines = tuple(log.read().splitlines())
-    said.seek(0)
-    return Run(os.waitstatus_to_exitcode(status), said.read().decode(errors="replace"), lines)
+    return Run(os.waitstatus_to_exitcode(status), _heard(said[0]), lines)
 
 
 def run_fresh(act: Callable[[], None]) -> Run:
     """Run `act` in a forked process, not traced."""
-    said = tempfile.TemporaryFile()  # noqa: SIM115
+    said = os.pipe()
     child = os.fork()
     if child == 0:
         go = os.pipe()
         os.write(go[1], b"g")
-        _child(act, go, said.fileno())
+        _child(act, go, said)
+    os.close(said[1])
     _, status = os.waitpid(child, 0)
-    said.seek(0)
-    return Run(os.waitstatus_to_exitcode(status), said.read().decode(errors="replace"), ())
+    return Run(os.waitstatus_to_exitcode(status), _heard(said[0]), ())
 
 
-def _child(act: Callable[[], None], go: tuple[int, int], said: int) -> None:
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+def _heard(pipe: int) -> str:
+    with open(pipe, errors="replace") as file:
+        return file.read()
+
+
+def _child(act: Callable[[], None], go: tuple[int, int], said: tuple[int, int]) -> None:
+    """Act and end the process; what it says fits into a pipe, and no descriptor of ours is in its way."""
     code = 1
     try:
         os.close(go[1])
+        os.close(said[0])
+        os.dup2(said[1], 1)
+        os.dup2(said[1], 2)
         select.select([go[0]], [], [])
         act()
         code = 0
@@ -99,8 +106,9 @@ def _child(act: Callable[[], None], go: tuple[int, int], said: int) -> None:
         os.writev(2, [f"{e}\n".encode()])
         code = 2
     except BaseException:
-        os.writev(2, [traceback.format_exc().encode()])
-    os._exit(code)
+        os.writev(2, [traceback.format_exc().encode()[-16_000:]])
+    finally:
+        os._exit(code)
 
 
 def _attach(child: int, log: str, inject: Sequence[str], *, dump: bool) -> subprocess.Popen[bytes]:
