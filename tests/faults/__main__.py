@@ -114,10 +114,12 @@ def _sum_up(figures: list[dict[str, object]], seconds: float) -> int:
     calls, faults, states, violations = (
         sum(int(str(one[key])) for one in run) for key in ("calls", "faults", "states", "violations")
     )
+    found = sum(not one["wrong"] for one in broken)
+    skipped = sum("skipped" in one for one in figures)
     print(
         f"\n{calls:,} system calls struck at, {faults:,} faults tried, {states:,} states checked, "
-        f"{violations:,} violations; {sum(not one['wrong'] for one in broken)} of {len(broken)} broken protocols found; "
-        f"{sum('skipped' in one for one in figures)} parts skipped; {seconds:.0f} s"
+        f"{violations:,} violations; {found} of {len(broken)} broken protocols found; "
+        f"{skipped} parts skipped; {seconds:.0f} s"
     )
     return 1 if any(one.get("wrong") for one in figures) else 0
 

@@ -55,7 +55,8 @@ class Run:
 def run_traced(act: Callable[[], None], inject: Sequence[str] = (), *, dump: bool = False) -> Run:
     """Run `act` in a forked process under strace and return how it ended.
 
-    With `dump` the lines hold all bytes that were written, and every text in hex. Exit status 0 is success, 2 a `CkptError` (said in one line), 1 any other exception (its traceback said).
+    With `dump` the lines hold all bytes that were written, and every text in hex. Exit status 0 is success, 2 a
+    `CkptError` (said in one line), 1 any other exception (its traceback said).
     """
     go, said = os.pipe(), os.pipe()
     child = os.fork()
