@@ -4,6 +4,7 @@ BLAKE3 is fast enough to check on every load; SHA-256 is what every other tool s
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ from blake3 import blake3
 from ckptfmt.errors import ManifestError
 
 __all__ = ["canonical", "content_digest", "json_digest", "manifest_digest", "new_blake3", "tensor_digest"]
+
+
+# Writes what RFC 8785 asks for, as long as keys are ASCII and numbers are those that `_exact` lets through.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+_MAX_EXACT = 2**53 - 1
 
 
 def new_blake3() -> Any:
@@ -27,6 +33,10 @@ def tensor_digest(data: bytes | bytearray | memoryview) -> str:
 
 def canonical(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a JSON value; raise `ManifestError` where it has none."""
+    try:
+        return _ENCODER.encode(_exact(value)).encode("utf-8")
+    except (TypeError, ValueError):
+        pass  # the general way, which is twenty times slower, or says what is wrong
     try:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as e:
@@ -50,3 +60,23 @@ def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> st
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
     """Return the digest of a manifest in its JSON form, its own `manifest_digest` left out."""
     return json_digest({key: value for key, value in manifest.items() if key != "manifest_digest"})
+
+
+def _exact(value: Any) -> Any:
+    """Return a JSON value whose numbers Python and RFC 8785 write alike; raise `ValueError` where there is none.
+
+    Both write the shortest digits that read back the same; they differ in whole numbers (`1.0` and `1`), in
+    when an exponent is used, and in how keys beyond ASCII are sorted.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict and "".join(value).isascii():
+        return {key: _exact(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_exact(item) for item in value]
+    if (kind is int or (kind is float and value.is_integer())) and -_MAX_EXACT <= value <= _MAX_EXACT:
+        return int(value)
+    if kind is float and abs(value) >= 1e-4 and not value.is_integer():
+        return value
+    raise ValueError

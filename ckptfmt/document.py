@@ -31,6 +31,7 @@ __all__ = [
 
 # (value, path, relaxed) -> parsed value; relaxed reading keeps unknown fields of newer minor versions.
 Parser = Callable[[Any, str, bool], Any]
+_PARSERS: dict[type, dict[str, Parser]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Document:
         """Parse a JSON object; raise `ManifestError` at the first field that is missing, unknown or wrong."""
         if not isinstance(data, dict):
             raise wrong("must be an object", where)
-        known = {f.name: f.metadata["parse"] for f in fields(cls) if f.name != "unknown"}
+        known = _parsers(cls)
         surplus = {name: item for name, item in data.items() if name not in known}
         if surplus and not relaxed:
             raise wrong(
@@ -61,10 +62,16 @@ class Document:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON holds it, fields in their fixed order."""
-        names = [f.name for f in fields(self) if f.name != "unknown"]
-        pairs = {name: getattr(self, name) for name in names}
+        pairs = {name: getattr(self, name) for name in _parsers(type(self))}
         kept = {name: item for name, item in pairs.items() if name not in self.sparse or _holds(item)}
         return {**{name: _dump(item, f"$.{name}") for name, item in kept.items()}, **self.unknown}
+
+
+def _parsers(kind: type[Document]) -> dict[str, Parser]:
+    """Return how each field of a document is read, in their order."""
+    if kind not in _PARSERS:
+        _PARSERS[kind] = {f.name: f.metadata["parse"] for f in fields(kind) if f.name != "unknown"}
+    return _PARSERS[kind]
 
 
 def wrong(what: str, where: str, code: str = "manifest.value") -> ManifestError:

@@ -33,8 +33,8 @@ _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 def printable(text: object, limit: int = 160) -> str:
     """Return `text` on one line, control and direction characters escaped, cut to `limit` characters."""
-    whole = str(text)
-    shown = "".join(_escape(char) for char in whole[: limit + 1])
+    start = str(text)[: limit + 1]
+    shown = start if start.isascii() and start.isprintable() else "".join(map(_escape, start))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

@@ -9,6 +9,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 from ckptfmt.errors import CkptError, ManifestError, printable
@@ -23,6 +24,8 @@ _MAX_DIGITS = 20
 _MAX_EXACT = 2**53 - 1
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_WORDS = {True: "true", False: "false", None: "null"}
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
@@ -40,7 +43,7 @@ def parse(
 
     if len(data) > limit:
         refuse(f"is {len(data):,} bytes, more than the {limit:,} allowed")
-    if _depth(data) > MAX_DEPTH:
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         refuse(f"nests deeper than {MAX_DEPTH} levels")
     try:
         text = data.decode("utf-8")
@@ -79,7 +82,7 @@ def render(value: Any) -> str:
 def _render(value: Any, newline: str) -> str:
     inner = newline + "  "
     if isinstance(value, dict) and value:
-        rows = (f"{_plain(key)}: {_render(item, inner)}" for key, item in value.items())
+        rows = [f"{_plain(key)}: {_render(item, inner)}" for key, item in value.items()]
         return "{" + inner + f",{inner}".join(rows) + newline + "}"
     if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
         return "[" + inner + f",{inner}".join(_render(item, inner) for item in value) + newline + "]"
@@ -87,7 +90,12 @@ def _render(value: Any, newline: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    kind = type(value)
+    if kind is str:
+        return encode_basestring(value)
+    if kind is bool or value is None:
+        return _WORDS[value]
+    return str(value) if kind is int else _ENCODER.encode(value)
 
 
 def encode_free(value: Any, *, where: str, fallback: Callable[[Any], Any] | None = None) -> Any:

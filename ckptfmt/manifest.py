@@ -208,10 +208,13 @@ class Manifest(Document):
         """Return the entry of the file that holds the network."""
         return self.files[WEIGHTS]
 
+    def content(self) -> str:
+        """Return the digest that the tensors listed make."""
+        return content_digest((name, t.dtype, t.shape, t.blake3) for name, t in self.weights.tensors.items())
+
     def sealed(self) -> "Manifest":
         """Return the manifest with the digests that its content has."""
-        content = content_digest((name, t.dtype, t.shape, t.blake3) for name, t in self.weights.tensors.items())
-        filled = dataclasses.replace(self, content_digest=content)
+        filled = dataclasses.replace(self, content_digest=self.content())
         return dataclasses.replace(filled, manifest_digest=manifest_digest(filled.to_dict()))
 
 
@@ -266,7 +269,7 @@ def check_content(manifest: Manifest, *, where: str) -> None:
 
 def contradictions(manifest: Manifest) -> Iterator[Problem]:
     """Yield each place where parts of the manifest contradict one another."""
-    if manifest.sealed().content_digest != manifest.content_digest:
+    if manifest.content() != manifest.content_digest:
         yield Problem(
             "manifest.content-digest", "$.content_digest", "is not that of the tensors listed", "re-save the checkpoint"
         )

@@ -1,7 +1,10 @@
 import hashlib
 
 import pytest
+import rfc8785
 from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ckptfmt.digest import canonical, content_digest, json_digest, manifest_digest, tensor_digest
 from ckptfmt.errors import ManifestError
@@ -32,3 +35,25 @@ def test_content_digest_is_over_the_sorted_list_of_tensors():
 def test_manifest_digest_leaves_itself_out():
     manifest = {"a": 1}
     assert manifest_digest({**manifest, "manifest_digest": "x"}) == json_digest(manifest)
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(_JSON)
+def test_the_quick_way_to_a_canonical_form_writes_what_the_general_one_writes(value):
+    assert canonical(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "number", [1e-4, 9.9e-5, 1e-7, 0.1, -0.0, 1e16, 1e15 + 0.5, 2.0**53, -(2.0**53), 1e21, 123456.75]
+)
+def test_numbers_at_the_borders_of_the_quick_way_are_written_as_the_rfc_says(number):
+    assert canonical([number]) == rfc8785.dumps([number])
