@@ -124,7 +124,8 @@ def training(manifest: Manifest) -> Iterator[Problem]:
     for name, count in manifest.training_info.items():
         if name in _COUNTERS and isinstance(count, int | float) and not count >= 0:
             where = f"{MANIFEST} $.training_info.{name}"
-            yield Problem("training.value", where, f"is {count}, must be 0 or more", "re-save the checkpoint")
+            message = f"is {count}, should be 0 or more"
+            yield Problem("training.value", where, message, "re-save the checkpoint", "warning")
 
 
 def file_entries(raw: Mapping[str, Any], *, relaxed: bool) -> dict[str, FileEntry]:
