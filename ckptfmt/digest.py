@@ -36,7 +36,7 @@ def canonical(value: Any) -> bytes:
     try:
         return _ENCODER.encode(_exact(value)).encode("utf-8")
     except (TypeError, ValueError):
-        pass  # the general way, which is twenty times slower, or says what is wrong
+        pass  # the general way, which is several times slower, or says what is wrong
     try:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as e:
