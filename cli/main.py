@@ -22,10 +22,15 @@ COMMANDS = {
         "inspect": "Show what a checkpoint or a foreign file is.",
         "validate": "Check that checkpoints are sound, every byte of them.",
         "diff": "Show what changed between two checkpoints.",
+        "play": "Play episodes with the network of a checkpoint.",
         "schema": "Print the JSON Schema of manifests or of --json answers.",
+    },
+    "Change": {
+        "evaluate": "Play episodes and write the returns into the manifest.",
     },
     "Make": {
         "convert": "Make a checkpoint of a foreign file, without running it.",
+        "train": "Train a network on an environment, from the first step or onward.",
         "completion": "Print the script that completes ckpt in your shell.",
     },
 }
