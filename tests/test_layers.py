@@ -39,6 +39,8 @@ GUESTS = {
     "tensorboard": ("rl/",),
     "imageio": ("rl/",),
     "yaml": ("rl/",),
+    "stable_baselines3": ("rl/",),
+    "lightning": ("rl/",),
     "numpy": ("numeric", "tensors", "arrays", "stats", "diff/", "validate/", "manager/", "rl/"),
     "jsonschema": ("validate/",),
     "blake3": ("digest",),

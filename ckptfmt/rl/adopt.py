@@ -13,7 +13,7 @@ from ckptfmt.config import ModelConfig
 from ckptfmt.errors import ConversionError
 from ckptfmt.rl.factory import create_model_from_config
 from ckptfmt.rl.models import QNetwork
-from ckptfmt.rl.save import unwrap
+from ckptfmt.rl.save import named_tensors, unwrap
 
 __all__ = ["Adopted", "adopt"]
 
@@ -36,7 +36,7 @@ class Adopted:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the network's tensors by canonical name; they are not copied."""
-        return _place(unwrap(self.network).state_dict(), self.placements, self.config)
+        return _place(named_tensors(self.network), self.placements, self.config)
 
 
 def adopt(
@@ -66,7 +66,7 @@ def adopt(
 
 
 def _classify(network: nn.Module, facts: Mapping[str, Any]) -> Candidate:
-    tensors = unwrap(network).state_dict()
+    tensors = named_tensors(network)
 
     def values(name: str) -> list[float]:
         return [float(number) for number in tensors[name].flatten().tolist()]

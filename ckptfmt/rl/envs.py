@@ -55,8 +55,9 @@ class Environment:
 
     `frame_skip`, `screen_size` (width and height in pixels, None as they come), `noop_max` and
     `sticky_actions` (a probability) are None for the usual value of the kind of environment: 4, 84, 30 and
-    0.25 for Atari games, no change for others. `fire_reset` starts episodes by pressing fire. `observation_scale` divides the pixels before they reach the
-    network. `wrappers` names what lay around an environment and cannot be rebuilt.
+    0.25 for Atari games, no change for others. `fire_reset` starts episodes by pressing fire. `observation_scale`
+    divides the pixels before they reach the network. `wrappers` names what lay around an environment and cannot
+    be rebuilt, such as an emulator that skips frames by itself.
     """
 
     id: str
@@ -137,6 +138,8 @@ def describe_env(env: Env) -> Environment:
         found |= _describe_layer(layer) if known is None else known
         if known is None and isinstance(layer, gymnasium.Wrapper) and not isinstance(layer, _REBUILT + _NEUTRAL):
             others.append(type(layer).__name__)
+    if kwargs.get("frameskip", 1) != 1:
+        others.append(f"frameskip={kwargs['frameskip']}")
     usual = gymnasium.registry[spec.id].kwargs if spec and spec.id in gymnasium.registry else {}
     for name, value in list(kwargs.items()):
         if name in ("frameskip", "obs_type", "render_mode") or usual.get(name) == value:

@@ -3,24 +3,16 @@
 import os
 import uuid
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ckptfmt.config import ModelConfig
 from ckptfmt.manager import CheckpointManager
 from ckptfmt.manifest import Lineage
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.revision import code_revision
-from ckptfmt.rl.save import refuse_nan
+from ckptfmt.rl.save import HasTensors, named_tensors, refuse_nan
 
-__all__ = ["HasTensors", "PeriodicSaves"]
-
-
-class HasTensors(Protocol):
-    """What can be saved: a module, or an adopted network."""
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Return the weights by name."""
-        ...
+__all__ = ["PeriodicSaves"]
 
 
 class PeriodicSaves:
@@ -59,7 +51,7 @@ class PeriodicSaves:
 
         Raises `WeightsError` for NaN or infinite weights, and what `CheckpointManager.save` raises.
         """
-        tensors, path = network.state_dict(), self.manager.path(step)
+        tensors, path = named_tensors(network), self.manager.path(step)
         refuse_nan(tensors, path)
 
         def write() -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import torch
@@ -18,13 +18,21 @@ from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.save import save
 
-__all__ = ["refuse_nan", "save_model_checkpoint", "unwrap"]
+__all__ = ["HasTensors", "named_tensors", "refuse_nan", "save_model_checkpoint", "unwrap"]
 
 Described = Environment | Mapping[str, Any] | gymnasium.Env[Any, Any]
 
 
+class HasTensors(Protocol):
+    """What can be saved: a module, or a network that `adopt` returned."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the weights by name."""
+        ...
+
+
 def save_model_checkpoint(
-    model: nn.Module,
+    model: HasTensors,
     model_config: ModelConfig | None,
     training_info: Mapping[str, Any] | None,
     checkpoint_path: str | os.PathLike[str],
@@ -45,7 +53,7 @@ def save_model_checkpoint(
     Without a `lineage` the checkpoint is called trained, by the git revision around the running script.
     Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
     """
-    tensors = unwrap(model).state_dict()
+    tensors = named_tensors(model)
     where = os.fspath(checkpoint_path)
     if not allow_nan:
         refuse_nan(tensors, where)
@@ -82,6 +90,13 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = inner
         else:
             return model
+
+
+def named_tensors(model: HasTensors) -> dict[str, torch.Tensor]:
+    """Return a model's tensors under the names they have without torch.compile and data parallelism."""
+    network = unwrap(model) if isinstance(model, nn.Module) else model
+    # A part that was compiled by itself leaves its mark in the middle of a name.
+    return {name.replace("_orig_mod.", ""): tensor for name, tensor in network.state_dict().items()}
 
 
 def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:

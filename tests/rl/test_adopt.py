@@ -113,6 +113,15 @@ def test_a_compiled_network_is_adopted_under_its_plain_names(env):
     assert {placement.source for placement in adopted.placements} == set(Net().state_dict())
 
 
+def test_a_part_that_was_compiled_by_itself_leaves_no_mark_in_the_names(env, tmp_path):
+    model, config = make_model(n_action=3)
+    plain = sorted(model.state_dict())
+    model.conv = torch.compile(model.conv, backend="eager")
+    assert sorted(model.state_dict()) != plain
+    manifest = save_model_checkpoint(model, config, None, tmp_path / "a")
+    assert sorted(manifest.weights.tensors) == plain
+
+
 def test_adopting_draws_nothing_from_the_shared_generator(env):
     net = Net()
     before = torch.get_rng_state()

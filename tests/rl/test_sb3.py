@@ -84,7 +84,6 @@ def test_atari_as_stable_baselines_wraps_it_is_rebuilt_frame_for_frame(game, liv
     description = describe_vec_env(theirs)
     assert description == Environment(
         id=game,
-        kwargs={"full_action_space": False, "max_num_frames_per_episode": 108000},
         frame_skip=4,
         frame_stack=4,
         screen_size=84,
@@ -116,6 +115,17 @@ def test_what_cannot_be_rebuilt_is_named():
 
 class Odd(gymnasium.Wrapper):
     """Changes the environment in a way that nobody knows."""
+
+
+def test_an_emulator_that_skips_frames_by_itself_is_named():
+    description = describe_vec_env(make_atari_env("ALE/Pong-v5"))
+    assert (description.frame_skip, description.wrappers) == (4, ("frameskip=4",))
+    with pytest.raises(CkptError) as caught:
+        make_env(description)
+    assert str(caught.value) == (
+        "environment: the environment ALE/Pong-v5 cannot be made: "
+        "it was wrapped in frameskip=4, which cannot be rebuilt"
+    )
 
 
 def test_environments_in_other_processes_give_their_id():

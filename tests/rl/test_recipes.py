@@ -1,0 +1,56 @@
+"""The recipes of docs/ run as their readers run them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+import ckptfmt
+from ckptfmt.rl.load import load_model_checkpoint
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+RECIPE = DOCS / "recipes/single_file_dqn.py"
+
+
+def run(*words, cwd):
+    command = [sys.executable, "-P", str(RECIPE), *map(str, words)]
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_single_file_trainer_saves_checkpoints_that_play_without_it(tmp_path):
+    run("--total-timesteps", 300, "--save-frequency", 150, "--num-envs", 2, cwd=tmp_path)
+    first, last = sorted(tmp_path.glob("runs/*/*"))
+    assert [first.name, last.name] == ["step-150", "step-300"]
+    assert ckptfmt.validate(last).valid
+    assert not ckptfmt.diff(first, last).same
+    model, config, info = load_model_checkpoint(last)
+    assert (config.get_architecture_name(), config.input_scale, config.n_action) == ("dqn", 255.0, 3)
+    assert (info["frame_idx"], info["training_config"]["save_frequency"]) == (300, 150)
+    assert model.get_q_values(torch.zeros(1, 4, 36, 36)).shape == (1, 3)
+    with ckptfmt.open(last) as checkpoint:
+        environment = checkpoint.manifest.environment
+        assert (environment["id"], environment["frame_stack"], environment["wrappers"]) == ("ckptfmt/Catch-v0", 4, [])
+
+
+def test_it_runs_on_an_atari_game(tmp_path):
+    run("--env-id", "ALE/Pong-v5", "--total-timesteps", 220, "--save-frequency", 220, cwd=tmp_path)
+    (path,) = tmp_path.glob("runs/*/*")
+    _, config, _ = load_model_checkpoint(path)
+    assert (config.input_shape, config.n_action, config.hidden_size) == ((4, 84, 84), 6, 512)
+    with ckptfmt.open(path) as checkpoint:
+        environment = checkpoint.manifest.environment
+    assert (environment["frame_skip"], environment["screen_size"], environment["noop_max"]) == (4, 84, 30)
+
+
+def test_ckptfmt_takes_no_more_than_five_lines_of_it():
+    text = RECIPE.read_text()
+    marked = re.findall(r"^(?!\"\"\").*# ckptfmt$", text, re.MULTILINE)
+    assert len(marked) <= 5
