@@ -64,6 +64,20 @@ def test_numbers_are_those_of_the_whole_vectors(pair):
     assert change.changed_fraction == np.count_nonzero(left != right) / 200_000
 
 
+@pytest.mark.parametrize("size", [1, 8192, 8193, 65_536, 131_000, 131_073])
+@pytest.mark.parametrize("dtype", ["f4", "f2", "f8", "i4", "u1"])
+def test_no_block_leaves_anything_to_the_next(pair, size, dtype):
+    random = np.random.default_rng(size)
+    left, right = (random.integers(1, 100, size).astype(dtype) for _ in range(2))
+    right[-1] = left[-1] + 1
+    a, b = pair({"w": left}, {"w": right})
+    (change,) = diff(a, b).weights
+    gap = right.astype("f8") - left.astype("f8")
+    assert change.rel_l2 == pytest.approx(np.linalg.norm(gap) / np.linalg.norm(left.astype("f8")), rel=1e-12)
+    assert change.max_abs == np.abs(gap).max()
+    assert change.changed_fraction == np.count_nonzero(gap) / size
+
+
 def test_what_was_added_removed_and_renamed_is_told_apart(pair):
     before = {"kept": np.ones(3), "old": np.arange(4), "gone": np.zeros(2)}
     after = {"kept": np.ones(3), "new": np.arange(4), "more": np.zeros(3)}
