@@ -10,6 +10,7 @@ from ckptfmt.architecture.answer import Candidate, Classification, Facts, Placem
 from ckptfmt.architecture.classify import classify
 from ckptfmt.config import ModelConfig
 from ckptfmt.declared import Declared, read_declared
+from ckptfmt.encoder import Encoder
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.expected import mismatches
 from ckptfmt.legacy.blocks import MemoryBlock
@@ -79,12 +80,23 @@ def make_plan(
     needs a fact that is missing or where two facts contradict one another.
     """
     path = os.fspath(source)
+    given, settings = dict(given or {}), dict(settings or {})
+    if settings.get("encoder") is not None:
+        given["encoder"] = _encoder(settings["encoder"], path)
     legacy = read(path, allow_unsafe=allow_unsafe)
     try:
-        return _decide(path, legacy, key, dict(given or {}), dict(settings or {}))
+        return _decide(path, legacy, key, given, settings)
     except BaseException:
         legacy.close()
         raise
+
+
+def _encoder(said: Any, path: str) -> Encoder:
+    try:
+        return said if isinstance(said, Encoder) else Encoder.from_dict(said)
+    except (ManifestError, TypeError) as e:
+        what = e.what if isinstance(e, ManifestError) else "encoder must be a name or a description"
+        raise ConversionError(f"given config: {what}", where=path, code="convert.config") from None
 
 
 def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any], settings: dict[str, Any]) -> Plan:
@@ -139,12 +151,12 @@ def classify_network(network: Network, declared: Declared, given: Mapping[str, A
 
     facts = _merge(declared.facts, given)
     context = (*network.context, *declared.agent)
-    answer = classify(shapes, values=values, facts=facts, context=context)
+    answer = classify(shapes, values=values, facts=facts, context=context, wiring=network.wiring)
     if answer.chosen is None and answer.options and declared.settings.known():
         # Settings beside the weights may answer what the weights leave open; they never overrule them.
         more = {name: value for name, value in declared.settings.known().items() if name not in facts.known()}
         fuller = replace(facts, **more, declared=facts.declared | frozenset(more))
-        answer = classify(shapes, values=values, facts=fuller, context=context)
+        answer = classify(shapes, values=values, facts=fuller, context=context, wiring=network.wiring)
     return answer
 
 
@@ -165,7 +177,7 @@ def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
     facts = _merge(plan.declared.facts, given).known()
     if facts and classify_network(plan.network, Declared(), {}).chosen:
         raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
-    if given.get("architecture"):
+    if given.get("architecture") or given.get("encoder"):
         raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from ckptfmt.config import ModelConfig
+from ckptfmt.encoder import Encoder
 
-__all__ = ["Candidate", "Classification", "Facts", "Origin", "Placement"]
+__all__ = ["Candidate", "Classification", "Facts", "Origin", "Placement", "Window", "Wiring"]
 
 Origin = Literal["inferred", "given", "assumed", "declared"]
+# Stride and padding of a convolution, in pixels, the same in both directions.
+Window = tuple[int, int]
 
 _OPTIONS = {"n_action": "--n-actions", "architecture": "--architecture"}
 
@@ -17,8 +20,9 @@ _OPTIONS = {"n_action": "--n-actions", "architecture": "--architecture"}
 class Facts:
     """What is known beside the weights; None where it is not.
 
-    `input_shape` is (channels, height, width) in pixels, `input_scale` the divisor inside the network.
-    `declared` names the fields that the file's own config says; the others were given by the user.
+    `input_shape` is (channels, height, width) in pixels, `input_scale` the divisor inside the network, `encoder`
+    describes the trunk where weights leave it open. `declared` names the fields that the file's own config says;
+    the others were given by the user.
     """
 
     architecture: str | None = None
@@ -28,6 +32,7 @@ class Facts:
     v_max: float | None = None
     input_shape: tuple[int, int, int] | None = None
     input_scale: float | None = None
+    encoder: Encoder | None = None
     declared: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -49,6 +54,21 @@ class Facts:
         """Return the fields that are known."""
         names = (item.name for item in fields(self) if item.name != "declared")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What a whole module says of its layers beside their weights.
+
+    `windows` are those of the convolutions by the names of their weights, `activation` is one of
+    `ckptfmt.encoder.ACTIVATIONS` or "" where none is seen, `softmax` is true where probabilities are made, and
+    `stranger` is what none of the eight architectures has, "" if nothing.
+    """
+
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    activation: str = ""
+    softmax: bool = False
+    stranger: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,16 @@
 """From a reading of the shapes to a candidate: its config, where each field comes from, its placements."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from ckptfmt.architecture import contradiction, trunk
-from ckptfmt.architecture.answer import Candidate, Facts, Origin
+from ckptfmt.architecture.answer import Candidate, Facts, Origin, Window, Wiring
 from ckptfmt.architecture.canonical import Assignment, Unplaced, placements
 from ckptfmt.architecture.fingerprint import Shape
 from ckptfmt.architecture.heads import Reading
 from ckptfmt.architecture.layouts import Layout
+from ckptfmt.architecture.names import kin, leads
 from ckptfmt.architecture.support import Values, ends, find
 from ckptfmt.architecture.topology import Fit
 from ckptfmt.config import ModelConfig
@@ -39,13 +41,16 @@ def build(
     values: Values | None,
     facts: Facts,
     layout: Layout | None,
+    wiring: Wiring,
 ) -> Candidate:
     """Return the candidate of a sure reading; raise `Undecided` or `NoSupport` where it may not be claimed."""
+    if assignment is not None and layout is None and facts.architecture is None:
+        _check_streams(reading, assignment)
     if fit.topology.streams == "shared":
         _check_shared(assignment, facts, layout)
     support = find(fit, shapes, values)
     fields, origin = _support(reading, support, values, facts)
-    _trunk(fit, assignment, shapes, facts, layout, fields, origin)
+    _trunk(fit, assignment, shapes, facts, layout, wiring, fields, origin)
     placed, dropped, reasons = _placed(fit, assignment, shapes, support, layout)
     fields |= {
         "n_action": reading.n_action,
@@ -70,6 +75,28 @@ def build(
         layout=layout.name if layout else "",
         transform=_TRANSFORMS.get(fit.topology.streams, ""),
     )
+
+
+def _check_streams(reading: Reading, found: Assignment) -> None:
+    """Two streams may be those of an actor and a critic, two sets of layers a network of means and one of sigmas."""
+    if reading.dueling and not reading.distributional and "advantage_hidden" in found.roles:
+        value, advantage = (
+            kin((*found.roles[f"{side}_hidden"].stem, *found.roles[f"{side}_head"].stem))
+            for side in ("value", "advantage")
+        )
+        own = sorted(word for word in advantage - value if not word.isdigit())
+        told = "advantage" in own or ("q" in own and "value" in value)
+        if own and not told:
+            raise Undecided(
+                "two streams, one of which ends in a single row, are the shapes of a dueling network and of an "
+                f"actor-critic, and '{own[0]}' is no name of an advantage",
+                ("--architecture",),
+            )
+    if reading.noisy and all(leads(group.weight_sigma) for group in found.roles.values()):
+        raise Undecided(
+            "its sigmas could be a stream of their own beside a stream of means, and not those of noisy layers",
+            ("--architecture",),
+        )
 
 
 def _check_shared(assignment: Assignment | None, facts: Facts, layout: Layout | None) -> None:
@@ -109,16 +136,28 @@ def _trunk(
     shapes: Mapping[str, Shape],
     facts: Facts,
     layout: Layout | None,
+    wiring: Wiring,
     fields: dict[str, Any],
     origin: dict[str, Origin],
 ) -> None:
     convs = [shapes[group.weight] for group in assignment.convs] if assignment else list(fit.topology.convs)
+    windows = _given_windows(convs, facts) or _windows(assignment, wiring)
     try:
         found = trunk.infer(
-            convs, fit.topology.features, shape=facts.input_shape, padding=layout.padding if layout else None
+            convs,
+            fit.topology.features,
+            shape=facts.input_shape,
+            padding=layout.padding if layout else None,
+            windows=windows,
+            activation=facts.encoder.activation if facts.encoder else wiring.activation or "relu",
         )
     except trunk.TrunkUnknown as e:
-        raise Undecided(f"the strides of the trunk cannot be told: {e}", ("--input-shape",)) from None
+        option = "--set encoder" if facts.input_shape and not windows else "--input-shape"
+        raise Undecided(f"the strides of the trunk cannot be told: {e}", (option,)) from None
+    if facts.encoder is not None:
+        found = replace(found, encoder_origin=facts.origin("encoder"))
+    elif windows and not wiring.activation:
+        found = replace(found, encoder_origin="assumed")
     scale, source = _scale(facts, layout)
     fields |= {
         "encoder": found.encoder,
@@ -129,6 +168,25 @@ def _trunk(
     shape_origin = facts.origin("input_shape") if facts.input_shape else found.shape_origin
     origin |= {"encoder": found.encoder_origin, "input_shape": shape_origin, "input_scale": source}
     origin |= dict.fromkeys(_UNSEEN, "assumed")
+
+
+def _given_windows(convs: Sequence[Shape], facts: Facts) -> list[Window] | None:
+    """Return what the user says of strides and paddings, held against the convolutions of the file."""
+    if facts.encoder is None:
+        return None
+    said = [(conv.channels, *conv.kernel) for conv in facts.encoder.convs]
+    if said != [(conv[0], *conv[2:]) for conv in convs]:
+        raise Undecided("the encoder that is given has other convolutions than the file")
+    if any(len({*conv.stride}) > 1 or len({*conv.padding}) > 1 for conv in facts.encoder.convs):
+        raise Undecided("the encoder that is given has a stride or padding that differs by direction")
+    return [(conv.stride[0], conv.padding[0]) for conv in facts.encoder.convs]
+
+
+def _windows(assignment: Assignment | None, wiring: Wiring) -> list[Window] | None:
+    """Return what a whole module says of strides and paddings, None unless it does so of all convolutions."""
+    found = [wiring.windows.get(group.weight) for group in assignment.convs] if assignment else []
+    windows = [window for window in found if window is not None]
+    return windows if windows and len(windows) == len(found) else None
 
 
 def _notes(found: trunk.Trunk, scale: Origin) -> tuple[str, ...]:

@@ -70,15 +70,23 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _order_convs(convs: list[Group], shapes: Mapping[str, Shape], named: bool) -> tuple[Group, ...]:
-    ordered = sorted(
-        convs, key=(lambda group: natural(group.weight)) if named else (lambda group: [(0, group.position)])
-    )
-    if _is_chain(ordered, shapes):
-        return tuple(ordered)
-    chain = _only_chain(convs, shapes)
-    if chain is None:
+    if chain := _only_chain(convs, shapes):
+        return chain
+    ordered = _in_order(convs, shapes) if named else sorted(convs, key=lambda group: group.position)
+    if not ordered or not _is_chain(ordered, shapes):
         raise Unplaced(f"the order of {_some([group.weight for group in convs])} cannot be told")
-    return chain
+    return tuple(ordered)
+
+
+def _in_order(convs: Sequence[Group], shapes: Mapping[str, Shape]) -> list[Group]:
+    """Return layers in the order of their numbers, or in that of file and words if the two agree; [] if not."""
+    by_name = sorted(convs, key=lambda group: natural(group.weight))
+    if len({tuple(word for word in group.stem if not word.isdigit()) for group in convs}) == 1:
+        return by_name
+    names = list(shapes)
+    by_file = sorted(convs, key=lambda group: names.index(group.weight))
+    # Some writers sort all names; their order says nothing then.
+    return by_name if by_name == by_file and names != sorted(names) else []
 
 
 def _is_chain(groups: Sequence[Group], shapes: Mapping[str, Shape]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ckptfmt.architecture import contradiction
-from ckptfmt.architecture.answer import Candidate, Classification, Facts
+from ckptfmt.architecture.answer import Candidate, Classification, Facts, Wiring
 from ckptfmt.architecture.candidate import Undecided, build
 from ckptfmt.architecture.canonical import Assignment, Unplaced, assign
 from ckptfmt.architecture.explain import misfit, nearest, unusable
@@ -27,12 +27,13 @@ def classify(
     values: Values | None = None,
     facts: Facts | None = None,
     context: Iterable[str] = (),
+    wiring: Wiring | None = None,
 ) -> Classification:
     """Return which architecture tensors of these names and shapes make.
 
     `values` gives the numbers of a small tensor by name; without it v_min and v_max stay unknown. `facts` are
     held against the shapes: a contradiction is a refusal. `context` are texts around the network (where it
-    lay, what its agent is called), which can only raise suspicion.
+    lay, what its agent is called), which can only raise suspicion. `wiring` is what a whole module says besides.
 
     >>> shapes = {"conv.weight": (16, 4, 8, 8), "conv.bias": (16,), "conv2.weight": (32, 16, 4, 4),
     ...           "conv2.bias": (32,), "hidden.weight": (256, 2592), "hidden.bias": (256,),
@@ -41,7 +42,7 @@ def classify(
     'dqn'
     """
     plain = {str(name): tuple(int(size) for size in shape) for name, shape in shapes.items()}
-    facts = facts or Facts()
+    facts, wiring = facts or Facts(), wiring or Wiring()
     found = Fingerprint(plain)
     if reason := unusable(found):
         return Classification(refusal=reason)
@@ -50,13 +51,20 @@ def classify(
     if not exact:
         near = (Candidate(name=nearest(compared[0]), against=(misfit(found, compared),)),) if compared else ()
         return Classification(candidates=near, refusal=misfit(found, compared))
+    if wiring.stranger:
+        named = tuple(Candidate(name=nearest(fit)) for fit in exact[:1])
+        return Classification(
+            candidates=named, refusal=f"its module has {wiring.stranger}, which none of the eight architectures has"
+        )
     if wary := suspicion(plain, context):
         named = tuple(Candidate(name=nearest(fit), against=(wary,)) for fit in exact[:1])
         return Classification(candidates=named, refusal=f"{wary}, which have the shapes of {nearest(exact[0])}")
-    return _choose(exact, plain, values, facts)
+    return _choose(exact, plain, values, facts, wiring)
 
 
-def _choose(exact: Sequence[Fit], shapes: Mapping[str, Shape], values: Values | None, facts: Facts) -> Classification:
+def _choose(
+    exact: Sequence[Fit], shapes: Mapping[str, Shape], values: Values | None, facts: Facts, wiring: Wiring
+) -> Classification:
     """Names decide between wirings of the same shapes: the one whose layers they describe."""
     placed: list[_Placed] = []
     for fit in exact:
@@ -73,7 +81,7 @@ def _choose(exact: Sequence[Fit], shapes: Mapping[str, Shape], values: Values | 
             candidates=tuple(Candidate(name=name) for name in names),
             refusal=f"these are the shapes of {' and of '.join(names)}, and the names do not tell which",
         )
-    return _answer(fit, assignment, why, shapes, values, facts)
+    return _answer(fit, assignment, why, shapes, values, facts, wiring)
 
 
 def _with_actions(placed: list[_Placed], facts: Facts) -> list[_Placed]:
@@ -89,6 +97,7 @@ def _answer(
     shapes: Mapping[str, Shape],
     values: Values | None,
     facts: Facts,
+    wiring: Wiring,
 ) -> Classification:
     layout = recognise(shapes, fit.topology.hidden, fit.topology.heads[0])
     possible = readings(fit, facts, layout)
@@ -102,8 +111,11 @@ def _answer(
             refusal=f"could be {names}: {reading.doubt if len(possible) == 1 else possible[-1].doubt}",
             options=tuple(dict.fromkeys(option for item in reversed(possible) for option in item.options)),
         )
+    if wiring.softmax and not reading.distributional:
+        said = f"its module ends in a softmax, as a policy does and {reading.architecture} does not"
+        return Classification(candidates=_doubtful(possible, layout), refusal=said)
     try:
-        candidate = build(fit, reading, assignment, shapes, values, facts, layout)
+        candidate = build(fit, reading, assignment, shapes, values, facts, layout, wiring)
     except NoSupport as e:
         return Classification(candidates=_doubtful(possible, layout), refusal=str(e))
     except Undecided as e:

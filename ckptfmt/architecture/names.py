@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["Name", "kin", "parse", "stream", "suspicion", "words"]
+__all__ = ["Name", "kin", "leads", "parse", "stream", "suspicion", "words"]
 
 Part = Literal["weight", "bias"]
 Kind = Literal["mean", "sigma", "noise"]
@@ -22,7 +22,7 @@ _PARTS: dict[str, Part] = {
 }  # fmt: skip
 _SHORT_PARTS: dict[str, Part] = {"w": "weight", "b": "bias"}
 _KINDS: dict[str, Kind] = {
-    "mu": "mean", "mean": "mean", "means": "mean", "mus": "mean",
+    "mu": "mean", "u": "mean", "mean": "mean", "means": "mean", "mus": "mean",
     "sigma": "sigma", "sigmas": "sigma", "sig": "sigma", "std": "sigma", "stddev": "sigma",
     "eps": "noise", "epsilon": "noise", "epsilons": "noise", "noise": "noise",
 }  # fmt: skip
@@ -69,6 +69,18 @@ def parse(name: str) -> Name:
         stem,
         None if part is None else (_PARTS | _SHORT_PARTS)[found[part]],
         None if kind is None else _KINDS[found[kind]],
+    )
+
+
+def leads(name: str) -> bool:
+    """Return whether the word for the kind comes before words of the layer, as in `sigma_net.fc1.weight`."""
+    found = words(name)
+    kind, stem = _last(found, _KINDS), parse(name).stem
+    return (
+        kind is not None
+        and bool(stem)
+        and found[kind + 1 :] != ()
+        and any(word not in _PARTS and word not in _SHORT_PARTS for word in found[kind + 1 :])
     )
 
 

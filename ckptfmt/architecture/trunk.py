@@ -25,13 +25,17 @@ _KNOWN: dict[tuple[int, ...], tuple[Window, ...]] = {
     (8, 4, 3): (
         ((4, 2, 1), (0, 0, 0)),
         ((4, 2, 1), (1, 0, 0)),
+        ((4, 2, 1), (0, 0, 1)),
         ((4, 2, 1), (0, 1, 1)),
         ((4, 2, 1), (2, 1, 1)),
         ((4, 2, 1), (2, 2, 1)),
     ),
     (8, 4): (((4, 2), (0, 0)), ((4, 2), (0, 1)), ((4, 2), (2, 1))),
     (5, 5): (((5, 5), (0, 0)),),
+    (16, 4, 4, 3): (((8, 2, 2, 1), (0, 0, 0, 0)),),
 }
+# Kernels of this size begin the trunks of this field; behind smaller ones there may as well be pooling.
+_TELLING = 8
 _SCREEN = 84
 _SMALLEST, _LARGEST = 32, 256
 # Screens people use when it is not 84×84, likeliest first.
@@ -60,11 +64,13 @@ def infer(
     *,
     shape: tuple[int, int, int] | None = None,
     padding: Sequence[int] | None = None,
+    windows: Sequence[tuple[int, int]] | None = None,
     activation: str = "relu",
 ) -> Trunk:
     """Return the trunk whose convolutions (out, in, kernel, kernel) make `features` features.
 
-    `shape` is the input (channels, height, width) if it is known, `padding` the paddings of a known layout.
+    `shape` is the input (channels, height, width) if it is known, `padding` the paddings of a known layout,
+    `windows` the (stride, padding) of each convolution where they are known.
     Raises `TrunkUnknown` where no combination, or more than one with nothing to choose by, fits.
     """
     kernels = tuple(conv[2] for conv in convs)
@@ -73,8 +79,11 @@ def infer(
     if features % convs[-1][0]:
         raise TrunkUnknown(f"{features} features are no whole number of maps of {convs[-1][0]} channels")
     area = features // convs[-1][0]
+    if windows:
+        known = tuple(stride for stride, _ in windows), tuple(edge for _, edge in windows)
+        return _finish(convs, known, _sizes(kernels, known, area, shape), shape, activation, "inferred")
     usual = _KNOWN.get(kernels)
-    if usual is None:
+    if usual is None or not (kernels[0] >= _TELLING or shape or _area(kernels, usual[0], (_SCREEN, _SCREEN)) == area):
         return _search(convs, kernels, area, shape, activation)
     if padding is not None:
         known = usual[0][0], tuple(padding[: len(kernels)])
@@ -92,7 +101,8 @@ def _choose(kernels: Strides, usual: Sequence[Window], area: int, shape: tuple[i
         return usual[0]
     others = [window for window in usual[1:] if _area(kernels, window, screen) == area]
     if not first and not others and not shape:
-        others = [window for window in usual[1:] if any(_area(kernels, window, size) == area for size in _FRAMES)]
+        by_frame = ([window for window in usual[1:] if _area(kernels, window, size) == area] for size in _FRAMES)
+        others = next(filter(None, by_frame), [])
     if first and not others:
         return usual[0]
     if len(others) == 1 and not first:
@@ -109,8 +119,10 @@ def _search(
     convs: Sequence[Shape], kernels: Strides, area: int, shape: tuple[int, int, int] | None, activation: str
 ) -> Trunk:
     """A trunk nobody has a name for: only when one combination of strides and paddings fits the screen."""
+    if not shape and kernels[0] < _TELLING:
+        raise TrunkUnknown(f"kernels of {', '.join(map(str, kernels))} pixels are no usual trunk")
     screen = shape[1:] if shape else (_SCREEN, _SCREEN)
-    windows = list(_windows(kernels))
+    windows = list(dict.fromkeys(_windows(kernels)))
     fitting = [window for window in windows if _area(kernels, window, screen) == area]
     if not fitting and not shape:
         fitting = [window for window in windows if any(_area(kernels, window, (size, size)) == area for size in _SIZES)]

@@ -7,7 +7,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from ckptfmt.legacy import modules
+from ckptfmt.architecture.answer import Wiring
+from ckptfmt.legacy import layers, modules
 from ckptfmt.legacy.beside import Surroundings, names_of_things
 from ckptfmt.legacy.copies import Role, is_network, role_of, split
 from ckptfmt.legacy.inert import Opaque
@@ -54,6 +55,7 @@ class Network:
     role: Role
     tensors: Mapping[str, LegacyTensor]
     place: _Place
+    prefix: str = ""
 
     @property
     def rank(self) -> tuple[bool, int]:
@@ -70,6 +72,12 @@ class Network:
         elif isinstance(value, dict):
             around, keys = Surroundings(around, value), (_NOWHERE, *keys)
         return around.facts(keys) if around else {}
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """What a whole module says of the network's layers; nothing where only tensors were saved."""
+        value = self.place.value
+        return layers.wiring(value, self.prefix) if modules.is_module(value) else Wiring()
 
     @cached_property
     def context(self) -> tuple[str, ...]:
@@ -236,7 +244,7 @@ def _networks(place: _Place, tensors: Mapping[str, LegacyTensor]) -> Iterator[Ne
     outer = role_of(" ".join(map(str, place.keys)))
     for part in split(tensors):
         role = part.role if part.role != "unknown" else outer
-        yield Network(place.path(part.prefix), role, part.tensors, place)
+        yield Network(place.path(part.prefix), role, part.tensors, place, part.prefix)
 
 
 def _is_optimizer(place: _Place, tensors: Mapping[str, LegacyTensor]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from ckptfmt.legacy.inert import Opaque
 from ckptfmt.legacy.storages import LegacyTensor
 
-__all__ = ["attributes", "is_module", "tensors"]
+__all__ = ["attributes", "is_module", "tensors", "walk"]
 
 _SCRIPTED = "__torch__."
 
@@ -20,15 +20,17 @@ def is_module(value: Any) -> bool:
 
 def tensors(module: Opaque) -> dict[str, LegacyTensor]:
     """Return parameters and persistent buffers under the names that `state_dict` gives them, in its order."""
-    found: dict[str, LegacyTensor] = {}
+    return {prefix + name: tensor for prefix, node in walk(module) for name, tensor in _own(node.state)}
+
+
+def walk(module: Opaque) -> Iterator[tuple[str, Opaque]]:
+    """Yield (prefix of its tensors' names, placeholder) of a module and of all in it, in their order."""
     stack: list[tuple[str, Opaque]] = [("", module)]
     while stack:
         prefix, node = stack.pop()
-        for name, tensor in _own(node.state):
-            found[prefix + name] = tensor
+        yield prefix, node
         below = [(f"{prefix}{name}.", child) for name, child in _children(node.state)]
         stack += reversed(below)
-    return found
 
 
 def attributes(module: Opaque) -> dict[Any, Any]:

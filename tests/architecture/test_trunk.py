@@ -53,12 +53,27 @@ def test_a_screen_that_does_not_fit_a_known_layout_is_refused():
 
 
 def test_strides_of_unknown_kernels_are_told_only_when_one_combination_fits():
-    shapes = ((32, 4, 16, 16), (32, 32, 4, 4), (64, 32, 4, 4), (64, 64, 3, 3))
-    trunk = infer(shapes, 16 * 64, shape=(4, 256, 256))
-    assert [conv.stride[0] for conv in trunk.encoder.convs] == [8, 2, 2, 1]
+    shapes = ((32, 4, 3, 3), (32, 32, 3, 3), (32, 32, 3, 3))
+    trunk = infer(shapes, 32 * 81, shape=(4, 84, 84))
+    assert [conv.stride[0] for conv in trunk.encoder.convs] == [2, 2, 2]
     assert trunk.encoder_origin == "assumed"
+    with pytest.raises(TrunkUnknown, match=r"^kernels of 3, 3, 3 pixels are no usual trunk$"):
+        infer(shapes, 32 * 81)
     with pytest.raises(TrunkUnknown, match="combinations of usual strides"):
-        infer(((32, 4, 3, 3), (32, 32, 3, 3), (32, 32, 3, 3)), 32 * 100)
+        infer(((16, 4, 5, 5), (32, 16, 5, 5), (32, 32, 5, 5)), 32 * 49, shape=(4, 84, 84))
+
+
+def test_the_first_trunk_of_the_reference_project_is_known():
+    shapes = ((32, 4, 16, 16), (32, 32, 4, 4), (64, 32, 4, 4), (64, 64, 3, 3))
+    trunk = infer(shapes, 16 * 64)
+    assert [conv.stride[0] for conv in trunk.encoder.convs] == [8, 2, 2, 1]
+    assert (trunk.encoder.feature_size((4, 256, 256)), trunk.encoder_origin) == (16 * 64, "assumed")
+
+
+def test_known_windows_are_taken_as_they_are():
+    trunk = infer(NATURE_SHAPES, 6400, windows=[(4, 2), (2, 1), (1, 1)], activation="elu")
+    assert [(conv.stride[0], conv.padding[0]) for conv in trunk.encoder.convs] == [(4, 2), (2, 1), (1, 1)]
+    assert (trunk.input_shape, trunk.encoder_origin, trunk.encoder.activation) == ((4, 84, 84), "inferred", "elu")
 
 
 @pytest.mark.parametrize(
