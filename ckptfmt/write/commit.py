@@ -67,9 +67,10 @@ def update_manifest(
         folder = open_folder(path)
         try:
             current = parse_manifest(read_manifest(folder, where=where), where=os.path.join(where, MANIFEST))
-            manifest = change(current).sealed()
-            if manifest.files != current.files:
+            changed = change(current)
+            if changed.files != current.files:
                 raise WriteError("the files listed cannot change", where=where, code="write.file-name")
+            manifest = changed.sealed()
             name = stage_name(place.name)
             try:
                 write_file(place.folder, name, render_manifest(manifest), where=where)
