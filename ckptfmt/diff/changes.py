@@ -1,4 +1,4 @@
-"""What was changed, added, removed or renamed: single changes as data, and the filter that chooses among them."""
+"""What was changed, added, removed or renamed: single changes as data, and what decides which count."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,13 +7,24 @@ from typing import Any, Literal
 
 from ckptfmt.plain import plain
 
-__all__ = ["Filter", "ManifestChange", "Op", "WeightChange", "manifest_changes"]
+__all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "manifest_changes"]
 
 Op = Literal["changed", "added", "removed", "renamed"]
 
 # What follows from the rest of a manifest, or from its files, which are compared by themselves.
 _DERIVED = frozenset({"content_digest", "files", "manifest_digest"})
 _VOLATILE = frozenset({"created_at", "created_by"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Elements count as unchanged while |b - a| <= `atol` + `rtol` * |a|; the default lets nothing pass."""
+
+    rtol: float = 0.0
+    atol: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.rtol > 0 or self.atol > 0
 
 
 @dataclass(frozen=True, slots=True)

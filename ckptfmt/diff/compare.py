@@ -2,16 +2,13 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from ckptfmt.diff.changes import Filter, ManifestChange, Op, WeightChange, manifest_changes
-from ckptfmt.diff.distance import Tolerance, measure
+from ckptfmt.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes
 from ckptfmt.diff.views import TensorView, View, open_view
 from ckptfmt.jsontext import decode_free
-from ckptfmt.numeric import block_bytes, blocks, has_numbers
 
 __all__ = ["Diff", "Side", "diff"]
 
@@ -101,8 +98,11 @@ def diff(
         tolerance = Tolerance(rtol, atol)
         differing = [change for change in found if change is not None]
         close = 0
-        if numbers:
-            differing, close = _measure_all(differing, left.tensors, right.tensors, tolerance)
+        if numbers and differing:
+            # The one import that waits: it brings NumPy, and most comparisons end without a number.
+            from ckptfmt.diff.measure import measure_all
+
+            differing, close = measure_all(differing, left.tensors, right.tensors, tolerance)
         return Diff(_side(left), _side(right), changes, tuple(differing), found.count(None), close)
 
 
@@ -161,40 +161,3 @@ def _same_bytes(gone: _Tensors, file: str, tensor: TensorView) -> tuple[str, str
 
 def _change(op: Op, place: tuple[str, str], tensor: TensorView, **before: Any) -> WeightChange:
     return WeightChange(op=op, name=place[1], file=place[0], dtype=tensor.dtype, shape=tensor.shape, **before)
-
-
-def _measure_all(
-    changes: list[WeightChange], a: _Tensors, b: _Tensors, tolerance: Tolerance
-) -> tuple[list[WeightChange], int]:
-    """Return the changes with their numbers, and how many tensors differ only within the tolerance."""
-
-    def measured(change: WeightChange) -> WeightChange | None:
-        place = (change.file, change.name)
-        if change.op != "changed" or change.from_shape is not None:
-            return change
-        return _measure(change, a[place], b[place], tolerance)
-
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(measured, changes))
-    return [change for change in found if change is not None], found.count(None)
-
-
-def _measure(change: WeightChange, a: TensorView, b: TensorView, tolerance: Tolerance) -> WeightChange | None:
-    if not has_numbers(a.dtype) or not has_numbers(b.dtype):
-        return change
-    found = measure(_blocks(a), _blocks(b), (a.dtype, b.dtype), tolerance)
-    if tolerance and not found.changed and a.dtype == b.dtype:
-        return None
-    return replace(
-        change,
-        rel_l2=found.rel_l2,
-        cosine=found.cosine,
-        max_abs=found.max_abs,
-        changed_fraction=found.changed_fraction,
-        non_finite=found.non_finite,
-    )
-
-
-def _blocks(tensor: TensorView) -> Iterator[bytes]:
-    size = block_bytes(tensor.dtype)
-    return blocks(tensor.chunks(size), size)

@@ -6,22 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ckptfmt.diff.changes import Tolerance
 from ckptfmt.header import DTYPE_BITS
 from ckptfmt.numeric import widen
 from ckptfmt.tensors import decode
 
 __all__ = ["Distance", "Tolerance", "measure"]
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """Elements count as unchanged while |b - a| <= `atol` + `rtol` * |a|; the default lets nothing pass."""
-
-    rtol: float = 0.0
-    atol: float = 0.0
-
-    def __bool__(self) -> bool:
-        return self.rtol > 0 or self.atol > 0
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.config import ModelConfig
@@ -13,7 +13,9 @@ from ckptfmt.digest import content_digest, new_blake3
 from ckptfmt.errors import ConversionError
 from ckptfmt.expected import layer_order
 from ckptfmt.layout import WEIGHTS
-from ckptfmt.plan import Plan, make_plan
+
+if TYPE_CHECKING:
+    from ckptfmt.plan import Plan
 
 __all__ = ["CheckpointView", "LegacyView", "TensorView", "View", "open_view"]
 
@@ -93,7 +95,7 @@ class LegacyView:
 
     kind = "legacy"
 
-    def __init__(self, path: str, plan: Plan) -> None:
+    def __init__(self, path: str, plan: "Plan") -> None:
         self.path = path
         self._plan = plan
         stored = {name: TensorView(t.dtype, tuple(t.shape), t.chunks) for name, t in plan.tensors.items()}
@@ -146,6 +148,9 @@ def open_view(
     where = os.fspath(path)
     if not os.path.isfile(where):
         return CheckpointView(where)
+    # The one import that waits: checkpoints are compared without the readers of legacy files.
+    from ckptfmt.plan import make_plan
+
     last: ConversionError | None = None
     for given in _attempts(like):
         try:
