@@ -122,7 +122,7 @@ class Trainer:
                 self._report(first, started)
             if self._due(config.eval_every):
                 self._evaluate()
-            if self._due(config.save_every):
+            if self._due(config.save_every) and self.step < config.total_steps:
                 self._save_interval()
         return self._save(f"step-{self.step}", "last")
 

@@ -1,0 +1,168 @@
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+import ckptfmt
+from ckptfmt.config import ModelConfig
+from ckptfmt.rl.exact import assert_resume_exact
+from ckptfmt.rl.factory import create_model_from_config
+
+CATCH = [
+    "--env",
+    "ckptfmt/Catch-v0",
+    "--encoder",
+    "nips",
+    "--hidden-size",
+    "16",
+    "--frame-stack",
+    "2",
+    "--learning-starts",
+    "100",
+    "--replay-size",
+    "2000",
+    "--device",
+    "cpu",
+    "--batch-size",
+    "8",
+    "--eval-episodes",
+    "3",
+    "--no-tensorboard",
+]
+
+
+def command(*words):
+    return [sys.executable, "-P", "-c", "import sys; from ckptfmt.cli.main import main; sys.exit(main())", *words]
+
+
+def ckpt(*words):
+    return subprocess.run(command(*map(str, words)), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "catch"
+    done = ckpt("train", *CATCH, "--total-steps", 400, "--eval-every", 200, "--save-every", 200, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    return out, done.stdout
+
+
+def test_train_says_what_it_does_and_leaves_sound_checkpoints(trained):
+    out, text = trained
+    lines = text.splitlines()
+    assert lines[0] == "dqn on ckptfmt/Catch-v0, 14,963 parameters, cpu, seed 1"
+    said = [line.split()[:2] for line in lines[1:]]
+    saved = [["saved", f"{out}/{name}"] for name in ("step-200", "step-400")]
+    assert said == [["step", "200"], saved[0], ["step", "400"], saved[1]]
+    for name in ("best", "step-200", "step-400"):
+        assert ckptfmt.validate(out / name).valid
+
+
+def test_an_interrupted_training_saves_and_says_how_to_go_on(tmp_path):
+    out = tmp_path / "a"
+    words = ["train", *CATCH, "--total-steps", "1000000", "--out", str(out), "--json", "--log-every", "100"]
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if json.loads(line).get("step", 0) >= 300:
+            break
+    process.send_signal(signal.SIGINT)
+    rest, error = process.communicate(timeout=60)
+    last = json.loads(rest.splitlines()[-1])
+    assert process.returncode == 130
+    assert error == f"stopped; go on with: ckpt train --resume {last['saved']}\n"
+    done = ckpt("train", "--resume", last["saved"], "--total-steps", last["step"] + 50)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "resume: has optimizer, target, rng, generators, environments, counters, replay; lacks schedulers\n"
+    )
+
+
+def test_a_training_whose_reader_goes_away_saves(tmp_path):
+    out = tmp_path / "a"
+    words = ["train", *CATCH, "--total-steps", "1000000", "--out", str(out), "--json", "--log-every", "100"]
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=60)
+    [saved] = list(out.iterdir())
+    assert ckptfmt.validate(saved).valid
+
+
+def test_resuming_from_the_command_line_is_exact(tmp_path):
+    words = ["--total-steps", 300, "--eval-every", 200, "--save-every", 150, "--save-replay", "always"]
+    assert ckpt("train", *CATCH, *words, "--out", tmp_path / "one").returncode == 0
+    assert ckpt("train", "--resume", tmp_path / "one" / "step-150", "--out", tmp_path / "two").returncode == 0
+    assert_resume_exact(tmp_path / "one" / "step-300", tmp_path / "two" / "step-300")
+
+
+def test_a_dry_run_prints_every_setting(tmp_path):
+    (tmp_path / "a.yaml").write_text("seed: 5\ngamma: 0.9\n")
+    done = ckpt("train", "--config", tmp_path / "a.yaml", "--rainbow", "--gamma", "0.8", "--dry-run", "--json")
+    settings = json.loads(done.stdout)["result"]
+    assert (settings["seed"], settings["gamma"], settings["noisy_networks"]) == (5, 0.8, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "error: ckpt train: --out is missing; see: ckpt train --help"),
+        (["--gamma", "3", "--n-steps", "0", "--out", "x"], "error: training config: 2 settings are wrong: "),
+        (["--env", "ALE/Nothing-v5", "--out", "x"], "error: environment: the environment ALE/Nothing-v5 cannot be"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_first_step(words, sentence, tmp_path):
+    done = subprocess.run(command("train", *words), capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(sentence)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_play_repeats_the_evaluation_of_the_manifest(trained):
+    out, _ = trained
+    with ckptfmt.open(out / "best") as checkpoint:
+        known = checkpoint.manifest.evaluation[-1]
+    done = ckpt("play", out / "best", "--episodes", 3, "--seed", 10_001, "--epsilon", 0.001, "--json", "--expect")
+    answer = json.loads(done.stdout)
+    assert answer["result"]["episodes"] == known["episodes"]
+    assert answer["result"]["as_expected"] is True
+    assert done.returncode == 0
+
+
+def test_play_shows_the_network_and_records_a_film(trained, tmp_path):
+    out, _ = trained
+    done = ckpt("play", out / "step-400", "--episodes", 2, "--record", tmp_path / "a.mp4")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "dqn, 2×36×36 -> 3 actions, 14,963 parameters"
+    assert lines[-3].startswith("episode 1")
+    assert lines[-1].startswith("2 episodes: ")
+    assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_evaluate_writes_into_the_manifest_and_leaves_the_weights(trained, tmp_path):
+    out, _ = trained
+    before = ckptfmt.open(out / "step-200").manifest
+    done = ckpt("evaluate", out / "step-200", "--episodes", 2, "--json")
+    after = ckptfmt.open(out / "step-200").manifest
+    assert done.returncode == 0
+    assert len(after.evaluation) == len(before.evaluation) + 1
+    assert after.evaluation[-1]["episodes"] == json.loads(done.stdout)["result"]["episodes"]
+    assert (after.content_digest, after.files) == (before.content_digest, before.files)
+    assert ckptfmt.validate(out / "step-200").valid
+
+
+def test_a_legacy_file_is_played_with_a_game(tmp_path):
+    torch.manual_seed(1)
+    model = create_model_from_config(ModelConfig(n_action=6))
+    torch.save(model.state_dict(), tmp_path / "old.pth")
+    done = ckpt("play", tmp_path / "old.pth", "--game", "ALE/Pong-v5", "--episodes", 1, "--max-steps", 20, "--json")
+    assert json.loads(done.stdout)["result"]["episodes"][0]["steps"] == 20
+    done = ckpt("play", tmp_path / "old.pth", "--episodes", 1)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "does not say which environment it plays; name it with --game, for example ALE/Pong-v5\n"
+    )

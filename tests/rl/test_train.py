@@ -1,0 +1,216 @@
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+import ckptfmt
+from ckptfmt.errors import CkptError
+from ckptfmt.rl.events import Evaluated, Progress, Saved
+from ckptfmt.rl.exact import assert_resume_exact
+from ckptfmt.rl.learner import project
+from ckptfmt.rl.train import Trainer
+from ckptfmt.rl.trainconfig import RAINBOW, TrainConfig
+
+TINY = {
+    "env": "ckptfmt/Catch-v0",
+    "encoder": "nips",
+    "hidden_size": 16,
+    "n_atoms": 11,
+    "v_min": -2.0,
+    "v_max": 2.0,
+    "frame_stack": 2,
+    "learning_starts": 100,
+    "replay_size": 2000,
+    "total_steps": 300,
+    "batch_size": 8,
+    "target_every": 50,
+    "log_every": 100,
+    "eval_every": 1000,
+    "save_every": 1000,
+    "tensorboard": False,
+    "device": "cpu",
+}
+COMBINATIONS = list(itertools.product([False, True], repeat=6))
+
+
+@pytest.mark.parametrize("flags", COMBINATIONS, ids=lambda flags: "".join(str(int(flag)) for flag in flags))
+def test_every_combination_of_techniques_trains(flags, tmp_path):
+    config = TrainConfig(**{**TINY, **dict(zip(RAINBOW, flags, strict=True))}, save_replay="never")
+    trainer = Trainer(config, tmp_path)
+    before = trainer.learner.online.conv[0].weight.clone()
+    path = trainer.run()
+    assert trainer.updates >= 50
+    assert np.isfinite(trainer.loss)
+    assert not torch.equal(before, trainer.learner.online.conv[0].weight)
+    with ckptfmt.open(path) as checkpoint:
+        assert checkpoint.config == trainer.model_config
+
+
+@pytest.mark.parametrize("techniques", [{}, RAINBOW], ids=["dqn", "rainbow"])
+def test_catching_a_ball_is_learnt(techniques, tmp_path):
+    config = TrainConfig(
+        **{
+            **TINY,
+            **techniques,
+            "total_steps": 20_000,
+            "learning_starts": 500,
+            "replay_size": 10_000,
+            "hidden_size": 128,
+            "batch_size": 32,
+            "train_every": 2,
+            "target_every": 400,
+            "learning_rate": 5e-4,
+            "gamma": 0.95,
+            "epsilon_steps": 4_000,
+            "n_atoms": 21,
+            "eval_every": 1_000,
+            "eval_episodes": 40,
+            "save_every": 100_000,
+        }
+    )
+    trainer = Trainer(config, tmp_path, lambda event: _stop_above(trainer, event, 0.9))
+    trainer.run()
+    assert trainer.best > 0.9
+
+
+def _stop_above(trainer, event, mean):
+    if isinstance(event, Evaluated) and event.evaluation.mean > mean:
+        trainer.stop()
+
+
+_RUN = """
+import json, os, signal, sys, torch
+torch.set_num_threads(1)
+from ckptfmt.rl.events import Saved
+from ckptfmt.rl.train import Trainer
+from ckptfmt.rl.trainconfig import TrainConfig
+mode, folder, settings = sys.argv[1:]
+def die(event):
+    if isinstance(event, Saved):
+        os.kill(os.getpid(), signal.SIGKILL)
+if mode == "resume":
+    Trainer.resume(folder).run()
+else:
+    Trainer(TrainConfig(**json.loads(settings)), folder, die if mode == "killed" else None).run()
+"""
+
+
+def run(mode, folder, settings):
+    command = [sys.executable, "-P", "-c", _RUN, mode, str(folder), json.dumps(settings)]
+    return subprocess.run(command, check=False).returncode
+
+
+@pytest.mark.parametrize("techniques", [{}, RAINBOW], ids=["dqn", "rainbow"])
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_a_killed_training_resumes_exactly_in_the_middle_of_an_episode(techniques, num_envs, tmp_path):
+    settings = {
+        **TINY,
+        **techniques,
+        "env": "ALE/Pong-v5",
+        "num_envs": num_envs,
+        "total_steps": 400,
+        "replay_size": 300,
+        "save_every": 250,
+        "epsilon_steps": 300,
+        "save_replay": "always",
+    }
+    assert run("whole", tmp_path / "one", settings) == 0
+    assert run("killed", tmp_path / "two", settings) == -signal.SIGKILL
+    [saved] = [name for name in os.listdir(tmp_path / "two") if name.startswith("step-")]
+    assert run("resume", tmp_path / "two" / saved, settings) == 0
+    assert_resume_exact(tmp_path / "one" / "step-400", tmp_path / "two" / "step-400")
+    with ckptfmt.open(tmp_path / "two" / "step-400") as checkpoint, ckptfmt.open(tmp_path / "two" / saved) as parent:
+        assert checkpoint.manifest.lineage.kind == "resumed"
+        assert checkpoint.manifest.lineage.parent == parent.manifest.manifest_digest
+        assert checkpoint.manifest.lineage.run_id == parent.manifest.lineage.run_id
+        assert checkpoint.manifest.resume.lacks == ("schedulers",)
+
+
+def test_a_resume_that_is_not_exact_is_told(tmp_path):
+    first = Trainer(TrainConfig(**TINY), tmp_path / "a").run()
+    other = Trainer(TrainConfig(**{**TINY, "seed": 2}), tmp_path / "b").run()
+    assert_resume_exact(first, first)
+    with pytest.raises(AssertionError, match=r"^the resumed training differs in replay.safetensors: .* and \d+ more$"):
+        assert_resume_exact(first, other)
+
+
+def test_a_resume_without_a_replay_buffer_fills_it_again_first(tmp_path):
+    path = Trainer(TrainConfig(**TINY, save_replay="never"), tmp_path).run()
+    with ckptfmt.open(path) as checkpoint:
+        assert "replay" in checkpoint.manifest.resume.lacks
+    trainer = Trainer.resume(path, total_steps=390)
+    updates = trainer.updates
+    trainer.run()
+    assert (trainer.step, trainer.updates) == (390, updates)
+
+
+def test_events_tell_what_happens(tmp_path):
+    events = []
+    config = TrainConfig(**{**TINY, "eval_every": 150, "eval_episodes": 2, "save_every": 120, "keep": 1})
+    trainer = Trainer(config, tmp_path, events.append)
+    trainer.run()
+    assert [event.step for event in events if isinstance(event, Progress)] == [100, 200, 300]
+    assert [event.step for event in events if isinstance(event, Evaluated)] == [150, 300]
+    kinds = [(event.kind, event.step) for event in events if isinstance(event, Saved) and event.kind != "best"]
+    assert kinds == [("interval", 120), ("interval", 240), ("last", 300)]
+    assert sorted(os.listdir(tmp_path)) == ["best", "step-240", "step-300"]
+    assert ckptfmt.validate(tmp_path / "best").valid
+
+
+def test_scalars_are_written_for_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = Trainer(TrainConfig(**{**TINY, "tensorboard": True, "eval_every": 150}), tmp_path)
+    trainer.run()
+    trainer.close()
+    log = EventAccumulator(str(tmp_path / "tensorboard"))
+    log.Reload()
+    names = ["evaluation/return_mean", "evaluation/return_std", "train/epsilon", "train/loss", "train/return"]
+    assert sorted(log.Tags()["scalars"]) == [*names, "train/speed"]
+    assert [scalar.step for scalar in log.Scalars("evaluation/return_mean")] == [150, 300]
+
+
+def test_wrong_settings_are_all_told_at_once():
+    with pytest.raises(CkptError) as caught:
+        TrainConfig(gamma=2, env=3, n_steps=0, v_min=1, v_max=0.0, double_dqn=1, encoder="big", learning_rate="fast")
+    assert str(caught.value) == (
+        "training config: 7 settings are wrong: env must be text, not 3; double_dqn must be true or false, not 1; "
+        "n_steps must be 1 or more, not 0; learning_rate must be a number, not 'fast'; "
+        "gamma must be between 0 and 1, not 2.0; encoder must be one of nature, nips, data-efficient, not 'big'; "
+        "v_min must be less than v_max (0), not 1"
+    )
+    with pytest.raises(CkptError) as caught:
+        TrainConfig.from_dict({"gama": 1, "seeds": 2})
+    assert str(caught.value) == "training config: no such setting: gama, seeds; see: ckpt train --help"
+
+
+def test_settings_come_from_yaml(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("env: ALE/Freeway-v5\nlearning_rate: 1.0e-3\ndueling_dqn: true\n")
+    config = TrainConfig.from_file(file, seed=7)
+    assert (config.env, config.learning_rate, config.dueling_dqn, config.seed) == ("ALE/Freeway-v5", 1e-3, True, 7)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    file.write_text("- env\n")
+    with pytest.raises(CkptError) as caught:
+        TrainConfig.from_file(file)
+    assert str(caught.value) == f"{file}: must map settings to values"
+
+
+def test_every_setting_explains_itself():
+    for name, field in TrainConfig.__dataclass_fields__.items():
+        assert 8 < len(field.metadata["doc"]) < 90, name
+
+
+def test_projection_shares_out_between_neighbours():
+    support = torch.linspace(-1, 1, 5)
+    probabilities = torch.tensor([[0.2, 0.8], [0.5, 0.5]])
+    atoms = torch.tensor([[0.25, 0.5], [-7.0, 9.0]])
+    expected = torch.tensor([[0.0, 0.0, 0.1, 0.9, 0.0], [0.5, 0.0, 0.0, 0.0, 0.5]])
+    torch.testing.assert_close(project(probabilities, atoms, support), expected)
