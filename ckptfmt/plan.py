@@ -236,7 +236,9 @@ def _overlay(
 ) -> tuple[ModelConfig, dict[str, str]]:
     """Add to what the weights say what the file and the user say of the training."""
     spoken = {name: value for name, value in plan.declared.config.items() if origin.get(name) in (None, "assumed")}
-    spoken = {name: value for name, value in spoken.items() if value is not None}
+    # Trainers write the atoms of a support into every config, also of networks that have none.
+    idle = () if config.distributional_dqn else ("n_atoms", "v_min", "v_max")
+    spoken = {name: value for name, value in spoken.items() if value is not None and name not in idle}
     for words, speaker in ((spoken, "declared"), (settings, "given")):
         try:
             config = ModelConfig.from_dict({**config.to_dict(), **words})

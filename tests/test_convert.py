@@ -156,3 +156,11 @@ def test_the_training_info_comes_back_as_python_numbers(tmp_path):
     assert info["best_eval_reward"] == float("-inf")
     assert info["mean_eval_reward"] == 7.5
     assert encode_free(info, where="$")["best_eval_reward"] == {"$float": "-inf"}
+
+
+def test_a_support_in_the_config_of_a_network_without_one_is_passed_over(tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    saved = torch.load(source("dueling-v2"), weights_only=False)
+    saved["model_config"] |= {"n_atoms": 51, "v_min": -10.0, "v_max": 10.0}
+    torch.save(saved, tmp_path / "dqn.pth")
+    assert convert(tmp_path / "dqn.pth", tmp_path / "out").config["n_atoms"] is None
