@@ -2,7 +2,7 @@
 
 `console` blocks hold commands behind `$ ` and their output; `...` stands for anything. `python` blocks are run as
 scripts and may end in a `text` block with their output. All blocks of a page share one folder, in which
-`fixtures` is the project's own. A block after the comment `<!-- not run: why -->` is left out.
+`docs` and `fixtures` are the project's own. A block after the comment `<!-- not run: why -->` is left out.
 
     python docs/run_examples.py README.md docs/migrate.md
 """
@@ -72,7 +72,8 @@ def run_page(page: Path) -> list[str]:
         "NO_COLOR": "1",
     }
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "fixtures").symlink_to(ROOT / "fixtures")
+        for name in ("docs", "fixtures"):
+            (Path(folder) / name).symlink_to(ROOT / name)
         for example in read_examples(page.read_text()):
             run = subprocess.run(
                 example.command, cwd=folder, env=environment, text=True,

@@ -108,6 +108,42 @@ def test_each_of_the_eight_is_adopted_from_a_copy_with_other_names(architecture,
     assert net.body.training
 
 
+class Categorical(nn.Module):
+    """C51 with the names that CleanRL gives it; there is no forward at all."""
+
+    def __init__(self, n=3, n_atoms=11):
+        super().__init__()
+        torch.manual_seed(1)
+        self.n, self.n_atoms = n, n_atoms
+        self.register_buffer("atoms", torch.linspace(-2.0, 6.0, n_atoms))
+        self.network = nn.Sequential(
+            nn.Conv2d(4, 32, 8, stride=4), nn.ReLU(), nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
+            nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, n * n_atoms),
+        )  # fmt: skip
+
+    def q_values(self, x):
+        logits = self.network(x / 255.0).view(len(x), self.n, self.n_atoms)
+        return (logits.softmax(dim=2) * self.atoms).sum(dim=2)
+
+
+def test_a_distribution_of_returns_is_adopted_with_its_support(env):
+    net = Categorical()
+    config = adopt(net, env, q_values=net.q_values).config
+    assert (config.get_architecture_name(), config.n_atoms) == ("distributional", 11)
+    assert (config.v_min, config.v_max, config.input_scale) == (-2.0, 6.0, 255.0)
+
+
+def test_a_distribution_in_another_order_of_rows_is_refused(env):
+    net = Categorical()
+
+    def atoms_first(x):
+        logits = net.network(x / 255.0).view(len(x), net.n_atoms, net.n)
+        return (logits.softmax(dim=1) * net.atoms[:, None]).sum(dim=1)
+
+    with pytest.raises(ConversionError):
+        adopt(net, env, q_values=atoms_first)
+
+
 def test_a_compiled_network_is_adopted_under_its_plain_names(env):
     adopted = adopt(torch.compile(Net(255.0), backend="eager"), env)
     assert {placement.source for placement in adopted.placements} == set(Net().state_dict())

@@ -18,15 +18,16 @@ RECIPE = DOCS / "recipes/single_file_dqn.py"
 
 
 def run(*words, cwd):
-    command = [sys.executable, "-P", str(RECIPE), *map(str, words)]
+    command = [sys.executable, "-P", *map(str, words)]
     done = subprocess.run(
         command, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_single_file_trainer_saves_checkpoints_that_play_without_it(tmp_path):
-    run("--total-timesteps", 300, "--save-frequency", 150, "--num-envs", 2, cwd=tmp_path)
+    run(RECIPE, "--total-timesteps", 300, "--save-frequency", 150, "--num-envs", 2, cwd=tmp_path)
     first, last = sorted(tmp_path.glob("runs/*/*"))
     assert [first.name, last.name] == ["step-150", "step-300"]
     assert ckptfmt.validate(last).valid
@@ -41,7 +42,7 @@ def test_a_single_file_trainer_saves_checkpoints_that_play_without_it(tmp_path):
 
 
 def test_it_runs_on_an_atari_game(tmp_path):
-    run("--env-id", "ALE/Pong-v5", "--total-timesteps", 220, "--save-frequency", 220, cwd=tmp_path)
+    run(RECIPE, "--env-id", "ALE/Pong-v5", "--total-timesteps", 220, "--save-frequency", 220, cwd=tmp_path)
     (path,) = tmp_path.glob("runs/*/*")
     _, config, _ = load_model_checkpoint(path)
     assert (config.input_shape, config.n_action, config.hidden_size) == ((4, 84, 84), 6, 512)
@@ -54,3 +55,14 @@ def test_ckptfmt_takes_no_more_than_five_lines_of_it():
     text = RECIPE.read_text()
     marked = re.findall(r"^(?!\"\"\").*# ckptfmt$", text, re.MULTILINE)
     assert len(marked) <= 5
+
+
+def test_processes_that_train_together_write_one_checkpoint(tmp_path):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    lines = sorted(run(*launcher, DOCS / "recipes/ddp.py", "runs/ddp", cwd=tmp_path).splitlines())
+    assert [line.rpartition(":")[0] for line in lines] == [
+        f"rank {rank}, step {step}: sha256" for rank in (0, 1) for step in (10, 20)
+    ]
+    assert [line.rpartition(":")[2] for line in lines[:2]] == [line.rpartition(":")[2] for line in lines[2:]]
+    assert sorted(path.name for path in (tmp_path / "runs/ddp").iterdir()) == ["step-10", "step-20"]
+    assert ckptfmt.validate(tmp_path / "runs/ddp/step-20").valid
