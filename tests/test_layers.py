@@ -27,7 +27,7 @@ LEVELS = (
     ("checkpoint", "arrays", "write/"),
     ("architecture/", "legacy/"),
     ("declared", "plan", "convert", "save", "manager/", "batch"),
-    ("stats", "anatomy", "summary", "validate/", "diff/"),
+    ("stats", "anatomy", "summary", "validate/", "diff/", "repair"),
     ("rl/",),
     ("cli/", "__main__"),
 )
