@@ -60,7 +60,7 @@ class Repair:
         """Return the repair with the keys of `report.schema.json`."""
         return {
             "path": self.path,
-            "written": self.written or None,
+            "dest": self.written or None,
             "restored": dict(self.restored),
             "rebuilt": self.rebuilt or None,
             "unproved": list(self.unproved),

@@ -26,6 +26,8 @@ COMMANDS = {
         "schema": "Print the JSON Schema of manifests or of --json answers.",
     },
     "Change": {
+        "clean": "List or remove what writers that died left behind.",
+        "repair": "Make a whole checkpoint of a damaged one.",
         "evaluate": "Play episodes and write the returns into the manifest.",
     },
     "Make": {

@@ -12,7 +12,7 @@ from ckptfmt.config import ModelConfig
 from ckptfmt.errors import CkptError, NotACheckpoint, Problem
 from ckptfmt.manager.background import Background
 from ckptfmt.manager.retention import Retention, ranked
-from ckptfmt.manager.snapshot import Buffers
+from ckptfmt.manager.snapshot import Buffers, abandoned
 from ckptfmt.manager.steps import MANAGED, Entry, Index, list_steps, step_name
 from ckptfmt.save import save
 from ckptfmt.write import clean, remove_checkpoint
@@ -138,11 +138,10 @@ class CheckpointManager:
         """Finish the saves, or abandon them after `timeout` seconds; raise the error of one that failed."""
         if self._background is None:
             return
-        if timeout is None:
-            self._background.wait()
-        else:
-            self._background.finish_or_abandon(timeout)
+        done = self._background.wait() if timeout is None else self._background.finish_or_abandon(timeout)
         self._background.raise_error()
+        if not done:
+            raise abandoned()
 
     @contextlib.contextmanager
     def finish_on_sigterm(self, seconds: float) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import Any
 from ckptfmt.errors import WriteError
 from ckptfmt.tensors import ArrayPayload, payloads
 
-__all__ = ["Buffers", "Snapshot"]
+__all__ = ["Buffers", "Snapshot", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,14 @@ class Snapshot(ArrayPayload):
         """Return the bytes in parts of `size`; raise `WriteError` where the save was abandoned."""
         for part in super(Snapshot, self).chunks(size):
             if self.abandoned.is_set():
-                raise WriteError(
-                    "the save was abandoned, the process is ending",
-                    fix="what was saved before is there",
-                    code="write.abandoned",
-                )
+                raise abandoned()
             yield part
+
+
+def abandoned() -> WriteError:
+    """Return the error of a save that did not end in time."""
+    fix = "what was saved before is there"
+    return WriteError("the save was abandoned, its time was up", fix=fix, code="write.abandoned")
 
 
 class Buffers:

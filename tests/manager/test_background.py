@@ -13,6 +13,7 @@ from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError, TargetExists, WriteError
 from ckptfmt.manager import CheckpointManager
 from ckptfmt.write import leftovers
+from ckptfmt.write.lock import hold
 
 ROOT = str(Path(ckptfmt.__file__).parent.parent)
 
@@ -141,14 +142,19 @@ def test_sigterm_finishes_or_abandons_the_saves_within_the_time_given(tmp_path, 
 
 
 def test_an_abandoned_save_says_so(tmp_path):
-    manager = CheckpointManager(tmp_path, background=True)
-    for step in (1, 2):
-        manager.save(step, {"a": np.zeros(1 << 30, "u1")})
-    with pytest.raises(WriteError) as caught:
-        manager.close(timeout=0.5)
-    assert caught.value.what == "the save was abandoned, the process is ending"
+    manager = CheckpointManager(tmp_path, background=True, wait=1)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with hold(folder, "step-000000000001", where="somebody else"):
+        for step in (1, 2):
+            manager.save(step, {"a": np.zeros(3, "f4")})
+        with pytest.raises(WriteError) as caught:
+            manager.close(timeout=0.1)
+    os.close(folder)
+    assert str(caught.value) == "the save was abandoned, its time was up; what was saved before is there"
+    with pytest.raises(WriteError):
+        manager.wait()
+    assert manager.steps() == []
     assert leftovers(tmp_path) == ()
-    assert 2 not in manager.steps()
 
 
 def test_a_forked_child_neither_waits_nor_saves(tmp_path):

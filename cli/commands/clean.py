@@ -1,0 +1,50 @@
+"""ckpt clean: what did writers that died leave here."""
+
+import click
+
+from ckptfmt.write import Leftover, leftovers
+from ckptfmt.write import clean as remove
+
+from ..options import argument, command, option
+from ..output import Output
+from ..text import plural, size
+
+__all__ = ["clean"]
+
+_KINDS = {
+    "stage": "unfinished or replaced checkpoint",
+    "old": "predecessor set aside",
+    "lock": "lock",
+    "owner": "lock",
+}
+
+
+@command(examples=["ckpt clean runs", "ckpt clean runs --force"])
+@argument("path", "The folder in and below which checkpoints are.", metavar="P", type=click.Path())
+@option("--dry-run/--force", "dry_run", default=True, help="Only list them (the default), or remove them.")
+def clean(output: Output, path: str, dry_run: bool) -> int:
+    """List or remove what writers that died left behind.
+
+    A leftover is known by its lock, which nobody holds, and not by its age. What a living writer uses is never
+    touched. A checkpoint that was set aside and never replaced is put back.
+    """
+    found = leftovers(path) if dry_run else remove(path)
+    output.result(
+        {
+            "path": path,
+            "removed": any(not left.held_by for left in found),
+            "leftovers": [one.to_dict() for one in found],
+        }
+    )
+    output.table([_row(left, dry_run) for left in found], right=[1])
+    dead = [left for left in found if not left.held_by]
+    verb = "to remove" if dry_run else "removed"
+    output.line(f"{plural(len(dead), 'leftover')} {verb}, {size(sum(left.bytes for left in dead))}")
+    if dry_run and dead:
+        output.note(f"remove with: ckpt clean {path} --force")
+    return 0
+
+
+def _row(left: Leftover, dry_run: bool) -> tuple[str, str, str, str]:
+    state = f"in use by {left.held_by}" if left.held_by else "left" if dry_run else "removed"
+    return left.path, size(left.bytes), _KINDS[left.kind], state
