@@ -24,5 +24,6 @@ for step in range(1, 21):
     optimizer.step()
     if step % 10 == 0:
         manifest = save_model_checkpoint(network, config, {"frame_idx": step}, f"{sys.argv[1]}/step-{step}")
-        print(f"rank {rank}, step {step}: {manifest.content_digest[:14]}", flush=True)
+        # One write, since torchrun mixes what its processes print.
+        sys.stdout.write(f"rank {rank}, step {step}: {manifest.content_digest[:14]}\n")
 distributed.destroy_process_group()
