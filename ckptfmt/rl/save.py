@@ -104,7 +104,7 @@ def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:
     bad = [
         name
         for name, tensor in tensors.items()
-        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all())
+        if (tensor.is_floating_point() or tensor.is_complex()) and not _is_finite(tensor)
     ]
     if bad:
         count = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
@@ -114,6 +114,12 @@ def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:
             fix="save an earlier network, or pass allow_nan=True",
             code="weights.nan",
         )
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # NaN and infinities survive a sum, which takes one pass and no memory; finite numbers may add up to infinity.
+    wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
+    return bool(torch.isfinite(wide.sum())) or bool(torch.isfinite(wide).all())
 
 
 def _description(environment: Described | None) -> Mapping[str, Any] | None:

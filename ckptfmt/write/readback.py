@@ -19,11 +19,13 @@ from ckptfmt.errors import WriteError
 
 __all__ = ["BLOCK", "Found", "ReadBack"]
 
-# The largest part in which a file is written and read back. A writer holds at most _DEPTH + 1 of them that were
-# given and _BUFFERS that were read, whatever the sizes of the tensors.
+# The largest part in which a file is written. A writer holds at most _DEPTH + 1 of them, whatever the sizes of
+# the tensors, and _BUFFERS of _PART bytes in which they are read back: few and small, since memory that was never
+# touched costs more than to hash it, and what stays in the processor's cache is compared and hashed faster.
 BLOCK = 4 << 20
 _DEPTH = 6
-_BUFFERS = 4
+_PART = 1 << 20
+_BUFFERS = 8
 
 _Item = TypeVar("_Item")
 
@@ -46,9 +48,9 @@ class ReadBack:
         self._sha256 = hashlib.sha256()
         self._segments = [new_blake3() for _ in sizes]
         self._left = [*enumerate(sizes)][::-1]
-        size = min(BLOCK, max(sum(sizes), 1))
+        size = min(_PART, max(sum(sizes), 1))
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(min(_BUFFERS, -(-sum(sizes) // BLOCK) + 1)):
+        for _ in range(min(_BUFFERS, -(-sum(sizes) // _PART) + 1)):
             self._free.put(bytearray(size))
         self._reader = _Worker(self._read, _DEPTH)
         self._hasher = _Worker(self._hash, _BUFFERS)
@@ -74,6 +76,11 @@ class ReadBack:
         return Found(self._sha256.hexdigest(), tuple(segment.hexdigest() for segment in self._segments))
 
     def _read(self, block: bytes | bytearray | memoryview) -> None:
+        whole = memoryview(block)
+        for start in range(0, len(whole), _PART):
+            self._read_part(whole[start : start + _PART])
+
+    def _read_part(self, block: memoryview) -> None:
         buffer = self._free.get()
         view = memoryview(buffer)[: len(block)]
         # startswith compares with memcmp, without a copy.

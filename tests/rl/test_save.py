@@ -15,7 +15,7 @@ from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.factory import create_model_from_config
 from ckptfmt.rl.load import load_legacy_checkpoint, load_model_checkpoint
-from ckptfmt.rl.save import save_model_checkpoint
+from ckptfmt.rl.save import refuse_nan, save_model_checkpoint
 
 SMALL = Encoder((Conv(8, (8, 8), (4, 4)), Conv(8, (4, 4), (2, 2)), Conv(8, (3, 3), (1, 1))))
 INFO = {"frame_idx": 200, "best_eval_reward": float("-inf"), "training_config": {"lr": 1e-4}}
@@ -218,7 +218,7 @@ import os, sys, torch
 torch.set_num_threads(1)
 from torch import distributed, nn
 from ckptfmt.errors import CkptError
-from ckptfmt.rl.save import save_model_checkpoint
+from ckptfmt.rl.save import refuse_nan, save_model_checkpoint
 distributed.init_process_group("gloo")
 rank = distributed.get_rank()
 torch.manual_seed(rank)
@@ -258,3 +258,15 @@ def test_loading_a_legacy_file_runs_nothing_of_it(tmp_path):
 class _Bomb:
     def __reduce__(self):
         return eval, ("open('boom', 'w')",)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
+)
+def test_finite_numbers_whose_sum_is_not_are_saved_and_one_that_is_not_is_found(dtype):
+    largest = torch.full((8,), torch.finfo(dtype).max).to(dtype)
+    refuse_nan({"w": largest}, "")
+    wrong = torch.ones(8)
+    wrong[3] = float("nan")
+    with pytest.raises(WeightsError, match="w holds NaN or infinite numbers"):
+        refuse_nan({"w": wrong.to(dtype)}, "")
