@@ -52,7 +52,7 @@ class PeriodicSaves:
         Raises `WeightsError` for NaN or infinite weights, and what `CheckpointManager.save` raises.
         """
         tensors, path = named_tensors(network), self.manager.path(step)
-        refuse_nan(tensors, path)
+        refuse_nan(tensors, path, "go on from the checkpoint before, for example with a lower learning rate")
 
         def write() -> None:
             lineage = Lineage(kind="trained", run_id=self.run_id, code=code_revision())

@@ -56,7 +56,7 @@ def save_model_checkpoint(
     tensors = named_tensors(model)
     where = os.fspath(checkpoint_path)
     if not allow_nan:
-        refuse_nan(tensors, where)
+        refuse_nan(tensors, where, "save an earlier network, or pass allow_nan=True")
 
     def write() -> None:
         captured = state.capture() if state else None
@@ -99,7 +99,7 @@ def named_tensors(model: HasTensors) -> dict[str, torch.Tensor]:
     return {name.replace("_orig_mod.", ""): tensor for name, tensor in network.state_dict().items()}
 
 
-def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str, fix: str) -> None:
     """Raise `WeightsError` where a tensor holds NaN or infinite numbers."""
     bad = [
         name
@@ -111,7 +111,7 @@ def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str) -> None:
         raise WeightsError(
             f"{bad[0]}{count} hold NaN or infinite numbers" if count else f"{bad[0]} holds NaN or infinite numbers",
             where=where,
-            fix="save an earlier network, or pass allow_nan=True",
+            fix=fix,
             code="weights.nan",
         )
 

@@ -7,12 +7,13 @@ pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not instal
 import gymnasium
 from gymnasium import wrappers
 from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
 import ckptfmt
-from ckptfmt.errors import CkptError, ConversionError, WeightsError
+from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.manager import CheckpointManager
 from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.load import load_model_checkpoint
@@ -154,15 +155,30 @@ def test_a_network_that_is_none_of_the_eight_is_refused_before_the_first_step(tm
         assert "q_net.0.weight" in checkpoint.names()
 
 
+class Poison(BaseCallback):
+    """Ruins the network at a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def _on_step(self):
+        if self.num_timesteps == self.step:
+            with torch.no_grad():
+                self.model.q_net.q_net[0].bias[0] = float("nan")
+        return True
+
+
 def test_nan_weights_end_the_training_and_leave_the_last_good_checkpoint(model, tmp_path):
-    model.learn(20, callback=SaveCheckpoints(tmp_path / "run", every=20))
-    with torch.no_grad():
-        model.q_net.q_net[0].bias.fill_(float("nan"))
-    with pytest.raises((WeightsError, ConversionError)):
-        model.learn(20, callback=SaveCheckpoints(tmp_path / "run", every=20), reset_num_timesteps=False)
-    manager = CheckpointManager(tmp_path / "run")
-    assert manager.steps() == [20]
-    manager.latest().close()
+    saves = CheckpointManager(tmp_path / "run", keep_last=1)
+    with pytest.raises(WeightsError) as caught:
+        model.learn(60, callback=[Poison(30), SaveCheckpoints(saves, every=20)])
+    assert str(caught.value) == (
+        f"{saves.path(40)}: conv.0.weight and 9 more tensors hold NaN or infinite numbers; "
+        "go on from the checkpoint before, for example with a lower learning rate"
+    )
+    with saves.restore() as latest:
+        assert latest.training_info["frame_idx"] == 20
 
 
 def test_other_algorithms_are_refused(tmp_path):
