@@ -1,5 +1,6 @@
 """The opcodes of pickle protocols 0 to 5, as operations on a stack of plain values and placeholders."""
 
+import codecs
 from collections.abc import Callable
 from typing import Any
 
@@ -84,8 +85,10 @@ class Machine:
         data = self._reader.line()
         self._budget.text(len(data))
         try:
-            # A narrow Python 2 wrote one character as two surrogates; a single one is no text.
-            text = data.decode("raw-unicode-escape").encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+            # A narrow Python 2 wrote one character as two surrogates; a single one is no text. Codecs that are
+            # called by name would be imported now, in the middle of a file.
+            units = codecs.utf_16_le_encode(codecs.raw_unicode_escape_decode(data)[0], "surrogatepass")[0]
+            text = codecs.utf_16_le_decode(units, "strict", True)[0]
         except UnicodeDecodeError:
             self._reader.damaged("a string is no text")
         self._stack.push(text)
