@@ -20,6 +20,7 @@ from ckptfmt.save import save
 
 __all__ = ["HasTensors", "named_tensors", "refuse_nan", "save_model_checkpoint", "unwrap"]
 
+_NAN_FIX = "save an earlier network, or pass allow_nan=True"
 Described = Environment | Mapping[str, Any] | gymnasium.Env[Any, Any]
 
 
@@ -56,7 +57,7 @@ def save_model_checkpoint(
     tensors = named_tensors(model)
     where = os.fspath(checkpoint_path)
     if not allow_nan:
-        refuse_nan(tensors, where, "save an earlier network, or pass allow_nan=True")
+        refuse_nan(tensors, where)
 
     def write() -> None:
         captured = state.capture() if state else None
@@ -99,7 +100,7 @@ def named_tensors(model: HasTensors) -> dict[str, torch.Tensor]:
     return {name.replace("_orig_mod.", ""): tensor for name, tensor in network.state_dict().items()}
 
 
-def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str, fix: str) -> None:
+def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str, fix: str = _NAN_FIX) -> None:
     """Raise `WeightsError` where a tensor holds NaN or infinite numbers."""
     bad = [
         name
