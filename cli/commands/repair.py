@@ -30,8 +30,9 @@ def repair(
 ) -> int:
     """Make a whole checkpoint of a damaged one.
 
-    Only what can be proved is done: a damaged tensor is taken from another checkpoint that holds a tensor of the very digest the manifest names.
-    A manifest that is lost or damaged is made anew from the weights, and marked as rebuilt.
+    Only what can be proved is done: a damaged tensor is taken from another checkpoint that holds a tensor of the
+    very digest the manifest names. A manifest that is lost or damaged is made anew from the weights, and marked
+    as rebuilt.
     """
     if dest is not None and in_place:
         raise click.UsageError("DEST and --in-place exclude each other")
