@@ -12,7 +12,8 @@ from ckptfmt.legacy.zip import Record, bad_crc
 
 __all__ = ["Audit"]
 
-_CHUNK = 8 << 20
+# Small enough that what is hashed twice stays in the processor's cache.
+_CHUNK = 1 << 20
 # A source up to this size is looked through before anything of it is given out; hashing a larger one runs
 # beside the work, since both let go of the interpreter lock.
 _AT_ONCE = 16 << 20
