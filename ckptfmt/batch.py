@@ -248,6 +248,13 @@ def _work() -> None:
         sys.stdout.flush()
 
 
+def _interrupted(*_: object) -> None:
+    """Stop at the first interrupt: Ctrl-C and the parent both send one, and the second would cut the clearing up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _interrupted)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         _work()
