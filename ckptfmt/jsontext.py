@@ -84,8 +84,10 @@ def _render(value: Any, newline: str) -> str:
     if isinstance(value, dict) and value:
         rows = [f"{_plain(key)}: {_render(item, inner)}" for key, item in value.items()]
         return "{" + inner + f",{inner}".join(rows) + newline + "}"
-    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        return "[" + inner + f",{inner}".join(_render(item, inner) for item in value) + newline + "]"
+    if isinstance(value, list):
+        if any(isinstance(item, dict | list) for item in value):
+            return "[" + inner + f",{inner}".join([_render(item, inner) for item in value]) + newline + "]"
+        return "[" + ", ".join(map(_plain, value)) + "]"
     return _plain(value)
 
 

@@ -7,6 +7,7 @@ manifest has. Both hold the digest of the manifest over its content, so a change
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ckptfmt import jsontext
@@ -56,6 +57,7 @@ FAMILY = "atari-dqn"
 ORIGINS = ("declared", "inferred", "given", "assumed")
 KINDS = ("trained", "resumed", "fine-tuned", "converted", "copied", "rebuilt")
 
+_Header = tuple[bytes, tuple[TensorInfo, ...]]
 _sha256 = pattern(r"[0-9a-f]{64}", "a SHA-256 in hex")
 _blake3 = pattern(r"[0-9a-f]{64}", "a BLAKE3 in hex")
 _identity = pattern(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")
@@ -92,6 +94,11 @@ class FileEntry(Document):
     tensors: Mapping[str, TensorEntry] = value(mapping(document(TensorEntry)))
     tied: Mapping[str, str] = value(mapping(text), default_factory=dict)
     sparse = frozenset({"tied"})
+
+    @cached_property
+    def header(self) -> _Header:
+        """Return the header that a file of these tensors has, and where they lie in it."""
+        return build_header(((name, t.dtype, t.shape) for name, t in self.tensors.items()), METADATA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +265,7 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
 
 def expected_header(entry: FileEntry) -> tuple[bytes, tuple[TensorInfo, ...]]:
     """Return the header that a file has whose manifest entry this is, and where its tensors lie."""
-    return build_header(((name, t.dtype, t.shape) for name, t in entry.tensors.items()), METADATA)
+    return entry.header
 
 
 def check_content(manifest: Manifest, *, where: str) -> None:
