@@ -52,9 +52,9 @@ class PeriodicSaves:
         Raises `WeightsError` for NaN or infinite weights, and what `CheckpointManager.save` raises.
         """
         tensors, path = named_tensors(network), self.manager.path(step)
-        refuse_nan(tensors, path, "go on from the checkpoint before, for example with a lower learning rate")
 
-        def write() -> None:
+        def write() -> bytes:
+            refuse_nan(tensors, path, "go on from the checkpoint before, for example with a lower learning rate")
             lineage = Lineage(kind="trained", run_id=self.run_id, code=code_revision())
             self.manager.save(
                 step,
@@ -66,6 +66,7 @@ class PeriodicSaves:
                 environment=environment,
                 lineage=lineage,
             )
+            return b""
 
         once(write, where=path)
         self.last = step

@@ -8,10 +8,9 @@ import gymnasium
 import torch
 from torch import nn
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.config import ModelConfig
 from ckptfmt.errors import WeightsError
-from ckptfmt.manifest import Lineage, Manifest
+from ckptfmt.manifest import Lineage, Manifest, parse_manifest, render_manifest
 from ckptfmt.rl.envs import Environment, describe_env
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.revision import code_revision
@@ -56,12 +55,12 @@ def save_model_checkpoint(
     """
     tensors = named_tensors(model)
     where = os.fspath(checkpoint_path)
-    if not allow_nan:
-        refuse_nan(tensors, where)
 
-    def write() -> None:
+    def write() -> bytes:
+        if not allow_nan:
+            refuse_nan(tensors, where)
         captured = state.capture() if state else None
-        save(
+        with save(
             checkpoint_path,
             tensors,
             model_config,
@@ -75,11 +74,11 @@ def save_model_checkpoint(
             lineage=lineage or Lineage(kind="trained", code=code_revision()),
             extra=extra,
             wait=wait,
-        ).close()
+        ) as checkpoint:
+            return render_manifest(checkpoint.manifest)
 
-    once(write, where=where)
-    with Checkpoint(checkpoint_path) as checkpoint:
-        return checkpoint.manifest
+    # The manifest is sent to the other ranks: their machine need not have the folder.
+    return parse_manifest(once(write, where=where), where=where)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
