@@ -54,7 +54,7 @@ def show_outcome(output: Output, outcome: Outcome) -> None:
     item = outcome.item
     if outcome.error is not None:
         error = _as_error(outcome.error)
-        output.line(output.sign("bad"), f" {item.source}  {error.what if error.where == item.source else error}")
+        output.line(output.sign("bad"), f" {item.source}  {str(error).removeprefix(f'{item.source}: ')}")
     elif outcome.conversion is None:
         output.line(output.sign("good"), f" {item.source}  unchanged")
     else:
