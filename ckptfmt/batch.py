@@ -26,7 +26,7 @@ from ckptfmt.sources import Item
 __all__ = ["Outcome", "convert_many"]
 
 Status = Literal["converted", "planned", "unchanged", "failed"]
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +203,17 @@ class _Worker:
         return Outcome(item, "failed", error=error.to_dict())
 
     def stop(self) -> None:
-        """End the process; one that is at work clears away what it has half written."""
+        """End the process; one that is at work finishes its file, or clears it away where that takes long."""
         self.stopped = True
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        for end in (self._process.terminate, self._process.kill):
+            try:
+                self._process.wait(_PATIENCE)
+                break
+            except subprocess.TimeoutExpired:
+                end()
+        self._process.wait()
         self._close_pipes()
 
     def _close_pipes(self) -> None:
@@ -248,13 +250,15 @@ def _work() -> None:
         sys.stdout.flush()
 
 
-def _interrupted(*_: object) -> None:
-    """Stop at the first interrupt: Ctrl-C and the parent both send one, and the second would cut the clearing up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _told_to_end(*_: object) -> None:
+    """Clear away what is half written, which a second signal must not cut short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, _interrupted)
+    # Ctrl-C reaches the whole group; the parent alone decides when a worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _told_to_end)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         _work()
