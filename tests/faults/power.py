@@ -75,7 +75,7 @@ def cut_power(scenario: Scenario, *, short: bool = False, breaking: Callable[[],
             scenario.prepare(disk / "root")
             os.sync()
         calls = _record(scenario, image, breaking)
-        if short:
+        if short or scenario.variant:
             calls = [call for call in calls if call.name in CHANGING]
         jobs = [(scenario, image, call, breaking) for call in [*calls, None]]
         wrong = in_parallel(_cut_once, jobs)

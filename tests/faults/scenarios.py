@@ -103,7 +103,8 @@ def managed(path: Path) -> list[int]:
 class Scenario:
     """`prepare` makes what is there before, `act` is struck, `look` tells old from new or raises `Violation`.
 
-    `always` are faults that strike every time: a filesystem that lacks something.
+    `always` are faults that strike every time: a filesystem that lacks something. A `variant` does most of what
+    another scenario does; faults strike only at its calls that change something.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Scenario:
     act: Callable[[Path], None]
     look: Callable[[Path], str]
     always: tuple[str, ...] = ()
+    variant: bool = False
 
 
 def _nothing(root: Path) -> None:
@@ -205,8 +207,10 @@ def _after_a_death(root: Path) -> None:
     """One writer dies between its rename and the flush that makes it last; the next one comes."""
     child = os.fork()
     if child == 0:
-        publish.sync_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
-        write(root / "out", 2, overwrite=True)
+        with contextlib.suppress(BaseException):
+            publish.sync_folder = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+            write(root / "out", 2, overwrite=True)
+        os._exit(1)
     os.waitpid(child, 0)
     write(root / "out", 3, overwrite=True)
 
@@ -221,10 +225,10 @@ SCENARIOS = (
     Scenario("update", _first, _update, _look_updated),
     Scenario("manager", _steps, _save_step, _look_steps),
     Scenario("background", _steps, _save_behind, _look_behind),
-    Scenario("no exchange", _first, _second, _look_replaced, ("renameat2:error=EINVAL",)),
-    Scenario("after a death", _first, _after_a_death, _look_after_death),
-    Scenario("no folder renames", _nothing, _second, _look_copies, ("renameat:error=EMFILE:when=1",)),
-    Scenario("no renames", _nothing, _second, _look_unrenamed, ("rename,renameat:error=ENOSYS",)),
+    Scenario("no exchange", _first, _second, _look_replaced, ("renameat2:error=EINVAL",), variant=True),
+    Scenario("after a death", _first, _after_a_death, _look_after_death, variant=True),
+    Scenario("no folder renames", _nothing, _second, _look_copies, ("renameat:error=EMFILE:when=1",), variant=True),
+    Scenario("no renames", _nothing, _second, _look_unrenamed, ("rename,renameat:error=ENOSYS",), variant=True),
 )
 
 
