@@ -165,7 +165,7 @@ def _metadata(value: Any, where: str) -> dict[str, str]:
 
 
 def _tensor(name: str, entry: Any, where: str) -> TensorInfo:
-    place = f"{where}: {printable(name)}"
+    place = f"{where}: {printable(name)}" if where else printable(name)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _bad("a tensor is described by dtype, shape and data_offsets", place)
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
