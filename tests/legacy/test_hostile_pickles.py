@@ -109,3 +109,9 @@ def test_a_megabyte_of_anything_stays_within_300_mb_and_five_seconds_of_work(nam
     said = json.loads(done.stdout)
     assert said["bytes"] <= 1 << 20
     assert said["peak_mb"] < 300
+
+
+def test_text_of_protocol_0_is_read_without_a_codec_that_is_imported_for_it(tmp_path: Path) -> None:
+    (tmp_path / "case.pkl").write_bytes(b"(dVgr\\u00fcn\nV\\ud83d\\ude00\ns.")
+    done = run(GUARD, "safe", tmp_path / "case.pkl")
+    assert json.loads(done.stdout) == {"read": 1, "reached": [], "loaded": []}
