@@ -23,7 +23,9 @@ __all__ = ["Owner", "hold", "is_held", "owner"]
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
-_PAUSE = 0.02
+# The longest time between two tries, in seconds: random and short, so that no writer starves beside others that
+# save all the time.
+_PAUSE = 0.005
 # Descriptors of the locks this process holds. A forked child closes its copies: it would hold the lock of a
 # writer that died, for as long as it lives.
 _HELD: set[int] = set()
@@ -68,7 +70,7 @@ def hold(folder: int, stem: str, *, where: str, wait: float = 0.0) -> Iterator[N
                 fix="wait for it with --wait SECONDS, or end that process",
                 code="write.locked",
             )
-        time.sleep(_PAUSE)
+        time.sleep(_PAUSE * (1 + os.urandom(1)[0]) / 256)
     file, name = held
     _HELD.add(file)
     try:
