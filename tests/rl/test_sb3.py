@@ -17,6 +17,8 @@ from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.manager import CheckpointManager
 from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.load import load_model_checkpoint
+from ckptfmt.rl.play import play_episodes
+from ckptfmt.rl.player import open_player
 from ckptfmt.rl.sb3 import SaveCheckpoints, describe_vec_env
 
 torch.set_num_threads(1)
@@ -46,6 +48,21 @@ def test_a_dqn_is_saved_while_it_trains_and_rebuilt_without_it(model, tmp_path):
     assert (info["frame_idx"], info["seed"], info["hyperparameters"]["batch_size"]) == (50, 3, 4)
     assert info["episode_idx"] == 4
     assert ckptfmt.validate(manager.path(50)).valid
+
+
+def test_what_is_rebuilt_plays_as_the_model_does(model, tmp_path):
+    model.learn(200, callback=SaveCheckpoints(tmp_path / "run", every=200))
+    envs, theirs = model.get_env(), []
+    for seed in range(5):
+        envs.seed(seed)
+        observation, over = envs.reset(), [False]
+        while not over[0]:
+            observation, reward, over, _ = envs.step(model.predict(observation, deterministic=True)[0])
+        theirs.append(float(reward[0]))
+    with open_player(tmp_path / "run" / "step-000000000200") as player:
+        ours = list(play_episodes(player.model, player.env, episodes=5, scale=player.scale))
+    assert [episode.total for episode in ours] == theirs
+    assert [episode.steps for episode in ours] == [11] * 5
 
 
 def test_checkpoints_differ_as_the_network_learns_and_share_a_run(model, tmp_path):
