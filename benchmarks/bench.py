@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.measure import Comparison, Cost, Result
 
-__all__ = ["Bench", "Row", "peer"]
+__all__ = ["Bench", "Row", "forget", "peer"]
 
 _PEERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -65,6 +65,17 @@ class Row:
 
     number: int
     measure: Callable[[Bench], list[Result]]
+
+
+def forget(files: Sequence[str]) -> None:
+    """Let the system drop what it holds of these files, so that they are read from the disk."""
+    os.sync()
+    for file in files:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 def peer(name: str, *words: str) -> list[str]:

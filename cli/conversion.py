@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ckptfmt.batch import Outcome
 from ckptfmt.convert import Conversion
 from ckptfmt.errors import CkptError
 
 from .failure import on_the_command_line
 from .output import Output
 from .text import plural, shape, size
+
+if TYPE_CHECKING:
+    from ckptfmt.batch import Outcome
 
 __all__ = ["outcome_line", "show_conversion", "show_outcome", "show_tally"]
 
@@ -49,7 +51,7 @@ def show_conversion(output: Output, source: str, result: Conversion) -> None:
         output.line("nothing written; run again without --dry-run")
 
 
-def show_outcome(output: Output, outcome: Outcome) -> None:
+def show_outcome(output: Output, outcome: "Outcome") -> None:
     """Write what became of one of many files."""
     item = outcome.item
     if outcome.error is not None:
@@ -63,7 +65,7 @@ def show_outcome(output: Output, outcome: Outcome) -> None:
         output.line(output.sign("good"), f" {item.source} -> {item.dest}  {network}{planned}")
 
 
-def outcome_line(outcome: Outcome) -> dict[str, Any]:
+def outcome_line(outcome: "Outcome") -> dict[str, Any]:
     """Return what became of one of many files as a line of JSON."""
     error = None if outcome.error is None else _as_error(outcome.error).to_dict()
     return {**outcome.to_dict(), "error": error}

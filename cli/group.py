@@ -1,5 +1,6 @@
 """All that a command line asks of commands: they are found, run, and their errors told."""
 
+import gc
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -30,6 +31,9 @@ class _Table(click.Group):
             return None
         module = import_module(f"{__package__}.commands.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        # What is loaded by now stays; `main` stopped the search for garbage until here.
+        gc.freeze()
+        gc.enable()
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:

@@ -5,7 +5,6 @@ short read is an error that can be told.
 """
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO, Protocol
 
@@ -131,6 +130,7 @@ class Spool:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._end = 0
+        self._folder = "the folder for temporary files"
         self._file: IO[bytes] | None = None
 
     def add(self, chunks: Iterable[bytes]) -> Block:
@@ -157,6 +157,10 @@ class Spool:
 
     def _open(self) -> IO[bytes]:
         if self._file is None:
+            # The one import that waits: hardly a file has to be unpacked, and this one brings five others.
+            import tempfile
+
+            self._folder = tempfile.gettempdir()
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - close() closes it
         return self._file
 
@@ -168,7 +172,7 @@ class Spool:
         except OSError as e:
             raise SourceError(
                 f"cannot be unpacked: {e.strerror}",
-                fix=f"make room in {tempfile.gettempdir()} or set TMPDIR",
+                fix=f"make room in {self._folder} or set TMPDIR",
                 code="source.spool",
             ) from None
 
