@@ -80,9 +80,8 @@ class QNetwork(nn.Module):
         return scores
 
     def _features(self, x: Tensor) -> Tensor:
-        x = x.to(next(self.conv.parameters()).dtype)
-        if self.config.input_scale != 1:
-            x = x / self.config.input_scale
+        dtype = next(self.conv.parameters()).dtype
+        x = x.to(dtype) if self.config.input_scale == 1 else x.to(dtype, copy=True).div_(self.config.input_scale)
         return self.conv(x).flatten(1)  # type: ignore[no-any-return]
 
 
