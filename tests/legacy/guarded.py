@@ -24,7 +24,7 @@ from ckptfmt.legacy import container  # noqa: E402
 WATCHED = ("import", "exec", "compile", "os.", "subprocess.", "shutil.", "ctypes.", "socket.", "pickle.", "marshal.")
 STOPPED = ("os.", "subprocess.", "shutil.", "socket.")
 # What is unpacked goes to a file that the package makes and removes at once; tempfile is loaded for that.
-SPOOLED = re.compile(re.escape(tempfile.gettempdir()) + r"/[a-z0-9_]{8}")
+SPOOLED = re.compile(re.escape(tempfile.gettempdir()) + r"(/[a-z0-9_]{8})?")
 FORBIDDEN = ("pickle", "_pickle", "pickletools", "torch", "marshal", "subprocess", "numpy")
 
 
