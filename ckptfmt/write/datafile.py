@@ -14,6 +14,9 @@ from ckptfmt.write.readback import BLOCK, ReadBack
 
 __all__ = ["Payload", "TensorFile", "create", "write_all", "write_tensors"]
 
+# How much is written before the kernel is told to begin with the disk: often enough that little is left for the
+# end, seldom enough that the telling costs nothing.
+_WRITEBACK = 16 << 20
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -67,10 +70,14 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str) ->
     file = create(folder, name)
     try:
         with ReadBack(file, [len(header), *(info.nbytes for info in infos)], where=place) as back:
+            waiting = 0
             for block in _blocks(header, _parts(content, infos, place)):
                 write_all(file, block)
                 back.written(block)
-                start_writeback(file)
+                waiting += len(block)
+                if waiting >= _WRITEBACK:
+                    start_writeback(file)
+                    waiting = 0
             os.fsync(file)
             found = back.finish()
     except BaseException:
