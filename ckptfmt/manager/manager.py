@@ -14,6 +14,7 @@ from ckptfmt.manager.background import Background
 from ckptfmt.manager.retention import Retention, ranked
 from ckptfmt.manager.snapshot import Buffers, abandoned
 from ckptfmt.manager.steps import MANAGED, Entry, Index, list_steps, step_name
+from ckptfmt.manifest import Manifest
 from ckptfmt.save import save
 from ckptfmt.write import clean, remove_checkpoint
 from ckptfmt.write.failure import reported
@@ -33,6 +34,8 @@ class CheckpointManager:
     With `background`, `save` returns once the tensors are copied, saves are done in order, and the error of one
     is raised by the next call, by `close`, or at the end of the process. `report` is called with each `Problem`
     worth knowing: a damaged checkpoint that was passed over, weights that have not changed since the last step.
+    `on_saved` is called with the step and the manifest of each checkpoint that is on the disk, by the thread
+    that wrote it.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class CheckpointManager:
         background: bool = False,
         wait: float = 0.0,
         report: Callable[[Problem], None] | None = None,
+        on_saved: Callable[[int, Manifest], None] | None = None,
     ) -> None:
         self.folder = os.fspath(folder)
         self.retention = Retention(last=keep_last, best=keep_best, every=keep_every, metric=metric, mode=mode)
         self.problems: list[Problem] = []
         self._wait = wait
         self._report = report
+        self._on_saved = on_saved
         self._cleaned = False
         self._index = Index(self.folder)
         self._background = Background() if background else None
@@ -80,7 +85,10 @@ class CheckpointManager:
         def write(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
             options = {"overwrite": overwrite, "wait": self._wait, "extra": extra, **others}
             with reported(path):
-                save(path, arrays, config, training_info, **options).close()
+                with save(path, arrays, config, training_info, **options) as saved:
+                    manifest = saved.manifest
+                if self._on_saved is not None:
+                    self._on_saved(step, manifest)
                 self._clean_once()
                 self._after(step)
 

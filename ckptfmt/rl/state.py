@@ -61,7 +61,8 @@ class TrainingState:
 
     `generators` are random generators of the training's own (NumPy, Python, torch); those that all
     libraries share are always kept. `counters` is any nest of numbers, text and arrays: steps, schedules,
-    the observations at hand.
+    the observations at hand. `unused` names the parts that this training does not have at all, such as
+    "schedulers" or "replay": a resume does not lack them.
     """
 
     optimizer: torch.optim.Optimizer | None = None
@@ -71,6 +72,11 @@ class TrainingState:
     environments: Sequence[Env] = ()
     counters: Mapping[str, Any] = field(default_factory=dict)
     replay: HasArrays | None = None
+    unused: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := [part for part in self.unused if part not in PARTS]:
+            raise ValueError(f"there is no part {unknown[0]!r} of a training state, only {', '.join(PARTS)}")
 
     def capture(self) -> Captured:
         """Return the state as it is now; tensors are not copied.
@@ -94,7 +100,7 @@ class TrainingState:
             parts["environments"] = [env.layers for env in captured]
         replay = None if self.replay is None else dict(self.replay.state())
         has = [part for part in PARTS if part in parts or (part == "replay" and replay is not None)]
-        lacks = [part for part in PARTS if part not in has]
+        lacks = [part for part in PARTS if part not in has and part not in self.unused]
         return Captured(flatten(parts), replay, Resume(has=tuple(has), lacks=(*lacks, *missing)))
 
     def restore(self, checkpoint: Checkpoint, *, verify: bool = True) -> dict[str, Any]:

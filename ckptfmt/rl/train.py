@@ -21,18 +21,18 @@ from ckptfmt.errors import CkptError
 from ckptfmt.manifest import Lineage
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.envs import make_env
-from ckptfmt.rl.events import Evaluated, Event, Progress, Saved
+from ckptfmt.rl.events import Evaluated, Event, Progress
 from ckptfmt.rl.factory import create_model_from_config
 from ckptfmt.rl.learner import Learner
+from ckptfmt.rl.models import QNetwork
 from ckptfmt.rl.play import evaluate
 from ckptfmt.rl.replay import Batch, Replay
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.rng import seed_global
-from ckptfmt.rl.save import save_model_checkpoint
+from ckptfmt.rl.runsaves import RunSaves
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.rl.trainconfig import TrainConfig
-from ckptfmt.write import remove_checkpoint
 
 __all__ = ["Trainer"]
 
@@ -79,7 +79,7 @@ class Trainer:
         self.evaluations: list[dict[str, Any]] = []
         self.parent: str | None = None
         self.run_id = uuid.uuid4().hex
-        self.interval_saves: list[str] = []
+        self._saves = RunSaves(self.out, config.keep)
         self._batch: Batch | None = None
         self._stop = False
         self._writer: SummaryWriter | None = None
@@ -101,7 +101,7 @@ class Trainer:
             config = TrainConfig.from_dict({**settings, **changes})
             trainer = cls(config, folder, on_event, trusted="env" in changes)
             trainer.learner.online.load_state_dict(read_tensors(checkpoint))
-            trainer._take_over(trainer._state().restore(checkpoint))
+            trainer._take_over(trainer._state("resume").restore(checkpoint))
             lineage = checkpoint.manifest.lineage
             trainer.parent = checkpoint.manifest.manifest_digest
             trainer.run_id = lineage.run_id if lineage and lineage.run_id else trainer.run_id
@@ -123,8 +123,8 @@ class Trainer:
             if self._due(config.eval_every):
                 self._evaluate()
             if self._due(config.save_every) and self.step < config.total_steps:
-                self._save_interval()
-        return self._save(f"step-{self.step}", "last")
+                self._save("interval")
+        return self._save("last")
 
     def stop(self) -> None:
         """Let `run` save and return after the step at hand; safe in a signal handler."""
@@ -136,6 +136,7 @@ class Trainer:
             env.close()
         if self._writer is not None:
             self._writer.close()
+        self._saves.close()
 
     def _act(self, i: int) -> None:
         """Take one step in environment `i`, by epsilon-greedy choice or by noise in the weights."""
@@ -182,7 +183,8 @@ class Trainer:
         self._log({"evaluation/return_mean": evaluation.mean, "evaluation/return_std": evaluation.std})
         if best:
             self.best = evaluation.mean
-            self._save("best", "best", overwrite=True)
+            self._saves.save_best(self.step, *self._network(), state=self._state("best"), **self._origin())
+        self._tell_saved()
         self.on_event(Evaluated(self.step, evaluation, best))
 
     def _report(self, first: int, started: float) -> None:
@@ -192,6 +194,7 @@ class Trainer:
         left = (self.config.total_steps - self.step) / speed
         epsilon = self.config.epsilon(self.step)
         self._log({"train/loss": self.loss, "train/return": mean, "train/epsilon": epsilon, "train/speed": speed})
+        self._tell_saved()
         self.on_event(Progress(self.step, self.episodes, epsilon, self.loss, mean, std, speed, left))
 
     def _log(self, scalars: dict[str, float | None]) -> None:
@@ -207,45 +210,41 @@ class Trainer:
         """Return whether the steps just taken, one in each environment, crossed a multiple of `every`."""
         return self.step // every != (self.step - self.config.num_envs) // every
 
-    def _save_interval(self) -> None:
-        self.interval_saves.append(self._save(f"step-{self.step}", "interval"))
-        while len(self.interval_saves) > self.config.keep:
-            remove_checkpoint(self.interval_saves.pop(0))
-
-    def _save(self, name: str, kind: str, *, overwrite: bool = False) -> str:
-        path = os.path.join(self.out, name)
-        replay = self.config.save_replay == "always" or (self.config.save_replay == "last" and kind == "last")
-        manifest = save_model_checkpoint(
-            self.learner.online,
-            self.model_config,
-            self._info(),
-            path,
-            state=self._state(replay=replay),
-            environment=self.config.environment,
-            evaluation=self.evaluations[-1:],
-            lineage=Lineage(
-                kind="resumed" if self.parent else "trained",
-                parent=self.parent,
-                run_id=self.run_id,
-                code=code_revision(),
-            ),
-            overwrite=overwrite or kind == "last",
-        )
-        self.on_event(Saved(path, self.step, kind, manifest.manifest_digest))
+    def _save(self, kind: str) -> str:
+        metrics = {"return": self.evaluations[-1]["mean"]} if self.evaluations else {}
+        state = self._state(kind)
+        path = self._saves.save(self.step, kind, *self._network(), state=state, metrics=metrics, **self._origin())
+        self._tell_saved()
         return path
 
-    def _info(self) -> dict[str, Any]:
-        return {
+    def _tell_saved(self) -> None:
+        for saved in self._saves.finished():
+            self.on_event(saved)
+
+    def _network(self) -> tuple[QNetwork, ModelConfig, dict[str, Any]]:
+        info = {
             "frame_idx": self.step,
             "episode_idx": self.episodes,
             "updates": self.updates,
             "best_eval_reward": self.best,
             "training_config": self.config.to_dict(),
-            "evaluations": self.evaluations,
+            "evaluations": list(self.evaluations),
             "device_used": str(self.learner.device),
         }
+        return self.learner.online, self.model_config, info
 
-    def _state(self, *, replay: bool = True) -> TrainingState:
+    def _origin(self) -> dict[str, Any]:
+        """Return what else the manifest says: the environment, how well it plays, where it comes from."""
+        kind = "resumed" if self.parent else "trained"
+        return {
+            "environment": self.config.environment.to_dict(),
+            "evaluation": self.evaluations[-1:],
+            "lineage": Lineage(kind=kind, parent=self.parent, run_id=self.run_id, code=code_revision()),
+        }
+
+    def _state(self, kind: str) -> TrainingState:
+        """Return the live objects as a checkpoint of this kind holds them; a resume needs them all."""
+        replay = kind == "resume" or self.config.save_replay in ("always", kind)
         return TrainingState(
             optimizer=self.learner.optimizer,
             target=self.learner.target,
@@ -253,6 +252,7 @@ class Trainer:
             environments=self.envs,
             counters={name: getattr(self, name) for name in _COUNTERS},
             replay=self.replay if replay else None,
+            unused=("schedulers",),
         )
 
     def _take_over(self, counters: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ class TrainConfig:
     eval_epsilon: float = _setting(0.001, "share of random actions in an evaluation", 0, 1)
     log_every: int = _setting(1_000, "actions between reports of progress", 1)
     save_every: int = _setting(50_000, "actions between checkpoints", 1)
-    keep: int = _setting(3, "interval checkpoints that are kept", 1)
+    keep: int = _setting(3, "newest checkpoints that are kept, beside the best", 1)
     save_replay: str = _setting("last", "checkpoints with the replay buffer, for an exact resume: never, last, always")
     tensorboard: bool = _setting(True, "write scalars for TensorBoard into OUT/tensorboard")
 

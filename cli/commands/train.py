@@ -95,7 +95,7 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
         "ckpt train --env ALE/Breakout-v5 --out runs/breakout --seed 1",
         "ckpt train --rainbow --config atari.yaml --out runs/rainbow",
         "ckpt train --env ckptfmt/Catch-v0 --dry-run",
-        "ckpt train --resume runs/breakout/step-612340",
+        "ckpt train --resume runs/breakout/step-000000612340",
     ]
 )
 @option("--config", "file", type=click.Path(), metavar="FILE", help="A YAML file of settings; options win over it.")

@@ -77,14 +77,14 @@ def test_an_update_moves_the_value_of_the_action_taken_toward_its_target_and_the
 @pytest.mark.parametrize("double", [False, True])
 def test_a_distribution_is_learnt_from_the_projected_one_of_the_best_action_behind_it(double):
     sure = [[9.0 if atom == place else -9.0 for atom in SUPPORT] for place in (0.0, 2.0, -2.0)]
-    flat = [[0.0] * 5, [-1.0] * 5, [0.0, 0.0, 0.0, 0.0, 2.0]]
-    learner = make_learner(flat, sure, distributional_dqn=True, double_dqn=double)
+    unsure = [[0.0, 0.5, 0.0, -0.5, 1.0], [-1.0] * 5, [0.0, 0.0, 0.0, 0.0, 2.0]]
+    learner = make_learner(unsure, sure, distributional_dqn=True, double_dqn=double)
     # The target network is sure of a return of 2 for action 1, which it chooses, and of -2 for action 2, which the
     # online network chooses. 0.5 + 0.375 * 2 = 1.25 lies between the atoms 1 and 2, 0.5 - 0.75 between -1 and 0.
     loss, errors = learner.update(make_batch([0, 2], [0.5, -3.0], [0.375, 0.0]))
     shared = [0.0, 0.25, 0.75, 0.0, 0.0] if double else [0.0, 0.0, 0.0, 0.75, 0.25]
-    logs = [np.log(np.full(5, 0.2)), flat[2] - np.log(4 + np.exp(2.0))]
-    expected = [-np.dot(shared, logs[0]), -logs[1][0]]  # a return of -3 is below the support: its first atom takes it
+    logs = [logits - np.log(np.exp(logits).sum()) for logits in unsure]
+    expected = [-np.dot(shared, logs[0]), -logs[2][0]]  # a return of -3 is below the support: its first atom takes it
     assert errors.tolist() == pytest.approx(expected, rel=1e-4)
     assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
 
@@ -116,9 +116,9 @@ def test_n_step_targets_of_an_episode_worked_out_by_hand():
         replay.add(0, np.full((1, 1, 1), 9, dtype=np.float32), 0, 0.0, False, False, frame)
     drawn = replay.sample(200)
     first = {int(drawn.observations[i, 0, 0, 0]): i for i in range(200)}
-    batch = Batch(**{
-        name: getattr(drawn, name)[[first[step] for step in range(4)]] for name in Batch.__dataclass_fields__
-    })
+    batch = Batch(
+        **{name: getattr(drawn, name)[[first[step] for step in range(4)]] for name in Batch.__dataclass_fields__}
+    )
     learner = make_learner(ONLINE, TARGET)
     _, errors = learner.update(batch)
     # 1 + 2/2 + 4/4, then the value three steps on; the others meet the end of the episode, which is worth nothing.

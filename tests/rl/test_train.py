@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
 from ckptfmt.errors import CkptError
+from ckptfmt.manager.steps import step_name
 from ckptfmt.rl.events import Evaluated, Progress, Saved
 from ckptfmt.rl.exact import assert_resume_exact
-from ckptfmt.rl.learner import project
 from ckptfmt.rl.train import Trainer
 from ckptfmt.rl.trainconfig import RAINBOW, TrainConfig
 
@@ -62,17 +62,17 @@ def test_catching_a_ball_is_learnt(techniques, tmp_path):
             "total_steps": 20_000,
             "learning_starts": 500,
             "replay_size": 10_000,
-            "hidden_size": 128,
+            "hidden_size": 64,
             "batch_size": 32,
-            "train_every": 2,
+            "train_every": 4,
             "target_every": 400,
-            "learning_rate": 5e-4,
+            "learning_rate": 1e-3,
             "gamma": 0.95,
-            "epsilon_steps": 4_000,
-            "n_atoms": 21,
+            "epsilon_steps": 3_000,
             "eval_every": 1_000,
             "eval_episodes": 40,
             "save_every": 100_000,
+            "save_replay": "never",
         }
     )
     trainer = Trainer(config, tmp_path, lambda event: _stop_above(trainer, event, 0.9))
@@ -91,46 +91,65 @@ torch.set_num_threads(1)
 from ckptfmt.rl.events import Saved
 from ckptfmt.rl.train import Trainer
 from ckptfmt.rl.trainconfig import TrainConfig
-mode, folder, settings = sys.argv[1:]
+folder, settings = sys.argv[1:]
 def die(event):
     if isinstance(event, Saved):
         os.kill(os.getpid(), signal.SIGKILL)
-if mode == "resume":
-    Trainer.resume(folder).run()
+if settings:
+    Trainer(TrainConfig(**json.loads(settings)), folder, die).run()
 else:
-    Trainer(TrainConfig(**json.loads(settings)), folder, die if mode == "killed" else None).run()
+    Trainer.resume(folder).run()
 """
 
 
-def run(mode, folder, settings):
-    command = [sys.executable, "-P", "-c", _RUN, mode, str(folder), json.dumps(settings)]
-    return subprocess.run(command, check=False).returncode
+def run(folder, settings=""):
+    return subprocess.run([sys.executable, "-P", "-c", _RUN, str(folder), settings], check=False).returncode
 
 
-@pytest.mark.parametrize("techniques", [{}, RAINBOW], ids=["dqn", "rainbow"])
-@pytest.mark.parametrize("num_envs", [1, 2])
+@pytest.mark.parametrize(
+    ("techniques", "num_envs"), [({}, 1), (RAINBOW, 1), (RAINBOW, 2)], ids=["dqn", "rainbow", "rainbow-2"]
+)
 def test_a_killed_training_resumes_exactly_in_the_middle_of_an_episode(techniques, num_envs, tmp_path):
     settings = {
         **TINY,
         **techniques,
         "env": "ALE/Pong-v5",
         "num_envs": num_envs,
-        "total_steps": 400,
-        "replay_size": 300,
-        "save_every": 250,
-        "epsilon_steps": 300,
+        "total_steps": 300,
+        "replay_size": 220,
+        "save_every": 180,
+        "epsilon_steps": 200,
         "save_replay": "always",
     }
-    assert run("whole", tmp_path / "one", settings) == 0
-    assert run("killed", tmp_path / "two", settings) == -signal.SIGKILL
-    [saved] = [name for name in os.listdir(tmp_path / "two") if name.startswith("step-")]
-    assert run("resume", tmp_path / "two" / saved, settings) == 0
-    assert_resume_exact(tmp_path / "one" / "step-400", tmp_path / "two" / "step-400")
-    with ckptfmt.open(tmp_path / "two" / "step-400") as checkpoint, ckptfmt.open(tmp_path / "two" / saved) as parent:
+    Trainer(TrainConfig(**settings), tmp_path / "one").run()
+    assert run(tmp_path / "two", json.dumps(settings)) == -signal.SIGKILL
+    [saved] = os.listdir(tmp_path / "two")
+    assert run(tmp_path / "two" / saved) == 0
+    last = step_name(300)
+    assert_resume_exact(tmp_path / "one" / last, tmp_path / "two" / last)
+    with ckptfmt.open(tmp_path / "two" / last) as checkpoint, ckptfmt.open(tmp_path / "two" / saved) as parent:
         assert checkpoint.manifest.lineage.kind == "resumed"
         assert checkpoint.manifest.lineage.parent == parent.manifest.manifest_digest
         assert checkpoint.manifest.lineage.run_id == parent.manifest.lineage.run_id
-        assert checkpoint.manifest.resume.lacks == ("schedulers",)
+        assert checkpoint.manifest.resume.lacks == ()
+
+
+def test_the_newest_checkpoints_are_kept_over_resumes_and_the_best_beside_them(tmp_path):
+    settings = {**TINY, "total_steps": 150, "eval_every": 50, "eval_episodes": 1, "save_every": 50, "keep": 2}
+    trainer = Trainer(TrainConfig(**settings), tmp_path)
+    trainer.best = 2.0  # more than any episode gives
+    path = trainer.run()
+    trainer.close()
+    assert sorted(os.listdir(tmp_path)) == [step_name(100), step_name(150)]
+    resumed = Trainer.resume(path, total_steps=250)
+    resumed.best = -2.0
+    resumed.run()
+    resumed.close()
+    assert sorted(os.listdir(tmp_path)) == ["best", step_name(200), step_name(250)]
+    for name in os.listdir(tmp_path):
+        assert ckptfmt.validate(tmp_path / name).valid
+    with ckptfmt.open(tmp_path / step_name(200)) as checkpoint:
+        assert checkpoint.manifest.extra["manager"]["metrics"]["return"] == checkpoint.manifest.evaluation[-1]["mean"]
 
 
 def test_a_resume_that_is_not_exact_is_told(tmp_path):
@@ -160,7 +179,7 @@ def test_events_tell_what_happens(tmp_path):
     assert [event.step for event in events if isinstance(event, Evaluated)] == [150, 300]
     kinds = [(event.kind, event.step) for event in events if isinstance(event, Saved) and event.kind != "best"]
     assert kinds == [("interval", 120), ("interval", 240), ("last", 300)]
-    assert sorted(os.listdir(tmp_path)) == ["best", "step-240", "step-300"]
+    assert sorted(os.listdir(tmp_path)) == ["best", step_name(300)]
     assert ckptfmt.validate(tmp_path / "best").valid
 
 
@@ -206,11 +225,3 @@ def test_settings_come_from_yaml(tmp_path):
 def test_every_setting_explains_itself():
     for name, field in TrainConfig.__dataclass_fields__.items():
         assert 8 < len(field.metadata["doc"]) < 90, name
-
-
-def test_projection_shares_out_between_neighbours():
-    support = torch.linspace(-1, 1, 5)
-    probabilities = torch.tensor([[0.2, 0.8], [0.5, 0.5]])
-    atoms = torch.tensor([[0.25, 0.5], [-7.0, 9.0]])
-    expected = torch.tensor([[0.0, 0.0, 0.1, 0.9, 0.0], [0.5, 0.0, 0.0, 0.0, 0.5]])
-    torch.testing.assert_close(project(probabilities, atoms, support), expected)
