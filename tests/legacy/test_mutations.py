@@ -165,15 +165,14 @@ def test_a_hostile_file_costs_little_memory(make, tmp_path):
         "records": make.zip([make.Rec(f"a/{i}", b"") for i in range(9000)]),
     }
     script = (
-        "import resource, sys\n"
+        "import sys\n"
         "from ckptfmt.legacy.container import SourceError, read\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: read(sys.argv[1])\n"
         "except SourceError: pass\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])\n"
     )
     path = tmp_path / "model"
     for kind, bomb in bombs.items():
         path.write_bytes(bomb)
         done = subprocess.run([sys.executable, "-P", "-c", script, path], capture_output=True, text=True, check=True)
-        assert int(done.stdout) < 50 << 10, kind
+        assert int(done.stdout) < 90 << 10, kind
