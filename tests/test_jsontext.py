@@ -76,7 +76,12 @@ def test_a_rendering_is_its_own_rendering(value):
 
 def test_numbers_that_json_lacks_are_tagged():
     encoded = encode_free({"a": -math.inf, "b": math.nan, "c": 2**53 + 1, "d": 2**53 - 1}, where="$")
-    assert encoded == {"a": {"$float": "-inf"}, "b": {"$float": "nan"}, "c": {"$int": "9007199254740993"}, "d": 2**53 - 1}
+    assert encoded == {
+        "a": {"$float": "-inf"},
+        "b": {"$float": "nan"},
+        "c": {"$int": "9007199254740993"},
+        "d": 2**53 - 1,
+    }
     back = decode_free(encoded)
     assert back["a"] == -math.inf
     assert math.isnan(back["b"])
