@@ -23,6 +23,7 @@ __all__ = [
     "open_file",
     "open_folder",
     "read_exactly",
+    "read_into",
     "read_manifest",
     "release",
 ]
@@ -109,15 +110,26 @@ def read_exactly(file: int, offset: int, size: int, *, where: str) -> bytes:
         try:
             part = os.pread(file, min(size, 1 << 30), offset)
         except OSError as e:
-            raise WeightsError(f"cannot be read: {_reason(e)}", where=where, code="layout.unreadable") from None
+            raise _unreadable(e, where) from None
         if not part:
-            raise WeightsError(
-                "ends too early, it was truncated", where=where, fix="copy it again", code="weights.size"
-            )
+            raise _cut_short(where)
         parts.append(part)
         offset += len(part)
         size -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_into(file: int, offset: int, target: memoryview, *, where: str) -> None:
+    """Fill `target` with the bytes from `offset`; raise `WeightsError` where the file ends before."""
+    while target:
+        try:
+            count = os.preadv(file, [target], offset)
+        except OSError as e:
+            raise _unreadable(e, where) from None
+        if not count:
+            raise _cut_short(where)
+        target = target[count:]
+        offset += count
 
 
 def read_manifest(folder: int, *, where: str) -> bytes:
@@ -141,6 +153,14 @@ def read_manifest(folder: int, *, where: str) -> bytes:
         return read_exactly(file, 0, size, where=place)
     finally:
         release(file)
+
+
+def _cut_short(where: str) -> WeightsError:
+    return WeightsError("ends too early, it was truncated", where=where, fix="copy it again", code="weights.size")
+
+
+def _unreadable(e: OSError, where: str) -> WeightsError:
+    return WeightsError(f"cannot be read: {_reason(e)}", where=where, code="layout.unreadable")
 
 
 def _not_regular(reason: str, place: str) -> CkptError:
