@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import comparing, curve, folders, large, saving, starting
+from benchmarks import comparing, curve, folders, large, saving, starting, training
 from benchmarks.bench import Bench, Row
 from benchmarks.chart import bars
 from benchmarks.machine import describe, limits
 from benchmarks.measure import Result
 from benchmarks.table import lines
 
-ROWS: tuple[Row, ...] = (*starting.ROWS, *large.ROWS, *saving.ROWS, *comparing.ROWS, *folders.ROWS)
+ROWS: tuple[Row, ...] = (*starting.ROWS, *large.ROWS, *saving.ROWS, *comparing.ROWS, *folders.ROWS, *training.ROWS)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def _measure(folder: str, options: Any) -> list[Result]:
 
 def _options(words: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ckptfmt beside its peers.")
-    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="1 to 12; all unless given")
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="1 to 14; all unless given")
     parser.add_argument("--short", action="store_true", help="tiny data, one round: does it run")
     parser.add_argument("--curves", action="store_true", help="also measure costs by size and by count, and draw them")
     parser.add_argument("--folder", help="where the data is made; it should lie on a disk")

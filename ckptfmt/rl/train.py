@@ -1,6 +1,6 @@
 """The reference trainer: deep Q-learning with any of the six parts of Rainbow (Hessel et al. 2018).
 
-Read `Trainer.run` from top to bottom. The gradient step is in `learner.py`, the settings are in `trainconfig.py`.
+Read `Trainer.advance` from top to bottom. The gradient step is in `learner.py`, the settings are in `trainconfig.py`.
 Nothing is printed here: what happens is told to `on_event`.
 """
 
@@ -109,8 +109,13 @@ class Trainer:
 
     def run(self) -> str:
         """Train until `total_steps` are taken or `stop` is called; return the path of the last checkpoint."""
+        self.advance(self.config.total_steps)
+        return self._save("last")
+
+    def advance(self, until: int) -> None:
+        """Train until so many steps are taken or `stop` is called, without the checkpoint of the end."""
         config, started, first = self.config, time.perf_counter(), self.step
-        while self.step < config.total_steps and not self._stop:
+        while self.step < until and not self._stop:
             for env in range(config.num_envs):
                 self._act(env)
                 self.step += 1
@@ -124,7 +129,6 @@ class Trainer:
                 self._evaluate()
             if self._due(config.save_every) and self.step < config.total_steps:
                 self._save("interval")
-        return self._save("last")
 
     def stop(self) -> None:
         """Let `run` save and return after the step at hand; safe in a signal handler."""

@@ -113,7 +113,7 @@ def test_n_step_targets_of_an_episode_worked_out_by_hand():
         frame = np.full((1, 1, 1), step, dtype=np.float32)
         replay.add(0, frame, step % ACTIONS, reward, step == 3, False, frame + 1)
     for _ in range(4):
-        replay.add(0, np.full((1, 1, 1), 9, dtype=np.float32), 0, 0.0, False, False, frame)
+        replay.add(0, np.full((1, 1, 1), 9, dtype=np.float32), 0, 16.0, False, False, frame)
     drawn = replay.sample(200)
     first = {int(drawn.observations[i, 0, 0, 0]): i for i in range(200)}
     batch = Batch(
