@@ -4,12 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 
 from ckptfmt.errors import CkptError, printable
 
-__all__ = ["Code", "codes", "explain"]
+__all__ = ["Code", "check_pattern", "codes", "explain"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,21 @@ def explain(code: str) -> str:
     """Return what a code means, as text; raise `CkptError` that names near ones where there is no such code."""
     if code in codes():
         return codes()[code].text()
+    raise _unknown(code)
+
+
+def check_pattern(pattern: str) -> None:
+    """Raise `CkptError` where no code is `pattern` or matches it, such as `weights.*`.
+
+    A misspelt choice would leave every problem out, and call what is damaged valid.
+    """
+    if not any(fnmatchcase(code, pattern) for code in codes()):
+        raise _unknown(pattern)
+
+
+def _unknown(code: str) -> CkptError:
     near = get_close_matches(code, codes(), n=3, cutoff=0.5)
-    raise CkptError(
+    return CkptError(
         f"there is no problem code {printable(code, 60)}",
         fix=f"did you mean {' or '.join(near)}?"
         if near

@@ -8,6 +8,7 @@ from ckptfmt.errors import CkptError, Problem
 from ckptfmt.layout import SAFETENSORS
 from ckptfmt.validate import Report, counts, explain
 from ckptfmt.validate import validate as look_at
+from ckptfmt.validate.codes import check_pattern
 
 from ..complete import checkpoints
 from ..failure import TROUBLE
@@ -50,6 +51,8 @@ def validate(
         return _explain(output, code)
     if not paths:
         raise click.UsageError("P... is missing")
+    for pattern in (*select, *ignore):
+        check_pattern(pattern)
     show = _show_for_github if form == "github" else _show
     reports: list[Report] = []
     troubles: list[CkptError] = []

@@ -62,6 +62,14 @@ def test_codes_can_be_chosen(ckpt, damaged):
     assert ckpt("validate", "runs/breakout-042", "--select", "weights.*").code == 1
 
 
+@pytest.mark.parametrize("option", ["--select", "--ignore"])
+def test_a_code_that_no_problem_has_is_refused_and_hides_nothing(ckpt, damaged, option):
+    run = ckpt("validate", "runs/breakout-042", option, "weights.digset")
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith("error: there is no problem code weights.digset; did you mean weights.digest")
+    assert ckpt("validate", "runs/breakout-042", option, "weight.*").code == 2
+
+
 def test_a_warning_has_its_sign_and_counts_when_strict(ckpt, work):
     (work / "runs/breakout-041/notes.txt").write_text("")
     run = ckpt("validate", "runs/breakout-041")
@@ -80,7 +88,7 @@ def test_what_cannot_be_looked_at_does_not_hide_the_rest(ckpt, work):
     assert "✓ runs/breakout-041" in run.out
     assert run.out.splitlines()[-1] == "3 checkpoints: 2 invalid, 2 problems"
     assert run.err.splitlines() == [
-        "error: nosuch: no such folder",
+        "error: nosuch: no such folder; check the path",
         "error: old-runs: not a checkpoint, manifest.json is missing; make one with: ckpt convert SOURCE OUT",
     ]
     document = ckpt("validate", "nosuch", "runs/breakout-041", "--json").document
