@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ckptfmt.config import ModelConfig
 from ckptfmt.digest import new_blake3
-from ckptfmt.errors import CkptError, Problem, WeightsError, printable
+from ckptfmt.errors import CkptError, ManifestError, Problem, WeightsError, printable
 from ckptfmt.header import parse_header, tensor_bytes
 from ckptfmt.layout import MANIFEST, WEIGHTS, open_file, open_folder, read_exactly, read_into, read_manifest, release
 from ckptfmt.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
@@ -54,9 +54,7 @@ class Checkpoint:
     def _open(self) -> Manifest:
         """Open the folder and every file that its manifest lists, all of the one checkpoint."""
         self._folder = open_folder(self.path)
-        where = os.path.join(self.path, MANIFEST)
-        manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
-        check_content(manifest, where=where)
+        manifest = self._read_manifest()
         for file in manifest.files:
             try:
                 self._files[file] = open_file(self._folder, file, where=self.path)
@@ -64,6 +62,17 @@ class Checkpoint:
                 # A file that is missing is an error when it is used; one that a replacement removed, now.
                 if not self._is_current():
                     raise
+        return manifest
+
+    def _read_manifest(self) -> Manifest:
+        where = os.path.join(self.path, MANIFEST)
+        try:
+            manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
+            check_content(manifest, where=where)
+        except ManifestError as e:
+            # Those who parse know what is wrong; that it stands in a file that can be had again is known here.
+            fix = e.fix or "copy it again or re-save it"
+            raise ManifestError(e.what, where=e.where, fix=fix, code=e.code) from None
         return manifest
 
     def _is_current(self) -> bool:

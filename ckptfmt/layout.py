@@ -49,7 +49,7 @@ def open_folder(path: str | os.PathLike[str]) -> int:
     try:
         return _open_first(where, _aside(where), where)
     except FileNotFoundError:
-        raise NotACheckpoint("no such folder", where=where, code="layout.missing") from None
+        raise NotACheckpoint("no such folder", where=where, fix="check the path", code="layout.missing") from None
     except NotADirectoryError:
         raise NotACheckpoint(
             "is a file, not a checkpoint folder",

@@ -131,7 +131,7 @@ def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tupl
         return chosen
     if not networks:
         raise ConversionError(
-            "holds no tensors", where=path, fix="see: ckpt inspect --source FILE", code="convert.no-tensors"
+            "holds no tensors", where=path, fix=f"see: ckpt inspect --source {path}", code="convert.no-tensors"
         )
     if alike := twins(networks):
         paths = " and ".join(f"'{printable(name)}'" for name in alike)

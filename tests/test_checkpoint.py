@@ -66,7 +66,7 @@ def test_the_damaged_tensor_is_named(made):
     [
         (lambda p: (p / "manifest.json").unlink(),
          "{p}: not a checkpoint, manifest.json is missing; make one with: ckpt convert SOURCE OUT"),
-        (lambda p: shutil.rmtree(p), "{p}: no such folder"),
+        (lambda p: shutil.rmtree(p), "{p}: no such folder; check the path"),
         (lambda p: (shutil.rmtree(p), p.write_text("x")),
          "{p}: is a file, not a checkpoint folder; make a checkpoint of it with: ckpt convert {p} OUT"),
         (lambda p: (p / "weights.safetensors").unlink(),
@@ -80,9 +80,10 @@ def test_the_damaged_tensor_is_named(made):
          "{p}/weights.safetensors: is not a regular file: Too many levels of symbolic links; "
          "a checkpoint holds plain files only"),
         (lambda p: os.truncate(p / "manifest.json", 0),
-         "{p}/manifest.json: is not JSON at line 1, column 1: Expecting value"),
+         "{p}/manifest.json: is not JSON at line 1, column 1: Expecting value; copy it again or re-save it"),
         (lambda p: os.truncate(p / "manifest.json", 5 << 30),
-         "{p}/manifest.json: is 5,368,709,120 bytes, more than the 67,108,864 allowed"),
+         "{p}/manifest.json: is 5,368,709,120 bytes, more than the 67,108,864 allowed; "
+         "copy it again or re-save it"),
     ],
 )  # fmt: skip
 def test_what_is_no_checkpoint_is_refused_in_one_sentence(made, damage, sentence):

@@ -92,6 +92,7 @@ def test_a_bad_checkpoint_is_one_line_and_exit_2(ckpt, work, case):
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith(f"error: {RUN}")
     assert what in run.err
+    assert "; " in run.err, "a sentence without a mend"
     assert run.err.count("\n") == 1
     assert sorted(work.rglob("*")) == before
 

@@ -97,4 +97,4 @@ def test_json_has_everything(ckpt, work):
 
 def test_trouble_is_exit_2(ckpt, work):
     run = ckpt("diff", RUNS[0], "nosuch")
-    assert (run.code, run.out, run.err) == (2, "", "error: nosuch: no such folder\n")
+    assert (run.code, run.out, run.err) == (2, "", "error: nosuch: no such folder; check the path\n")
