@@ -12,6 +12,10 @@ from ckptfmt.numeric import block_bytes, blocks, has_numbers
 
 __all__ = ["measure_all"]
 
+# Blocks taken at once: threads that hand the interpreter's lock to each other for every small one wait for it longer
+# than they work.
+_AT_ONCE = 4
+
 _Tensors = Mapping[tuple[str, str], TensorView]
 
 
@@ -48,5 +52,5 @@ def _measure(change: WeightChange, a: TensorView, b: TensorView, tolerance: Tole
 
 
 def _blocks(tensor: TensorView) -> Iterator[bytes]:
-    size = block_bytes(tensor.dtype)
+    size = _AT_ONCE * block_bytes(tensor.dtype)
     return blocks(tensor.chunks(size), size)
