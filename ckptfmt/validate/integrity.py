@@ -25,6 +25,8 @@ __all__ = ["THOROUGH", "FileCheck", "Progress"]
 
 THOROUGH = 128 << 20
 _CHUNK = 1 << 20
+# Files up to this size are hashed before threads would have begun.
+_ALONE = 1 << 20
 _AGAIN = "copy it again or re-save it"
 
 # Called with how many more bytes were hashed, from any thread, never from two at once.
@@ -91,12 +93,18 @@ class FileCheck:
         thorough = self.strict or size <= THOROUGH
         sweep = _Sweep(file, size, start, self.name, thorough and self.name == WEIGHTS, self.progress)
         tensors = sorted(self.entry.tensors.items(), key=lambda item: item[1].offset)
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            whole = pool.submit(sweep.sha256) if thorough and sound else None
-            problems = [problem for found in pool.map(lambda item: sweep.tensor(*item), tensors) for problem in found]
+        whole: Callable[[], str] = sweep.sha256
+        if size <= _ALONE:
+            found = [sweep.tensor(*item) for item in tensors]
+        else:
+            with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+                if thorough and sound:
+                    whole = pool.submit(sweep.sha256).result
+                found = list(pool.map(lambda item: sweep.tensor(*item), tensors))
+        problems = [problem for one in found for problem in one]
         self.bytes_read += max(0, size - start)
         damaged = any(problem.severity == "error" for problem in problems)
-        if whole is not None and not damaged and whole.result() != self.entry.sha256:
+        if thorough and sound and not damaged and whole() != self.entry.sha256:
             message = "has another SHA-256 than the manifest says, though every byte is as it says"
             problems.append(Problem("weights.sha256", self.name, message, "re-save the checkpoint"))
         return problems
