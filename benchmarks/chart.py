@@ -15,7 +15,7 @@ _STYLE = (
 )
 _COLOURS = ("#0969da", "#8250df", "#bf8700", "#1a7f37", "#cf222e", "#57606a")
 
-_LABEL, _BARS, _ROW = 430, 380, 26
+_LABEL, _BARS, _ROW = 530, 380, 26
 _CURVES = (760, 460)
 
 Points = Sequence[tuple[float, float]]
