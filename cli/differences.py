@@ -82,9 +82,11 @@ def _tally(found: Diff) -> str:
     counts = found.counts
     parts = [f"{counts[op]:,} {op}" for op in counts if counts[op]]
     if found.same:
-        return f"same: {plural(counts['identical'], 'tensor')} identical" + (
-            f", {counts['close']:,} within the tolerance" if counts["close"] else ""
+        close = f", {counts['close']:,} within the tolerance" if counts["close"] else ""
+        believed = (
+            "" if found.a.verified and found.b.verified else " by their digests; bytes are read by: ckpt validate"
         )
+        return f"same: {plural(counts['identical'], 'tensor')} identical{close}{believed}"
     return ", ".join(parts) or "no tensors compared"
 
 

@@ -300,7 +300,8 @@ def test_answers_about_legacy_files_are_described(tmp_path):
     for i, source in enumerate(FOREIGN):
         assert undocumented(answer("inspect", summarize_source(source).to_dict())) == []
         for dry_run in (True, False):
-            conversion = convert(source, tmp_path / str(i), dry_run=dry_run)
+            facts = json.loads((source.parent / "expected.json").read_text()).get("facts", {})
+            conversion = convert(source, tmp_path / str(i), dry_run=dry_run, **facts)
             assert undocumented(answer("convert", conversion.to_dict())) == []
 
 

@@ -17,15 +17,19 @@ _Tensors = Mapping[tuple[str, str], TensorView]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two that are compared; `kind` is checkpoint, legacy or safetensors."""
+    """One of the two that are compared; `kind` is checkpoint or legacy.
+
+    `verified` is whether its bytes were held against its digests; those of large checkpoints are not.
+    """
 
     path: str
     kind: str
     digest: str
+    verified: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Return the side with the keys of `report.schema.json`."""
-        return {"path": self.path, "kind": self.kind, "digest": self.digest}
+        return {"path": self.path, "kind": self.kind, "digest": self.digest, "verified": self.verified}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,11 @@ def diff(
 ) -> Diff:
     """Compare two checkpoints, a legacy file and a checkpoint, or two legacy files.
 
-    Digests decide what differs; only tensors that do are read, and only with `numbers`, in parts, on all
-    cores, with at most 200 MB of memory. A legacy file is seen as a conversion would write it; `key` chooses one
-    of its networks. `only` and `ignore` hold words as `changes.Filter` reads them. Elements with
-    |b - a| <= `atol` + `rtol` * |a| count as unchanged, which takes `numbers`. Raises `CkptError` where a side
-    cannot be read or a tensor's bytes are damaged.
+    Digests decide what differs, after the bytes of all but large checkpoints were held against them. Numbers are
+    computed only of tensors that differ, and only with `numbers`: in parts, on all cores, with at most 200 MB of
+    memory. A legacy file is seen as a conversion would write it; `key` chooses one of its networks. `only` and
+    `ignore` hold words as `changes.Filter` reads them. Elements with |b - a| <= `atol` + `rtol` * |a| count as
+    unchanged, which takes `numbers`. Raises `CkptError` where a side cannot be read or its bytes are damaged.
 
     >>> ckptfmt.diff("runs/best", "runs/last").counts["changed"]
     8
@@ -123,7 +127,7 @@ def _open_both(
 
 
 def _side(view: View) -> Side:
-    return Side(view.path, view.kind, view.digest)
+    return Side(view.path, view.kind, view.digest, view.verified)
 
 
 def _tensor_changes(a: _Tensors, b: _Tensors, chosen: Filter) -> Iterator[WeightChange | None]:

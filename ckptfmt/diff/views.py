@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckpointView", "LegacyView", "TensorView", "View", "open_view"]
 
+# Files up to this size are read and checked before their digests are believed; it takes milliseconds.
+_READ = 128 << 20
 _FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
 
 
@@ -45,7 +47,10 @@ class TensorView:
 
 
 class CheckpointView:
-    """A checkpoint, whose digests its manifest holds."""
+    """A checkpoint, whose digests its manifest holds.
+
+    `verified` is whether its bytes were held against them: those of large files are not, `validate` does that.
+    """
 
     kind = "checkpoint"
 
@@ -53,10 +58,20 @@ class CheckpointView:
         self.path = path
         self._checkpoint = Checkpoint(path)
         self._lock = Lock()
+        self.verified = sum(entry.bytes for entry in self._checkpoint.manifest.files.values()) <= _READ
+        if self.verified:
+            self._verify()
         self.manifest: Mapping[str, Any] = self._checkpoint.manifest.to_dict()
         files = self._checkpoint.manifest.files
         places = ((file, name) for file in files for name in layer_order(self._checkpoint.names(file), self.config))
         self.tensors = {place: self._tensor(*place) for place in places}
+
+    def _verify(self) -> None:
+        try:
+            self._checkpoint.verify()
+        except BaseException:
+            self._checkpoint.close()
+            raise
 
     @property
     def config(self) -> ModelConfig | None:
@@ -94,6 +109,7 @@ class LegacyView:
     """A legacy file, under the names that a conversion would give its tensors."""
 
     kind = "legacy"
+    verified = True
 
     def __init__(self, path: str, plan: "Plan") -> None:
         self.path = path
