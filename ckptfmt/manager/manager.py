@@ -166,7 +166,7 @@ class CheckpointManager:
             if callable(before):
                 before(number, frame)
             elif before is not signal.SIG_IGN:
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
 
         before = signal.signal(signal.SIGTERM, handle)
         try:

@@ -117,7 +117,8 @@ with manager.finish_on_sigterm(seconds):
     manager.save(2, {"a": numpy.full(1 << 18, 2, "f4")})
     manager.save(3, {"a": numpy.full(1 << 18, 3, "f4")})
     print("saving", flush=True)
-    time.sleep(60)
+    while True:  # as a trainer goes on; one long sleep may miss the signal that comes just before it
+        time.sleep(0.01)
 """
 
 
