@@ -27,6 +27,8 @@ __all__ = ["Outcome", "convert_many"]
 
 Status = Literal["converted", "planned", "unchanged", "failed"]
 _PATIENCE = 5.0
+# A worker waits for the disk about a third of its time; two of them keep one processor busy.
+_PER_PROCESSOR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Outcome:
 def convert_many(items: Sequence[Item], *, jobs: int = 1, **options: Any) -> Iterator[Outcome]:
     """Convert each item and yield what became of it, in their order; `options` are those of `convert`.
 
+    `jobs` is how many processors are kept busy, by workers that overlap waiting for the disk.
+
     A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
     unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
     rest; folders in which nothing was written are removed again.
@@ -62,7 +66,7 @@ def convert_many(items: Sequence[Item], *, jobs: int = 1, **options: Any) -> Ite
     made = _make_folders(items) if not options.get("dry_run") else []
     try:
         if jobs > 1 and len(items) > 1:
-            yield from _in_workers(items, min(jobs, len(items)), options)
+            yield from _in_workers(items, min(jobs * _PER_PROCESSOR, len(items)), options)
         else:
             yield from (_convert_one(item, options) for item in items)
     finally:

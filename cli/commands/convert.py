@@ -102,7 +102,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     default=1,
     metavar="N",
     group=_MANY,
-    help="How many processes share the work.",
+    help="How many processors to keep busy.",
 )
 def convert(output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: int, **given: Any) -> int:
     """Make a checkpoint of a foreign file, without running it."""
