@@ -58,9 +58,10 @@ class Checkpoint:
         for file in manifest.files:
             try:
                 self._files[file] = open_file(self._folder, file, where=self.path)
-            except WeightsError:
-                # A file that is missing is an error when it is used; one that a replacement removed, now.
-                if not self._is_current():
+            except WeightsError as e:
+                # A file that is missing is an error when it is used; one that a replacement removed, and what
+                # is no plain file, now.
+                if e.code != "layout.missing-file" or not self._is_current():
                     raise
         return manifest
 

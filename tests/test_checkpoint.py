@@ -114,3 +114,11 @@ def test_descriptors_are_closed(made):
     with pytest.raises(CkptError):
         Checkpoint(made)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_checkpoint_with_a_pipe_for_weights_is_not_even_opened(made):
+    (made / "weights.safetensors").unlink()
+    os.mkfifo(made / "weights.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        Checkpoint(made)
+    assert caught.value.code == "layout.not-regular"

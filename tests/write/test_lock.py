@@ -67,6 +67,7 @@ def test_the_lock_of_a_killed_writer_is_free_at_once(tmp_path, holder):
 
 def test_other_targets_are_not_locked(tmp_path, holder):
     save(tmp_path / "other")
+    assert sorted(os.listdir(tmp_path)) == [".out.ckpt-lock", "other"]
 
 
 def test_threads_of_one_process_lock_one_another_out(tmp_path):
@@ -87,7 +88,7 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path):
             os._exit(0)
         os.read(ready[0], 1)
     with hold(folder, "out", where="out"):
-        pass
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
     os.kill(child, 9)
     os.waitpid(child, 0)
     os.close(folder)
