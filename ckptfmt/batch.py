@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from ckptfmt.convert import convert
 from ckptfmt.errors import CkptError, TargetExists
@@ -26,6 +26,8 @@ from ckptfmt.sources import Item
 __all__ = ["Outcome", "convert_many"]
 
 Status = Literal["converted", "planned", "unchanged", "failed"]
+_Pending = queue.SimpleQueue[tuple[int, Item]]
+_Results = queue.SimpleQueue[tuple[int, "Outcome"]]
 _PATIENCE = 5.0
 # A worker waits for the disk about a third of its time; two of them keep one processor busy.
 _PER_PROCESSOR = 2
@@ -146,34 +148,21 @@ def _plain(value: Any) -> Any:
 
 
 def _in_workers(items: Sequence[Item], jobs: int, options: Mapping[str, Any]) -> Iterator[Outcome]:
-    results: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
-    pending: queue.SimpleQueue[tuple[int, Item]] = queue.SimpleQueue()
+    results: _Results = queue.SimpleQueue()
+    pending: _Pending = queue.SimpleQueue()
     for place, item in enumerate(items):
         pending.put((place, item))
-    workers = [_Worker(options) for _ in range(jobs)]
-    for worker in workers:
-        threading.Thread(target=_feed, args=(worker, pending, results), daemon=True).start()
+    workers = [_Worker(options, pending, results) for _ in range(jobs)]
     try:
         yield from _in_order(results, len(items))
     finally:
         for worker in workers:
             worker.stop()
+        for worker in workers:
+            worker.join()
 
 
-def _feed(
-    worker: "_Worker",
-    pending: "queue.SimpleQueue[tuple[int, Item]]",
-    results: "queue.SimpleQueue[tuple[int, Outcome]]",
-) -> None:
-    while not worker.stopped:
-        try:
-            place, item = pending.get_nowait()
-        except queue.Empty:
-            return
-        results.put((place, worker.convert(item)))
-
-
-def _in_order(results: "queue.SimpleQueue[tuple[int, Outcome]]", total: int) -> Iterator[Outcome]:
+def _in_order(results: _Results, total: int) -> Iterator[Outcome]:
     early: dict[int, Outcome] = {}
     for place in range(total):
         while place not in early:
@@ -183,34 +172,26 @@ def _in_order(results: "queue.SimpleQueue[tuple[int, Outcome]]", total: int) -> 
 
 
 class _Worker:
-    """A process that converts what it is given; another one takes its place if it dies."""
+    """A process that converts what is pending, and the thread that feeds it; another one takes its place if it dies."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], pending: _Pending, results: _Results) -> None:
         self._options = json.dumps(options)
-        self.stopped = False
+        self._pending, self._results = pending, results
+        # Held wherever the process is started, told something or told to end: it may die at any of these.
+        self._lock = threading.Lock()
+        self._stopped = False
         self._process = self._start()
-
-    def convert(self, item: Item) -> Outcome:
-        """Return what became of one file."""
-        try:
-            answer = self._ask(json.dumps([item.source, item.dest]))
-        except OSError:
-            answer = ""
-        if answer:
-            return Outcome(item, **json.loads(answer))
-        code = self._process.wait()
-        what = f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with {code}"
-        if not self.stopped:
-            self._close_pipes()
-            self._process = self._start()
-        error = CkptError(what, where=item.source, fix="convert it alone to see why", code="convert.worker")
-        return Outcome(item, "failed", error=error.to_dict())
+        self._feeder = threading.Thread(target=self._feed, daemon=True)
+        self._feeder.start()
 
     def stop(self) -> None:
-        """End the process; one that is at work finishes its file, or clears it away where that takes long."""
-        self.stopped = True
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+        """Tell the process to end once it has finished its file."""
+        with self._lock:
+            self._stopped = True
+            _close(self._process.stdin)
+
+    def join(self) -> None:
+        """Wait for the process to end; one whose file takes long is made to clear it away."""
         for end in (self._process.terminate, self._process.kill):
             try:
                 self._process.wait(_PATIENCE)
@@ -218,17 +199,38 @@ class _Worker:
             except subprocess.TimeoutExpired:
                 end()
         self._process.wait()
-        self._close_pipes()
+        self._feeder.join()
+        _close(self._process.stdout)
 
-    def _close_pipes(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            # What a dead worker was still to be told cannot be delivered.
-            with contextlib.suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+    def _feed(self) -> None:
+        while not self._stopped:
+            try:
+                place, item = self._pending.get_nowait()
+            except queue.Empty:
+                return
+            self._results.put((place, self._convert(item)))
+
+    def _convert(self, item: Item) -> Outcome:
+        """Return what became of one file."""
+        if answer := self._ask(json.dumps([item.source, item.dest])):
+            return Outcome(item, **json.loads(answer))
+        code = self._process.wait()
+        what = f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with {code}"
+        with self._lock:
+            if not self._stopped:
+                _close(self._process.stdin)
+                _close(self._process.stdout)
+                self._process = self._start()
+        error = CkptError(what, where=item.source, fix="convert it alone to see why", code="convert.worker")
+        return Outcome(item, "failed", error=error.to_dict())
 
     def _ask(self, line: str) -> str:
-        self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
-        self._process.stdin.flush()  # type: ignore[union-attr]
+        """Return the answer of the process, nothing where it is dead or was told to end."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._stopped:
+                return ""
+            self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
         return self._process.stdout.readline()  # type: ignore[union-attr]
 
     def _start(self) -> "subprocess.Popen[str]":
@@ -240,6 +242,12 @@ class _Worker:
             text=True,
             encoding="ascii",
         )
+
+
+def _close(pipe: IO[str] | None) -> None:
+    # What a dead worker was still to be told cannot be delivered.
+    with contextlib.suppress(OSError):
+        pipe.close()  # type: ignore[union-attr]
 
 
 def _work() -> None:
