@@ -99,7 +99,7 @@ def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
         if not options.get("overwrite") and _is_current(item, options):
             return Outcome(item, "unchanged")
         done: Status = "planned" if options.get("dry_run") else "converted"
-        return Outcome(item, done, convert(item.source, item.dest, **options).to_dict())
+        return Outcome(item, done, convert(item.source, item.dest, bulk=True, **options).to_dict())
     except CkptError as e:
         return Outcome(item, "failed", error=e.to_dict())
     except (OSError, MemoryError, RecursionError) as e:

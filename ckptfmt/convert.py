@@ -82,14 +82,17 @@ def convert(
     allow_unsafe: bool = False,
     settings: Mapping[str, Any] | None = None,
     wait: float = 0.0,
+    bulk: bool = False,
     progress: Callable[[int], None] | None = None,
     **facts: Any,
 ) -> Conversion:
     """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
 
     `facts` are what the file cannot say, as named in `FACTS`; `settings` are further fields of `ModelConfig`.
-    With `strict` nothing is assumed. `progress` is called with the bytes written since its last call. Raises
-    `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then nothing was written.
+    With `strict` nothing is assumed. `bulk` is for one of many files: one processor is used, and the memory in
+    which the system holds what was written is given back. `progress` is called with the bytes written since its
+    last call. Raises `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then
+    nothing was written.
 
     >>> ckptfmt.convert("dqn_best.pth", "out", n_atoms=51, v_min=-10, v_max=10).architecture
     'distributional'
@@ -104,7 +107,7 @@ def convert(
                 fix="give what is assumed, or leave --strict out",
                 code="convert.assumed",
             )
-        manifest = None if dry_run else _write(plan, dest, overwrite, wait, progress)
+        manifest = None if dry_run else _write(plan, dest, progress, overwrite=overwrite, wait=wait, bulk=bulk)
         return _report(plan, os.fspath(dest), manifest)
 
 
@@ -143,16 +146,14 @@ class _Watched:
 
 
 def _write(
-    plan: Plan, dest: str | os.PathLike[str], overwrite: bool, wait: float, progress: Callable[[int], None] | None
+    plan: Plan, dest: str | os.PathLike[str], progress: Callable[[int], None] | None, **options: Any
 ) -> Manifest:
     tensors: Mapping[str, Payload] = plan.tensors
     if progress is not None:
         tensors = {name: _Watched(tensor, progress) for name, tensor in tensors.items()}
     file = TensorFile(tensors, plan.tied)
     try:
-        return write_checkpoint(
-            dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), overwrite=overwrite, wait=wait
-        )
+        return write_checkpoint(dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), **options)
     except CkptError as e:
         # A source that was changed or cut short meanwhile explains every other error.
         plan.legacy.check_unchanged()

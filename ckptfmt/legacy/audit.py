@@ -10,13 +10,13 @@ from ckptfmt.errors import SourceError
 from ckptfmt.legacy.blocks import Block, root_of
 from ckptfmt.legacy.zip import Record, bad_crc
 
-__all__ = ["Audit"]
+__all__ = ["AT_ONCE", "Audit"]
 
 # Small enough that what is hashed twice stays in the processor's cache.
 _CHUNK = 1 << 20
 # A source up to this size is looked through before anything of it is given out; hashing a larger one runs
 # beside the work, since both let go of the interpreter lock.
-_AT_ONCE = 16 << 20
+AT_ONCE = 16 << 20
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Audit:
         for record in records:
             self._place(record)
         self._thread = threading.Thread(target=self._run, name="ckptfmt-audit", daemon=True)
-        if source.size > _AT_ONCE:
+        if source.size > AT_ONCE:
             self._thread.start()
         else:
             self._run()

@@ -57,7 +57,12 @@ class FileBlock:
     def __init__(self, descriptor: int, state: os.stat_result) -> None:
         self._descriptor = descriptor
         self._state = state
+        self._held: bytes | None = None
         self.size = state.st_size
+
+    def hold(self) -> None:
+        """Read all of a small file, once: what is looked through and what is made of it are the same bytes then."""
+        self._held = self.read(0, self.size)
 
     def check_unchanged(self, path: str) -> None:
         """Raise `SourceError` if the file was written to, or if another one lies at `path` now."""
@@ -75,6 +80,8 @@ class FileBlock:
     def read(self, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes from `offset`."""
         _check(offset, size, self.size)
+        if self._held is not None:
+            return self._held[offset : offset + size]
         data = self._pread(offset, size)
         if len(data) == size:
             return data

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from ckptfmt.errors import Problem, SourceError
-from ckptfmt.legacy.audit import Audit
+from ckptfmt.legacy.audit import AT_ONCE, Audit
 from ckptfmt.legacy.blocks import FileBlock, Spool
 from ckptfmt.legacy.contents import read_contents
 from ckptfmt.legacy.reading import Reading, within
@@ -117,6 +117,8 @@ def read(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyF
         block = _open(name)
         reading = Reading(Spool(_unpacked_limit(block.size)), allow_unsafe)
         try:
+            if block.size <= AT_ONCE:
+                block.hold()
             container, members = read_contents(block, reading)
             return LegacyFile(name, block, reading, container, members)
         except BaseException as e:

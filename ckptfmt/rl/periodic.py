@@ -53,7 +53,7 @@ class PeriodicSaves:
         """
         tensors, path = named_tensors(network), self.manager.path(step)
 
-        def write() -> bytes:
+        def write() -> None:
             refuse_nan(tensors, path, "go on from the checkpoint before, for example with a lower learning rate")
             lineage = Lineage(kind="trained", run_id=self.run_id, code=code_revision())
             self.manager.save(
@@ -66,9 +66,8 @@ class PeriodicSaves:
                 environment=environment,
                 lineage=lineage,
             )
-            return b""
 
-        once(write, where=path)
+        once(write, encode=lambda _: b"", decode=lambda _: None, where=path)
         self.last = step
 
     def finish(self) -> None:

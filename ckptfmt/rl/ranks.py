@@ -1,6 +1,7 @@
 """Several processes that train together: the first one writes, the others wait for it."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import distributed
@@ -10,20 +11,29 @@ from ckptfmt.errors import WriteError
 __all__ = ["once"]
 
 _FAILED = -1
+_Answer = TypeVar("_Answer")
 
 
-def once(action: Callable[[], bytes], *, where: str) -> bytes:
+def once(
+    action: Callable[[], _Answer],
+    *,
+    encode: Callable[[_Answer], bytes],
+    decode: Callable[[bytes], _Answer],
+    where: str,
+) -> _Answer:
     """Run `action` in the process of rank 0 and return in all of them, when it is done, what it returned.
 
-    What it raises is raised there; the others raise `WriteError`. Without torch.distributed it is just run.
+    The others are sent what `encode` makes of it and return what `decode` makes of that. What it raises is
+    raised in rank 0; the others raise `WriteError`. Without torch.distributed it is just run.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return action()
     failure: Exception | None = None
     told = b""
-    if distributed.get_rank() == 0:
+    if first := distributed.get_rank() == 0:
         try:
-            told = action()
+            answer = action()
+            told = encode(answer)
         except Exception as e:  # whatever it is, the others must not wait for ever
             failure = e
     size = _broadcast(torch.tensor([_FAILED if failure else len(told)]))
@@ -34,7 +44,8 @@ def once(action: Callable[[], bytes], *, where: str) -> bytes:
     data = torch.zeros(int(size), dtype=torch.uint8)
     if told:
         data = torch.frombuffer(bytearray(told), dtype=torch.uint8)
-    return bytes(_broadcast(data).numpy())
+    sent = _broadcast(data)
+    return answer if first else decode(bytes(sent.numpy()))
 
 
 def _broadcast(tensor: torch.Tensor) -> torch.Tensor:

@@ -56,7 +56,7 @@ def save_model_checkpoint(
     tensors = named_tensors(model)
     where = os.fspath(checkpoint_path)
 
-    def write() -> bytes:
+    def write() -> Manifest:
         if not allow_nan:
             refuse_nan(tensors, where)
         captured = state.capture() if state else None
@@ -75,10 +75,10 @@ def save_model_checkpoint(
             extra=extra,
             wait=wait,
         ) as checkpoint:
-            return render_manifest(checkpoint.manifest)
+            return checkpoint.manifest
 
     # The manifest is sent to the other ranks: their machine need not have the folder.
-    return parse_manifest(once(write, where=where), where=where)
+    return once(write, encode=render_manifest, decode=lambda data: parse_manifest(data, where=where), where=where)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

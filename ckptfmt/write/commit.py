@@ -32,13 +32,15 @@ def write_checkpoint(
     *,
     overwrite: bool = False,
     wait: float = 0.0,
+    bulk: bool = False,
 ) -> Manifest:
     """Write a checkpoint of `files` (names of `layout.SAFETENSORS`) at `path` and return its manifest.
 
     `build` is called once all tensors are on the disk, with the entries that describe them; digests are filled
     in afterwards. Another writer of the same path is waited for `wait` seconds. With `overwrite` a checkpoint
     that is there is replaced in one step; without it, and for anything that is no checkpoint, `TargetExists`
-    is raised. Every failure raises `WriteError` and leaves what was there before.
+    is raised. `bulk` is for one of many checkpoints, as of `write_tensors`. Every failure raises `WriteError`
+    and leaves what was there before.
     """
     where = os.fspath(path)
     if unknown := sorted(set(files) - set(SAFETENSORS)):
@@ -47,7 +49,7 @@ def write_checkpoint(
         occupant = place.occupant(overwrite=overwrite)
         require_space(place.folder, _space(files), where=where)
         with _stage(place) as stage:
-            entries = {name: write_tensors(stage.folder, name, files[name], where=where) for name in files}
+            entries = {name: write_tensors(stage.folder, name, files[name], where=where, bulk=bulk) for name in files}
             manifest = build(entries).sealed()
             write_file(stage.folder, MANIFEST, render_manifest(manifest), where=where)
             os.fsync(stage.folder)

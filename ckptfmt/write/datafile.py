@@ -59,9 +59,11 @@ def write_all(file: int, data: bytes | bytearray | memoryview) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def write_tensors(folder: int, name: str, content: TensorFile, *, where: str) -> FileEntry:
+def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bulk: bool = False) -> FileEntry:
     """Write `content` as a new file `name`, flushed to the disk and read back; return its manifest entry.
 
+    With `bulk` it is one of many, written by one of several processes: no threads are started, and what the
+    system holds of it in memory is given back, so that thousands of files do not push out everything else.
     Raises `WriteError` where what lies in the file is not what was given, `WeightsError` where a tensor gives
     more or fewer bytes than its shape says, `OSError` for what the system refuses.
     """
@@ -69,7 +71,7 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str) ->
     place = os.path.join(where, name)
     file = create(folder, name)
     try:
-        with ReadBack(file, [len(header), *(info.nbytes for info in infos)], where=place) as back:
+        with ReadBack(file, [len(header), *(info.nbytes for info in infos)], where=place, threads=not bulk) as back:
             waiting = 0
             for block in _blocks(header, _parts(content, infos, place)):
                 write_all(file, block)
@@ -80,6 +82,8 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str) ->
                     waiting = 0
             os.fsync(file)
             found = back.finish()
+        if bulk:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     except BaseException:
         release(file)
         raise

@@ -10,6 +10,7 @@ import hashlib
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
@@ -26,6 +27,8 @@ BLOCK = 4 << 20
 _DEPTH = 6
 _PART = 1 << 20
 _BUFFERS = 8
+# Buffers that no writer uses at the moment, for the next one.
+_IDLE: deque[bytearray] = deque(maxlen=_BUFFERS)
 
 _Item = TypeVar("_Item")
 
@@ -39,21 +42,24 @@ class Found:
 
 
 class ReadBack:
-    """Follow the writer of `file`, which consists of segments of `sizes`; a context manager."""
+    """Follow the writer of `file`, which consists of segments of `sizes`; a context manager.
 
-    def __init__(self, file: int, sizes: Sequence[int], *, where: str) -> None:
+    Without `threads` all is done in the calls of the writer: where other processes keep the processors busy,
+    handing on costs more than it wins.
+    """
+
+    def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         self._file = file
         self._where = where
         self._position = 0
         self._sha256 = hashlib.sha256()
         self._segments = [new_blake3() for _ in sizes]
         self._left = [*enumerate(sizes)][::-1]
-        size = min(_PART, max(sum(sizes), 1))
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(min(_BUFFERS, -(-sum(sizes) // _PART) + 1)):
-            self._free.put(bytearray(size))
-        self._reader = _Worker(self._read, _DEPTH)
-        self._hasher = _Worker(self._hash, _BUFFERS)
+            self._free.put(_borrow())
+        self._reader = _Worker(self._read, _DEPTH) if threads else _Here(self._read)
+        self._hasher = _Worker(self._hash, _BUFFERS) if threads else _Here(self._hash)
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +67,8 @@ class ReadBack:
     def __exit__(self, *_: object) -> None:
         self._reader.stop()
         self._hasher.stop()
+        while not self._free.empty():
+            _IDLE.append(self._free.get())
 
     def written(self, block: bytes | bytearray | memoryview) -> None:
         """Take note that `block`, of at most `BLOCK` bytes, was written behind what was written before."""
@@ -116,6 +124,31 @@ class ReadBack:
         buffer, size = filled
         self._sha256.update(memoryview(buffer)[:size])
         self._free.put(buffer)
+
+
+class _Here(Generic[_Item]):
+    """Does `work` on each thing as it is given, and keeps the first error."""
+
+    def __init__(self, work: Callable[[_Item], None]) -> None:
+        self.error: BaseException | None = None
+        self._work = work
+
+    def give(self, item: _Item) -> None:
+        """Do the work."""
+        try:
+            self._work(item)
+        except Exception as e:  # raised by `finish`, as the error of a thread is
+            self.error = self.error or e
+
+    def stop(self) -> None:
+        """Have nothing to wait for."""
+
+
+def _borrow() -> bytearray:
+    try:
+        return _IDLE.pop()
+    except IndexError:
+        return bytearray(_PART)
 
 
 class _Worker(Generic[_Item]):

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class Numbers:
         yield struct.pack("<f", self.value) * int(np.prod(self.shape))
 
 
-def write(path: Path, generation: int, *, overwrite: bool = False, wait: float = 0.0, small: bool = False) -> None:
-    """Write a checkpoint that says everywhere which generation it is."""
+def write(path: Path, generation: int, *, small: bool = False, **options: Any) -> None:
+    """Write a checkpoint that says everywhere which generation it is, with options of `write_checkpoint`."""
     shape = (3,) if small else SHAPE
     file = TensorFile({"a": Numbers(generation, shape), "b": Numbers(generation, (2, 2))}, tied={"c": "b"})
 
@@ -55,7 +56,7 @@ def write(path: Path, generation: int, *, overwrite: bool = False, wait: float =
             content_digest="",
         )
 
-    write_checkpoint(path, {WEIGHTS: file}, build, overwrite=overwrite, wait=wait)
+    write_checkpoint(path, {WEIGHTS: file}, build, **options)
 
 
 def generation(path: Path) -> int | None:
@@ -126,6 +127,10 @@ def _first(root: Path) -> None:
 
 def _second(root: Path) -> None:
     write(root / "out", 2, overwrite=True)
+
+
+def _one_of_many(root: Path) -> None:
+    write(root / "out", 2, bulk=True)
 
 
 def _look(root: Path) -> str:
@@ -225,6 +230,7 @@ SCENARIOS = (
     Scenario("update", _first, _update, _look_updated),
     Scenario("manager", _steps, _save_step, _look_steps),
     Scenario("background", _steps, _save_behind, _look_behind),
+    Scenario("one of many", _nothing, _one_of_many, _look, variant=True),
     Scenario("no exchange", _first, _second, _look_replaced, ("renameat2:error=EINVAL",), variant=True),
     Scenario("after a death", _first, _after_a_death, _look_after_death, variant=True),
     Scenario("no folder renames", _nothing, _second, _look_copies, ("renameat:error=EMFILE:when=1",), variant=True),

@@ -48,6 +48,16 @@ def test_a_file_that_gets_shorter_while_it_is_read_is_noticed(path):
     block.close()
 
 
+def test_a_file_that_is_held_gives_the_bytes_it_had(path):
+    block = opened(path)
+    block.hold()
+    path.write_bytes(bytes(100))
+    assert block.read(10, 5) == bytes(range(10, 15))
+    with pytest.raises(SourceError, match=r"^changed while it was read;"):
+        block.check_unchanged(str(path))
+    block.close()
+
+
 def test_a_file_that_was_written_to_or_replaced_is_noticed(path):
     block = opened(path)
     block.check_unchanged(str(path))

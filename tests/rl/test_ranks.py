@@ -102,4 +102,5 @@ def test_periodic_saves_are_written_once_and_counted_by_all(said):
 
 
 def test_a_process_by_itself_just_runs_the_action():
-    assert once(lambda: b"done", where="") == b"done"
+    same = {"encode": bytes, "decode": bytes, "where": ""}
+    assert once(lambda: b"done", **same) == b"done"

@@ -13,6 +13,8 @@ import ckptfmt
 from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import NotACheckpoint, TargetExists, WeightsError, WriteError
 from ckptfmt.layout import WEIGHTS
+from ckptfmt.manifest import Manifest
+from ckptfmt.provenance import created_by, instant
 from ckptfmt.write import TensorFile, remove_checkpoint, update_manifest, write_checkpoint
 
 
@@ -50,6 +52,32 @@ class Short:
 
     def chunks(self):
         yield bytes(12)
+
+
+@dataclasses.dataclass
+class Bytes:
+    """A tensor of these bytes, in parts of odd sizes."""
+
+    data: bytes
+    dtype = "U8"
+
+    @property
+    def shape(self):
+        return (len(self.data),)
+
+    def chunks(self):
+        return (self.data[start : start + 1_234_567] for start in range(0, len(self.data), 1_234_567))
+
+
+def manifest(entries):
+    return Manifest(
+        created_at=instant(),
+        created_by=created_by(),
+        architecture=None,
+        config=None,
+        files=entries,
+        content_digest="",
+    )
 
 
 def no_manifest(entries):
@@ -188,6 +216,8 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     program = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(ckptfmt.__file__).parent.parent)!r})
+from ckptfmt.manifest import Manifest
+from ckptfmt.provenance import created_by, instant
 from ckptfmt.write import TensorFile, write_checkpoint
 
 class Endless:
@@ -213,6 +243,18 @@ def test_bytes_come_back_whatever_their_number(tmp_path, count):
         checkpoint.verify()
         assert checkpoint.read("a") == data.tobytes()
         assert checkpoint.read("b") == data[: count // 2].tobytes()
+
+
+@pytest.mark.parametrize("count", [0, 1, 4097, (4 << 20) - 1, (8 << 20) + 5])
+def test_one_of_many_is_written_as_one_alone(tmp_path, count):
+    data = os.urandom(count)
+    for name, bulk in (("alone", False), ("of many", True)):
+        write_checkpoint(tmp_path / name, {WEIGHTS: TensorFile({"x": Bytes(data)})}, manifest, bulk=bulk)
+        with Checkpoint(tmp_path / name) as checkpoint:
+            checkpoint.verify()
+            assert checkpoint.read("x") == data
+    files = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("alone", "of many")]
+    assert files[0] == files[1]
 
 
 def test_a_name_that_leaves_no_room_for_the_names_beside_it_is_refused(tmp_path):
