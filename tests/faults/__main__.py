@@ -24,8 +24,6 @@ from tests.faults.trace import strace_works
 Part = tuple[str, str, Callable[[], Tally]]
 _SHORT = ("new", "replace")
 _BROKEN = "broken on purpose"
-# The two ways to break it that only a real power cut or the model sees are the ones the short form keeps.
-_SHORT_BREAKS = ("no flush of the parent", "renamed early", "old one removed first", "write errors ignored")
 
 
 def parts(short: bool, trace: str, power: str, limits: str) -> list[Part]:
@@ -60,17 +58,14 @@ def main() -> int:
     power, limits = power_works(), limits_work()
     figures = [_run(part) for part in parts(chosen.short, trace, power, limits) if (chosen.only or "") in part[0]]
     figures += [
-        _break(name, trace or (power if "model" not in name else "")) for name in _breaks(chosen.short, chosen.only)
+        _break(name, trace or (power if "model" not in name else ""))
+        for name in BREAKS
+        if (chosen.only or "") in f"{_BROKEN}: {name}"
     ]
     seconds = time.monotonic() - started
     if chosen.json:
         chosen.json.write_text(json.dumps({"seconds": round(seconds), "parts": figures}, indent=1) + "\n")
     return _sum_up(figures, seconds)
-
-
-def _breaks(short: bool, only: str | None) -> list[str]:
-    names = _SHORT_BREAKS if short else BREAKS
-    return [name for name in names if (only or "") in f"{_BROKEN}: {name}"]
 
 
 def _run(part: Part) -> dict[str, object]:

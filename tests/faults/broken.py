@@ -3,6 +3,7 @@
 Each is a change of the running code, made in the process that saves.
 """
 
+import functools
 import os
 import shutil
 from collections.abc import Callable
@@ -124,8 +125,13 @@ def no_lock() -> None:
 
 
 def no_check_on_load() -> None:
-    plain = Checkpoint.chunks
-    Checkpoint.chunks = lambda self, name, *args, **options: plain(self, name, *args, **{**options, "verify": False})
+    for way in ("chunks", "read"):
+        plain = getattr(Checkpoint, way)
+        setattr(Checkpoint, way, functools.partialmethod(_unverified, plain))
+
+
+def _unverified(self: Checkpoint, plain: Callable[..., Any], name: str, *args: Any, **options: Any) -> Any:
+    return plain(self, name, *args, **{**options, "verify": False})
 
 
 def _scenario(name: str) -> Any:
