@@ -15,7 +15,12 @@ from benchmarks.machine import describe, limits
 from benchmarks.measure import Result
 from benchmarks.table import lines
 
-ROWS: tuple[Row, ...] = (*starting.ROWS, *large.ROWS, *saving.ROWS, *comparing.ROWS, *folders.ROWS, *training.ROWS)
+ROWS: tuple[Row, ...] = tuple(
+    sorted(
+        (*starting.ROWS, *large.ROWS, *saving.ROWS, *comparing.ROWS, *folders.ROWS, *training.ROWS),
+        key=lambda row: row.number,
+    )
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -59,7 +64,7 @@ def _measure(folder: str, options: Any) -> list[Result]:
 
 def _options(words: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ckptfmt beside its peers.")
-    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="1 to 14; all unless given")
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="1 to 15; all unless given")
     parser.add_argument("--short", action="store_true", help="tiny data, one round: does it run")
     parser.add_argument("--curves", action="store_true", help="also measure costs by size and by count, and draw them")
     parser.add_argument("--folder", help="where the data is made; it should lie on a disk")

@@ -1,4 +1,4 @@
-"""Rows 11 and 12: thousands of files, where what each costs is all of the work."""
+"""Rows 11, 12 and 15: thousands of files, where what each costs is all of the work."""
 
 import json
 import os
@@ -13,17 +13,35 @@ from benchmarks.measure import Comparison, Result, compare, compare_processes, t
 __all__ = ["ROWS"]
 
 
+_FILES = "convert 1,000 files of 6.7 MB, --jobs 2"
+
+
 def _convert(bench: Bench) -> list[Result]:
-    count = bench.size(1000, 4)
+    _make_files(bench)
+    theirs = ["cp", "-r", bench.path("old"), bench.path("copy")]
+    both = compare_processes(_conversion(bench, 2), theirs, bench.rounds(3), bench.clean_slate("new", "copy"))
+    bench.clean_slate("old", "new", "copy")()
+    return [Result.of(11, _FILES, "cp -r", 2, both)]
+
+
+def _jobs(bench: Bench) -> list[Result]:
+    _make_files(bench)
+    both = compare_processes(
+        _conversion(bench, 2), _conversion(bench, 1), bench.rounds(3), bench.clean_slate("new", "copy")
+    )
+    bench.clean_slate("old", "new")()
+    return [Result.of(15, _FILES, "the same with --jobs 1", 1 / 1.7, both)]
+
+
+def _make_files(bench: Bench) -> None:
     make("network", first := bench.path("dqn.pth"), bench.size(512, 16))
     os.mkdir(bench.path("old"))
-    for index in range(count):
+    for index in range(bench.size(1000, 4)):
         shutil.copyfile(first, bench.path("old", f"run-{index:04d}.pth"))
-    ours = bench.ckpt("convert", "--quiet", bench.path("old"), "--out-dir", bench.path("new"), "--jobs", "2")
-    theirs = ["cp", "-r", bench.path("old"), bench.path("copy")]
-    both = compare_processes(ours, theirs, bench.rounds(3), bench.clean_slate("new", "copy"))
-    bench.clean_slate("old", "new", "copy")()
-    return [Result.of(11, "convert 1,000 files of 6.7 MB, --jobs 2", "cp -r", 2, both)]
+
+
+def _conversion(bench: Bench, jobs: int) -> list[str]:
+    return bench.ckpt("convert", "--quiet", bench.path("old"), "--out-dir", bench.path("new"), "--jobs", str(jobs))
 
 
 def _many(bench: Bench) -> list[Result]:
@@ -39,7 +57,7 @@ def _many(bench: Bench) -> list[Result]:
     ]
 
 
-ROWS = (Row(11, _convert), Row(12, _many))
+ROWS = (Row(11, _convert), Row(12, _many), Row(15, _jobs))
 
 
 def latest(folder: str, rounds: int) -> Comparison:
