@@ -29,8 +29,10 @@ class NoisyLinear(nn.Module):
         self.bias_sigma = nn.Parameter(torch.empty(out_features))
         self.register_buffer("epsilon_input", torch.zeros(in_features))
         self.register_buffer("epsilon_output", torch.zeros(out_features))
-        self.reset_parameters()
-        self.reset_noise()
+        # On the meta device there are no numbers to draw, and torch computes shapes slowly, in Python.
+        if not self.weight_mu.is_meta:
+            self.reset_parameters()
+            self.reset_noise()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
