@@ -102,10 +102,14 @@ def test_a_worker_that_dies_takes_one_file_with_it(folder):
     assert statuses(convert_many(items())).count("unchanged") == 5
 
 
-def test_giving_up_half_way_ends_the_workers(folder):
+@pytest.mark.parametrize("taken", [1, 2, 4])
+def test_giving_up_half_way_ends_the_workers(folder, taken):
+    before = set(threading.enumerate())
     outcomes = convert_many(items(), jobs=2)
-    next(outcomes)
+    for _ in range(taken):
+        next(outcomes)
     outcomes.close()
+    assert set(threading.enumerate()) <= before
     with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
         assert file.read().split() == []
 
