@@ -1,6 +1,7 @@
 """Which exit code and which one line an exception becomes."""
 
 import errno
+import shlex
 from collections.abc import Sequence
 
 import click
@@ -52,6 +53,8 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
 def on_the_command_line(error: CkptError) -> CkptError:
     """Return an error of the library as ckpt says it: what mends it is an option, not an argument."""
     fix = _OPTIONS.get(error.code, error.fix)
+    if error.code == "source.unsafe" and error.where:
+        fix = f"{fix}; see: ckpt inspect --source {shlex.quote(error.where)}"
     return CkptError(error.what, where=error.where, fix=fix, code=error.code)
 
 
