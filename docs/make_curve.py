@@ -27,7 +27,7 @@ def read(run: str) -> dict[str, Points]:
 def draw(scalars: dict[str, Points], title: str) -> str:
     """Return the picture: returns of training and evaluation on the left axis, epsilon from 0 to 1 on the right."""
     returns = [value for name in (NAMES[0], NAMES[2]) for _, value in scalars[name]]
-    low, high, last = min(*returns, 0.0), max(*returns, 1.0), max(step for step, _ in scalars[NAMES[0]])
+    low, high, last = min(*returns, 0.0), max(*returns, 0.0), max(step for step, _ in scalars[NAMES[0]])
 
     def path(name: str, bottom: float, top: float) -> str:
         wide, tall = (RIGHT - LEFT) / last, (BOTTOM - TOP) / (top - bottom)
@@ -46,7 +46,7 @@ def draw(scalars: dict[str, Points], title: str) -> str:
     parts.append(f'<text x="{RIGHT}" y="{BOTTOM + 18}" text-anchor="end">{last:,} steps</text>')
     for row, (line, colour, text) in enumerate(lines):
         parts.append(f'<path d="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{LEFT + 230}" y="{BOTTOM - 60 + 18 * row}" fill="{colour}">{text}</text>')
+        parts.append(f'<text x="{LEFT + 230}" y="{TOP + 14 + 18 * row}" fill="{colour}">{text}</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif"'
     return "\n".join([f'{head} font-size="12">', *parts, "</svg>", ""])
 
