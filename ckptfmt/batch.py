@@ -152,8 +152,10 @@ def _in_workers(items: Sequence[Item], jobs: int, options: Mapping[str, Any]) ->
     pending: _Pending = queue.SimpleQueue()
     for place, item in enumerate(items):
         pending.put((place, item))
-    workers = [_Worker(options, pending, results) for _ in range(jobs)]
+    workers: list[_Worker] = []
     try:
+        for _ in range(jobs):
+            workers.append(_Worker(options, pending, results))  # noqa: PERF401 - those begun are ended if one cannot
         yield from _in_order(results, len(items))
     finally:
         for worker in workers:
