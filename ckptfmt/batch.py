@@ -214,25 +214,28 @@ class _Worker:
 
     def _convert(self, item: Item) -> Outcome:
         """Return what became of one file."""
-        if answer := self._ask(json.dumps([item.source, item.dest])):
-            return Outcome(item, **json.loads(answer))
-        code = self._process.wait()
-        what = f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with {code}"
-        with self._lock:
-            if not self._stopped:
-                _close(self._process.stdin)
-                _close(self._process.stdout)
-                self._process = self._start()
+        try:
+            if answer := self._ask(json.dumps([item.source, item.dest])):
+                return Outcome(item, **json.loads(answer))
+            code = self._process.wait()
+            what = f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with {code}"
+        except OSError as e:
+            what = f"its worker cannot be started: {e.strerror}"
         error = CkptError(what, where=item.source, fix="convert it alone to see why", code="convert.worker")
         return Outcome(item, "failed", error=error.to_dict())
 
     def _ask(self, line: str) -> str:
-        """Return the answer of the process, nothing where it is dead or was told to end."""
-        with self._lock, contextlib.suppress(OSError):
+        """Return the answer of the process, nothing where it dies or was told to end."""
+        with self._lock:
             if self._stopped:
                 return ""
-            self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
+            if self._process.returncode is not None:
+                dead, self._process = self._process, self._start()
+                _close(dead.stdin)
+                _close(dead.stdout)
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
+                self._process.stdin.flush()  # type: ignore[union-attr]
         return self._process.stdout.readline()  # type: ignore[union-attr]
 
     def _start(self) -> "subprocess.Popen[str]":

@@ -102,6 +102,19 @@ def test_a_worker_that_dies_takes_one_file_with_it(folder):
     assert statuses(convert_many(items())).count("unchanged") == 5
 
 
+def test_a_worker_that_cannot_be_replaced_fails_its_files_and_nobody_waits(folder, monkeypatch):
+    many = [Item("0.pth", f"out/{i}") for i in range(300)]
+    outcomes = convert_many(many, jobs=2)
+    next(outcomes)
+    monkeypatch.setattr(sys, "executable", str(folder / "missing"))
+    with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
+        for child in file.read().split():
+            os.kill(int(child), signal.SIGKILL)
+    rest = list(outcomes)
+    assert len(rest) == 299
+    assert rest[-1].error["what"] == "its worker cannot be started: No such file or directory"
+
+
 @pytest.mark.parametrize("taken", [1, 2, 4])
 def test_giving_up_half_way_ends_the_workers(folder, taken):
     before = set(threading.enumerate())
