@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import ckptfmt
-from ckptfmt.layout import MANIFEST, WEIGHTS
-from ckptfmt.manifest import render_manifest
+from ckptfmt.format.files import MANIFEST, WEIGHTS
+from ckptfmt.format.manifest import render_manifest
 
 __all__ = ["make"]
 

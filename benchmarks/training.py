@@ -45,7 +45,7 @@ def replay(folder: str, rounds: int, frames: int) -> dict[str, Comparison]:
         warnings.simplefilter("ignore")
         import cpprb
 
-    from ckptfmt.rl.replay import Replay
+    from ckptfmt.rl.training.replay import Replay
 
     ours = Replay(frames, (1, 84, 84), prioritized=True)
     fields = {"obs": {"shape": (84, 84, 4), "dtype": np.uint8}, "act": {"dtype": np.int64}, "rew": {}, "done": {}}
@@ -87,8 +87,8 @@ def saving(folder: str, rounds: int, steps: int) -> dict[str, Comparison]:
     """Compare steps of one training, those with a checkpoint at their start with those without."""
     import torch
 
-    from ckptfmt.rl.train import Trainer
-    from ckptfmt.rl.trainconfig import TrainConfig
+    from ckptfmt.rl.training.config import TrainConfig
+    from ckptfmt.rl.training.train import Trainer
 
     torch.set_num_threads(1)
     config = TrainConfig(

@@ -15,18 +15,18 @@ __version__ = "0.1.0"
 
 # Where each public name lives; `__init__.pyi` says the same to type checkers.
 _MODULES = {
-    "architecture.classify": ("classify",),
-    "checkpoint": ("Checkpoint", "open"),
-    "config": ("ModelConfig",),
+    "families.atari_dqn.classify": ("classify",),
+    "store.checkpoint": ("Checkpoint", "open"),
+    "families.atari_dqn.config": ("ModelConfig",),
     "convert": ("convert", "migrate_old_checkpoint"),
-    "diff": ("diff",),
+    "look.diff": ("diff",),
     "errors": ("CkptError",),
-    "manager": ("CheckpointManager",),
-    "rl.factory": ("create_model_from_config",),
+    "store.manager": ("CheckpointManager",),
+    "rl.families.factory": ("create_model_from_config",),
     "rl.load": ("load_legacy_checkpoint", "load_model_checkpoint"),
     "rl.save": ("save_model_checkpoint",),
-    "save": ("save",),
-    "validate": ("validate",),
+    "store.save": ("save",),
+    "look.validate": ("validate",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", *_HOMES]

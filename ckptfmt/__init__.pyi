@@ -1,18 +1,18 @@
-from ckptfmt.architecture.classify import classify as classify
-from ckptfmt.checkpoint import Checkpoint as Checkpoint
-from ckptfmt.checkpoint import open as open
-from ckptfmt.config import ModelConfig as ModelConfig
-from ckptfmt.convert import convert as convert
-from ckptfmt.convert import migrate_old_checkpoint as migrate_old_checkpoint
-from ckptfmt.diff import diff as diff
+from ckptfmt.convert.convert import convert as convert
+from ckptfmt.convert.convert import migrate_old_checkpoint as migrate_old_checkpoint
 from ckptfmt.errors import CkptError as CkptError
-from ckptfmt.manager import CheckpointManager as CheckpointManager
-from ckptfmt.rl.factory import create_model_from_config as create_model_from_config
+from ckptfmt.families.atari_dqn.classify import classify as classify
+from ckptfmt.families.atari_dqn.config import ModelConfig as ModelConfig
+from ckptfmt.look.diff import diff as diff
+from ckptfmt.look.validate import validate as validate
+from ckptfmt.rl.families.factory import create_model_from_config as create_model_from_config
 from ckptfmt.rl.load import load_legacy_checkpoint as load_legacy_checkpoint
 from ckptfmt.rl.load import load_model_checkpoint as load_model_checkpoint
 from ckptfmt.rl.save import save_model_checkpoint as save_model_checkpoint
-from ckptfmt.save import save as save
-from ckptfmt.validate import validate as validate
+from ckptfmt.store.checkpoint import Checkpoint as Checkpoint
+from ckptfmt.store.checkpoint import open as open
+from ckptfmt.store.manager import CheckpointManager as CheckpointManager
+from ckptfmt.store.save import save as save
 
 __version__: str
 __all__ = [

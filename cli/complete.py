@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ckptfmt.layout import MANIFEST
+from ckptfmt.format.files import MANIFEST
 
 __all__ = ["checkpoints", "tensors"]
 

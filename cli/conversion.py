@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ckptfmt.convert import Conversion
+from ckptfmt.convert.convert import Conversion
 from ckptfmt.errors import CkptError
 
 from .failure import on_the_command_line
@@ -12,7 +12,7 @@ from .output import Output
 from .text import plural, shape, size
 
 if TYPE_CHECKING:
-    from ckptfmt.batch import Outcome
+    from ckptfmt.convert.batch import Outcome
 
 __all__ = ["outcome_line", "show_conversion", "show_outcome", "show_tally"]
 

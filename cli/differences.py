@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ckptfmt.diff import Diff, ManifestChange, WeightChange
 from ckptfmt.errors import printable
+from ckptfmt.look.diff import Diff, ManifestChange, WeightChange
 
 from .output import Output
 from .text import number, plural, shape, short_digest

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ckptfmt.layout import WEIGHTS
-from ckptfmt.summary import Summary, TensorStats, TensorSummary
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.look.summary import Summary, TensorStats, TensorSummary
 
 from .output import Output
 from .text import count, number, plural, shape, short_digest, size

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch import nn  # noqa: E402
 
 import ckptfmt  # noqa: E402
-from ckptfmt.convert import Conversion, convert  # noqa: E402
+from ckptfmt.convert.convert import Conversion, convert  # noqa: E402
 from ckptfmt.errors import ConversionError  # noqa: E402
 
 FRAMES = (4, 84, 84)

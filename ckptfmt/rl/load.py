@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from ckptfmt.checkpoint import Checkpoint
-from ckptfmt.config import ModelConfig
-from ckptfmt.convert import convert
+from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.expected import mismatches, optional_tensors
-from ckptfmt.layout import WEIGHTS
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.expected import mismatches, optional_tensors
+from ckptfmt.format.files import WEIGHTS
 from ckptfmt.rl.device import parse_device
-from ckptfmt.rl.factory import create_model_from_config
-from ckptfmt.rl.noisy import reset_noise
+from ckptfmt.rl.families.factory import create_model_from_config
+from ckptfmt.rl.families.noisy import reset_noise
 from ckptfmt.rl.stored import read_tensors
+from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ckptfmt.rl.envs import Env
+from ckptfmt.rl.envs.description import Env
 
 __all__ = ["Episode", "Evaluation", "evaluate", "play_episodes"]
 

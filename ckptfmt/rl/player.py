@@ -11,15 +11,15 @@ import imageio.v2 as imageio
 import numpy as np
 from torch import nn
 
-from ckptfmt.checkpoint import Checkpoint
-from ckptfmt.config import ModelConfig
-from ckptfmt.convert import convert
+from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError
-from ckptfmt.manifest import Manifest
-from ckptfmt.rl.envs import Env, Environment, make_env
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.rl.envs.description import Env, Environment, make_env
 from ckptfmt.rl.load import load_open_checkpoint
 from ckptfmt.rl.play import Evaluation
-from ckptfmt.write import update_manifest
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.write import update_manifest
 
 __all__ = ["Player", "Recorder", "add_evaluation", "open_player"]
 

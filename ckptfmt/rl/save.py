@@ -8,14 +8,14 @@ import gymnasium
 import torch
 from torch import nn
 
-from ckptfmt.config import ModelConfig
 from ckptfmt.errors import WeightsError
-from ckptfmt.manifest import Lineage, Manifest, parse_manifest, render_manifest
-from ckptfmt.rl.envs import Environment, describe_env
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.manifest import Lineage, Manifest, parse_manifest, render_manifest
+from ckptfmt.rl.envs.description import Environment, describe_env
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.state import TrainingState
-from ckptfmt.save import save
+from ckptfmt.store.save import save
 
 __all__ = ["HasTensors", "named_tensors", "refuse_nan", "save_model_checkpoint", "unwrap"]
 

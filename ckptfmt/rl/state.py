@@ -7,15 +7,15 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError
-from ckptfmt.layout import REPLAY, STATE
-from ckptfmt.manifest import Resume
-from ckptfmt.rl.envs import Env
-from ckptfmt.rl.envstate import capture_env, restore_env
+from ckptfmt.format.files import REPLAY, STATE
+from ckptfmt.format.manifest import Resume
+from ckptfmt.rl.envs.description import Env
+from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.rl.tree import flatten, unflatten
+from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["PARTS", "Captured", "TrainingState"]
 

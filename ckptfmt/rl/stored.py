@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import torch
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import WeightsError, printable
-from ckptfmt.layout import WEIGHTS
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["read_tensor", "read_tensors"]
 

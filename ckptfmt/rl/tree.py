@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ckptfmt.errors import WeightsError
-from ckptfmt.jsontext import decode_free, encode_free, parse
+from ckptfmt.format.jsontext import decode_free, encode_free, parse
 
 __all__ = ["TREE", "flatten", "is_plain", "unflatten"]
 

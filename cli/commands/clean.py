@@ -2,8 +2,8 @@
 
 import click
 
-from ckptfmt.write import Leftover, leftovers
-from ckptfmt.write import clean as remove
+from ckptfmt.store.clean import Leftover, leftovers
+from ckptfmt.store.clean import clean as remove
 
 from ..options import argument, command, option
 from ..output import Output

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ckptfmt.config import ARCHITECTURES
-from ckptfmt.convert import convert as convert_file
+from ckptfmt.convert.convert import convert as convert_file
+from ckptfmt.families.atari_dqn.config import ARCHITECTURES
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option
@@ -138,8 +138,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 
 def _convert_many(output: Output, paths: tuple[str, ...], out_dir: str, jobs: int, options: dict[str, Any]) -> int:
     # What many files need beside one: most calls convert one, and start sooner without.
-    from ckptfmt.batch import convert_many
-    from ckptfmt.sources import find_sources
+    from ckptfmt.convert.batch import convert_many
+    from ckptfmt.convert.sources import find_sources
 
     sources = find_sources(paths, out_dir)
     tally: Counter[str] = Counter(files=len(sources.items), others=sources.others)

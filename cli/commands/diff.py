@@ -2,7 +2,7 @@
 
 import click
 
-from ckptfmt.diff import diff as compare
+from ckptfmt.look.diff import diff as compare
 
 from ..complete import checkpoints
 from ..differences import show_bars, show_diff, show_markdown, show_names, sort_weights

@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.layout import WEIGHTS
-from ckptfmt.summary import Summary, summarize
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.look.summary import Summary, summarize
+from ckptfmt.store.checkpoint import Checkpoint
 
 from ..complete import checkpoints, tensors
 from ..failure import TROUBLE
@@ -102,7 +102,7 @@ def _summary(path: str, stats: bool) -> Summary:
         summary = summarize(checkpoint)
         if stats:
             # The one import that waits here: without figures there is no need for NumPy.
-            from ckptfmt.stats import checkpoint_stats
+            from ckptfmt.look.stats import checkpoint_stats
 
             for file in summary.files:
                 summary = summary.with_stats(checkpoint_stats(checkpoint, file), file)
@@ -147,7 +147,7 @@ def _show(output: Output, summary: Summary, *, name: str | None, line: bool, sea
 
 def _source(output: Output, path: str, pattern: str | None, sort: str, listed: bool) -> dict[str, Any]:
     # This import waits too: reading foreign files takes as much again as all the rest.
-    from ckptfmt.anatomy import summarize_source
+    from ckptfmt.look.anatomy import summarize_source
 
     found = summarize_source(path)
     for problem in found.warnings:

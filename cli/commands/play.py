@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ckptfmt.rl.describe import describe
+from ckptfmt.rl.families.describe import describe
 from ckptfmt.rl.play import Episode, Evaluation, play_episodes
 from ckptfmt.rl.player import Player, Recorder, open_player
 

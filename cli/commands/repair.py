@@ -3,7 +3,7 @@
 import click
 
 from ckptfmt.errors import printable
-from ckptfmt.repair import repair as mend
+from ckptfmt.store.repair import repair as mend
 
 from ..complete import checkpoints
 from ..options import argument, command, option

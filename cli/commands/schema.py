@@ -2,7 +2,7 @@
 
 import click
 
-from ckptfmt.schemas import SCHEMAS, load_schema, schema_text
+from ckptfmt.format.schemas import SCHEMAS, load_schema, schema_text
 
 from ..options import argument, command, option
 from ..output import Output

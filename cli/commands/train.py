@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError
-from ckptfmt.rl.describe import describe
-from ckptfmt.rl.events import Evaluated, Event, Progress, Saved
-from ckptfmt.rl.train import Trainer
-from ckptfmt.rl.trainconfig import RAINBOW, TrainConfig
+from ckptfmt.rl.families.describe import describe
+from ckptfmt.rl.training.config import RAINBOW, TrainConfig
+from ckptfmt.rl.training.events import Evaluated, Event, Progress, Saved
+from ckptfmt.rl.training.train import Trainer
+from ckptfmt.store.checkpoint import Checkpoint
 
 from ..complete import checkpoints
 from ..failure import INTERRUPTED

@@ -5,10 +5,10 @@ import os
 import click
 
 from ckptfmt.errors import CkptError, Problem
-from ckptfmt.layout import SAFETENSORS
-from ckptfmt.validate import Report, counts, explain
-from ckptfmt.validate import validate as look_at
-from ckptfmt.validate.codes import check_pattern
+from ckptfmt.format.files import SAFETENSORS
+from ckptfmt.look.validate import Report, counts, explain
+from ckptfmt.look.validate import validate as look_at
+from ckptfmt.look.validate.codes import check_pattern
 
 from ..complete import checkpoints
 from ..failure import TROUBLE

@@ -15,7 +15,7 @@ from torch import nn, optim
 from torch.nn import functional
 
 from ckptfmt import save_model_checkpoint  # ckptfmt
-from ckptfmt.rl.adopt import adopt  # ckptfmt
+from ckptfmt.rl.integrations.adopt import adopt  # ckptfmt
 
 gym.register_envs(ale_py)
 

@@ -16,7 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import ckptfmt
-from ckptfmt.schemas import load_schema
+from ckptfmt.format.schemas import load_schema
 
 CKPT = str(Path(sys.executable).parent / "ckpt")
 # What decides over colour, width and encoding comes from each test, not from who runs it.

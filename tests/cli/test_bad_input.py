@@ -110,9 +110,9 @@ def test_validate_never_calls_it_sound(ckpt, work, case):
 @pytest.mark.parametrize("error", ["MemoryError()", "RecursionError('deep')", "ValueError('odd')", "OSError(5, 'I/O')"])
 def test_what_nobody_foresaw_is_one_line_too(work, error):
     program = (
-        "import sys, ckptfmt.schemas\n"
+        "import sys, ckptfmt.format.schemas\n"
         f"def broken(*_): raise {error}\n"
-        "ckptfmt.schemas.schema_text = broken\n"
+        "ckptfmt.format.schemas.schema_text = broken\n"
         "from ckptfmt.cli.main import main\n"
         "sys.exit(main(['schema']))\n"
     )
@@ -129,7 +129,7 @@ def test_what_nobody_foresaw_is_one_line_too(work, error):
 def test_a_package_that_is_missing_is_named_with_its_cure(work):
     program = (
         "import sys\n"
-        "sys.modules['ckptfmt.schemas'] = None\n"
+        "sys.modules['ckptfmt.format.schemas'] = None\n"
         "sys.modules['torch'] = None\n"
         "import ckptfmt.cli.commands as commands, types\n"
         "class Finder:\n"

@@ -9,9 +9,9 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from ckptfmt.checkpoint import Checkpoint
-from ckptfmt.layout import MANIFEST
-from ckptfmt.write import commit, datafile, lock, place, publish, readback
+from ckptfmt.format.files import MANIFEST
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.write import commit, datafile, lock, place, publish, readback
 from tests.faults.calls import Tally, strike
 from tests.faults.crowd import crowd
 from tests.faults.flips import flip_bits

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptfmt.errors import CkptError
-from ckptfmt.write import clean, leftovers
+from ckptfmt.store.clean import clean, leftovers
 from tests.faults.parallel import MEMORY, in_parallel
 from tests.faults.scenarios import SCENARIOS, Scenario, Violation, recognised
 from tests.faults.trace import Call, Run, run_fresh, run_traced

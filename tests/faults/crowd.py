@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError
-from ckptfmt.write import leftovers, update_manifest
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.clean import leftovers
+from ckptfmt.store.write import update_manifest
 from tests.faults.calls import Tally, nothing
 from tests.faults.parallel import MEMORY
 from tests.faults.scenarios import generation, write

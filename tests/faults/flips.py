@@ -5,10 +5,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError
-from ckptfmt.layout import MANIFEST, WEIGHTS
-from ckptfmt.validate import validate
+from ckptfmt.format.files import MANIFEST, WEIGHTS
+from ckptfmt.look.validate import validate
+from ckptfmt.store.checkpoint import Checkpoint
 from tests.faults.calls import Tally, nothing
 from tests.faults.parallel import MEMORY, in_parallel
 from tests.faults.scenarios import write

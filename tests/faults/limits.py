@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ckptfmt.errors import CkptError
-from ckptfmt.manager import CheckpointManager
-from ckptfmt.write import clean, commit, leftovers
-from ckptfmt.write.lock import hold
+from ckptfmt.store.clean import clean, leftovers
+from ckptfmt.store.manager import CheckpointManager
+from ckptfmt.store.write import commit
+from ckptfmt.store.write.lock import hold
 from tests.faults.calls import Tally, last_line
 from tests.faults.parallel import MEMORY
 from tests.faults.scenarios import Violation, generation, managed, recognised, write

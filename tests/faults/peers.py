@@ -19,8 +19,8 @@ import safetensors.torch
 import torch
 import torch.distributed.checkpoint as dcp
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError
+from ckptfmt.store.checkpoint import Checkpoint
 from tests.faults.calls import CHANGING, KILL, faults_of
 from tests.faults.parallel import MEMORY, in_parallel
 from tests.faults.power import cut, make_image, mounted, power_works

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ckptfmt.checkpoint import Checkpoint
 from ckptfmt.errors import CkptError, NotACheckpoint
-from ckptfmt.layout import WEIGHTS
-from ckptfmt.manager import CheckpointManager
-from ckptfmt.manifest import FileEntry, Manifest
-from ckptfmt.provenance import created_by, instant
-from ckptfmt.validate import validate
-from ckptfmt.write import TensorFile, leftovers, publish, update_manifest, write_checkpoint
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.provenance import created_by, instant
+from ckptfmt.look.validate import validate
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.clean import leftovers
+from ckptfmt.store.manager import CheckpointManager
+from ckptfmt.store.write import TensorFile, publish, update_manifest, write_checkpoint
 
 SHAPE = (192, 1024)
 

@@ -21,16 +21,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ckptfmt.architecture import Facts, classify
-from ckptfmt.checkpoint import Checkpoint
-from ckptfmt.convert import convert
+from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError
-from ckptfmt.header import build_header, parse_header
-from ckptfmt.jsontext import parse
-from ckptfmt.legacy import pickles
-from ckptfmt.legacy.container import read
-from ckptfmt.legacy.find import find_networks
-from ckptfmt.manifest import parse_manifest
+from ckptfmt.families.atari_dqn import Facts, classify
+from ckptfmt.format.jsontext import parse
+from ckptfmt.format.manifest import parse_manifest
+from ckptfmt.format.safetensors import build_header, parse_header
+from ckptfmt.legacy.find.find import find_networks
+from ckptfmt.legacy.open import read
+from ckptfmt.legacy.pickle import pickles
+from ckptfmt.store.checkpoint import Checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS, MEGABYTES = 5.0, 300

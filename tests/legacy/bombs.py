@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.blocks import MemoryBlock
-from ckptfmt.legacy.pickles import load
-from ckptfmt.legacy.storages import LegacyTensor, Storage, storage_id
+from ckptfmt.legacy.bytes.blocks import MemoryBlock
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage, storage_id
+from ckptfmt.legacy.pickle.pickles import load
 
 SIZE = 1_000_000
 HEAD = b"\x80\x04"

@@ -19,7 +19,7 @@ from typing import Any
 AT_START = frozenset(sys.modules)
 
 from ckptfmt.errors import CkptError  # noqa: E402
-from ckptfmt.legacy import container  # noqa: E402
+from ckptfmt.legacy import open as container  # noqa: E402
 
 WATCHED = ("import", "exec", "compile", "os.", "subprocess.", "shutil.", "ctypes.", "socket.", "pickle.", "marshal.")
 STOPPED = ("os.", "subprocess.", "shutil.", "socket.")

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.audit import Audit
-from ckptfmt.legacy.blocks import MemoryBlock, Window
-from ckptfmt.legacy.zip import Record
+from ckptfmt.legacy.bytes.audit import Audit
+from ckptfmt.legacy.bytes.blocks import MemoryBlock, Window
+from ckptfmt.legacy.containers.zip import Record
 
 DATA = os.urandom(20 << 20)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.blocks import FileBlock, MemoryBlock, Spool, Window, pieces, root_of
+from ckptfmt.legacy.bytes.blocks import FileBlock, MemoryBlock, Spool, Window, pieces, root_of
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.blocks import MemoryBlock
-from ckptfmt.legacy.budget import Budget
-from ckptfmt.legacy.pickles import load
-from ckptfmt.legacy.storages import LegacyTensor, Storage
+from ckptfmt.legacy.bytes.blocks import MemoryBlock
+from ckptfmt.legacy.bytes.budget import Budget
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.pickle.pickles import load
 
 DOES = "; no honest checkpoint does that; nothing was run"
 

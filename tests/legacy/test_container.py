@@ -18,8 +18,8 @@ from dataclasses import replace
 import pytest
 
 from ckptfmt.errors import SourceError, UnsafeSource
-from ckptfmt.header import build_header
-from ckptfmt.legacy.container import Source, read
+from ckptfmt.format.safetensors import build_header
+from ckptfmt.legacy.open import Source, read
 
 VALUES = [1.0, -2.0, 3.5]
 COPY = "copy or download it again"
@@ -410,7 +410,7 @@ def test_records_beyond_four_gigabytes_are_read(make, tmp_path):
 def test_reading_imports_nothing_that_a_file_could_reach(make, saved):
     path = saved(make.torch_zip(VALUES))
     script = (
-        "import sys; from ckptfmt.legacy.container import read\n"
+        "import sys; from ckptfmt.legacy.open import read\n"
         "with read(sys.argv[1]) as file: file.members['']['w'].numbers(), file.source\n"
         "print(sorted({'pickle', '_pickle', 'torch', 'numpy', 'subprocess', 'zipfile', 'tarfile'}"
         " & set(sys.modules)))"

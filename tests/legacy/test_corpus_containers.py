@@ -4,7 +4,7 @@ import json
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.container import read
+from ckptfmt.legacy.open import read
 
 CONTAINERS = {
     "torch-zip": "torch-zip",

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from ckptfmt.legacy.blocks import MemoryBlock
-from ckptfmt.legacy.find import find_networks, twins
-from ckptfmt.legacy.inert import Opaque
-from ckptfmt.legacy.storages import LegacyTensor, Storage
+from ckptfmt.legacy.bytes.blocks import MemoryBlock
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.find.find import find_networks, twins
+from ckptfmt.legacy.pickle.inert import Opaque
 
 
 def tensor(*shape: int) -> LegacyTensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy import container
+from ckptfmt.legacy import open as container
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 CASES = sorted(

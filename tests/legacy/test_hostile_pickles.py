@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy import container
+from ckptfmt.legacy import open as container
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 HOSTILE = sorted(folder for folder in (FIXTURES / "hostile").iterdir() if (folder / "expected.json").is_file())

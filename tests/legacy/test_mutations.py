@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptfmt.errors import SourceError
-from ckptfmt.header import build_header
-from ckptfmt.legacy.container import read
-from ckptfmt.legacy.inert import Opaque
-from ckptfmt.legacy.storages import LegacyTensor
+from ckptfmt.format.safetensors import build_header
+from ckptfmt.legacy.bytes.storages import LegacyTensor
+from ckptfmt.legacy.open import read
+from ckptfmt.legacy.pickle.inert import Opaque
 
 KINDS = [
     "torch-zip",
@@ -166,7 +166,7 @@ def test_a_hostile_file_costs_little_memory(make, tmp_path):
     }
     script = (
         "import sys\n"
-        "from ckptfmt.legacy.container import SourceError, read\n"
+        "from ckptfmt.legacy.open import SourceError, read\n"
         "try: read(sys.argv[1])\n"
         "except SourceError: pass\n"
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])\n"

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from ckptfmt.legacy.builders import CALLS
-from ckptfmt.legacy.names import canonical, group_of, instantiable, well_formed
+from ckptfmt.legacy.pickle.builders import CALLS
+from ckptfmt.legacy.pickle.globals import canonical, group_of, instantiable, well_formed
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.container import read
+from ckptfmt.legacy.open import read
 
 HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
 

@@ -9,8 +9,8 @@ from typing import Any
 import blake3
 import pytest
 
-from ckptfmt.legacy import container
-from ckptfmt.legacy.storages import LegacyTensor
+from ckptfmt.legacy import open as container
+from ckptfmt.legacy.bytes.storages import LegacyTensor
 
 pytest.importorskip("torch", reason="the oracle is torch")
 

@@ -7,8 +7,8 @@ import zlib
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.blocks import MemoryBlock
-from ckptfmt.legacy.packed import packing, unpack
+from ckptfmt.legacy.bytes.blocks import MemoryBlock
+from ckptfmt.legacy.bytes.packed import packing, unpack
 
 KINDS = {"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 DATA = os.urandom(3000) + bytes(3_000_000) + b"end"

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptfmt.errors import SourceError, UnsafeSource
-from ckptfmt.legacy.blocks import MemoryBlock, Window
-from ckptfmt.legacy.inert import Opaque
-from ckptfmt.legacy.pickles import load
-from ckptfmt.legacy.storages import LegacyTensor, Storage, storage_id
+from ckptfmt.legacy.bytes.blocks import MemoryBlock, Window
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage, storage_id
+from ckptfmt.legacy.pickle.inert import Opaque
+from ckptfmt.legacy.pickle.pickles import load
 
 PROTOCOLS = range(6)
 KEYS = (

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.blocks import MemoryBlock
-from ckptfmt.legacy.inert import Opaque
-from ckptfmt.legacy.storages import LegacyTensor, Storage, StorageId, item_size, storage_id
+from ckptfmt.legacy.bytes.blocks import MemoryBlock
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage, StorageId, item_size, storage_id
+from ckptfmt.legacy.pickle.inert import Opaque
 
 DTYPES = {"U8": "u1", "I16": "<i2", "F32": "<f4", "F64": "<f8", "C64": "<c8"}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ckptfmt.errors import SourceError, UnsafeSource
-from ckptfmt.legacy.container import LegacyFile, read
-from ckptfmt.legacy.inert import Opaque
+from ckptfmt.legacy.open import LegacyFile, read
+from ckptfmt.legacy.pickle.inert import Opaque
 
 FLOATS = b"ctorch\nFloatStorage\n"
 CPU = b"X\x03\0\0\0cpu"

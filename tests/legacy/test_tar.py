@@ -6,9 +6,9 @@ import tarfile
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.blocks import MemoryBlock, pieces
-from ckptfmt.legacy.container import read
-from ckptfmt.legacy.tar import is_tar, read_members
+from ckptfmt.legacy.bytes.blocks import MemoryBlock, pieces
+from ckptfmt.legacy.containers.tar import is_tar, read_members
+from ckptfmt.legacy.open import read
 
 
 def members(data: bytes) -> dict[str, bytes]:

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from ckptfmt.legacy.container import read
-from ckptfmt.legacy.storages import LegacyTensor
+from ckptfmt.legacy.bytes.storages import LegacyTensor
+from ckptfmt.legacy.open import read
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 

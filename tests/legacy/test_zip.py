@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ckptfmt.errors import SourceError
-from ckptfmt.legacy.blocks import MemoryBlock, Spool, pieces
-from ckptfmt.legacy.zip import read_archive
+from ckptfmt.legacy.bytes.blocks import MemoryBlock, Spool, pieces
+from ckptfmt.legacy.containers.zip import read_archive
 
 RESAVE = "re-save it with the program that wrote it"
 COPY = "copy or download it again"

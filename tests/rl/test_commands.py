@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
-from ckptfmt.config import ModelConfig
-from ckptfmt.manager.steps import step_name
-from ckptfmt.rl.exact import assert_resume_exact
-from ckptfmt.rl.factory import create_model_from_config
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.rl.families.factory import create_model_from_config
+from ckptfmt.rl.training.exact import assert_resume_exact
+from ckptfmt.store.manager.steps import step_name
 
 CATCH = [
     "--env",

@@ -14,8 +14,8 @@ from gymnasium import wrappers
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.rl.envs import Environment, describe_env, make_env
-from ckptfmt.rl.envstate import capture_env, restore_env
+from ckptfmt.rl.envs.description import Environment, describe_env, make_env
+from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.tree import flatten, unflatten
 
 PONG = Environment(id="ALE/Pong-v5")
@@ -60,11 +60,11 @@ def test_an_episode_goes_on_exactly_in_another_environment(environment):
 
 _FRESH = """
 import json, sys
-from ckptfmt.rl.envs import Environment, make_env
-from ckptfmt.rl.envstate import restore_env
+from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.envs.state import restore_env
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.rl.tree import unflatten
-from ckptfmt.checkpoint import Checkpoint
+from ckptfmt.store.checkpoint import Checkpoint
 from zlib import crc32
 env = make_env(Environment(id="ALE/Pong-v5"))
 with Checkpoint(sys.argv[1]) as checkpoint:
@@ -101,7 +101,7 @@ def test_sticky_actions_stick_as_often_as_told():
 
 
 def layers_of(env):
-    from ckptfmt.rl.envs import layers
+    from ckptfmt.rl.envs.description import layers
 
     return list(layers(env))
 

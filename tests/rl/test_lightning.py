@@ -9,13 +9,13 @@ import lightning
 from torch import nn
 
 import ckptfmt
-from ckptfmt.config import ModelConfig
-from ckptfmt.manager import CheckpointManager
-from ckptfmt.rl.adopt import adopt
-from ckptfmt.rl.envs import Environment, make_env
-from ckptfmt.rl.factory import create_model_from_config
-from ckptfmt.rl.lightning import SaveCheckpoints
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.families.factory import create_model_from_config
+from ckptfmt.rl.integrations.adopt import adopt
+from ckptfmt.rl.integrations.lightning import SaveCheckpoints
 from ckptfmt.rl.load import load_model_checkpoint
+from ckptfmt.store.manager import CheckpointManager
 
 torch.set_num_threads(1)
 

@@ -9,12 +9,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from ckptfmt.config import ARCHITECTURES, ModelConfig
-from ckptfmt.encoder import Conv, Encoder
 from ckptfmt.errors import CkptError
-from ckptfmt.rl.describe import describe
-from ckptfmt.rl.factory import create_model_from_config
-from ckptfmt.rl.noisy import NoisyLinear
+from ckptfmt.families.atari_dqn.config import ARCHITECTURES, ModelConfig
+from ckptfmt.families.encoder import Conv, Encoder
+from ckptfmt.rl.families.describe import describe
+from ckptfmt.rl.families.factory import create_model_from_config
+from ckptfmt.rl.families.noisy import NoisyLinear
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 SMALL = Encoder((Conv(4, (5, 5), (3, 3)), Conv(6, (3, 3), (2, 2), (1, 1))))

@@ -15,8 +15,8 @@ _SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from torch import distributed, nn
-from ckptfmt.manager import CheckpointManager
-from ckptfmt.rl.periodic import PeriodicSaves
+from ckptfmt.store.manager import CheckpointManager
+from ckptfmt.rl.integrations.periodic import PeriodicSaves
 from ckptfmt.rl.save import save_model_checkpoint
 
 distributed.init_process_group("gloo")

@@ -4,8 +4,8 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.rl.replay import Replay
-from ckptfmt.rl.sumtree import SumTree
+from ckptfmt.rl.training.replay import Replay
+from ckptfmt.rl.training.sumtree import SumTree
 
 STACK = 3
 

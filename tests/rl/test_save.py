@@ -9,11 +9,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
-from ckptfmt.config import ARCHITECTURES, ModelConfig
-from ckptfmt.encoder import Conv, Encoder
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.rl.envs import Environment, make_env
-from ckptfmt.rl.factory import create_model_from_config
+from ckptfmt.families.atari_dqn.config import ARCHITECTURES, ModelConfig
+from ckptfmt.families.encoder import Conv, Encoder
+from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import load_legacy_checkpoint, load_model_checkpoint
 from ckptfmt.rl.save import refuse_nan, save_model_checkpoint
 

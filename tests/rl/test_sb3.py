@@ -14,12 +14,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.manager import CheckpointManager
-from ckptfmt.rl.envs import Environment, make_env
+from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.integrations.sb3 import SaveCheckpoints, describe_vec_env
 from ckptfmt.rl.load import load_model_checkpoint
 from ckptfmt.rl.play import play_episodes
 from ckptfmt.rl.player import open_player
-from ckptfmt.rl.sb3 import SaveCheckpoints, describe_vec_env
+from ckptfmt.store.manager import CheckpointManager
 
 torch.set_num_threads(1)
 

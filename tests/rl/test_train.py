@@ -12,11 +12,11 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
 from ckptfmt.errors import CkptError
-from ckptfmt.manager.steps import step_name
-from ckptfmt.rl.events import Evaluated, Progress, Saved
-from ckptfmt.rl.exact import assert_resume_exact
-from ckptfmt.rl.train import Trainer
-from ckptfmt.rl.trainconfig import RAINBOW, TrainConfig
+from ckptfmt.rl.training.config import RAINBOW, TrainConfig
+from ckptfmt.rl.training.events import Evaluated, Progress, Saved
+from ckptfmt.rl.training.exact import assert_resume_exact
+from ckptfmt.rl.training.train import Trainer
+from ckptfmt.store.manager.steps import step_name
 
 TINY = {
     "env": "ckptfmt/Catch-v0",
@@ -88,9 +88,9 @@ def _stop_above(trainer, event, mean):
 _RUN = """
 import json, os, signal, sys, torch
 torch.set_num_threads(1)
-from ckptfmt.rl.events import Saved
-from ckptfmt.rl.train import Trainer
-from ckptfmt.rl.trainconfig import TrainConfig
+from ckptfmt.rl.training.events import Saved
+from ckptfmt.rl.training.train import Trainer
+from ckptfmt.rl.training.config import TrainConfig
 folder, settings = sys.argv[1:]
 def die(event):
     if isinstance(event, Saved):

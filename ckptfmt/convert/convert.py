@@ -1,0 +1,232 @@
+"""Convert a legacy file into a checkpoint that was compared with it, byte for byte."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.convert.plan import Plan, make_plan
+from ckptfmt.errors import CkptError, ConversionError, Problem, SourceError, printable
+from ckptfmt.families.atari_dqn.answer import Classification
+from ckptfmt.format.files import MANIFEST, WEIGHTS
+from ckptfmt.format.manifest import Architecture, ConversionEntry, FileEntry, Lineage, Manifest, Source
+from ckptfmt.format.provenance import created_by, instant
+from ckptfmt.store.write import Payload, TensorFile, write_checkpoint
+
+__all__ = ["FACTS", "Conversion", "convert", "migrate_old_checkpoint"]
+
+FACTS = ("architecture", "n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What was made of a legacy file, and on what evidence.
+
+    `written` is empty after a dry run; `left` names networks of the file that were not taken; `assumed` are
+    config fields that nothing decided, `unknown` parts of the manifest of which the file says nothing.
+    """
+
+    source: Source
+    dest: str
+    found_at: str
+    left: tuple[str, ...]
+    classification: Classification
+    architecture: str | None
+    config: Mapping[str, Any] | None
+    config_origin: Mapping[str, str]
+    tensors: int
+    renamed: Mapping[str, str]
+    transformed: tuple[Mapping[str, Any], ...]
+    made: tuple[str, ...]
+    dropped: tuple[str, ...]
+    tied: Mapping[str, str]
+    assumed: tuple[str, ...]
+    unknown: tuple[str, ...]
+    warnings: tuple[Problem, ...]
+    written: Mapping[str, int]
+    content_digest: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result of a `--json` answer."""
+        return {
+            "source": self.source.to_dict(),
+            "dest": self.dest,
+            "found_at": self.found_at,
+            "left": list(self.left),
+            "classification": self.classification.to_dict(),
+            "architecture": self.architecture,
+            "config": dict(self.config) if self.config else None,
+            "config_origin": dict(self.config_origin),
+            "tensors": self.tensors,
+            "renamed": dict(self.renamed),
+            "transformed": [dict(item) for item in self.transformed],
+            "made": list(self.made),
+            "dropped": list(self.dropped),
+            "tied": dict(self.tied),
+            "assumed": list(self.assumed),
+            "unknown": list(self.unknown),
+            "warnings": [problem.to_dict() for problem in self.warnings],
+            "written": dict(self.written),
+            "content_digest": self.content_digest,
+        }
+
+
+def convert(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    strict: bool = False,
+    key: str | None = None,
+    allow_unsafe: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+    bulk: bool = False,
+    progress: Callable[[int], None] | None = None,
+    **facts: Any,
+) -> Conversion:
+    """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
+
+    `facts` are what the file cannot say, as named in `FACTS`; `settings` are further fields of `ModelConfig`.
+    With `strict` nothing is assumed. `bulk` is for one of many files: one processor is used, and the memory in
+    which the system holds what was written is given back. `progress` is called with the bytes written since its
+    last call. Raises `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then
+    nothing was written.
+
+    >>> ckptfmt.convert("dqn_best.pth", "out", n_atoms=51, v_min=-10, v_max=10).architecture
+    'distributional'
+    """
+    if wrong := sorted(set(facts) - set(FACTS)):
+        raise TypeError(f"convert() knows no fact {wrong[0]!r}; it knows {', '.join(FACTS)}")
+    with make_plan(source, key=key, allow_unsafe=allow_unsafe, given=facts, settings=settings) as plan:
+        if strict and plan.assumed:
+            raise ConversionError(
+                f"would assume {', '.join(plan.assumed)}",
+                where=plan.path,
+                fix="give what is assumed, or leave --strict out",
+                code="convert.assumed",
+            )
+        manifest = None if dry_run else _write(plan, dest, progress, overwrite=overwrite, wait=wait, bulk=bulk)
+        return _report(plan, os.fspath(dest), manifest)
+
+
+def migrate_old_checkpoint(
+    old_path: str | os.PathLike[str], new_path: str | os.PathLike[str], model_config: Any = None
+) -> Conversion:
+    """Convert a checkpoint of the reference project, holding it against `model_config` where one is given."""
+    if model_config is None:
+        return convert(old_path, new_path)
+    own = model_config.to_dict() if hasattr(model_config, "to_dict") else dict(model_config)
+    facts = {name: own[name] for name in FACTS if own.get(name) is not None}
+    if hasattr(model_config, "get_architecture_name"):
+        facts["architecture"] = model_config.get_architecture_name()
+    return convert(old_path, new_path, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A tensor that says how many of its bytes were asked for."""
+
+    payload: Payload
+    progress: Callable[[int], None]
+
+    @property
+    def dtype(self) -> str:
+        return self.payload.dtype
+
+    @property
+    def shape(self) -> Sequence[int]:
+        return self.payload.shape
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        for chunk in self.payload.chunks():
+            yield chunk
+            self.progress(len(chunk))
+
+
+def _write(
+    plan: Plan, dest: str | os.PathLike[str], progress: Callable[[int], None] | None, **options: Any
+) -> Manifest:
+    tensors: Mapping[str, Payload] = plan.tensors
+    if progress is not None:
+        tensors = {name: _Watched(tensor, progress) for name, tensor in tensors.items()}
+    file = TensorFile(tensors, plan.tied)
+    try:
+        return write_checkpoint(dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), **options)
+    except CkptError as e:
+        # A source that was changed or cut short meanwhile explains every other error.
+        plan.legacy.check_unchanged()
+        if isinstance(e, SourceError) and not e.where:
+            e.where = printable(plan.path)
+        raise
+
+
+def _manifest(plan: Plan, entries: Mapping[str, FileEntry]) -> Manifest:
+    plan.legacy.check_unchanged()
+    return Manifest(
+        created_at=instant(),
+        created_by=created_by(),
+        architecture=Architecture(name=plan.candidate.name) if plan.candidate else None,
+        config=plan.config,
+        config_origin=plan.origin,
+        environment=plan.declared.environment,
+        training_info=plan.declared.training_info,
+        lineage=Lineage(kind="converted"),
+        conversion=ConversionEntry(
+            source=_source(plan),
+            found_at=plan.network.path,
+            layout=plan.candidate.layout if plan.candidate else "",
+            renamed=plan.renamed,
+            transformed=plan.transformed,
+            made=plan.made,
+            dropped=plan.dropped,
+            tied=tuple((stored, name) for name, stored in plan.tied.items()),
+            verified=True,
+        ),
+        files=entries,
+        extra=plan.declared.extra,
+        content_digest="",
+    )
+
+
+def _source(plan: Plan) -> Source:
+    found = plan.legacy.source
+    return Source(
+        name=os.path.basename(found.name),
+        bytes=found.bytes,
+        sha256=found.sha256,
+        container=found.container,
+        pickle_protocol=found.pickle_protocol,
+        globals=tuple(found.globals),
+    )
+
+
+def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
+    silent = [name for name in ("training_info", "environment") if not getattr(plan.declared, name)]
+    written = {} if manifest is None else {WEIGHTS: manifest.weights.bytes, MANIFEST: _manifest_bytes(dest)}
+    return Conversion(
+        source=_source(plan),
+        dest=dest,
+        found_at=plan.network.path,
+        left=plan.left,
+        classification=plan.classification,
+        architecture=plan.candidate.name if plan.candidate else None,
+        config=plan.config.to_dict() if plan.config else None,
+        config_origin=plan.origin,
+        tensors=len(plan.tensors) + len(plan.tied),
+        renamed=plan.renamed,
+        transformed=tuple(item.to_dict() for item in plan.transformed),
+        made=plan.made,
+        dropped=plan.dropped,
+        tied=plan.tied,
+        assumed=plan.assumed,
+        unknown=tuple(silent),
+        warnings=plan.warnings,
+        written=written,
+        content_digest=manifest.content_digest if manifest else None,
+    )
+
+
+def _manifest_bytes(dest: str) -> int:
+    return os.stat(os.path.join(dest, MANIFEST)).st_size

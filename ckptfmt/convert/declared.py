@@ -1,0 +1,140 @@
+"""What a legacy file says of its own network, beside the weights: its config, its training, its settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
+from ckptfmt.families.atari_dqn.answer import Facts
+from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
+from ckptfmt.format.jsontext import encode_free
+from ckptfmt.legacy.pickle.inert import Opaque
+
+__all__ = ["Declared", "read_declared"]
+
+_READABLE = "2.0"
+_SETTINGS = ("args", "config", "hparams", "hyperparameters", "training_config")
+_FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
+_FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
+# Where code bases write what their agent is called; it may raise doubt about a network, never settle one.
+_AGENT = ("agent_name", "agent", "algo", "algorithm", "model_name", "model_class", "policy_class")
+_MAX_DEPTH = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A file's own words: `config` holds fields of `ModelConfig`, `facts` those that weights can contradict.
+
+    `settings` are further facts, found among training settings: they answer questions that the weights leave
+    open but contradict nothing, since settings often name what a network does not use. `dropped` names, with
+    their paths, the objects that JSON cannot hold.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+    settings: Facts = field(default_factory=Facts)
+    training_info: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    agent: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+def read_declared(facts: Mapping[str, Any], *, where: str) -> Declared:
+    """Sort what lay beside a network.
+
+    Raises `UnsupportedVersion` for a version of the reference project's dict that is not known, and
+    `ManifestError` for a config whose values cannot be.
+    """
+    dropped: list[str] = []
+    kept = ((str(name), _storable(item, str(name), dropped)) for name, item in facts.items())
+    plain = {name: item for name, item in kept if item is not _GONE}
+    own = plain.pop("model_config", None)
+    own = own if isinstance(own, dict) else {}
+    _check_version(plain.pop("version", None), own, where)
+    known = {name: value for name, value in own.items() if name in ModelConfig.__dataclass_fields__}
+    strange = {name: value for name, value in own.items() if name not in known}
+    info = plain.pop("training_info", None)
+    settings = _settings(plain)
+    env_id = settings.get("env_id") or settings.get("env_name")
+    return Declared(
+        config=known,
+        facts=_facts_of(known),
+        settings=_support_of(settings),
+        training_info={**plain, **(info if isinstance(info, dict) else {})},
+        environment={"id": env_id} if isinstance(env_id, str) else {},
+        extra={"model_config": strange} if strange else {},
+        agent=tuple(text for text in map({**settings, **plain, **own}.get, _AGENT) if isinstance(text, str)),
+        dropped=tuple(dropped),
+    )
+
+
+def _check_version(version: Any, own: Mapping[str, Any], where: str) -> None:
+    if own and version not in (None, _READABLE):
+        raise UnsupportedVersion(
+            f"its version is '{printable(version, 40)}', this ckpt reads {_READABLE} of this kind of file",
+            where=where,
+            fix="install a newer ckptfmt",
+            code="source.version",
+        )
+
+
+def _facts_of(config: Mapping[str, Any]) -> Facts:
+    found = {name: config[name] for name in _FACTS if config.get(name) is not None}
+    flags = {word: config.get(name) for word, name in _FLAGS.items()}
+    if all(isinstance(flag, bool) for flag in flags.values()):
+        found["architecture"] = architecture_name(**{word: bool(flag) for word, flag in flags.items()})
+        if not flags["distributional"]:
+            found = {name: value for name, value in found.items() if name not in ("n_atoms", "v_min", "v_max")}
+    if isinstance(found.get("input_shape"), list):
+        found["input_shape"] = tuple(found["input_shape"])
+    return Facts(**found, declared=frozenset(found))
+
+
+def _settings(plain: Mapping[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for name in _SETTINGS:
+        if isinstance(plain.get(name), dict):
+            merged |= plain[name]
+    return merged
+
+
+def _support_of(settings: Mapping[str, Any]) -> Facts:
+    numbers = {name: settings.get(name) for name in ("n_atoms", "v_min", "v_max")}
+    found = {name: value for name, value in numbers.items() if type(value) in (int, float)}
+    if not isinstance(found.get("n_atoms"), int):
+        found.pop("n_atoms", None)
+    return Facts(**found, declared=frozenset(found))
+
+
+_GONE = object()
+
+
+def _storable(item: Any, path: str, dropped: list[str]) -> Any:
+    plain = _plain(item, path, dropped, 0)
+    try:
+        encode_free({} if plain is _GONE else plain, where=path)
+    except ManifestError:
+        return _gone(item, path, dropped)
+    return plain
+
+
+def _plain(item: Any, path: str, dropped: list[str], depth: int) -> Any:
+    """Return an object as plain data, an inert instance as its attributes; what is neither is noted in `dropped`."""
+    if isinstance(item, Opaque) and isinstance(item.state, dict) and not item.items and not item.pairs:
+        item = {"class": item.name, **item.state}
+    if depth > _MAX_DEPTH or not isinstance(item, None | bool | int | float | str | dict | list | tuple):
+        return _gone(item, path, dropped)
+    if isinstance(item, dict):
+        pairs = ((name, _plain(entry, f"{path}/{name}", dropped, depth + 1)) for name, entry in item.items())
+        return {name: entry for name, entry in pairs if entry is not _GONE}
+    if isinstance(item, list | tuple):
+        entries = [_plain(entry, f"{path}/{i}", dropped, depth + 1) for i, entry in enumerate(item)]
+        return [entry for entry in entries if entry is not _GONE]
+    return item
+
+
+def _gone(item: Any, path: str, dropped: list[str]) -> Any:
+    kind = item.name if isinstance(item, Opaque) else type(item).__name__
+    dropped.append(f"{printable(path, 120)} ({printable(kind, 80)})")
+    return _GONE

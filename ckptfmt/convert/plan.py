@@ -1,0 +1,261 @@
+"""What a conversion would make of a legacy file: decided in full before a byte is written."""
+
+import os
+import struct
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from ckptfmt.convert.declared import Declared, read_declared
+from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
+from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Facts, Placement
+from ckptfmt.families.atari_dqn.classify import classify
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.families.encoder import Encoder
+from ckptfmt.format.manifest import Transform
+from ckptfmt.legacy.bytes.blocks import MemoryBlock
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.find.find import Network, find_networks, twins
+from ckptfmt.legacy.open import LegacyFile, read
+
+__all__ = ["Plan", "classify_network", "make_plan"]
+
+
+@dataclass(slots=True)
+class Plan:
+    """A legacy file, held open, and what becomes of it; use it as a context manager.
+
+    `tensors` maps stored names to tensors of the file, `tied` further names to stored ones, `made` are those
+    that follow from the config and stood nowhere in the file. `candidate` and `config` are None where the
+    network is none of the eight: its tensors keep their names then.
+    """
+
+    path: str
+    legacy: LegacyFile
+    network: Network
+    left: tuple[str, ...]
+    declared: Declared
+    classification: Classification
+    candidate: Candidate | None = None
+    config: ModelConfig | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
+    tensors: dict[str, LegacyTensor] = field(default_factory=dict)
+    tied: dict[str, str] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    transformed: tuple[Transform, ...] = ()
+    made: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """Return the fields of the config that nothing in the file or the call decides."""
+        return tuple(sorted(name for name, origin in self.origin.items() if origin == "assumed"))
+
+    def close(self) -> None:
+        """Close the legacy file."""
+        self.legacy.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def make_plan(
+    source: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    allow_unsafe: bool = False,
+    given: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Read a legacy file without running it, find its network and decide what each tensor becomes.
+
+    `given` are facts that the file cannot say (fields of `Facts`; `architecture="none"` keeps the weights
+    without a network), `settings` further fields of `ModelConfig`. Raises `SourceError` for a file that is
+    damaged or no checkpoint, `UnsafeSource` for one that would run code, `ConversionError` where the answer
+    needs a fact that is missing or where two facts contradict one another.
+    """
+    path = os.fspath(source)
+    given, settings = dict(given or {}), dict(settings or {})
+    if settings.get("encoder") is not None:
+        given["encoder"] = _encoder(settings["encoder"], path)
+    legacy = read(path, allow_unsafe=allow_unsafe)
+    try:
+        return _decide(path, legacy, key, given, settings)
+    except BaseException:
+        legacy.close()
+        raise
+
+
+def _encoder(said: Any, path: str) -> Encoder:
+    try:
+        return said if isinstance(said, Encoder) else Encoder.from_dict(said)
+    except (ManifestError, TypeError) as e:
+        what = e.what if isinstance(e, ManifestError) else "encoder must be a name or a description"
+        raise ConversionError(f"given config: {what}", where=path, code="convert.config") from None
+
+
+def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any], settings: dict[str, Any]) -> Plan:
+    networks = _eligible(find_networks(legacy.members), key, path)
+    unknown = given.get("architecture") == "none"
+    answers = []
+    for network in networks:
+        declared = read_declared(network.facts, where=path)
+        answer = Classification(refusal="not looked for") if unknown else classify_network(network, declared, given)
+        answers.append((network, declared, answer))
+        if answer.chosen and not answer.refusal:
+            break
+    network, declared, answer = answers[-1] if answers[-1][2].chosen else answers[0]
+    left = tuple(other.path for other in networks if other is not network)
+    plan = Plan(path, legacy, network, left, declared, answer, dropped=declared.dropped)
+    plan.warnings = legacy.warnings
+    if answer.chosen and not answer.refusal:
+        return _as_network(plan, answer.chosen, settings)
+    if not unknown:
+        _refuse_what_can_be_told(plan, given)
+        plan.warnings += (Problem("convert.unknown", path, answer.refusal, "", "warning"),)
+    return _as_found(plan)
+
+
+def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tuple[Network, ...]:
+    if key is not None:
+        if not (chosen := tuple(network for network in networks if network.path == key)):
+            paths = ", ".join(f"'{network.path}'" for network in networks) or "none"
+            raise ConversionError(
+                f"holds no network at '{printable(key)}'", where=path, fix=f"it has: {paths}", code="convert.key"
+            )
+        return chosen
+    if not networks:
+        raise ConversionError(
+            "holds no tensors", where=path, fix=f"see: ckpt inspect --source {path}", code="convert.no-tensors"
+        )
+    if alike := twins(networks):
+        paths = " and ".join(f"'{printable(name)}'" for name in alike)
+        raise ConversionError(
+            f"holds networks that are equally likely: {paths}", where=path, fix="choose with --key", code="convert.key"
+        )
+    online = tuple(network for network in networks if network.role not in ("optimizer", "target"))
+    return online or networks
+
+
+def classify_network(network: Network, declared: Declared, given: Mapping[str, Any]) -> Classification:
+    """Return which of the eight networks this is, on the evidence of its tensors, what lay beside and `given`."""
+    shapes = {name: tensor.shape for name, tensor in network.tensors.items()}
+
+    def values(name: str) -> list[float]:
+        return [float(number) for number in network.tensors[name].numbers()]
+
+    facts = _merge(declared.facts, given)
+    context = (*network.context, *declared.agent)
+    answer = classify(shapes, values=values, facts=facts, context=context, wiring=network.wiring)
+    if answer.chosen is None and answer.options and declared.settings.known():
+        # Settings beside the weights may answer what the weights leave open; they never overrule them.
+        more = {name: value for name, value in declared.settings.known().items() if name not in facts.known()}
+        fuller = replace(facts, **more, declared=facts.declared | frozenset(more))
+        answer = classify(shapes, values=values, facts=fuller, context=context, wiring=network.wiring)
+    return answer
+
+
+def _merge(declared: Facts, given: Mapping[str, Any]) -> Facts:
+    spoken = {name: value for name, value in given.items() if value is not None}
+    return replace(declared, **spoken, declared=declared.declared - frozenset(spoken))
+
+
+def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
+    """Raise where one more fact would decide, or where facts and weights contradict one another."""
+    answer = plan.classification
+    keep = "or keep the weights without a network: --architecture none"
+    if answer.options:
+        give = ", ".join(answer.options)
+        raise ConversionError(answer.refusal, where=plan.path, fix=f"give {give}, {keep}", code="convert.ambiguous")
+    if answer.chosen:
+        raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.ambiguous")
+    facts = _merge(plan.declared.facts, given).known()
+    if facts and classify_network(plan.network, Declared(), {}).chosen:
+        raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
+    if given.get("architecture") or given.get("encoder"):
+        raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
+
+
+def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> Plan:
+    if candidate.config is None:
+        raise ConversionError("its network is known, its config is not", where=plan.path, code="convert.unknown")
+    plan.candidate = candidate
+    plan.config, plan.origin = _overlay(plan, candidate.config, dict(candidate.origin), settings)
+    first: dict[Hashable, Placement] = {}
+    for placement in candidate.placements:
+        tensor = _take(plan.network.tensors[placement.source], placement)
+        kept = first.setdefault(tensor.identity, placement)
+        # One source tensor placed twice is a copy that the layout asks for; two that share memory are tied.
+        if kept.source != placement.source and tensor.nbytes:
+            plan.tied[placement.name] = kept.name
+        else:
+            plan.tensors[placement.name] = tensor
+        if placement.source != placement.name:
+            plan.renamed[placement.source] = placement.name
+    plan.transformed = tuple(
+        Transform(name=p.name, source=p.source, rows=p.rows, squeezed=p.squeeze)
+        for p in candidate.placements
+        if p.rows or p.squeeze or _copied(p, candidate)
+    )
+    plan.dropped = (*candidate.dropped, *plan.dropped)
+    if plan.config.n_atoms is not None and "support" not in plan.tensors:
+        plan.tensors["support"] = _make_support(plan.config)
+        plan.made = ("support",)
+    shapes = {name: tensor.shape for name, tensor in plan.tensors.items()}
+    shapes |= {name: shapes[stored] for name, stored in plan.tied.items()}
+    for sentence in mismatches(plan.config, shapes):
+        raise ConversionError(f"the file's tensors do not make the network: {sentence}", where=plan.path)
+    return plan
+
+
+def _make_support(config: ModelConfig) -> LegacyTensor:
+    """Return the atoms from v_min to v_max, which many code bases make anew instead of saving them."""
+    n_atoms, v_min, v_max = config.n_atoms or 1, config.v_min or 0.0, config.v_max or 0.0
+    step = (v_max - v_min) / max(n_atoms - 1, 1)
+    atoms = struct.pack(f"<{n_atoms}f", *(v_min + step * i for i in range(n_atoms)))
+    storage = Storage("support", "F32", MemoryBlock(atoms), big_endian=False, device="cpu")
+    return LegacyTensor("F32", (n_atoms,), (1,), 0, storage)
+
+
+def _copied(placement: Placement, candidate: Candidate) -> bool:
+    return sum(other.source == placement.source for other in candidate.placements) > 1
+
+
+def _take(tensor: LegacyTensor, placement: Placement) -> LegacyTensor:
+    rows = tensor.rows(*placement.rows) if placement.rows else tensor
+    return rows.squeeze() if placement.squeeze else rows
+
+
+def _overlay(
+    plan: Plan, config: ModelConfig, origin: dict[str, str], settings: dict[str, Any]
+) -> tuple[ModelConfig, dict[str, str]]:
+    """Add to what the weights say what the file and the user say of the training."""
+    spoken = {name: value for name, value in plan.declared.config.items() if origin.get(name) in (None, "assumed")}
+    # Trainers write the atoms of a support into every config, also of networks that have none.
+    idle = () if config.distributional_dqn else ("n_atoms", "v_min", "v_max")
+    spoken = {name: value for name, value in spoken.items() if value is not None and name not in idle}
+    for words, speaker in ((spoken, "declared"), (settings, "given")):
+        try:
+            config = ModelConfig.from_dict({**config.to_dict(), **words})
+        except ManifestError as e:
+            raise ConversionError(f"{speaker} config: {e.what}", where=plan.path, code="convert.config") from None
+        origin |= dict.fromkeys(words, speaker)
+    silent = set(ModelConfig.__dataclass_fields__) - set(origin)
+    facts = {name for name in silent if getattr(config, name) is not None}
+    return config, dict(sorted({**origin, **dict.fromkeys(facts, "assumed")}.items()))
+
+
+def _as_found(plan: Plan) -> Plan:
+    first: dict[Hashable, str] = {}
+    for name, tensor in plan.network.tensors.items():
+        kept = first.setdefault(tensor.identity, name) if tensor.nbytes else name
+        if kept != name:
+            plan.tied[name] = kept
+        else:
+            plan.tensors[name] = tensor
+    return plan

@@ -1,0 +1,110 @@
+"""Which files of a folder are to be converted, and where each goes."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ckptfmt.errors import SourceError
+from ckptfmt.format.files import MANIFEST
+
+__all__ = ["Item", "Sources", "find_sources"]
+
+# A file may be a checkpoint by its name or by its first bytes; what it is, its content decides when it is read.
+_SUFFIXES = (
+    *(".bin", ".ckpt", ".cleanrl_model", ".model", ".npz", ".pickle", ".pkl"),
+    *(".pt", ".pth", ".safetensors", ".tar", ".th", ".zip"),
+)
+_PACKED = (".gz", ".bz2", ".xz")
+_MAGICS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file to convert and where to."""
+
+    source: str
+    dest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files to convert, in the order of their names, and how many others lie among them."""
+
+    items: tuple[Item, ...]
+    others: int
+
+
+def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.PathLike[str]) -> Sources:
+    """Return what `paths`, files and folders, hold to be converted into `out_dir`.
+
+    The tree of a folder is mirrored, a file's suffix left out unless two would collide. Whatever can be no
+    checkpoint by its name and first bytes is counted and left alone, and so are hidden files, checkpoints of
+    this format, and `out_dir` itself. Raises `SourceError` for a path that does not exist.
+    """
+    roots = [os.fspath(path) for path in paths]
+    out = os.fspath(out_dir)
+    several = sum(map(os.path.isdir, roots)) > 1
+    found: dict[str, str] = {}
+    others = 0
+    for root in roots:
+        if not os.path.isdir(root):
+            if not os.path.lexists(root):
+                raise SourceError("there is no such file", where=root, fix="check the path", code="source.missing")
+            found[root] = os.path.basename(root)
+            continue
+        below = os.path.basename(os.path.abspath(root)) if several else ""
+        for path in _walk(root, os.path.realpath(out)):
+            if _may_be_checkpoint(path):
+                found[path] = os.path.join(below, os.path.relpath(path, root))
+            else:
+                others += 1
+    return Sources(tuple(_items(found, out)), others)
+
+
+def _items(found: dict[str, str], out: str) -> Iterator[Item]:
+    """Yield each file with the shortest of three names that no other file has."""
+    names = {path: (_stem(name), name, os.path.normpath(path).lstrip("./")) for path, name in found.items()}
+    taken = [Counter(column) for column in zip(*names.values(), strict=True)]
+    for path, choices in names.items():
+        free = (name for name, counts in zip(choices, taken, strict=True) if counts[name] == 1)
+        yield Item(path, os.path.join(out, next(free, choices[-1])))
+
+
+def _walk(root: str, out: str) -> Iterator[str]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if _is_entered(os.path.join(folder, name), out))
+        yield from (os.path.join(folder, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _is_entered(folder: str, out: str) -> bool:
+    if os.path.basename(folder).startswith(".") or os.path.realpath(folder) == out:
+        return False
+    return not os.path.exists(os.path.join(folder, MANIFEST))
+
+
+def _may_be_checkpoint(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    name, suffix = os.path.splitext(path.lower())
+    packed = suffix in _PACKED
+    if packed:
+        name, suffix = os.path.splitext(name)
+    if suffix in _SUFFIXES:
+        return True
+    if packed and suffix:
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(8).startswith(_MAGICS)
+    except OSError:
+        return True
+
+
+def _stem(name: str) -> str:
+    """Return a path without the suffixes of checkpoints, of which `x.pth.tar.gz` has three."""
+    while True:
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() not in _SUFFIXES and suffix.lower() not in _PACKED:
+            return name
+        name = stem

@@ -1,6 +1,0 @@
-"""Compare checkpoints and legacy files: `diff` looks, a `Diff` holds what changed as data."""
-
-from ckptfmt.diff.changes import ManifestChange, WeightChange
-from ckptfmt.diff.compare import Diff, Side, diff
-
-__all__ = ["Diff", "ManifestChange", "Side", "WeightChange", "diff"]

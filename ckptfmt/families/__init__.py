@@ -1,0 +1,1 @@
+"""The families of networks: what each is made of, and how it is told from tensors."""

@@ -1,0 +1,115 @@
+"""Why shapes are none of the eight architectures: what is there instead, what is missing, what is too many."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ckptfmt.families.atari_dqn.config import architecture_name
+from ckptfmt.families.atari_dqn.fingerprint import MAX_CONVS, MAX_MATRICES, MAX_TENSORS, Fingerprint, Shape
+from ckptfmt.families.atari_dqn.topology import Fit, Layer
+
+__all__ = ["misfit", "nearest", "unusable"]
+
+_ROLES = {
+    "hidden": "the hidden layer",
+    "head": "the head",
+    "value_hidden": "the hidden layer of the value stream",
+    "advantage_hidden": "the hidden layer of the advantage stream",
+    "value_head": "the value head",
+    "advantage_head": "the advantage head",
+}
+
+
+def unusable(found: Fingerprint) -> str:
+    """Return why no architecture is even near: no trunk, no head, other kinds of layers; "" if one may be."""
+    if not found.shapes:
+        return "there are no tensors"
+    if empty := next((name for name, shape in found.shapes.items() if 0 in shape), ""):
+        return f"{empty} {_text(found.shapes[empty])} has no elements"
+    if odd := next((name for name, shape in found.shapes.items() if _is_odd(shape)), ""):
+        return f"{odd} {_text(found.shapes[odd])} belongs to no layer of these networks"
+    if not found.convs:
+        return "there is no convolution, so this is no network for Atari frames"
+    if not found.matrices:
+        return "there is no linear layer: an encoder without a head"
+    if len(found.shapes) > MAX_TENSORS or len(found.matrices) > MAX_MATRICES:
+        return (
+            f"{len(found.shapes)} tensors with {len(found.matrices)} shapes of matrices are more than one such network"
+        )
+    return "" if found.chain else _no_chain(found)
+
+
+def _is_odd(shape: Shape) -> bool:
+    return len(shape) > 4 or (len(shape) == 3 and sum(size != 1 for size in shape) > 1)
+
+
+def _no_chain(found: Fingerprint) -> str:
+    convs = list(found.convs.elements())
+    if len(convs) > 1 and all(shape[0] == shape[1] != shape[3] for shape in convs):
+        return "the convolutions are stored as (height, width, in, out), as TensorFlow and JAX do, which is not read"
+    if len(convs) > MAX_CONVS:
+        return f"{len(convs)} convolutions make a residual trunk, and the eight architectures have a plain one"
+    shown = ", ".join(_text(shape) for shape in convs)
+    return f"the convolutions {shown} do not follow one another, so there is more than one trunk or another layout"
+
+
+def misfit(found: Fingerprint, fits: list[Fit]) -> str:
+    """Return why nothing fits exactly, by the nearest architecture; "" where nothing is near."""
+    if _transposed(found):
+        return "the linear weights are stored as (in, out), as TensorFlow and JAX do, which is not read"
+    if not fits:
+        return "no linear layer takes the features of the trunk and leads to a head"
+    fit = fits[0]
+    name = nearest(fit)
+    parts = []
+    if fit.missing:
+        parts.append("lacks " + _listed(fit.missing, lambda shape: _missing(shape, fit)))
+    if fit.extra:
+        parts.append("has no place for " + _listed(fit.extra, lambda shape: _extra(shape, fit, found.shapes)))
+    return f"the nearest architecture, {name}, {' and '.join(parts)}"
+
+
+def nearest(fit: Fit) -> str:
+    """Return the architecture that a fit is nearest to, atoms read off a value head of more than one row."""
+    topology = fit.topology
+    return architecture_name(
+        dueling=topology.dueling,
+        distributional=(topology.dueling and topology.heads[0] > 1) or fit.support is not None,
+        noisy=topology.noisy,
+    )
+
+
+def _transposed(found: Fingerprint) -> bool:
+    turned = {f"{i}": shape[::-1] if len(shape) == 2 else shape for i, shape in enumerate(found.counts.elements())}
+    channels = found.chain[-1][0]
+    flat = Fingerprint(turned)
+    hidden = [shape for shape in flat.matrices if shape[1] % channels == 0 and shape[1] > shape[0]]
+    biased = [(out, size) for out, size in hidden if (out,) in flat.counts and (size,) not in flat.counts]
+    return any(size == out for out, _ in biased for _, size in flat.matrices)
+
+
+def _listed(shapes: Counter[Shape], describe: object) -> str:
+    texts = [describe(shape) for shape in shapes.elements()]  # type: ignore[operator]
+    return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
+
+
+def _missing(shape: Shape, fit: Fit) -> str:
+    owner = next((layer for layer in fit.topology.layers if shape in (layer.shape, layer.shape[:1])), None)
+    if owner is None:
+        return f"a tensor {_text(shape)} of the convolutions"
+    return f"{_part(shape, owner, fit)} {_text(shape)} of {_ROLES[owner.role]}"
+
+
+def _part(shape: Shape, layer: Layer, fit: Fit) -> str:
+    part = "a weight" if shape == layer.shape else "a bias"
+    return f"{part} (mean or sigma)" if fit.topology.noisy else part
+
+
+def _extra(shape: Shape, fit: Fit, shapes: Mapping[str, Shape]) -> str:
+    names = [name for name, own in shapes.items() if own == shape]
+    if fit.topology.required[shape] == 0:
+        return f"{names[-1]} {_text(shape)}"
+    return f"one of {', '.join(names[:4])} {_text(shape)}"
+
+
+def _text(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

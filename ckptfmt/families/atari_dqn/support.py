@@ -1,0 +1,52 @@
+"""The support of a distributional network: which tensor it is, and what its values say."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ckptfmt.families.atari_dqn.fingerprint import Shape
+from ckptfmt.families.atari_dqn.names import parse
+from ckptfmt.families.atari_dqn.topology import Fit
+
+__all__ = ["NoSupport", "Values", "ends", "find"]
+
+Values = Callable[[str], Sequence[float]]
+
+# Supports in bfloat16 are off by a fifth of a step; atoms in another order or spacing are off by more.
+_TOLERANCE = 0.3
+
+
+class NoSupport(Exception):
+    """The tensor in the place of a support is none; the text says why."""
+
+
+def find(fit: Fit, shapes: Mapping[str, Shape], values: Values | None) -> str:
+    """Return the name of the support of a fit, "" if it has none or it cannot be told from noise buffers."""
+    if fit.support is None:
+        return ""
+    names = [name for name, shape in shapes.items() if shape == fit.support]
+    if len(names) > 1 and values is not None:
+        names = [name for name in names if _even(values(name))] or names
+    if len(names) > 1:
+        names = [name for name in names if parse(name).part is None and parse(name).kind is None]
+    return names[0] if len(names) == 1 else ""
+
+
+def ends(name: str, values: Values) -> tuple[float, float]:
+    """Return the first and last value of a support; raise `NoSupport` unless they rise in even steps."""
+    found = list(values(name))
+    if not _even(found):
+        raise NoSupport(f"the values of {name} do not rise in even steps as a support's do")
+    if _are_levels(found):
+        raise NoSupport(f"the values of {name} lie between 0 and 1 as quantile levels do")
+    return float(found[0]), float(found[-1])
+
+
+def _even(values: Sequence[float]) -> bool:
+    if len(values) < 2 or not values[0] < values[-1]:
+        return False
+    step = (values[-1] - values[0]) / (len(values) - 1)
+    return all(abs(value - values[0] - i * step) <= _TOLERANCE * step for i, value in enumerate(values))
+
+
+def _are_levels(values: Sequence[float]) -> bool:
+    """Quantile levels (Dabney et al. 2018) are i/N or the middles between them."""
+    return values[0] >= 0 and values[-1] <= 1 and values[0] <= 1.5 / len(values) and values[-1] >= 1 - 1.5 / len(values)

@@ -1,0 +1,191 @@
+"""What weights do not show of a convolutional trunk: strides, paddings, the size of the screen.
+
+The kernels and the number of features that the first linear layer takes are known. A combination of
+strides, paddings and screen size that gives another number is impossible; among the possible ones a known
+trunk on a screen of 84×84 comes first, and what is left open is refused or marked as assumed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+from ckptfmt.families.atari_dqn.answer import Origin
+from ckptfmt.families.atari_dqn.fingerprint import Shape
+from ckptfmt.families.encoder import Conv, Encoder
+
+__all__ = ["Trunk", "TrunkUnknown", "infer"]
+
+Strides = tuple[int, ...]
+Window = tuple[Strides, Strides]
+
+# Kernels -> (strides, paddings), the usual ones first (Mnih et al. 2015; Mnih et al. 2013; van Hasselt,
+# Hessel & Aslanides 2019), then those that some code base is known to use.
+_KNOWN: dict[tuple[int, ...], tuple[Window, ...]] = {
+    (8, 4, 3): (
+        ((4, 2, 1), (0, 0, 0)),
+        ((4, 2, 1), (1, 0, 0)),
+        ((4, 2, 1), (0, 0, 1)),
+        ((4, 2, 1), (0, 1, 1)),
+        ((4, 2, 1), (2, 1, 1)),
+        ((4, 2, 1), (2, 2, 1)),
+    ),
+    (8, 4): (((4, 2), (0, 0)), ((4, 2), (0, 1)), ((4, 2), (2, 1))),
+    (5, 5): (((5, 5), (0, 0)),),
+    (16, 4, 4, 3): (((8, 2, 2, 1), (0, 0, 0, 0)),),
+}
+# Kernels of this size begin the trunks of this field; behind smaller ones there may as well be pooling.
+_TELLING = 8
+_SCREEN = 84
+_SMALLEST, _LARGEST = 32, 256
+# Screens people use when it is not 84×84, likeliest first.
+_SIZES = (84, 64, 128, 36, 96, 80, 48, 42, 72, 100, 105, 110, 112, 120, 160, 192, 210, 224, 240, 256, 250)
+_FRAMES = ((210, 160), (160, 210), (104, 80), (105, 80), (110, 84), (84, 110))
+
+
+class TrunkUnknown(Exception):
+    """The strides and paddings cannot be told; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """An encoder, the (channels, height, width) it takes, where both come from, and a note on what else fits."""
+
+    encoder: Encoder
+    input_shape: tuple[int, int, int]
+    encoder_origin: Origin
+    shape_origin: Origin
+    note: str
+
+
+def infer(
+    convs: Sequence[Shape],
+    features: int,
+    *,
+    shape: tuple[int, int, int] | None = None,
+    padding: Sequence[int] | None = None,
+    windows: Sequence[tuple[int, int]] | None = None,
+    activation: str = "relu",
+) -> Trunk:
+    """Return the trunk whose convolutions (out, in, kernel, kernel) make `features` features.
+
+    `shape` is the input (channels, height, width) if it is known, `padding` the paddings of a known layout,
+    `windows` the (stride, padding) of each convolution where they are known.
+    Raises `TrunkUnknown` where no combination, or more than one with nothing to choose by, fits.
+    """
+    kernels = tuple(conv[2] for conv in convs)
+    if any(conv[2] != conv[3] for conv in convs):
+        raise TrunkUnknown("a convolution has a kernel that is not square")
+    if features % convs[-1][0]:
+        raise TrunkUnknown(f"{features} features are no whole number of maps of {convs[-1][0]} channels")
+    area = features // convs[-1][0]
+    if windows:
+        known = tuple(stride for stride, _ in windows), tuple(edge for _, edge in windows)
+        return _finish(convs, known, _sizes(kernels, known, area, shape), shape, activation, "inferred")
+    usual = _KNOWN.get(kernels)
+    if usual is None or not (kernels[0] >= _TELLING or shape or _area(kernels, usual[0], (_SCREEN, _SCREEN)) == area):
+        return _search(convs, kernels, area, shape, activation)
+    if padding is not None:
+        known = usual[0][0], tuple(padding[: len(kernels)])
+        usual = (known,) if shape else (known, *(window for window in usual if window != known))
+    window = _choose(kernels, usual, area, shape)
+    origin: Origin = "inferred" if padding is not None and window == usual[0] else "assumed"
+    return _finish(convs, window, _sizes(kernels, window, area, shape), shape, activation, origin)
+
+
+def _choose(kernels: Strides, usual: Sequence[Window], area: int, shape: tuple[int, int, int] | None) -> Window:
+    """Return the first of the usual windows, or another one if only that fits."""
+    first = _sizes(kernels, usual[0], area, shape)
+    screen = shape[1:] if shape else (_SCREEN, _SCREEN)
+    if screen in first:
+        return usual[0]
+    others = [window for window in usual[1:] if _area(kernels, window, screen) == area]
+    if not first and not others and not shape:
+        by_frame = ([window for window in usual[1:] if _area(kernels, window, size) == area] for size in _FRAMES)
+        others = next(filter(None, by_frame), [])
+    if first and not others:
+        return usual[0]
+    if len(others) == 1 and not first:
+        return others[0]
+    if not others:
+        where = f"a screen of {screen[0]}×{screen[1]}" if shape else f"a screen of {_SMALLEST} to {_LARGEST} pixels"
+        raise TrunkUnknown(f"the usual strides make no {area} positions of {where}")
+    padded = f"padding {', '.join(map(str, others[0][1]))} on {screen[0]}×{screen[1]}"
+    plain = f"padding {', '.join(map(str, usual[0][1]))} on {first[0][0]}×{first[0][1]}" if first else "another padding"
+    raise TrunkUnknown(f"{area} positions fit {padded} and {plain}")
+
+
+def _search(
+    convs: Sequence[Shape], kernels: Strides, area: int, shape: tuple[int, int, int] | None, activation: str
+) -> Trunk:
+    """A trunk nobody has a name for: only when one combination of strides and paddings fits the screen."""
+    if not shape and kernels[0] < _TELLING:
+        raise TrunkUnknown(f"kernels of {', '.join(map(str, kernels))} pixels are no usual trunk")
+    screen = shape[1:] if shape else (_SCREEN, _SCREEN)
+    windows = list(dict.fromkeys(_windows(kernels)))
+    fitting = [window for window in windows if _area(kernels, window, screen) == area]
+    if not fitting and not shape:
+        fitting = [window for window in windows if any(_area(kernels, window, (size, size)) == area for size in _SIZES)]
+    if len(fitting) != 1:
+        many = f"{len(fitting)} combinations" if fitting else "no combination"
+        raise TrunkUnknown(f"{many} of usual strides and paddings make {area} positions of a screen")
+    return _finish(convs, fitting[0], _sizes(kernels, fitting[0], area, shape), shape, activation, "assumed")
+
+
+def _windows(kernels: Strides) -> Iterator[Window]:
+    """Strides are a half or a quarter of a large kernel, 1 or 2 pixels for a small one, or the kernel itself."""
+    half = tuple(kernel // 2 for kernel in kernels)
+    choices = [{kernel // 2, kernel // 4} if kernel >= 8 else {1, 2, kernel if kernel > 4 else 1} for kernel in kernels]
+    for strides in product(*map(sorted, choices)):
+        yield strides, (0,) * len(kernels)
+        yield strides, half
+
+
+@lru_cache(maxsize=256)
+def _sizes(kernels: Strides, window: Window, area: int, shape: tuple[int, int, int] | None) -> list[tuple[int, int]]:
+    """Return the screens (height, width) that give `area` positions, likeliest first."""
+    if shape is not None:
+        return [shape[1:]] if _area(kernels, window, shape[1:]) == area else []
+    square = [(size, size) for size in _SIZES if _area(kernels, window, (size, size)) == area]
+    other = [(size, size) for size in range(_SMALLEST, _LARGEST + 1) if _area(kernels, window, (size, size)) == area]
+    return [*square, *other] or [size for size in _FRAMES if _area(kernels, window, size) == area]
+
+
+def _area(kernels: Strides, window: Window, size: tuple[int, int]) -> int:
+    height, width = size
+    for kernel, stride, padding in zip(kernels, *window, strict=True):
+        height, width = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
+        if height < 1 or width < 1:
+            return 0
+    return height * width
+
+
+def _finish(
+    convs: Sequence[Shape],
+    window: Window,
+    sizes: Sequence[tuple[int, int]],
+    shape: tuple[int, int, int] | None,
+    activation: str,
+    origin: Origin,
+) -> Trunk:
+    if not sizes:
+        raise TrunkUnknown("these convolutions make so many features of no usual screen")
+    encoder = Encoder(
+        tuple(
+            Conv(conv[0], (conv[2], conv[3]), (stride, stride), (padding, padding))
+            for conv, stride, padding in zip(convs, *window, strict=True)
+        ),
+        activation,
+    )
+    squares = sorted({size[0] for size in sizes if size[0] == size[1]})
+    note = (
+        f"screens of {squares[0]}×{squares[0]} to {squares[-1]}×{squares[-1]} give as many features" if squares else ""
+    )
+    height, width = sizes[0]
+    return Trunk(
+        encoder,
+        (convs[0][1], height, width),
+        origin,
+        "given" if shape else "assumed",
+        note if len(squares) > 1 else "",
+    )

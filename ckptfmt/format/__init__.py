@@ -1,0 +1,1 @@
+"""The format of a checkpoint: its manifest, its files, its digests, without knowing any network."""

@@ -1,0 +1,176 @@
+"""Which files make a checkpoint, and how they are opened without leaving its folder.
+
+Everything is opened relative to a descriptor of the folder: a checkpoint that is replaced while it is read
+stays the old one, whole, for that reader. Links, devices and pipes are refused before a byte is read, since
+a pipe in place of a manifest would wait for ever and a link may point at another person's file.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+
+from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError
+from ckptfmt.format.siblings import aside_name
+
+__all__ = [
+    "MANIFEST",
+    "MAX_MANIFEST",
+    "REPLAY",
+    "SAFETENSORS",
+    "STATE",
+    "WEIGHTS",
+    "open_file",
+    "open_folder",
+    "read_exactly",
+    "read_into",
+    "read_manifest",
+    "release",
+]
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+STATE = "state.safetensors"
+REPLAY = "replay.safetensors"
+SAFETENSORS = (WEIGHTS, STATE, REPLAY)
+MAX_MANIFEST = 64 << 20
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def open_folder(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor of the folder at `path`; raise `NotACheckpoint` where there is none.
+
+    Where it is missing, a writer may be about to replace it on a filesystem that cannot swap two folders: the
+    predecessor waits beside it then, or the successor has come by now.
+    """
+    where = os.fspath(path)
+    try:
+        return _open_first(where, _aside(where), where)
+    except FileNotFoundError:
+        raise NotACheckpoint("no such folder", where=where, fix="check the path", code="layout.missing") from None
+    except NotADirectoryError:
+        raise NotACheckpoint(
+            "is a file, not a checkpoint folder",
+            where=where,
+            fix=f"make a checkpoint of it with: ckpt convert {where} OUT",
+            code="layout.not-a-folder",
+        ) from None
+    except (OSError, ValueError) as e:
+        raise NotACheckpoint(f"cannot be opened: {_reason(e)}", where=where, code="layout.unreadable") from None
+
+
+def _open_first(*paths: str) -> int:
+    for path in paths[:-1]:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, _FOLDER_FLAGS)
+    return os.open(paths[-1], _FOLDER_FLAGS)
+
+
+def _aside(path: str) -> str:
+    parent, name = os.path.split(os.path.abspath(path))
+    return os.path.join(parent, aside_name(name))
+
+
+def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
+    """Return (descriptor, bytes) of a regular file in the folder; raise `WeightsError` for anything else."""
+    place = os.path.join(where, name)
+    try:
+        file = os.open(name, _FILE_FLAGS, dir_fd=folder)
+    except FileNotFoundError:
+        raise WeightsError(
+            "is missing", where=place, fix="copy the checkpoint again", code="layout.missing-file"
+        ) from None
+    except OSError as e:
+        if e.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
+            raise _not_regular(_reason(e), place) from None
+        raise WeightsError(f"cannot be opened: {_reason(e)}", where=place, code="layout.unreadable") from None
+    try:
+        info = os.fstat(file)
+    except OSError as e:
+        release(file)
+        raise WeightsError(f"cannot be read: {_reason(e)}", where=place, code="layout.unreadable") from None
+    if not stat.S_ISREG(info.st_mode):
+        release(file)
+        raise _not_regular("it is a device, pipe or folder", place)
+    return file, info.st_size
+
+
+def release(file: int) -> None:
+    """Close a descriptor through which nothing was written: its close can lose nothing, so no error matters."""
+    with contextlib.suppress(OSError):
+        os.close(file)
+
+
+def read_exactly(file: int, offset: int, size: int, *, where: str) -> bytes:
+    """Return `size` bytes from `offset`; raise `WeightsError` where the file ends before."""
+    parts = []
+    while size > 0:
+        try:
+            part = os.pread(file, min(size, 1 << 30), offset)
+        except OSError as e:
+            raise _unreadable(e, where) from None
+        if not part:
+            raise _cut_short(where)
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_into(file: int, offset: int, target: memoryview, *, where: str) -> None:
+    """Fill `target` with the bytes from `offset`; raise `WeightsError` where the file ends before."""
+    while target:
+        try:
+            count = os.preadv(file, [target], offset)
+        except OSError as e:
+            raise _unreadable(e, where) from None
+        if not count:
+            raise _cut_short(where)
+        target = target[count:]
+        offset += count
+
+
+def read_manifest(folder: int, *, where: str) -> bytes:
+    """Return the bytes of the folder's manifest; raise `NotACheckpoint` where it has none."""
+    try:
+        file, size = open_file(folder, MANIFEST, where=where)
+    except WeightsError as e:
+        if e.code != "layout.missing-file":
+            raise
+        raise NotACheckpoint(
+            "not a checkpoint, manifest.json is missing",
+            where=where,
+            fix="make one with: ckpt convert SOURCE OUT",
+        ) from None
+    place = os.path.join(where, MANIFEST)
+    try:
+        if size > MAX_MANIFEST:
+            raise ManifestError(
+                f"is {size:,} bytes, more than the {MAX_MANIFEST:,} allowed", where=place, code="manifest.json"
+            )
+        return read_exactly(file, 0, size, where=place)
+    finally:
+        release(file)
+
+
+def _cut_short(where: str) -> WeightsError:
+    return WeightsError("ends too early, it was truncated", where=where, fix="copy it again", code="weights.size")
+
+
+def _unreadable(e: OSError, where: str) -> WeightsError:
+    return WeightsError(f"cannot be read: {_reason(e)}", where=where, code="layout.unreadable")
+
+
+def _not_regular(reason: str, place: str) -> CkptError:
+    return WeightsError(
+        f"is not a regular file: {reason}",
+        where=place,
+        fix="a checkpoint holds plain files only",
+        code="layout.not-regular",
+    )
+
+
+def _reason(e: OSError | ValueError) -> str:
+    return (e.strerror or str(e)) if isinstance(e, OSError) else str(e)

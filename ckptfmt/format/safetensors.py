@@ -1,0 +1,200 @@
+"""Safetensors headers: read strictly, and built in the one form that a content has.
+
+The reading follows the format as it is written down, which is stricter than its own library: the header
+begins with `{`, no key comes twice, the tensors cover the file without hole or overlap.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.errors import WeightsError, printable
+from ckptfmt.format import jsontext
+
+__all__ = [
+    "DTYPE_BITS",
+    "MAX_HEADER",
+    "METADATA",
+    "Header",
+    "TensorInfo",
+    "build_header",
+    "parse_header",
+    "shape_text",
+    "tensor_bytes",
+]
+
+MAX_HEADER = 100_000_000
+# What our own files say of themselves; loaders of the Hugging Face family insist on a format.
+METADATA = {"format": "pt"}
+_METADATA = "__metadata__"
+_MAX_RANK = 64
+
+DTYPE_BITS = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "C64": 64,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A stored tensor: its bytes are `begin` to `end` of the data that follows the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes the tensor takes."""
+        return self.end - self.begin
+
+    @property
+    def size(self) -> int:
+        """Return how many elements the tensor has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a safetensors file says of itself: its tensors in the order of their bytes."""
+
+    tensors: tuple[TensorInfo, ...]
+    metadata: Mapping[str, str]
+    data_start: int
+
+    @property
+    def file_bytes(self) -> int:
+        """Return the size of the whole file."""
+        return self.data_start + (self.tensors[-1].end if self.tensors else 0)
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """Return a shape as sentences name it: `32×4×8×8`."""
+    return "×".join(map(str, shape)) or "a scalar"
+
+
+def tensor_bytes(dtype: str, shape: Iterable[int]) -> int:
+    """Return how many bytes a tensor takes; raise `WeightsError` for an unknown dtype or a part of a byte."""
+    if dtype not in DTYPE_BITS:
+        raise WeightsError(f"{printable(dtype, 40)} is no dtype of safetensors", code="weights.dtype")
+    bits = DTYPE_BITS[dtype] * math.prod(shape)
+    if bits % 8:
+        raise WeightsError(f"a tensor of {dtype} does not fill whole bytes", code="weights.dtype")
+    return bits // 8
+
+
+def build_header(
+    tensors: Iterable[tuple[str, str, Iterable[int]]], metadata: Mapping[str, str]
+) -> tuple[bytes, tuple[TensorInfo, ...]]:
+    """Return the header's bytes, length word included, and where each (name, dtype, shape) lies.
+
+    Wider dtypes come first and names are sorted within a dtype width, so that every tensor is aligned to its
+    element; the JSON has no spaces but the padding that aligns the data to 8 bytes. The order in which the
+    tensors are given does not matter: the same content gives the same bytes.
+    """
+    rows = [(name, dtype, tuple(shape)) for name, dtype, shape in tensors]
+    rows.sort(key=lambda row: (-DTYPE_BITS.get(row[1], 0), row[0]))
+    entries: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
+    infos, begin = [], 0
+    for name, dtype, shape in rows:
+        if name == _METADATA or name in entries:
+            raise WeightsError(f"'{printable(name)}' cannot be the name of a tensor here", code="weights.name")
+        info = TensorInfo(name, dtype, shape, begin, begin + tensor_bytes(dtype, shape))
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [info.begin, info.end]}
+        infos.append(info)
+        begin = info.end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise WeightsError(f"the header takes {len(text):,} bytes, more than safetensors allows")
+    return len(text).to_bytes(8, "little") + text, tuple(infos)
+
+
+def parse_header(read: Callable[[int, int], bytes], size: int, *, where: str) -> Header:
+    """Return the header of a safetensors file of `size` bytes, read through `read(offset, size)`.
+
+    Raises `WeightsError` for everything the format forbids, before any tensor's bytes are read.
+    """
+    length = int.from_bytes(read(0, 8), "little") if size >= 8 else -1
+    if not 2 <= length <= min(MAX_HEADER, size - 8):
+        raise _bad("is no safetensors file, its header does not fit into it", where)
+    text = read(8, length)
+    if not text.startswith(b"{"):
+        raise _bad("is no safetensors file, its header does not begin with {", where)
+    entries = jsontext.parse(
+        text.rstrip(b" "), where=where, limit=MAX_HEADER, error=WeightsError, code="weights.header"
+    )
+    metadata = _metadata(entries.pop(_METADATA, {}), where)
+    tensors = sorted((_tensor(name, entry, where) for name, entry in entries.items()), key=lambda t: (t.begin, t.end))
+    _check_cover(tensors, size - 8 - length, where)
+    return Header(tuple(tensors), metadata, 8 + length)
+
+
+def _bad(what: str, where: str) -> WeightsError:
+    return WeightsError(what, where=where, fix="copy it again or re-save it")
+
+
+def _metadata(value: Any, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise _bad("has metadata that is not text", where)
+    return value
+
+
+def _tensor(name: str, entry: Any, where: str) -> TensorInfo:
+    place = f"{where}: {printable(name)}" if where else printable(name)
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise _bad("a tensor is described by dtype, shape and data_offsets", place)
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or not _counts(shape) or not _counts(offsets):
+        raise _bad("its dtype, shape or offsets have the wrong type", place)
+    if len(shape) > _MAX_RANK or len(offsets) != 2:
+        raise _bad("its shape or offsets have the wrong length", place)
+    begin, end = offsets
+    if end - begin != tensor_bytes(dtype, shape):
+        raise _bad(f"has {end - begin:,} bytes, its dtype and shape need {tensor_bytes(dtype, shape):,}", place)
+    return TensorInfo(name, dtype, tuple(shape), begin, end)
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _check_cover(tensors: list[TensorInfo], data: int, where: str) -> None:
+    position = 0
+    for tensor in tensors:
+        if tensor.begin != position:
+            kind = "overlaps the tensor before it" if tensor.begin < position else "leaves a hole before it"
+            raise _bad(f"{printable(tensor.name)} {kind}", where)
+        position = tensor.end
+    if position != data:
+        kind = "is truncated" if position > data else "has bytes that belong to no tensor"
+        raise WeightsError(
+            f"{kind}: its tensors take {position:,} bytes, the file has {data:,}",
+            where=where,
+            fix="copy it again or re-save it",
+            code="weights.size",
+        )

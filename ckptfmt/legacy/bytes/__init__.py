@@ -1,0 +1,1 @@
+"""The bytes of a foreign file: bounded reads, strided elements, storages, what lies compressed."""

@@ -1,0 +1,122 @@
+"""What reading one source may cost, spent as it is read; beyond it the source is refused with one sentence."""
+
+from collections.abc import Hashable
+
+from ckptfmt.errors import SourceError
+from ckptfmt.legacy.bytes import gather
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+
+__all__ = ["MAX_DEPTH", "MAX_MEMO", "MAX_NODES", "MAX_STACK", "MAX_TEXT", "Budget", "exceeded"]
+
+_MAX_STEPS = 4_000_000
+MAX_MEMO = 2_000_000
+MAX_STACK = 1_000_000
+MAX_DEPTH = 200
+MAX_NODES = 8_000_000
+# Text and short byte strings are held in memory; one string, and all of them.
+MAX_TEXT = 64 << 20
+_MAX_ALL_TEXT = 512 << 20
+_MAX_NAMES = 10_000
+# Bytes of all different views together: a free part, and a multiple of the storages they look into.
+_FREE_VIEWS = 128 << 20
+_VIEWS = 4
+_MAX_COPIES = 2_000_000
+# Keys whose hash their writer can choose (large integers, floats, tuples) cost at worst one comparison with
+# each that is there already: at most this many steps in all, and this many keys of one hash in a dict.
+_MAX_KEY_STEPS = 2**29
+_MAX_EQUAL_HASHES = 32
+_SMALL = 1 << 20
+_MAX_KEY_NODES = 256
+
+
+def exceeded(what: str) -> SourceError:
+    """Return the refusal of a source that costs too much to read."""
+    return SourceError(
+        f"refused, its pickle {what}", fix="no honest checkpoint does that; nothing was run", code="source.limit"
+    )
+
+
+class Budget:
+    """Counters that pickles of one source share."""
+
+    def __init__(self) -> None:
+        self._steps = _MAX_STEPS
+        self._text = _MAX_ALL_TEXT
+        self._names = _MAX_NAMES
+        self._copies = _MAX_COPIES
+        self._view_bytes = 0
+        self._storage_bytes = 0
+        self._storages: set[Storage] = set()
+        self._views: set[Hashable] = set()
+        self._key_steps = _MAX_KEY_STEPS
+        self._hashes: dict[int, tuple[object, dict[int, int]]] = {}
+
+    def steps(self, count: int) -> None:
+        """Spend opcodes, or the items of containers that one opcode copies."""
+        self._steps -= count
+        if self._steps < 0:
+            raise exceeded(f"takes more than {_MAX_STEPS:,} steps")
+
+    def copied(self, value: object, levels: int = 3) -> None:
+        """Spend what copying the arguments of a call costs; a few bytes of a pickle can repeat a call."""
+        if isinstance(value, str | bytes):
+            self.text(len(value))
+        elif isinstance(value, list | tuple | dict):
+            self.steps(len(value))
+            if isinstance(value, tuple) and levels:
+                for item in value:
+                    self.copied(item, levels - 1)
+
+    def text(self, size: int) -> None:
+        """Spend the bytes of a string that is held in memory."""
+        self._text -= size
+        if size > MAX_TEXT or self._text < 0:
+            raise exceeded(f"holds more than {(MAX_TEXT if size > MAX_TEXT else _MAX_ALL_TEXT) >> 20} MiB of text")
+
+    def name(self) -> None:
+        """Spend one name of a class or function."""
+        self._names -= 1
+        if self._names < 0:
+            raise exceeded(f"names more than {_MAX_NAMES:,} classes and functions")
+
+    def tensor(self, tensor: LegacyTensor) -> None:
+        """Spend the bytes and the work of writing out a tensor; the same elements again cost nothing."""
+        if tensor.identity in self._views:
+            return
+        self._views.add(tensor.identity)
+        if tensor.storage not in self._storages and tensor.storage.data is not None:
+            self._storages.add(tensor.storage)
+            self._storage_bytes += tensor.storage.data.size
+        self._view_bytes += tensor.nbytes
+        if self._view_bytes > _VIEWS * self._storage_bytes + _FREE_VIEWS:
+            raise exceeded(f"views {self._storage_bytes:,} bytes so often that they become {self._view_bytes:,}")
+        self._copies -= 0 if gather.dense(tensor.shape, tensor.strides) else gather.copies(tensor.shape, tensor.strides)
+        if self._copies < 0:
+            raise exceeded("holds views whose elements lie too far apart")
+
+    def key(self, target: dict[object, object], key: object) -> None:
+        """Spend the work of setting a key in a dict, whose hash the key's writer may have chosen."""
+        if type(key) in (str, bytes, bool, type(None)) or (type(key) is int and -_SMALL < key < _SMALL):
+            return
+        _check_key(key)
+        self._key_steps -= len(target)
+        if key in target:
+            return
+        hashes = self._hashes.setdefault(id(target), (target, {}))[1]
+        hashes[hash(key)] = count = hashes.get(hash(key), 0) + 1
+        if self._key_steps < 0 or count > _MAX_EQUAL_HASHES:
+            raise exceeded("holds a dictionary whose keys are made to be slow to look up")
+
+
+def _check_key(key: object) -> None:
+    """Refuse a key that cannot be one or that takes long to hash: tuples do not remember their hash."""
+    nodes, waiting = 0, [key]
+    while waiting:
+        item = waiting.pop()
+        nodes += 1
+        if type(item) is tuple:
+            waiting.extend(item)
+        if isinstance(item, list | dict):
+            raise SourceError("its pickle uses a list or a dictionary as a key", code="source.pickle")
+        if nodes + len(waiting) > _MAX_KEY_NODES:
+            raise exceeded(f"holds a key of more than {_MAX_KEY_NODES} parts")

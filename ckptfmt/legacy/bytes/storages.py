@@ -1,0 +1,286 @@
+"""Storages: tensor descriptions of legacy files turned into bytes.
+
+A description says where a tensor's elements lie in a storage. Every bound is checked in Python's integers
+before a byte is read, so that no description reaches outside its storage or expands without end.
+"""
+
+import math
+import struct
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ckptfmt.errors import SourceError, printable
+from ckptfmt.format.safetensors import DTYPE_BITS
+from ckptfmt.legacy.bytes import gather
+from ckptfmt.legacy.bytes.blocks import Block
+from ckptfmt.legacy.pickle.inert import Opaque
+
+__all__ = ["STORAGE_DTYPES", "TORCH_DTYPES", "LegacyTensor", "Storage", "StorageId", "item_size", "storage_id"]
+
+_MAX_RANK = 64
+_MAX_LENGTH = 2**63 - 1
+# Where there are no elements nothing else bounds the numbers, of which dictionaries' keys are made.
+_MAX_EMPTY = 2**31
+# What a view may expand to beyond its storage (stride 0, overlaps): honest expanded biases are far below it.
+_FREE_EXPANSION = 128 << 20
+_EXPANSION = 4
+
+# Names of torch's dtypes, and safetensors' names for them.
+TORCH_DTYPES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "uint16": "U16",
+    "int32": "I32",
+    "uint32": "U32",
+    "int64": "I64",
+    "uint64": "U64",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "float64": "F64",
+    "complex64": "C64",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "float8_e8m0fnu": "F8_E8M0",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ",
+}
+# Bytes of the elements that torch has and safetensors has not; tensors of these stay placeholders.
+_OTHER_BYTES = {
+    "complex128": 16,
+    "complex32": 4,
+    "qint8": 1,
+    "quint8": 1,
+    "qint32": 4,
+    "quint4x2": 1,
+    "quint2x4": 1,
+}
+_CLASSES = {
+    "Bool": "BOOL",
+    "Byte": "U8",
+    "Char": "I8",
+    "Short": "I16",
+    "Int": "I32",
+    "Long": "I64",
+    "Half": "F16",
+    "BFloat16": "BF16",
+    "Float": "F32",
+    "Double": "F64",
+    "ComplexFloat": "C64",
+    "ComplexDouble": "complex128",
+    "QInt8": "qint8",
+    "QUInt8": "quint8",
+    "QInt32": "qint32",
+    "QUInt4x2": "quint4x2",
+    "QUInt2x4": "quint2x4",
+}
+# Storage classes as pickles name them, and the dtype of their elements; None: bytes without a type.
+STORAGE_DTYPES: dict[str, str | None] = {
+    **{f"torch.{name}Storage": dtype for name, dtype in _CLASSES.items()},
+    **{f"torch.cuda.{name}Storage": dtype for name, dtype in _CLASSES.items()},
+    "torch.UntypedStorage": None,
+    "torch.storage.UntypedStorage": None,
+    "torch.storage._UntypedStorage": None,
+}
+
+
+def item_size(dtype: str | None) -> int:
+    """Return the bytes of one element; an untyped storage counts bytes."""
+    if dtype is None:
+        return 1
+    if dtype in _OTHER_BYTES:
+        return _OTHER_BYTES[dtype]
+    bits = DTYPE_BITS.get(dtype, 0)
+    if bits == 0 or bits % 8:
+        raise SourceError(f"holds elements of {dtype}, which are not read here", code="source.dtype")
+    return bits // 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Storage:
+    """A run of elements of a source; `dtype` is None where only the tensors in it know theirs."""
+
+    key: str
+    dtype: str | None
+    data: Block | None
+    big_endian: bool = False
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class StorageId:
+    """What a pickle says of a storage it refers to: its key, dtype, device and number of elements."""
+
+    key: str
+    dtype: str | None
+    device: str
+    numel: int
+    view: tuple[str, int, int] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Return the size of the whole storage."""
+        return self.numel * item_size(self.dtype)
+
+
+def storage_id(pid: Any) -> StorageId:
+    """Return what a persistent id of kind "storage" says.
+
+    `pid` is `("storage", class, key, location, numel)` as archives have it, or with a view `(key, offset,
+    numel)` or None behind it as streams have it. Raises `SourceError` for anything else.
+    """
+    match pid:
+        case ("storage", Opaque(kind="global", name=name), str(key), str(device), int(numel), *rest) if (
+            name in STORAGE_DTYPES and len(rest) <= 1 and type(numel) is int and 0 <= numel <= _MAX_LENGTH
+        ):
+            return StorageId(key, STORAGE_DTYPES[name], device, numel, _view(rest[0]) if rest else None)
+    raise SourceError("its pickle refers to a storage in a way that torch does not", code="source.storage")
+
+
+def _view(value: Any) -> tuple[str, int, int] | None:
+    match value:
+        case None:
+            return None
+        case (str(key), int(offset), int(numel)) if offset >= 0 and numel >= 0:
+            return key, int(offset), int(numel)
+    raise SourceError("its pickle refers to a part of a storage in a way that torch does not", code="source.storage")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LegacyTensor:
+    """A tensor described by its place in a storage; `strides` and `offset` count elements.
+
+    `dtype` is safetensors' name for it. Raises `SourceError` when it is made, if the description is
+    contradictory, reaches outside its storage or expands to far more than the storage holds.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    storage: Storage
+    requires_grad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPE_BITS:
+            raise _bad(f"has dtype {printable(self.dtype, 40)}, which safetensors has not", "source.dtype")
+        if DTYPE_BITS[self.dtype] % 8:
+            raise _bad(f"has dtype {self.dtype}, which is not read here", "source.dtype")
+        if self.storage.dtype not in (None, self.dtype):
+            raise _bad(f"is {self.dtype}, its storage is {self.storage.dtype}")
+        numbers = (*self.shape, *self.strides, self.offset)
+        if not all(type(n) is int and 0 <= n <= _MAX_LENGTH for n in numbers):
+            raise _bad("has a length, stride or offset that is no whole number from 0 up")
+        if len(self.shape) != len(self.strides) or len(self.shape) > _MAX_RANK:
+            raise _bad(f"has {len(self.shape)} dimensions and {len(self.strides)} strides")
+        have = self.storage.data.size if self.storage.data is not None else 0
+        if not self.size and max(numbers) > _MAX_EMPTY:
+            raise _bad("has no elements, but a length or stride that no tensor has")
+        if self.size and (self._last() + 1) * self.width > have:
+            raise _bad(f"reaches to byte {(self._last() + 1) * self.width:,} of a storage of {have:,} bytes")
+        if self.nbytes > _EXPANSION * have + _FREE_EXPANSION:
+            raise _bad(f"expands {have:,} bytes to {self.nbytes:,}", "source.limit")
+
+    def _last(self) -> int:
+        return self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Return how many elements there are."""
+        return math.prod(self.shape)
+
+    @property
+    def width(self) -> int:
+        """Return the bytes of one element."""
+        return DTYPE_BITS[self.dtype] // 8
+
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes the tensor takes when it is written without holes."""
+        return self.size * self.width
+
+    @property
+    def identity(self) -> Hashable:
+        """Return what is equal for two tensors that are the same elements of the same storage."""
+        strides = tuple(s for n, s in zip(self.shape, self.strides, strict=True) if n > 1)
+        return (self.storage, self.dtype, self.offset, self.shape, strides)
+
+    def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
+        """Yield the elements, row-major and little-endian, bit for bit, in parts of about `size` bytes."""
+        data = self.storage.data
+        if data is None or not self.size:
+            return
+        word = self.width // 2 if self.dtype == "C64" else self.width
+        for chunk in gather.stream(data.read, self.shape, self.strides, self.offset, self.width, size):
+            yield gather.swapped(chunk, word) if self.storage.big_endian else chunk
+
+    def read(self, limit: int = 64 << 20) -> bytes:
+        """Return all bytes of a small tensor; raise `SourceError` beyond `limit` bytes."""
+        if self.nbytes > limit:
+            raise _bad(f"takes {self.nbytes:,} bytes, more than the {limit:,} asked for", "source.limit")
+        return b"".join(self.chunks())
+
+    def numbers(self, limit: int = 4096) -> list[float] | list[int]:
+        """Return the values of a small tensor of real numbers, row-major.
+
+        Raises `SourceError` for more than `limit` elements and for dtypes without a value here.
+        """
+        if self.size > limit:
+            raise _bad(f"has {self.size:,} elements, more than the {limit:,} asked for", "source.limit")
+        return _decode(self.dtype, self.read())
+
+    def rows(self, start: int, stop: int) -> "LegacyTensor":
+        """Return the part from `start` to `stop` of the first dimension."""
+        if not self.shape or not 0 <= start <= stop <= self.shape[0]:
+            raise _bad(f"of shape {self.shape} has no rows {start} to {stop}")
+        offset = self.offset + start * self.strides[0] if stop > start else self.offset
+        return replace(self, shape=(stop - start, *self.shape[1:]), offset=offset)
+
+    def squeeze(self) -> "LegacyTensor":
+        """Return the same elements without the dimensions of length 1."""
+        kept = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        return replace(self, shape=tuple(n for n, _ in kept), strides=tuple(s for _, s in kept))
+
+
+_STRUCT = {
+    "BOOL": "B",
+    "U8": "B",
+    "I8": "b",
+    "U16": "H",
+    "I16": "h",
+    "U32": "I",
+    "I32": "i",
+    "U64": "Q",
+    "I64": "q",
+    "F16": "e",
+    "F32": "f",
+    "F64": "d",
+}
+
+
+def _decode(dtype: str, data: bytes) -> list[float] | list[int]:
+    if dtype == "BF16":
+        return [struct.unpack("<f", b"\0\0" + data[i : i + 2])[0] for i in range(0, len(data), 2)]
+    if dtype == "F8_E5M2":
+        return [struct.unpack("<e", bytes((0, byte)))[0] for byte in data]
+    if dtype == "F8_E4M3":
+        return [_e4m3(byte) for byte in data]
+    if dtype not in _STRUCT:
+        raise _bad(f"is {dtype}, whose values are not read here", "source.dtype")
+    form = _STRUCT[dtype]
+    return list(struct.unpack(f"<{len(data) // struct.calcsize(form)}{form}", data))
+
+
+def _e4m3(byte: int) -> float:
+    """Return the value of a float8 with 4 bits of exponent, bias 7, and no infinity (OCP FP8, table 1)."""
+    sign, exponent, mantissa = -1.0 if byte >> 7 else 1.0, byte >> 3 & 15, byte & 7
+    if exponent == 15 and mantissa == 7:
+        return math.nan
+    return sign * (math.ldexp(mantissa, -9) if exponent == 0 else math.ldexp(8 + mantissa, exponent - 10))
+
+
+def _bad(what: str, code: str = "source.tensor") -> SourceError:
+    return SourceError(f"a tensor {what}", code=code)

@@ -1,0 +1,1 @@
+"""How foreign files are packed: zips, tars, torch's streams, archives of arrays."""

@@ -1,0 +1,127 @@
+"""What a block of bytes is, told by the bytes, and the objects in it."""
+
+from typing import Any
+
+from ckptfmt.errors import SourceError, UnsafeSource, WeightsError, printable
+from ckptfmt.format.safetensors import MAX_HEADER, parse_header
+from ckptfmt.legacy.bytes import packed
+from ckptfmt.legacy.bytes.blocks import Block, Window
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.containers import npz, stream, tar, torchtar, torchzip, zip
+from ckptfmt.legacy.containers.directory import ends_as_archive
+from ckptfmt.legacy.containers.foreign import HEAD, is_text, refusal, refuse_foreign
+from ckptfmt.legacy.containers.reading import Reading, check_whole, within
+from ckptfmt.legacy.pickle.ndarray import strides_of
+
+__all__ = ["Contents", "read_contents"]
+
+# The container's name, and the objects by the name of the member that holds them ("" where there is one).
+Contents = tuple[str, dict[str, Any]]
+
+_PICKLE = b"\x80"
+
+
+def read_contents(block: Block, reading: Reading, wrapped: tuple[str, ...] = ()) -> Contents:
+    """Return the container and the objects of a file, or of what is packed in it.
+
+    `wrapped` are the packings around it: one compression and one tar at most. Raises `SourceError`.
+    """
+    if block.size == 0:
+        raise refusal("is empty", "copy or download it again", "source.empty")
+    head = block.read(0, min(HEAD, block.size))
+    if kind := packed.packing(head):
+        if wrapped:
+            raise refusal("is packed more than once", "unpack it and give the checkpoint in it", "source.nested")
+        return read_contents(reading.spool.add(packed.unpack(block, kind)), reading, (kind,))
+    if tar.is_tar(block):
+        return _read_tar(block, reading, wrapped)
+    container, members = _read_plain(block, head, reading)
+    return "+".join((*wrapped, container)), members
+
+
+def _read_tar(block: Block, reading: Reading, wrapped: tuple[str, ...]) -> Contents:
+    members = tar.read_members(block)
+    if torchtar.is_torch_tar(members):
+        return "+".join((*wrapped, "torch-tar")), {"": torchtar.read_object(members, reading)}
+    if "tar" in wrapped:
+        raise refusal("is packed more than once", "unpack it and give the checkpoint in it", "source.nested")
+    likely = [member for member in members if _may_be_torch(member.block)]
+    if len(likely) != 1:
+        what = (
+            f"is a tar archive with {len(likely)} checkpoints in it"
+            if likely
+            else "is a tar archive without a checkpoint in it"
+        )
+        raise refusal(what, "unpack it and give one of its files")
+    with within(likely[0].name):
+        return read_contents(likely[0].block, reading, (*wrapped, "tar"))
+
+
+def _may_be_torch(block: Block) -> bool:
+    head = block.read(0, min(HEAD, block.size))
+    return head.startswith((*zip.MAGIC, _PICKLE)) or _is_safetensors(block, head)
+
+
+def _read_plain(block: Block, head: bytes, reading: Reading) -> Contents:
+    if head.startswith(zip.MAGIC):
+        return _read_zip(block, reading)
+    if _is_safetensors(block, head):
+        return "safetensors", _read_safetensors(block)
+    refuse_foreign(block)
+    if ends_as_archive(block):
+        zip.read_archive(block)
+    return _read_pickle(block, head, reading)
+
+
+def _read_zip(block: Block, reading: Reading) -> Contents:
+    archive = reading.take(zip.read_archive(block))
+    if root := torchzip.find_root(archive):
+        container = "torchscript-zip" if torchzip.is_torchscript(archive, root) else "torch-zip"
+        return container, {"": torchzip.read_object(archive, root, reading)}
+    if torchzip.is_stable_baselines(archive):
+        return "sb3-zip", torchzip.read_stable_baselines(archive, reading)
+    if npz.is_npz(archive):
+        return "npz", {"": npz.read_npz(archive, reading)}
+    names = [name.rpartition("/")[2] for name in archive.entries]
+    if "model.weights.h5" in names:
+        raise refusal("is a Keras model, which is not read here")
+    if "archive_format" in names:
+        raise refusal("is a program of torch.export, which is not read here", "save its state_dict with torch.save")
+    shown = ", ".join(printable(name, 40) for name in names[:3]) or "nothing"
+    raise refusal(
+        f"is a zip archive, but no checkpoint: it has no data.pkl ({shown})", "unpack it and give the checkpoint"
+    )
+
+
+def _is_safetensors(block: Block, head: bytes) -> bool:
+    return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= MAX_HEADER and block.size > 9
+
+
+def _read_safetensors(block: Block) -> dict[str, Any]:
+    """Return the tensors by name, and the metadata beside them where there is any."""
+    try:
+        header = parse_header(block.read, block.size, where="")
+    except WeightsError as e:
+        raise SourceError(e.what, where=e.where, fix=e.fix, code="source.damaged") from None
+    tensors = {}
+    for info in header.tensors:
+        data = Window(block, header.data_start + info.begin, info.nbytes)
+        storage = Storage(info.name, info.dtype, data)
+        tensors[info.name] = LegacyTensor(info.dtype, info.shape, strides_of(info.shape), 0, storage)
+    return {"": tensors, "__metadata__": dict(header.metadata)} if header.metadata else {"": tensors}
+
+
+def _read_pickle(block: Block, head: bytes, reading: Reading) -> Contents:
+    try:
+        first = reading.load(block, nested=lambda inner: stream.read_storage(inner, reading))
+    except UnsafeSource:
+        raise
+    except SourceError:
+        if head.startswith(_PICKLE):
+            raise
+        what = "is text, not a checkpoint" if is_text(head) else "is no file that PyTorch, NumPy or pickle wrote"
+        raise refusal(what) from None
+    if first.value == stream.MAGIC_NUMBER:
+        return "torch-stream", {"": stream.read_object(block, first.end, reading)}
+    check_whole(first, block)
+    return "pickle", {"": first.value}

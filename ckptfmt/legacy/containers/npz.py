@@ -1,0 +1,99 @@
+"""Archives of NumPy arrays: `.npz`, a zip whose records are `.npy` files.
+
+The header of a `.npy` file is a Python dict literal, which NumPy evaluates. Here a small grammar reads exactly
+the three keys it may have (numpy.lib.format, versions 1.0 to 3.0).
+"""
+
+import math
+import re
+from typing import NoReturn
+
+from ckptfmt.errors import SourceError, printable
+from ckptfmt.legacy.bytes.blocks import Block, Window
+from ckptfmt.legacy.bytes.storages import LegacyTensor
+from ckptfmt.legacy.containers.reading import Reading, within
+from ckptfmt.legacy.containers.zip import Archive
+from ckptfmt.legacy.pickle.ndarray import array_of, dtype_of
+
+__all__ = ["is_npz", "read_npz"]
+
+_MAGIC = b"\x93NUMPY"
+_MAX_HEADER = 10_000
+_MAX_RANK = 32
+_ENTRY = re.compile(
+    r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*
+    (?:(?P<text>'[^'\\]*'|"[^"\\]*")|(?P<flag>True|False)|(?P<tuple>\([0-9,\sL]*\))|(?P<other>\[[^{}]*\]))
+    \s*(?:,|(?=\}))""",
+    re.VERBOSE,
+)
+_SHAPE = re.compile(r"\(\s*(?:[0-9]{1,19}L?\s*,\s*)*(?:[0-9]{1,19}L?\s*)?\)")
+_PLAIN = re.compile(r"[<>|=]?[a-zA-Z][0-9]{1,4}")
+
+
+def is_npz(archive: Archive) -> bool:
+    """Return whether an archive holds nothing but `.npy` records."""
+    return bool(archive.entries) and all(name.endswith(".npy") for name in archive.entries)
+
+
+def read_npz(archive: Archive, reading: Reading) -> dict[str, LegacyTensor]:
+    """Return the arrays of numbers by their names; texts and dates are left out with a warning.
+
+    Raises `SourceError` for damaged records and for arrays of Python objects, which are pickles.
+    """
+    arrays: dict[str, LegacyTensor] = {}
+    for name in archive.entries:
+        with within(name):
+            array = _read_npy(reading.open(archive, name))
+        if array is None:
+            reading.warn("source.skipped", name, "is no array of numbers and was left out")
+        else:
+            arrays[name.removesuffix(".npy")] = array
+    return arrays
+
+
+def _read_npy(block: Block) -> LegacyTensor | None:
+    """Return the one array of a `.npy` file, or None where it is not of numbers that safetensors holds."""
+    descr, fortran, shape, start = _header(block)
+    if "O" in descr:
+        _refuse("is an array of Python objects, which is a pickle", "save arrays of numbers alone", "source.unsafe")
+    if not _PLAIN.fullmatch(descr):
+        return None
+    return array_of(shape, dtype_of((descr,)), Window(block, start, block.size - start), fortran=fortran)
+
+
+def _refuse(what: str, fix: str = "re-save it with numpy.savez", code: str = "source.damaged") -> NoReturn:
+    raise SourceError(what, fix=fix, code=code)
+
+
+def _header(block: Block) -> tuple[str, bool, tuple[int, ...], int]:
+    """Return the dtype, whether columns come first, the shape, and where the data begin."""
+    start = block.read(0, min(12, block.size))
+    if len(start) < 12 or not start.startswith(_MAGIC) or start[6] not in (1, 2, 3) or start[7] != 0:
+        _refuse("is no .npy file of the versions 1.0 to 3.0")
+    width = 2 if start[6] == 1 else 4
+    size = int.from_bytes(start[8 : 8 + width], "little")
+    if size > _MAX_HEADER:
+        _refuse(f"has a header of {size:,} bytes", code="source.limit")
+    text = block.read(8 + width, size).decode("utf-8" if start[6] == 3 else "latin-1", "replace").strip()
+    descr, fortran, shape = _fields(text)
+    return descr, fortran, shape, 8 + width + size
+
+
+def _fields(text: str) -> tuple[str, bool, tuple[int, ...]]:
+    found: dict[str, tuple[str, str]] = {}
+    at = 1 if text.startswith("{") and text.endswith("}") else len(text) + 1
+    while match := _ENTRY.match(text, at):
+        if match["key"] in found or match.lastgroup is None:
+            break
+        found[match["key"]] = (match.lastgroup, match[match.lastgroup])
+        at = match.end()
+    rest = text[at:].strip()
+    kinds = {key: kind for key, (kind, _) in found.items()}
+    if rest != "}" or kinds.get("fortran_order") != "flag" or kinds.get("descr") not in ("text", "other"):
+        _refuse(f"has a header that cannot be read: {printable(text, 80)}")
+    if kinds.get("shape") != "tuple" or not _SHAPE.fullmatch(found["shape"][1]):
+        _refuse(f"has a shape that cannot be read: {printable(text, 80)}")
+    shape = tuple(int(digits) for digits in re.findall(r"[0-9]+", found["shape"][1]))
+    if len(shape) > _MAX_RANK or math.prod(shape) >> 62:
+        _refuse("has a shape that no array has", code="source.limit")
+    return found["descr"][1].strip("'\""), found["fortran_order"][1] == "True", shape

@@ -1,0 +1,1 @@
+"""Where in a foreign object the networks are."""

@@ -1,0 +1,112 @@
+"""What a whole module says of its layers beside their weights: strides, paddings, activations, strangers.
+
+A state dict does not have this; where it is known, nothing of it needs to be assumed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ckptfmt.families.atari_dqn.answer import Window, Wiring
+from ckptfmt.legacy.find import modules
+from ckptfmt.legacy.pickle.inert import Opaque
+
+__all__ = ["wiring"]
+
+_SCRIPTED = "__torch__."
+_TORCH = "torch.nn."
+# Classes of torch that compute nothing when a network plays, or nothing beside what their weights show.
+_NEUTRAL = frozenset({
+    "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Module", "DataParallel",
+    "DistributedDataParallel", "Linear", "LazyLinear", "NonDynamicallyQuantizableLinear", "Conv2d", "LazyConv2d",
+    "Flatten", "Unflatten", "Identity", "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout",
+})  # fmt: skip
+# Class -> our name, and the constants it must have: those of the activations we rebuild.
+_ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "ReLU": ("relu", {}),
+    "Tanh": ("tanh", {}),
+    "SiLU": ("silu", {}),
+    "ELU": ("elu", {"alpha": 1.0}),
+    "LeakyReLU": ("leaky_relu", {"negative_slope": 0.01}),
+    "GELU": ("gelu", {"approximate": "none"}),
+}
+_SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
+_PLAIN = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros", "transposed": False}
+
+
+def wiring(module: Opaque, prefix: str = "") -> Wiring:
+    """Return what a pickled or scripted module says of the layers whose names begin with `prefix`."""
+    windows: dict[str, Window] = {}
+    activations: dict[str, None] = {}
+    strangers: list[str] = []
+    softmax = False
+    for path, node in modules.walk(module):
+        if not path.startswith(prefix):
+            continue
+        kind = _kind(node.name)
+        softmax = softmax or kind in _SOFTMAX
+        if kind in _ACTIVATIONS:
+            activations[_ACTIVATIONS[kind][0]] = None
+        strangers += _strange(node, kind)
+        if (window := _window(node.state)) is not None:
+            windows[f"{path.removeprefix(prefix)}weight"] = window
+    if len(activations) > 1:
+        strangers.append(f"both {' and '.join(activations)}")
+    return Wiring(
+        windows=windows,
+        activation=next(iter(activations), ""),
+        softmax=softmax,
+        stranger=strangers[0] if strangers else "",
+    )
+
+
+def _kind(name: str) -> str:
+    """Return the class of a layer of torch, "" for a class of somebody else."""
+    plain = name.removeprefix(_SCRIPTED)
+    if not plain.startswith(_TORCH) or plain.startswith("torch.nn.modules.loss."):
+        return ""
+    return plain.rpartition(".")[2]
+
+
+def _strange(node: Opaque, kind: str) -> list[str]:
+    """Return what none of our networks has: another layer, a constant that we do not rebuild."""
+    state = node.state
+    if kind in _ACTIVATIONS:
+        wanted = _ACTIVATIONS[kind][1]
+        hidden = node.name.startswith(_SCRIPTED) and bool(wanted)
+        other = [name for name, value in wanted.items() if state.get(name, value) != value]
+        return (
+            [f"{_a(kind)} of which the constants cannot be read"]
+            if hidden
+            else [f"{_a(kind)} of its own"] * bool(other)
+        )
+    if "kernel_size" in state and "groups" in state:
+        odd = [name for name, value in _PLAIN.items() if _pair(state.get(name, value)) != value]
+        return [f"a convolution of which the {odd[0]} is {state[odd[0]]!r}"[:120]] if odd else []
+    return [_a(kind)] if kind and kind not in _NEUTRAL and kind not in _SOFTMAX else []
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'AEIO' else 'a'} {kind}"
+
+
+def _window(state: Mapping[Any, Any]) -> Window | None:
+    """Return (stride, padding) of a convolution that keeps them; None where they are no squares of pixels."""
+    if not {"kernel_size", "stride", "padding"} <= state.keys():
+        return None
+    kernel, stride, padding = _side(state["kernel_size"]), _side(state["stride"]), _side(state["padding"])
+    if state["padding"] == "valid":
+        padding = 0
+    if state["padding"] == "same" and stride == 1 and kernel is not None and kernel % 2:
+        padding = kernel // 2
+    return None if stride is None or padding is None or stride < 1 else (stride, padding)
+
+
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _side(value: Any) -> int | None:
+    """Return the length of both sides of a square, at most 255 pixels; None for anything else."""
+    pair = (value, value) if type(value) is int else _pair(value)
+    square = isinstance(pair, tuple) and len(pair) == 2 and type(pair[0]) is int and pair[0] == pair[1]
+    return pair[0] if square and 0 <= pair[0] < 256 else None

@@ -1,0 +1,1 @@
+"""Pickles read as data: an interpreter of ours that runs nothing and imports nothing."""

@@ -1,0 +1,136 @@
+"""What a pickle asks for by name: each kind of request has its own list of what it may be asked of."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ckptfmt.errors import SourceError, UnsafeSource, printable
+from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
+from ckptfmt.legacy.bytes.budget import Budget
+from ckptfmt.legacy.bytes.storages import LegacyTensor
+from ckptfmt.legacy.pickle import globals as names
+from ckptfmt.legacy.pickle import ndarray as arrays
+from ckptfmt.legacy.pickle.builders import CALLS, tensor_state
+from ckptfmt.legacy.pickle.inert import Opaque, Ordered
+
+__all__ = ["Calls", "Nested"]
+
+_RECONSTRUCTOR = "copyreg._reconstructor"
+_NESTED = "torch.storage._load_from_bytes"
+_BASES = ("builtins.object", "builtins.dict", "builtins.list")
+
+Nested = Callable[[Block], Any]
+
+
+class Calls:
+    """Names, calls, instances and states of one pickle, answered with values and placeholders."""
+
+    def __init__(self, budget: Budget, nested: Nested | None, allow_unsafe: bool) -> None:
+        self.globals: dict[str, None] = {}
+        self.foreign: dict[str, None] = {}
+        self._budget = budget
+        self._nested = nested
+        self._allow_unsafe = allow_unsafe
+        self._known: dict[tuple[str, str], Opaque] = {}
+
+    def name(self, module: Any, name: Any) -> Opaque:
+        """Return the placeholder of a name; raise `UnsafeSource` for one that is refused."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise SourceError("its pickle names a class by something that is no text", code="source.pickle")
+        if (module, name) not in self._known:
+            self._budget.name()
+            self._known[module, name] = self._resolve(module, name)
+        return self._known[module, name]
+
+    def _resolve(self, module: str, name: str) -> Opaque:
+        written = f"{module}.{name}"
+        if not names.well_formed(module, name):
+            raise _refused(f"names {printable(written, 80)}, which is no plain name")
+        full = names.canonical(module, name)
+        group = names.group_of(full)
+        self.globals[written] = None
+        if group == "refused" and not self._allow_unsafe:
+            raise _refused(f"calls {written}")
+        if group in ("refused", "foreign"):
+            self.foreign[written] = None
+        return Opaque("global", full)
+
+    def call(self, target: Any, args: Any) -> Any:
+        """Answer REDUCE: a function of the table, or a record of the call of a foreign one."""
+        if not isinstance(args, tuple):
+            raise SourceError("its pickle calls something without a tuple of arguments", code="source.pickle")
+        if not isinstance(target, Opaque) or target.kind != "global":
+            raise _refused("calls something that is no name")
+        self._budget.copied(args)
+        if target.name == _RECONSTRUCTOR:
+            return self._reconstruct(args)
+        if target.name == _NESTED:
+            return self._load_nested(args)
+        if target.name in CALLS:
+            return self._built(CALLS[target.name](args))
+        if names.group_of(target.name) in ("emulated", "torch-class") and not self._allow_unsafe:
+            raise _refused(f"calls {target.name}")
+        return Opaque("call", target.name, args)
+
+    def make(self, target: Any, args: Any) -> Any:
+        """Answer NEWOBJ, OBJ and INST: an instance without its constructor's work."""
+        if not isinstance(args, tuple):
+            raise SourceError("its pickle makes an instance without a tuple of arguments", code="source.pickle")
+        if not isinstance(target, Opaque) or target.kind != "global":
+            raise _refused("makes an instance of something that is no class")
+        if not names.instantiable(target.name, args) and not self._allow_unsafe:
+            raise _refused(f"instantiates {target.name}")
+        return Ordered() if target.name == "collections.OrderedDict" else Opaque("instance", target.name, args)
+
+    def state(self, target: Any, state: Any) -> Any:
+        """Answer BUILD: return the object with its state, a new one where the old one cannot carry it."""
+        self._budget.copied(state)
+        match target:
+            case Ordered() if isinstance(state, dict):
+                return target
+            case LegacyTensor() if tensor_state(state):
+                return target
+            case Opaque(kind="instance", name=arrays.NDARRAY, state=None):
+                return self._built(arrays.array_state(target, state) or target)
+            case Opaque(kind="instance", name=arrays.DTYPE, state=None) if isinstance(state, tuple):
+                target.state = state
+                return target
+            case Opaque(kind="instance" | "call", name=name, state=None) if (
+                names.group_of(name) != "emulated" or name in names.STATEFUL
+            ):
+                target.state = state
+                return target
+        raise _refused("gives a state to something that has none")
+
+    def _built(self, value: Any) -> Any:
+        if isinstance(value, LegacyTensor):
+            self._budget.tensor(value)
+        return value
+
+    def _reconstruct(self, args: tuple[Any, ...]) -> Any:
+        """Answer protocols 0 and 1: (class, base, contents of the base)."""
+        match args:
+            case (cls, Opaque(kind="global", name=base), contents) if base in _BASES:
+                made = self.make(cls, ())
+                if base == "builtins.dict" and isinstance(contents, dict) and isinstance(made, Opaque):
+                    made.pairs.extend(contents.items())
+                elif base == "builtins.list" and isinstance(contents, list) and isinstance(made, Opaque):
+                    made.items.extend(contents)
+                elif contents is not None:
+                    raise SourceError("its pickle makes an instance of contents that do not fit", code="source.pickle")
+                return made
+        raise SourceError("its pickle makes an instance in a way that Python does not", code="source.pickle")
+
+    def _load_nested(self, args: tuple[Any, ...]) -> Any:
+        """Answer a storage that was pickled as bytes of its own: they go through the same reader."""
+        if self._nested is None:
+            raise _refused(f"calls {_NESTED}")
+        match args:
+            case (bytes() as data,):
+                return self._nested(MemoryBlock(data))
+            case (Window() as block,):
+                return self._nested(block)
+        raise SourceError("its pickle holds a storage in a way that torch does not", code="source.pickle")
+
+
+def _refused(what: str) -> UnsafeSource:
+    return UnsafeSource(f"refused, its pickle {what}", fix="nothing was run")

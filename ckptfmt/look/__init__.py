@@ -1,0 +1,1 @@
+"""Look at checkpoints and legacy files; results are data, and nothing is changed."""

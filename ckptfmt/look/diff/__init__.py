@@ -1,0 +1,6 @@
+"""Compare checkpoints and legacy files: `diff` looks, a `Diff` holds what changed as data."""
+
+from ckptfmt.look.diff.changes import ManifestChange, WeightChange
+from ckptfmt.look.diff.compare import Diff, Side, diff
+
+__all__ = ["Diff", "ManifestChange", "Side", "WeightChange", "diff"]

@@ -1,0 +1,152 @@
+"""What was changed, added, removed or renamed: single changes as data, and what decides which count."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from ckptfmt.format.plain import plain
+
+__all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "manifest_changes"]
+
+Op = Literal["changed", "added", "removed", "renamed"]
+
+# What follows from the rest of a manifest, or from its files, which are compared by themselves.
+_DERIVED = frozenset({"content_digest", "files", "manifest_digest"})
+_VOLATILE = frozenset({"created_at", "created_by"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Elements count as unchanged while |b - a| <= `atol` + `rtol` * |a|; the default lets nothing pass."""
+
+    rtol: float = 0.0
+    atol: float = 0.0
+
+    def __bool__(self) -> bool:
+        return self.rtol > 0 or self.atol > 0
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestChange:
+    """One value that differs; `path` is dotted, `a` or `b` is None where the other side alone has it.
+
+    A `volatile` change says when or by which version a checkpoint was made: it is shown, and does not make
+    two checkpoints differ.
+    """
+
+    op: Op
+    path: str
+    a: Any
+    b: Any
+    volatile: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change with the keys of `report.schema.json`."""
+        values = {"a": plain(self.a), "b": plain(self.b)}
+        return {"op": self.op, "path": self.path, **values, "volatile": self.volatile}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightChange:
+    """One tensor that differs, as it is in b (in a, where it was removed).
+
+    `from_name`, `from_dtype` and `from_shape` are what it was in a, where that differs. The numbers are None
+    where they make no sense: other shapes, tensors that were added or removed, a cosine with a zero tensor.
+    `rel_l2` is |b - a| / |a|, `max_abs` the largest |b - a|, both over the elements that are finite on both
+    sides; `non_finite` counts the changed elements that are not. `changed_fraction` is the share of elements
+    whose bytes differ (of another dtype: whose values do), or that lie outside the tolerance that was given.
+    """
+
+    op: Op
+    name: str
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+    from_name: str | None = None
+    from_dtype: str | None = None
+    from_shape: tuple[int, ...] | None = None
+    rel_l2: float | None = None
+    cosine: float | None = None
+    max_abs: float | None = None
+    changed_fraction: float | None = None
+    non_finite: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change with the keys of `report.schema.json`."""
+        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which changes count: those named by `only` (all, where it is empty) and by none of `ignore`.
+
+    A word is `manifest`, `weights`, a path in the manifest, the name of a tensor, the beginning of either up to
+    a dot, or a pattern with `*`.
+    """
+
+    only: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    def manifest(self, path: str) -> bool:
+        """Return whether a change of this value of the manifest counts."""
+        return self._counts("manifest", path)
+
+    def tensor(self, file: str, name: str) -> bool:
+        """Return whether a change of this tensor counts; those of other files are named `file/name` too."""
+        return self._counts("weights", name, f"{file}/{name}")
+
+    def _counts(self, kind: str, *names: str) -> bool:
+        def named(words: Iterable[str]) -> bool:
+            return any(word == kind or any(_fits(word, name) for name in names) for word in words)
+
+        return (not self.only or named(self.only)) and not named(self.ignore)
+
+
+def manifest_changes(a: Mapping[str, Any], b: Mapping[str, Any], chosen: Filter) -> Iterator[ManifestChange]:
+    """Yield each value that differs between two manifests with decoded values, in the order of their fields.
+
+    Digests and the list of files are left out, they follow from the tensors; so is what only one of the two
+    can have, where one is a legacy file, which says nothing of its own making.
+    """
+    shared = {**a, **b} if "format" in a and "format" in b else {name: a.get(name, b.get(name)) for name in _LEGACY}
+    for name in shared:
+        if name not in _DERIVED:
+            yield from (
+                change
+                for change in _compare(name, a.get(name, _ABSENT), b.get(name, _ABSENT), name in _VOLATILE)
+                if chosen.manifest(change.path)
+            )
+
+
+_LEGACY = ("architecture", "config", "environment", "training_info", "extra")
+_ABSENT: Any = type("Absent", (), {})()
+
+
+def _compare(path: str, a: Any, b: Any, volatile: bool) -> Iterator[ManifestChange]:
+    if isinstance(a, Mapping) or isinstance(b, Mapping):
+        # An empty object says no more than none at all.
+        left, right = (side if isinstance(side, Mapping) else {} for side in (a, b))
+        if all(isinstance(side, Mapping) or side is _ABSENT for side in (a, b)):
+            for name in {**left, **right}:
+                yield from _compare(f"{path}.{name}", left.get(name, _ABSENT), right.get(name, _ABSENT), volatile)
+            return
+    if a is _ABSENT and b is not _ABSENT:
+        yield ManifestChange("added", path, None, b, volatile)
+    elif b is _ABSENT and a is not _ABSENT:
+        yield ManifestChange("removed", path, a, None, volatile)
+    elif not _equal(a, b):
+        yield ManifestChange("changed", path, a, b, volatile)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Compare by value and type: 1 is not true and not 1.0, NaN is NaN, a tuple is a list."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    return type(a) is type(b) and (a == b or (a != a and b != b))
+
+
+def _fits(word: str, name: str) -> bool:
+    return name == word or name.startswith(f"{word}.") or fnmatchcase(name, word)

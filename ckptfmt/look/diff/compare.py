@@ -1,0 +1,167 @@
+"""What differs between two checkpoints, or a legacy file and a checkpoint: as data, digests first."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.format.jsontext import decode_free
+from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes
+from ckptfmt.look.diff.views import TensorView, View, open_view
+
+__all__ = ["Diff", "Side", "diff"]
+
+_Tensors = Mapping[tuple[str, str], TensorView]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two that are compared; `kind` is checkpoint or legacy.
+
+    `verified` is whether its bytes were held against its digests; those of large checkpoints are not.
+    """
+
+    path: str
+    kind: str
+    digest: str
+    verified: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the side with the keys of `report.schema.json`."""
+        return {"path": self.path, "kind": self.kind, "digest": self.digest, "verified": self.verified}
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What `diff` found: `manifest` changes by path, `weights` changes in the order of the tensors in b.
+
+    `identical` counts the tensors that are the same on both sides, `close` those that differ only within the
+    tolerance that was given.
+    """
+
+    a: Side
+    b: Side
+    manifest: tuple[ManifestChange, ...]
+    weights: tuple[WeightChange, ...]
+    identical: int
+    close: int = 0
+
+    @property
+    def same(self) -> bool:
+        """Return whether nothing differs but what is volatile."""
+        return not self.weights and all(change.volatile for change in self.manifest)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many tensors were changed, added, removed, renamed, are close, are identical."""
+        ops = ("changed", "added", "removed", "renamed")
+        found = {op: sum(change.op == op for change in self.weights) for op in ops}
+        return {**found, "close": self.close, "identical": self.identical}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result of `ckpt diff --json`."""
+        return {
+            "a": self.a.path,
+            "b": self.b.path,
+            "sides": {"a": self.a.to_dict(), "b": self.b.to_dict()},
+            "same": self.same,
+            "manifest": [change.to_dict() for change in self.manifest],
+            "weights": [change.to_dict() for change in self.weights],
+            "counts": self.counts,
+        }
+
+
+def diff(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str],
+    *,
+    only: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    numbers: bool = True,
+    key: str | None = None,
+    allow_unsafe: bool = False,
+) -> Diff:
+    """Compare two checkpoints, a legacy file and a checkpoint, or two legacy files.
+
+    Digests decide what differs, after the bytes of all but large checkpoints were held against them. Numbers are
+    computed only of tensors that differ, and only with `numbers`: in parts, on all cores, with at most 200 MB of
+    memory. A legacy file is seen as a conversion would write it; `key` chooses one of its networks. `only` and
+    `ignore` hold words as `changes.Filter` reads them. Elements with |b - a| <= `atol` + `rtol` * |a| count as
+    unchanged, which takes `numbers`. Raises `CkptError` where a side cannot be read or its bytes are damaged.
+
+    >>> ckptfmt.diff("runs/best", "runs/last").counts["changed"]
+    8
+    """
+    chosen = Filter(tuple(only), tuple(ignore))
+    with _open_both(a, b, key, allow_unsafe) as (left, right):
+        changes = tuple(manifest_changes(decode_free(left.manifest), decode_free(right.manifest), chosen))
+        found = list(_tensor_changes(left.tensors, right.tensors, chosen))
+        tolerance = Tolerance(rtol, atol)
+        differing = [change for change in found if change is not None]
+        close = 0
+        if numbers and differing:
+            # The one import that waits: it brings NumPy, and most comparisons end without a number.
+            from ckptfmt.look.diff.measure import measure_all
+
+            differing, close = measure_all(differing, left.tensors, right.tensors, tolerance)
+        return Diff(_side(left), _side(right), changes, tuple(differing), found.count(None), close)
+
+
+@contextmanager
+def _open_both(
+    a: str | os.PathLike[str], b: str | os.PathLike[str], key: str | None, allow_unsafe: bool
+) -> Iterator[tuple[View, View]]:
+    """Open a checkpoint before a legacy file, whose open questions it may answer."""
+    if os.path.isfile(a) and not os.path.isfile(b):
+        with open_view(b) as right, open_view(a, like=right, key=key, allow_unsafe=allow_unsafe) as left:
+            yield left, right
+    else:
+        with (
+            open_view(a, key=key, allow_unsafe=allow_unsafe) as left,
+            open_view(b, like=left, key=key, allow_unsafe=allow_unsafe) as right,
+        ):
+            yield left, right
+
+
+def _side(view: View) -> Side:
+    return Side(view.path, view.kind, view.digest, view.verified)
+
+
+def _tensor_changes(a: _Tensors, b: _Tensors, chosen: Filter) -> Iterator[WeightChange | None]:
+    """Yield a change for each tensor of b that differs, None for each that is identical, then what is gone."""
+    gone = {place: tensor for place, tensor in a.items() if place not in b and chosen.tensor(*place)}
+    for place, tensor in b.items():
+        if not chosen.tensor(*place):
+            continue
+        if place in a:
+            yield _changed(place, a[place], tensor)
+        elif (old := _same_bytes(gone, place[0], tensor)) is not None:
+            del gone[old]
+            yield _change("renamed", place, tensor, from_name=old[1])
+        else:
+            yield _change("added", place, tensor)
+    for place, tensor in gone.items():
+        yield _change("removed", place, tensor)
+
+
+def _changed(place: tuple[str, str], a: TensorView, b: TensorView) -> WeightChange | None:
+    if (a.dtype, a.shape) == (b.dtype, b.shape):
+        return None if a.digest == b.digest else _change("changed", place, b)
+    before: dict[str, Any] = {"from_dtype": a.dtype, "from_shape": a.shape}
+    same = {"from_dtype": a.dtype == b.dtype, "from_shape": a.shape == b.shape}
+    return _change("changed", place, b, **{name: item for name, item in before.items() if not same[name]})
+
+
+def _same_bytes(gone: _Tensors, file: str, tensor: TensorView) -> tuple[str, str] | None:
+    for place, other in gone.items():
+        alike = place[0] == file and (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
+        if alike and other.digest == tensor.digest:
+            return place
+    return None
+
+
+def _change(op: Op, place: tuple[str, str], tensor: TensorView, **before: Any) -> WeightChange:
+    return WeightChange(op=op, name=place[1], file=place[0], dtype=tensor.dtype, shape=tensor.shape, **before)

@@ -1,0 +1,56 @@
+"""The numbers of changed tensors, on all cores."""
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from ckptfmt.format.numeric import block_bytes, blocks, has_numbers
+from ckptfmt.look.diff.changes import Tolerance, WeightChange
+from ckptfmt.look.diff.distance import measure
+from ckptfmt.look.diff.views import TensorView
+
+__all__ = ["measure_all"]
+
+# Blocks taken at once: threads that hand the interpreter's lock to each other for every small one wait for it longer
+# than they work.
+_AT_ONCE = 4
+
+_Tensors = Mapping[tuple[str, str], TensorView]
+
+
+def measure_all(
+    changes: list[WeightChange], a: _Tensors, b: _Tensors, tolerance: Tolerance
+) -> tuple[list[WeightChange], int]:
+    """Return the changes with their numbers, and how many tensors differ only within the tolerance."""
+
+    def measured(change: WeightChange) -> WeightChange | None:
+        place = (change.file, change.name)
+        if change.op != "changed" or change.from_shape is not None:
+            return change
+        return _measure(change, a[place], b[place], tolerance)
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(measured, changes))
+    return [change for change in found if change is not None], found.count(None)
+
+
+def _measure(change: WeightChange, a: TensorView, b: TensorView, tolerance: Tolerance) -> WeightChange | None:
+    if not has_numbers(a.dtype) or not has_numbers(b.dtype):
+        return change
+    found = measure(_blocks(a), _blocks(b), (a.dtype, b.dtype), tolerance)
+    if tolerance and not found.changed and a.dtype == b.dtype:
+        return None
+    return replace(
+        change,
+        rel_l2=found.rel_l2,
+        cosine=found.cosine,
+        max_abs=found.max_abs,
+        changed_fraction=found.changed_fraction,
+        non_finite=found.non_finite,
+    )
+
+
+def _blocks(tensor: TensorView) -> Iterator[bytes]:
+    size = _AT_ONCE * block_bytes(tensor.dtype)
+    return blocks(tensor.chunks(size), size)

@@ -1,0 +1,186 @@
+"""One way to look at a checkpoint and at a legacy file: named tensors, their digests, their bytes when asked for."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ckptfmt.errors import ConversionError
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.expected import layer_order
+from ckptfmt.format.digest import content_digest, new_blake3
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.store.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from ckptfmt.convert.plan import Plan
+
+__all__ = ["CheckpointView", "LegacyView", "TensorView", "View", "open_view"]
+
+# Files up to this size are read and checked before their digests are believed; it takes milliseconds.
+_READ = 128 << 20
+_FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
+
+
+class TensorView:
+    """A tensor of either side; its digest is computed when it is asked for, if nobody has written it down."""
+
+    def __init__(
+        self, dtype: str, shape: tuple[int, ...], chunks: Callable[[int], Iterator[bytes]], digest: str | None = None
+    ) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.chunks = chunks
+        self._known = digest
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the BLAKE3 of the tensor's bytes in hex."""
+        if self._known is not None:
+            return self._known
+        hasher = new_blake3()
+        for chunk in self.chunks(1 << 20):
+            hasher.update(chunk)
+        return str(hasher.hexdigest())
+
+
+class CheckpointView:
+    """A checkpoint, whose digests its manifest holds.
+
+    `verified` is whether its bytes were held against them: those of large files are not, `validate` does that.
+    """
+
+    kind = "checkpoint"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._checkpoint = Checkpoint(path)
+        self._lock = Lock()
+        self.verified = sum(entry.bytes for entry in self._checkpoint.manifest.files.values()) <= _READ
+        if self.verified:
+            self._verify()
+        self.manifest: Mapping[str, Any] = self._checkpoint.manifest.to_dict()
+        files = self._checkpoint.manifest.files
+        places = ((file, name) for file in files for name in layer_order(self._checkpoint.names(file), self.config))
+        self.tensors = {place: self._tensor(*place) for place in places}
+
+    def _verify(self) -> None:
+        try:
+            self._checkpoint.verify()
+        except BaseException:
+            self._checkpoint.close()
+            raise
+
+    @property
+    def config(self) -> ModelConfig | None:
+        """Return the config of the network, None where it is unknown."""
+        return self._checkpoint.config
+
+    @property
+    def digest(self) -> str:
+        """Return the content_digest of the network."""
+        return self._checkpoint.manifest.content_digest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._checkpoint.close()
+
+    def _tensor(self, file: str, name: str) -> TensorView:
+        info = self._checkpoint.info(name, file)
+
+        def chunks(size: int) -> Iterator[bytes]:
+            parts = self._checkpoint.chunks(name, file, size=size)
+            # A file is opened and its header checked at the first step; two threads must not do it at once.
+            with self._lock:
+                first = next(parts, b"")
+            yield first
+            yield from parts
+
+        return TensorView(info.dtype, tuple(info.shape), chunks, info.blake3)
+
+
+class LegacyView:
+    """A legacy file, under the names that a conversion would give its tensors."""
+
+    kind = "legacy"
+    verified = True
+
+    def __init__(self, path: str, plan: "Plan") -> None:
+        self.path = path
+        self._plan = plan
+        stored = {name: TensorView(t.dtype, tuple(t.shape), t.chunks) for name, t in plan.tensors.items()}
+        named = stored | {name: stored[other] for name, other in plan.tied.items()}
+        self._stored = stored
+        self.tensors = {(WEIGHTS, name): named[name] for name in layer_order(named, plan.config)}
+        self.manifest: Mapping[str, Any] = {
+            "architecture": {"family": "atari-dqn", "name": plan.candidate.name} if plan.candidate else None,
+            "config": plan.config.to_dict() if plan.config else None,
+            "environment": plan.declared.environment,
+            "training_info": plan.declared.training_info,
+            "extra": plan.declared.extra,
+        }
+
+    @property
+    def config(self) -> ModelConfig | None:
+        """Return the config of the network, None where it is unknown."""
+        return self._plan.config
+
+    @property
+    def digest(self) -> str:
+        """Return the content_digest that a conversion would give the network."""
+        return content_digest((name, t.dtype, t.shape, t.digest) for name, t in self._stored.items())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._plan.legacy.check_unchanged()
+        finally:
+            self._plan.close()
+
+
+# What can be compared; `tensors` are by (file, name), tied names included.
+View = CheckpointView | LegacyView
+
+
+def open_view(
+    path: str | os.PathLike[str], *, like: View | None = None, key: str | None = None, allow_unsafe: bool = False
+) -> View:
+    """Open a checkpoint folder or a legacy file to be looked at.
+
+    What a legacy file cannot say of its network is taken from `like`, the other side of a comparison; where
+    that does not help either, its tensors keep their own names. Raises what `Checkpoint` and `make_plan` raise.
+    """
+    where = os.fspath(path)
+    if not os.path.isfile(where):
+        return CheckpointView(where)
+    # The one import that waits: checkpoints are compared without the readers of legacy files.
+    from ckptfmt.convert.plan import make_plan
+
+    last: ConversionError | None = None
+    for given in _attempts(like):
+        try:
+            return LegacyView(where, make_plan(where, key=key, allow_unsafe=allow_unsafe, given=given))
+        except ConversionError as e:
+            last = e
+    raise last or ConversionError("cannot be compared", where=where)
+
+
+def _attempts(like: View | None) -> Iterator[dict[str, Any]]:
+    yield {}
+    if like is not None and like.config is not None:
+        facts = {name: getattr(like.config, name) for name in _FACTS}
+        yield {name: value for name, value in facts.items() if value is not None} | {
+            "architecture": like.config.get_architecture_name()
+        }
+    yield {"architecture": "none"}

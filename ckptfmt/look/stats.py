@@ -1,0 +1,73 @@
+"""The numbers of a tensor at a glance: range, mean, spread, zeros, and what is not finite."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.numeric import block_bytes, blocks, has_numbers, widen
+from ckptfmt.look.summary import TensorStats
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["TensorStats", "checkpoint_stats", "tensor_stats"]
+
+
+def tensor_stats(chunks: Iterable[bytes | bytearray | memoryview], dtype: str) -> TensorStats | None:
+    """Return the figures of a tensor whose bytes come in `chunks`; None where its dtype has no numbers.
+
+    Nothing but one block is held in memory; the sums are in float64 (Chan et al. 1983 for the spread).
+    """
+    if not has_numbers(dtype):
+        return None
+    sums = _Sums()
+    for block in blocks(chunks, block_bytes(dtype)):
+        values = widen(block, dtype)
+        sums.add(np.abs(values) if values.dtype.kind == "c" else values)
+    return sums.result()
+
+
+def checkpoint_stats(checkpoint: Checkpoint, file: str = WEIGHTS) -> dict[str, TensorStats | None]:
+    """Return the figures of every tensor of a file by name; raise `WeightsError` for damaged bytes."""
+    entry = checkpoint.manifest.files[file]
+    stored = {
+        name: tensor_stats(checkpoint.chunks(name, file, size=block_bytes(tensor.dtype)), tensor.dtype)
+        for name, tensor in entry.tensors.items()
+    }
+    return stored | {name: stored[other] for name, other in entry.tied.items()}
+
+
+class _Sums:
+    """Running figures over blocks."""
+
+    def __init__(self) -> None:
+        self._count = self._zeros = self._non_finite = 0
+        self._mean = self._squares = 0.0
+        self._min, self._max = math.inf, -math.inf
+
+    def add(self, values: np.ndarray) -> None:
+        """Take a block of float64 into account."""
+        finite = values[np.isfinite(values)]
+        self._non_finite += values.size - finite.size
+        if not finite.size:
+            return
+        self._zeros += finite.size - int(np.count_nonzero(finite))
+        self._min = min(self._min, float(finite.min()))
+        self._max = max(self._max, float(finite.max()))
+        # Values beyond the square root of the range have no spread in float64; it is infinite then.
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._merge(finite.size, float(finite.mean()), float(((finite - finite.mean()) ** 2).sum()))
+
+    def _merge(self, count: int, mean: float, squares: float) -> None:
+        total = self._count + count
+        apart = mean - self._mean
+        self._squares += squares + apart * apart * self._count * count / total
+        self._mean += apart * count / total
+        self._count = total
+
+    def result(self) -> TensorStats:
+        """Return the figures."""
+        if not self._count:
+            return TensorStats(None, None, None, None, 0, self._non_finite)
+        spread = math.sqrt(self._squares / self._count)
+        return TensorStats(self._min, self._max, self._mean, spread, self._zeros, self._non_finite)

@@ -1,0 +1,146 @@
+"""Checks of a checkpoint's folder and manifest; each is a small function that yields what is wrong."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckptfmt.errors import CkptError, Problem, printable
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.format import jsontext
+from ckptfmt.format.digest import manifest_digest
+from ckptfmt.format.files import MANIFEST, SAFETENSORS, WEIGHTS
+from ckptfmt.format.manifest import FileEntry, Manifest, contradictions
+from ckptfmt.format.versions import FORMAT_VERSION
+
+__all__ = [
+    "config_alone",
+    "consistency",
+    "file_entries",
+    "folder",
+    "network",
+    "newer_version",
+    "own_digest",
+    "training",
+]
+
+# What training code calls its counters; a count below zero was never counted.
+_COUNTERS = frozenset(
+    {
+        "episode",
+        "episode_idx",
+        "episodes",
+        "frame",
+        "frame_idx",
+        "frames",
+        "global_step",
+        "num_episodes",
+        "num_steps",
+        "step",
+        "steps",
+        "total_episodes",
+        "total_frames",
+        "total_steps",
+    }
+)
+_AGAIN = "copy it again or re-save it"
+
+
+def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
+    """Yield what lies in the folder and does not belong there; `listed` are the files of the manifest."""
+    with os.scandir(descriptor) as entries:
+        names = sorted((entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries)
+    for name, mode in names:
+        where = printable(name)
+        if name == MANIFEST or name in listed:
+            continue
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            message = f"is {_kind(mode)}, a checkpoint holds plain files only"
+            yield Problem("layout.not-regular", where, message, "remove it, or copy what it stands for elsewhere")
+        elif name.endswith(".safetensors"):
+            message = "is not in the manifest; whoever loads every safetensors file of a folder would load it"
+            yield Problem("layout.unlisted-weights", where, message, "move it out of the folder")
+        else:
+            message = "is not in the manifest"
+            yield Problem("layout.unlisted", where, message, "move it out of the folder", "warning")
+
+
+def newer_version(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield that a newer minor version wrote the manifest, with the fields that this one does not know."""
+    known = Manifest.__dataclass_fields__
+    unknown = ", ".join(printable(name, 60) for name in raw if name not in known) or "none"
+    message = f"is {raw['format_version']}, this ckpt reads {FORMAT_VERSION}; fields it does not know: {unknown}"
+    yield Problem("version.newer", f"{MANIFEST} $.format_version", message, "install a newer ckptfmt", "warning")
+
+
+def own_digest(raw: Mapping[str, Any], data: bytes) -> Iterator[Problem]:
+    """Yield whether the manifest is no longer the one that was written, to the byte."""
+    try:
+        digest = manifest_digest(raw)
+    except CkptError as e:
+        yield Problem("manifest.value", MANIFEST, e.what, "re-save the checkpoint")
+        return
+    if digest != raw.get("manifest_digest"):
+        message = "does not match its own manifest_digest, it was changed after it was written"
+        yield Problem("manifest.digest", MANIFEST, message, _AGAIN)
+    elif jsontext.render(raw).encode("utf-8") != data:
+        message = "means the same but is not written as it was, a byte was changed"
+        yield Problem("manifest.form", MANIFEST, message, _AGAIN)
+
+
+def consistency(manifest: Manifest) -> Iterator[Problem]:
+    """Yield where parts of the manifest contradict one another."""
+    try:
+        for problem in contradictions(manifest):
+            where = f"{MANIFEST} {problem.where}"
+            yield Problem(problem.code, where, problem.message, problem.fix or "re-save the checkpoint")
+    except CkptError as e:
+        yield Problem(e.code, f"{MANIFEST} $.files", e.what, "re-save the checkpoint")
+
+
+def config_alone(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong in a config whose every field is right by itself."""
+    try:
+        if isinstance(raw.get("config"), dict):
+            ModelConfig.from_dict(raw["config"])
+    except CkptError as e:
+        yield Problem("config.value", f"{MANIFEST} {e.where}", e.what, e.fix or "re-save the checkpoint")
+
+
+def network(manifest: Manifest) -> Iterator[Problem]:
+    """Yield where the tensors are not those of the network that the config describes."""
+    if manifest.config is None:
+        return
+    entry = manifest.weights
+    shapes = {name: tensor.shape for name, tensor in entry.tensors.items()}
+    shapes |= {name: shapes[stored] for name, stored in entry.tied.items() if stored in shapes}
+    for sentence in mismatches(manifest.config, shapes):
+        yield Problem("weights.network", WEIGHTS, sentence, "re-save it with the config of this network")
+
+
+def training(manifest: Manifest) -> Iterator[Problem]:
+    """Yield counters of the training that cannot be."""
+    for name, count in manifest.training_info.items():
+        if name in _COUNTERS and isinstance(count, int | float) and not count >= 0:
+            where = f"{MANIFEST} $.training_info.{name}"
+            message = f"is {count}, should be 0 or more"
+            yield Problem("training.value", where, message, "re-save the checkpoint", "warning")
+
+
+def file_entries(raw: Mapping[str, Any], *, relaxed: bool) -> dict[str, FileEntry]:
+    """Return what can be read of `$.files` in a manifest that as a whole cannot."""
+    files = raw.get("files")
+    found = {}
+    for name, entry in files.items() if isinstance(files, dict) else ():
+        if name in SAFETENSORS:
+            try:
+                found[name] = FileEntry.from_dict(entry, f"$.files.{name}", relaxed=relaxed)
+            except CkptError:
+                continue
+    return found
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_ISLNK: "a link", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    return next((name for test, name in kinds.items() if test(mode)), "a device")

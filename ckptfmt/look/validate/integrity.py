@@ -1,0 +1,195 @@
+"""Hold the bytes of a checkpoint's files against its manifest, so that no flipped bit stays hidden.
+
+A file is its header and its tensors, without a gap. The header has exactly one form for the tensors that the
+manifest lists, so its bytes are compared with that form; each tensor's bytes are hashed with BLAKE3. Together
+that is every byte of the file. The SHA-256 that the manifest claims for the file says nothing new of the bytes
+and is four times slower to compute, so it and the search for NaN are done where they cost next to nothing, for
+files of up to `THOROUGH` bytes, and for all files where a strict answer was asked for.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+
+from ckptfmt.errors import Problem, WeightsError, printable
+from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.files import WEIGHTS, open_file, read_exactly
+from ckptfmt.format.manifest import FileEntry, TensorEntry, expected_header
+from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_text, tensor_bytes
+from ckptfmt.look.validate.nonfinite import count_non_finite
+
+__all__ = ["THOROUGH", "FileCheck", "Progress"]
+
+THOROUGH = 128 << 20
+_CHUNK = 1 << 20
+# Files up to this size are hashed before threads would have begun.
+_ALONE = 1 << 20
+_AGAIN = "copy it again or re-save it"
+
+# Called with how many more bytes were hashed, from any thread, never from two at once.
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class FileCheck:
+    """One file of a checkpoint and what the manifest says of it; `folder` is a descriptor of the folder.
+
+    With `deep` every byte is read, with `strict` the SHA-256 of files of any size is computed too.
+    """
+
+    folder: int
+    name: str
+    entry: FileEntry
+    deep: bool = True
+    strict: bool = False
+    progress: Progress | None = None
+    bytes_read: int = 0
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with the file; read it once, in bounded parts, and never write."""
+        try:
+            file, size = open_file(self.folder, self.name, where="")
+        except WeightsError as e:
+            yield Problem(e.code, self.name, e.what, e.fix or _AGAIN)
+            return
+        try:
+            before = _state(file)
+            yield from self._look(file, size)
+            if _state(file) != before:
+                yield Problem("layout.changed", self.name, "was changed while it was read", "validate it again")
+        except WeightsError as e:
+            yield Problem(e.code, self.name, e.what, e.fix or _AGAIN)
+        finally:
+            os.close(file)
+
+    def _look(self, file: int, size: int) -> list[Problem]:
+        problems = []
+        if size != self.entry.bytes:
+            message = f"has {size:,} bytes, the manifest says {self.entry.bytes:,}"
+            problems.append(Problem("weights.size", self.name, message, _AGAIN))
+        found, start = self._look_at_header(file, size)
+        problems += found
+        self.bytes_read += min(start, size)
+        return problems + self._look_at_bytes(file, size, start, sound=not problems) if self.deep else problems
+
+    def _look_at_header(self, file: int, size: int) -> tuple[list[Problem], int]:
+        """Return what is wrong with the header, and where the data begins."""
+        expected, infos = expected_header(self.entry)
+        if size >= len(expected) and read_exactly(file, 0, len(expected), where="") == expected:
+            return [], len(expected)
+        try:
+            header = parse_header(lambda at, length: read_exactly(file, at, length, where=""), size, where=self.name)
+        except WeightsError as e:
+            told = e.code == "weights.size" and size != self.entry.bytes
+            return [] if told else [Problem(e.code, e.where or self.name, e.what, _AGAIN)], len(expected)
+        differences = list(_header_differences(self.name, infos, header))
+        message = "says what the manifest says in other bytes: its metadata, order or padding was changed"
+        return differences or [Problem("weights.header", f"{self.name} header", message, _AGAIN)], header.data_start
+
+    def _look_at_bytes(self, file: int, size: int, start: int, *, sound: bool) -> list[Problem]:
+        thorough = self.strict or size <= THOROUGH
+        sweep = _Sweep(file, size, start, self.name, thorough and self.name == WEIGHTS, self.progress)
+        tensors = sorted(self.entry.tensors.items(), key=lambda item: item[1].offset)
+        whole: Callable[[], str] = sweep.sha256
+        if size <= _ALONE:
+            found = [sweep.tensor(*item) for item in tensors]
+        else:
+            with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+                if thorough and sound:
+                    whole = pool.submit(sweep.sha256).result
+                found = list(pool.map(lambda item: sweep.tensor(*item), tensors))
+        problems = [problem for one in found for problem in one]
+        self.bytes_read += max(0, size - start)
+        damaged = any(problem.severity == "error" for problem in problems)
+        if thorough and sound and not damaged and whole() != self.entry.sha256:
+            message = "has another SHA-256 than the manifest says, though every byte is as it says"
+            problems.append(Problem("weights.sha256", self.name, message, "re-save the checkpoint"))
+        return problems
+
+
+class _Sweep:
+    """One pass over the bytes of an open file; its methods run in threads, each with one small buffer."""
+
+    def __init__(self, file: int, size: int, start: int, name: str, numbers: bool, progress: Progress | None) -> None:
+        self._file, self._size, self._start, self._name = file, size, start, name
+        self._numbers, self._progress, self._lock = numbers, progress, Lock()
+
+    def tensor(self, name: str, entry: TensorEntry) -> list[Problem]:
+        """Return what is wrong with the bytes of one tensor."""
+        place = f"{self._name} {printable(name)}"
+        begin = self._start + entry.offset
+        end = begin + tensor_bytes(entry.dtype, entry.shape)
+        if end > self._size:
+            return [Problem("weights.digest", place, "its bytes lie beyond the end of the file", _AGAIN)]
+        hasher, special = new_blake3(), 0
+        for part in self._parts(begin, end):
+            hasher.update(part)
+            special += count_non_finite(part, entry.dtype) if self._numbers else 0
+            self._tell(len(part))
+        if hasher.hexdigest() != entry.blake3:
+            return [Problem("weights.digest", place, "bytes do not match the manifest", _AGAIN)]
+        if special:
+            message = f"holds {special:,} {'number that is' if special == 1 else 'numbers that are'} NaN or infinite"
+            return [Problem("weights.non-finite", place, message, "look at the training, it has diverged", "warning")]
+        return []
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the whole file."""
+        hasher = hashlib.sha256()
+        for part in self._parts(0, self._size):
+            hasher.update(part)
+        return hasher.hexdigest()
+
+    def _parts(self, position: int, end: int) -> Iterator[bytearray]:
+        """Yield the bytes in parts of whole elements, each in the memory of the one before."""
+        buffer = bytearray(min(_CHUNK, end - position))
+        while position < end:
+            if end - position < len(buffer):
+                buffer = buffer[: end - position]
+            _fill(self._file, buffer, position)
+            yield buffer
+            position += len(buffer)
+
+    def _tell(self, count: int) -> None:
+        if self._progress is not None:
+            with self._lock:
+                self._progress(count)
+
+
+def _header_differences(file: str, expected: Sequence[TensorInfo], header: Header) -> Iterator[Problem]:
+    actual = {info.name: info for info in header.tensors}
+    for info in expected:
+        place = f"{file} {printable(info.name)}"
+        if (other := actual.pop(info.name, None)) is None:
+            yield Problem("weights.missing", place, "is in the manifest, not in the file", _AGAIN)
+        elif other.dtype != info.dtype:
+            yield Problem("weights.dtype", place, f"manifest says {info.dtype}, file has {other.dtype}", _AGAIN)
+        elif other.shape != info.shape:
+            message = f"manifest says {shape_text(info.shape)}, file has {shape_text(other.shape)}"
+            yield Problem("weights.shape", place, message, _AGAIN)
+        elif other.begin != info.begin:
+            message = f"manifest says it begins at byte {info.begin:,} of the data, file has {other.begin:,}"
+            yield Problem("weights.offset", place, message, _AGAIN)
+    for name in actual:
+        yield Problem("weights.surplus", f"{file} {printable(name)}", "is in the file, not in the manifest", _AGAIN)
+
+
+def _fill(file: int, buffer: bytearray, position: int) -> None:
+    """Read the whole of `buffer` from `position` of the file, into the memory that it has already."""
+    view = memoryview(buffer)
+    while view:
+        try:
+            count = os.preadv(file, [view], position)
+        except OSError as e:
+            raise WeightsError(f"cannot be read: {e.strerror}", code="layout.unreadable") from None
+        if not count:
+            raise WeightsError("ends too early, it was truncated", code="weights.size")
+        view, position = view[count:], position + count
+
+
+def _state(file: int) -> tuple[int, int, int]:
+    info = os.fstat(file)
+    return info.st_size, info.st_mtime_ns, info.st_ino

@@ -1,0 +1,128 @@
+"""Find every problem of a checkpoint at once, and change nothing."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckptfmt.errors import ManifestError, Problem, UnsupportedVersion, WeightsError, printable
+from ckptfmt.format import jsontext
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, SAFETENSORS, open_folder, read_manifest
+from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.versions import check_version
+from ckptfmt.look.validate import checks
+from ckptfmt.look.validate.integrity import FileCheck, Progress
+from ckptfmt.look.validate.report import Report
+from ckptfmt.look.validate.stale import stale_training
+
+__all__ = ["validate"]
+
+_VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
+_MOST = 1000
+
+
+def validate(
+    path: str | os.PathLike[str], *, deep: bool = True, strict: bool = False, progress: Progress | None = None
+) -> Report:
+    """Look at every part of the checkpoint at `path` and return all that is wrong; write nothing.
+
+    With `deep` every byte is read: a flipped bit is found wherever it is, and the damaged tensor named. Without
+    it, the manifest, the sizes and the headers are. `strict` takes warnings for errors, and computes the
+    SHA-256 of files of any size (see `integrity`). `progress` is called with the bytes hashed since its last
+    call. At most 150 MB of memory are used, whatever the size of the files.
+
+    Raises `NotACheckpoint` where there is none, `UnsupportedVersion` for a format of another major version,
+    `WeightsError` where the manifest may not be read; whatever else is wrong is in the report.
+
+    >>> ckptfmt.validate("runs/best").valid
+    True
+    """
+    look = _Look(os.fspath(path), deep, strict, progress)
+    problems = list(look.problems())
+    if len(problems) > _MOST:
+        message = f"has {len(problems) - _MOST:,} problems more than the {_MOST:,} listed"
+        problems = [*problems[:_MOST], Problem("report.more", printable(look.path), message, "mend those first")]
+    return Report(look.path, tuple(problems), deep, strict, look.bytes_read)
+
+
+@dataclass(slots=True)
+class _Look:
+    """One look at one checkpoint, which stays the same folder from begin to end."""
+
+    path: str
+    deep: bool
+    strict: bool
+    progress: Progress | None
+    bytes_read: int = 0
+    files: dict[str, FileEntry] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[Problem]:
+        folder = open_folder(self.path)
+        try:
+            yield from self._manifest(folder)
+            yield from checks.folder(folder, frozenset(self.files or SAFETENSORS))
+            for name, entry in self.files.items():
+                check = FileCheck(folder, name, entry, self.deep, self.strict, self.progress)
+                yield from check.problems()
+                self.bytes_read += check.bytes_read
+        finally:
+            os.close(folder)
+
+    def _manifest(self, folder: int) -> Iterator[Problem]:
+        try:
+            data = read_manifest(folder, where=self.path)
+            self.bytes_read += len(data)
+            raw = jsontext.parse(data, where=MANIFEST, limit=MAX_MANIFEST)
+            if not isinstance(raw, dict):
+                raise ManifestError("must hold one JSON object", where=MANIFEST)
+        except (ManifestError, WeightsError) as e:
+            if e.code == "layout.unreadable":
+                raise
+            yield Problem(e.code, MANIFEST, e.what, e.fix or "copy it again or re-save it")
+            return
+        relaxed = self._version(raw)
+        if relaxed:
+            yield from checks.newer_version(raw)
+        manifest, found = _parse(raw, relaxed=relaxed)
+        yield from found
+        yield from checks.own_digest(raw, data)
+        self.files = dict(manifest.files) if manifest else checks.file_entries(raw, relaxed=relaxed)
+        if manifest is not None:
+            yield from checks.consistency(manifest)
+            yield from checks.network(manifest)
+            yield from checks.training(manifest)
+            yield from stale_training(self.path, manifest)
+
+    def _version(self, raw: dict[str, Any]) -> bool:
+        """Return whether a newer minor version is at hand; what is no version at all is left to the schema."""
+        version = raw.get("format_version")
+        try:
+            return check_version(version, where=os.path.join(self.path, MANIFEST))
+        except UnsupportedVersion:
+            if isinstance(version, str) and _VERSION.fullmatch(version):
+                raise
+            return False
+
+
+def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, list[Problem]]:
+    """Return the manifest, or why there is none: everything, where the parser stops at the first fault."""
+    try:
+        manifest = Manifest.from_dict(raw, relaxed=relaxed)
+        if (manifest.architecture is None) == (manifest.config is None) and not _version_wrong(raw):
+            return manifest, []
+        failure = ManifestError("architecture and config are known together or not at all", where="$.config")
+    except ManifestError as e:
+        failure = e
+    # The one import that waits: it takes as long as all others together, and a sound manifest needs it not.
+    from ckptfmt.look.validate.conformance import departures
+
+    problems = list(departures(raw, relaxed=relaxed))
+    if not any(f"{problem.where}.".startswith(f"{MANIFEST} $.config.") for problem in problems):
+        problems += checks.config_alone(raw)
+    return None, problems or [Problem(failure.code, f"{MANIFEST} {failure.where}", failure.what, failure.fix)]
+
+
+def _version_wrong(raw: dict[str, Any]) -> bool:
+    version = raw["format_version"]
+    return not isinstance(version, str) or not _VERSION.fullmatch(version)

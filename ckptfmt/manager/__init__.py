@@ -1,6 +1,0 @@
-"""A folder of checkpoints of one run: saved by step, the best and the latest found again, old ones removed."""
-
-from ckptfmt.manager.manager import CheckpointManager
-from ckptfmt.manager.retention import Retention
-
-__all__ = ["CheckpointManager", "Retention"]

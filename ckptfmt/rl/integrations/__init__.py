@@ -1,0 +1,1 @@
+"""Checkpoints out of trainers that are not ours."""

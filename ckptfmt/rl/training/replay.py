@@ -1,0 +1,255 @@
+"""The replay buffer: a ring of single frames, of which stacks and n-step returns are made when they are drawn.
+
+Each environment has a ring of its own, so that its frames lie in the order in which they were seen. At the end of
+an episode the frame behind the last action is kept as one more entry, which is no transition. The whole
+state is arrays; two buffers with the same state draw the same batches.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.rl.training.sumtree import SumTree
+
+__all__ = ["Batch", "Replay"]
+
+Array = NDArray[Any]
+_MASK = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`size` transitions over n steps: `returns` is the discounted sum of their rewards, `discounts` what the value
+    of the next observation is multiplied with (0 where the episode ended), `weights` corrects for the
+    chance with which each was drawn (Schaul et al. 2016, at most 1). `stacks` is (size, 2, channels, height,
+    width): what was seen before and after.
+    """
+
+    stacks: Array
+    actions: Array
+    returns: Array
+    discounts: Array
+    weights: Array
+    indices: Array
+
+    @property
+    def observations(self) -> Array:
+        """Return (size, channels, height, width)."""
+        return self.stacks[:, 0]
+
+    @property
+    def next_observations(self) -> Array:
+        """Return (size, channels, height, width) n steps later."""
+        return self.stacks[:, 1]
+
+
+class Replay:
+    """A ring of `capacity` frames of shape (channels, height, width) shared out among `num_envs` environments."""
+
+    def __init__(
+        self,
+        capacity: int,
+        frame_shape: tuple[int, int, int],
+        *,
+        frame_dtype: Any = np.uint8,
+        frame_stack: int = 4,
+        num_envs: int = 1,
+        n_steps: int = 1,
+        gamma: float = 0.99,
+        prioritized: bool = False,
+        alpha: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        self.length = capacity // num_envs
+        if self.length < frame_stack + n_steps + 2:
+            raise CkptError(f"a replay buffer of {capacity} frames is too small", where="replay", code="replay.size")
+        self.frame_stack, self.num_envs, self.n_steps, self.gamma = frame_stack, num_envs, n_steps, gamma
+        self.prioritized, self.alpha = prioritized, alpha
+        slots = self.length * num_envs
+        self.frames = np.zeros((slots, *frame_shape), dtype=frame_dtype)
+        self.actions = np.zeros(slots, dtype=np.int64)
+        self.rewards = np.zeros(slots, dtype=np.float32)
+        self.terminated = np.zeros(slots, dtype=bool)
+        self.done = np.zeros(slots, dtype=bool)
+        self.final = np.zeros(slots, dtype=bool)
+        self.age = np.zeros(slots, dtype=np.int64)
+        self.counts = np.zeros(num_envs, dtype=np.int64)
+        self.tree = SumTree(slots)
+        self.max_priority = 1.0
+        self.rng = np.random.Generator(np.random.PCG64(seed))
+
+    def __len__(self) -> int:
+        """Return how many entries can be drawn or lie among those that can."""
+        return int(np.maximum(self._newest() - self._oldest(), 0).sum())
+
+    def add(
+        self, env: int, observation: Array, action: int, reward: float, terminated: bool, truncated: bool, after: Array
+    ) -> None:
+        """Keep one step of environment `env`: only the newest frame of the two stacks, `after` at an episode's end."""
+        self._append(env, observation, action, reward, terminated, terminated or truncated, final=False)
+        if terminated or truncated:
+            self._append(env, after, 0, 0.0, False, False, final=True)
+
+    def sample(self, size: int, beta: float = 1.0, reuse: Batch | None = None) -> Batch:
+        """Draw `size` transitions with replacement; `beta` is the exponent of the correcting weights.
+
+        The stacks of a batch given as `reuse` are overwritten: fresh memory costs more than the draw.
+        """
+        if len(self) == 0:
+            raise CkptError("there is nothing to draw yet", where="replay", code="replay.empty")
+        slots, weights = self._draw_prioritized(size, beta) if self.prioritized else self._draw_uniform(size)
+        steps, returns, terminated = self._look_ahead(slots)
+        both = np.stack([slots, self._shift(slots, steps)], axis=1)
+        return Batch(
+            stacks=self._stacks(both, reuse.stacks if reuse else None),
+            actions=self.actions[slots],
+            returns=returns,
+            discounts=np.where(terminated, 0.0, self.gamma**steps).astype(np.float32),
+            weights=weights.astype(np.float32),
+            indices=slots,
+        )
+
+    def update(self, indices: Array, errors: Array) -> None:
+        """Set the priorities of drawn transitions from their absolute errors."""
+        if not self.prioritized:
+            return
+        priorities = np.abs(errors.astype(np.float64)) + 1e-6
+        self.max_priority = max(self.max_priority, float(priorities.max()))
+        self.tree.update(indices, priorities**self.alpha)
+
+    def state(self) -> dict[str, Array]:
+        """Return the whole state as arrays, of a ring that is not full only the part in use."""
+        used = min(int(self.counts.max()), self.length)
+        rings = {name: self._ring(name)[:, :used].copy() for name in _RINGS}
+        return {
+            **rings,
+            "counts": self.counts.copy(),
+            "leaves": self.tree.leaves.reshape(self.num_envs, self.length)[:, :used].copy(),
+            "max_priority": np.array(self.max_priority),
+            "rng": _rng_words(self.rng),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over what `state` of a buffer of the same sizes gave; raise `WeightsError` for any other."""
+        for name in _RINGS:
+            ring, stored = self._ring(name), state[name]
+            if stored.dtype != ring.dtype or stored.ndim != ring.ndim or stored.shape[2:] != ring.shape[2:]:
+                raise _other_replay(f"{name} is {stored.dtype}{stored.shape}")
+            if stored.shape[0] != self.num_envs or stored.shape[1] > self.length:
+                raise _other_replay(f"it is {stored.shape[0]} rings of {stored.shape[1]} frames")
+            ring[:, : stored.shape[1]] = stored
+        leaves = np.zeros((self.num_envs, self.length))
+        leaves[:, : state["leaves"].shape[1]] = state["leaves"]
+        self.tree.restore(leaves.reshape(-1))
+        self.counts[:] = state["counts"]
+        self.max_priority = float(state["max_priority"])
+        self.rng.bit_generator.state = _rng_state(state["rng"])
+
+    def _append(
+        self, env: int, stack: Array, action: int, reward: float, terminated: bool, done: bool, *, final: bool
+    ) -> None:
+        count = int(self.counts[env])
+        base = env * self.length
+        slot, before = base + count % self.length, base + (count - 1) % self.length
+        continues = count > 0 and not self.final[before]
+        self.frames[slot] = stack[-self.frames.shape[1] :]
+        self.actions[slot], self.rewards[slot] = action, reward
+        self.terminated[slot], self.done[slot], self.final[slot] = terminated, done, final
+        self.age[slot] = min(self.age[before] + 1, self.frame_stack - 1) if continues else 0
+        self.counts[env] = count + 1
+        if self.prioritized:
+            self._age_priorities(env, count)
+
+    def _age_priorities(self, env: int, newest: int) -> None:
+        """Let in the transition whose n steps are now known; let go the one whose stack is being overwritten."""
+        base = env * self.length
+        ripe, stale = newest - self.n_steps, newest - self.length + self.frame_stack - 1
+        known = base + ripe % self.length
+        value = 0.0 if ripe < 0 or self.final[known] else self.max_priority**self.alpha
+        changed, values = [known], [value]
+        if stale >= 0:
+            changed, values = [base + stale % self.length, known], [0.0, value]
+        self.tree.update(np.array(changed), np.array(values))
+
+    def _oldest(self) -> Array:
+        """Return for each ring the count of the first entry whose stack is whole."""
+        return np.maximum(self.counts - (self.length - self.frame_stack + 1), 0)
+
+    def _newest(self) -> Array:
+        """Return for each ring the count behind the last entry whose n steps are known."""
+        return self.counts - self.n_steps
+
+    def _draw_uniform(self, size: int) -> tuple[Array, Array]:
+        oldest, sizes = self._oldest(), (self._newest() - self._oldest()).clip(0)
+        ends = sizes.cumsum()
+        slots = np.zeros(0, dtype=np.int64)
+        while len(slots) < size:
+            draw = self.rng.integers(ends[-1], size=size - len(slots))
+            env = np.searchsorted(ends, draw, side="right")
+            entry = oldest[env] + draw - (ends - sizes)[env]
+            drawn = env * self.length + entry % self.length
+            slots = np.concatenate([slots, drawn[~self.final[drawn]]])
+        return slots, np.ones(size)
+
+    def _draw_prioritized(self, size: int, beta: float) -> tuple[Array, Array]:
+        """Draw one transition from each of `size` equal shares of the sum of priorities."""
+        total = self.tree.total
+        targets = (np.arange(size) + self.rng.random(size)) * (total / size)
+        slots = self.tree.find(targets)
+        chances = self.tree.leaves[slots] / total
+        weights = (len(self) * chances) ** -beta
+        return slots, weights / weights.max()
+
+    def _look_ahead(self, slots: Array) -> tuple[Array, Array, Array]:
+        """Return for each transition how many steps it spans, their discounted rewards, and whether they end it."""
+        ahead = self._shift(slots[:, None], np.arange(self.n_steps))
+        alive = np.ones(ahead.shape, dtype=bool)
+        np.logical_and.accumulate(~self.done[ahead[:, :-1]], axis=1, out=alive[:, 1:])
+        discounts = self.gamma ** np.arange(self.n_steps)
+        returns = (self.rewards[ahead] * alive * discounts).sum(axis=1).astype(np.float32)
+        terminated: Array = np.any(self.terminated[ahead] & alive, axis=1)
+        return alive.sum(axis=1), returns, terminated
+
+    def _stacks(self, slots: Array, out: Array | None) -> Array:
+        """Return (..., frame_stack x channels, height, width); before an episode's first frame it is repeated."""
+        back = np.arange(self.frame_stack - 1, -1, -1)
+        wanted = self._shift(slots[..., None], -np.minimum(back, self.age[slots][..., None]))
+        shape = (wanted.size, *self.frames.shape[1:])
+        out = np.empty(shape, self.frames.dtype) if out is None else out.reshape(shape)
+        # NumPy would buffer the result to keep it whole in case of an index out of bounds; there is none.
+        frames = self.frames.take(wanted.reshape(-1), axis=0, out=out, mode="clip")
+        return frames.reshape(*slots.shape, -1, *self.frames.shape[2:])
+
+    def _shift(self, slots: Array, steps: Array) -> Array:
+        """Return the slots `steps` entries later in the same rings."""
+        env = slots // self.length
+        shifted: Array = env * self.length + (slots + steps - env * self.length) % self.length
+        return shifted
+
+    def _ring(self, name: str) -> Array:
+        array: Array = getattr(self, name)
+        return array.reshape(self.num_envs, self.length, *array.shape[1:])
+
+
+_RINGS = ("frames", "actions", "rewards", "terminated", "done", "final", "age")
+
+
+def _rng_words(rng: np.random.Generator) -> Array:
+    state: Any = rng.bit_generator.state
+    wide = (state["state"]["state"], state["state"]["inc"])
+    words = [word for number in wide for word in (number & _MASK, number >> 64)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
+
+
+def _rng_state(words: Array) -> dict[str, Any]:
+    low, high, inc_low, inc_high, has_uint32, uinteger = (int(word) for word in words)
+    state = {"state": high << 64 | low, "inc": inc_high << 64 | inc_low}
+    return {"bit_generator": "PCG64", "state": state, "has_uint32": has_uint32, "uinteger": uinteger}
+
+
+def _other_replay(what: str) -> WeightsError:
+    return WeightsError(f"the replay buffer has other sizes, {what}", where="replay", code="state.replay")

@@ -1,0 +1,90 @@
+"""The checkpoints of one training, in its folder."""
+
+import os
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.rl.families.atari_dqn import QNetwork
+from ckptfmt.rl.save import named_tensors, refuse_nan, save_model_checkpoint
+from ckptfmt.rl.state import TrainingState
+from ckptfmt.rl.training.events import Saved
+from ckptfmt.store.manager import CheckpointManager
+
+__all__ = ["RunSaves"]
+
+
+class RunSaves:
+    """The `keep` newest checkpoints, by step, and beside them the best one, each kept for itself.
+
+    What lies in the folder counts, so that a resumed training removes what the one before it left. Checkpoints
+    without a replay buffer are written while the training goes on; the others would need its memory twice.
+    """
+
+    def __init__(self, folder: str, keep: int) -> None:
+        self._best = os.path.join(folder, "best")
+        self._now = CheckpointManager(folder, keep_last=keep, on_saved=self._note)
+        self._later = CheckpointManager(folder, keep_last=keep, on_saved=self._note, background=True)
+        self._kinds: dict[int, str] = {}
+        self._done: SimpleQueue[Saved] = SimpleQueue()
+
+    def save(
+        self,
+        step: int,
+        kind: str,
+        model: QNetwork,
+        config: ModelConfig,
+        training_info: dict[str, Any],
+        *,
+        state: TrainingState,
+        metrics: dict[str, float],
+        **parts: Any,
+    ) -> str:
+        """Save the checkpoint of a step in place of one that is there; return its path. "last" is on the disk then.
+
+        Raises `WeightsError` for NaN or infinite weights, and what a save before this one met in the background.
+        """
+        tensors, path = named_tensors(model), self._now.path(step)
+        refuse_nan(tensors, path)
+        captured = state.capture()
+        self._kinds[step] = kind
+        later = kind == "interval" and captured.replay is None
+        if not later:
+            self._later.wait()
+        (self._later if later else self._now).save(
+            step,
+            tensors,
+            config,
+            training_info,
+            metrics=metrics,
+            overwrite=True,
+            state=captured.state,
+            replay=captured.replay,
+            resume=captured.resume,
+            **parts,
+        )
+        return path
+
+    def save_best(
+        self, step: int, model: QNetwork, config: ModelConfig, training_info: dict[str, Any], **parts: Any
+    ) -> None:
+        """Save what is the best so far in place of what was."""
+        manifest = save_model_checkpoint(model, config, training_info, self._best, overwrite=True, **parts)
+        self._done.put(Saved(self._best, step, "best", manifest.manifest_digest))
+
+    def finished(self) -> list[Saved]:
+        """Return the saves that came to be on the disk since this was asked last."""
+        saved = []
+        while True:
+            try:
+                saved.append(self._done.get_nowait())
+            except Empty:
+                return saved
+
+    def close(self) -> None:
+        """Finish what is being saved and raise the error of a save that failed."""
+        self._later.close()
+
+    def _note(self, step: int, manifest: Manifest) -> None:
+        self._done.put(Saved(self._now.path(step), step, self._kinds.pop(step), manifest.manifest_digest))

@@ -1,0 +1,286 @@
+"""The reference trainer: deep Q-learning with any of the six parts of Rainbow (Hessel et al. 2018).
+
+Read `Trainer.advance` from top to bottom. The gradient step is in `learner.py`, the settings are in `trainconfig.py`.
+Nothing is printed here: what happens is told to `on_event`.
+"""
+
+import os
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from ckptfmt.errors import CkptError
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.manifest import Lineage
+from ckptfmt.rl.device import parse_device
+from ckptfmt.rl.envs.description import make_env
+from ckptfmt.rl.families.atari_dqn import QNetwork
+from ckptfmt.rl.families.factory import create_model_from_config
+from ckptfmt.rl.play import evaluate
+from ckptfmt.rl.revision import code_revision
+from ckptfmt.rl.rng import seed_global
+from ckptfmt.rl.state import TrainingState
+from ckptfmt.rl.stored import read_tensors
+from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.rl.training.events import Evaluated, Event, Progress
+from ckptfmt.rl.training.learner import Learner
+from ckptfmt.rl.training.replay import Batch, Replay
+from ckptfmt.rl.training.runsaves import RunSaves
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["Trainer"]
+
+_EVAL_SEED = 10_000
+_PIXELS = 255.0
+
+
+class Trainer:
+    """One training: made from settings or by `resume`, run by `run`, stopped between two steps by `stop`."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: str | os.PathLike[str],
+        on_event: Callable[[Event], None] | None = None,
+        *,
+        trusted: bool = True,
+    ) -> None:
+        self.config, self.out, self.on_event = config, os.fspath(out), on_event or (lambda event: None)
+        seed_global(config.seed)
+        self.envs = [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
+        self.model_config = _model_config(config, self.envs[0])
+        self.learner = Learner(create_model_from_config(self.model_config, parse_device(config.device)), config)
+        channels, height, width = self.model_config.input_shape
+        self.replay = Replay(
+            config.replay_size,
+            (channels // config.frame_stack, height, width),
+            frame_dtype=self.envs[0].observation_space.dtype,
+            frame_stack=config.frame_stack,
+            num_envs=config.num_envs,
+            n_steps=self.model_config.n_steps,
+            gamma=config.gamma,
+            prioritized=config.prioritized_replay,
+            alpha=config.replay_alpha,
+            seed=config.seed,
+        )
+        self.rng = np.random.Generator(np.random.PCG64(config.seed))
+        self.observations = [env.reset(seed=config.seed + i)[0] for i, env in enumerate(self.envs)]
+        self.running = [0.0] * config.num_envs
+        self.returns: deque[float] = deque(maxlen=100)
+        self.step = self.episodes = self.updates = 0
+        self.loss: float | None = None
+        self.best: float | None = None
+        self.evaluations: list[dict[str, Any]] = []
+        self.parent: str | None = None
+        self.run_id = uuid.uuid4().hex
+        self._saves = RunSaves(self.out, config.keep)
+        self._batch: Batch | None = None
+        self._stop = False
+        self._writer: SummaryWriter | None = None
+
+    @classmethod
+    def resume(
+        cls,
+        checkpoint_path: str | os.PathLike[str],
+        out: str | os.PathLike[str] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        **changes: Any,
+    ) -> Self:
+        """Go on from a checkpoint of a trainer, exactly where it lacks nothing; `changes` are new settings."""
+        with Checkpoint(checkpoint_path) as checkpoint:
+            settings = checkpoint.training_info.get("training_config")
+            if not isinstance(settings, dict) or "env" not in settings:
+                raise CkptError("was not saved by this trainer", where=checkpoint.path, code="resume.settings")
+            folder = os.fspath(out) if out is not None else os.path.dirname(os.path.abspath(checkpoint.path))
+            config = TrainConfig.from_dict({**settings, **changes})
+            trainer = cls(config, folder, on_event, trusted="env" in changes)
+            trainer.learner.online.load_state_dict(read_tensors(checkpoint))
+            trainer._take_over(trainer._state("resume").restore(checkpoint))
+            lineage = checkpoint.manifest.lineage
+            trainer.parent = checkpoint.manifest.manifest_digest
+            trainer.run_id = lineage.run_id if lineage and lineage.run_id else trainer.run_id
+        return trainer
+
+    def run(self) -> str:
+        """Train until `total_steps` are taken or `stop` is called; return the path of the last checkpoint."""
+        self.advance(self.config.total_steps)
+        return self._save("last")
+
+    def advance(self, until: int) -> None:
+        """Train until so many steps are taken or `stop` is called, without the checkpoint of the end."""
+        config, started, first = self.config, time.perf_counter(), self.step
+        while self.step < until and not self._stop:
+            for env in range(config.num_envs):
+                self._act(env)
+                self.step += 1
+                if self.step % config.train_every == 0 and len(self.replay) >= config.learning_starts:
+                    self._learn()
+                if self.step % config.target_every == 0:
+                    self.learner.sync_target()
+            if self._due(config.log_every):
+                self._report(first, started)
+            if self._due(config.eval_every):
+                self._evaluate()
+            if self._due(config.save_every) and self.step < config.total_steps:
+                self._save("interval")
+
+    def stop(self) -> None:
+        """Let `run` save and return after the step at hand; safe in a signal handler."""
+        self._stop = True
+
+    def close(self) -> None:
+        """Close the environments and the log."""
+        for env in self.envs:
+            env.close()
+        if self._writer is not None:
+            self._writer.close()
+        self._saves.close()
+
+    def _act(self, i: int) -> None:
+        """Take one step in environment `i`, by epsilon-greedy choice or by noise in the weights."""
+        observation = self.observations[i]
+        action = self._choose(observation)
+        after, reward, terminated, truncated, _ = self.envs[i].step(action)
+        learned = max(-1.0, min(1.0, float(reward))) if self.config.clip_rewards else float(reward)
+        self.replay.add(i, observation, action, learned, terminated, truncated, after)
+        self.running[i] += float(reward)
+        if terminated or truncated:
+            self.episodes += 1
+            self.returns.append(self.running[i])
+            self.running[i] = 0.0
+            after, _ = self.envs[i].reset()
+        self.observations[i] = after
+
+    @torch.no_grad()
+    def _choose(self, observation: np.ndarray[Any, Any]) -> int:
+        if self.rng.random() < self.config.epsilon(self.step):
+            return int(self.rng.integers(self.model_config.n_action))
+        self.learner.online.reset_noise()
+        frames = torch.from_numpy(observation).to(self.learner.device).unsqueeze(0)
+        return int(self.learner.online.get_q_values(frames).argmax())
+
+    def _learn(self) -> None:
+        self._batch = self.replay.sample(self.config.batch_size, self.config.beta(self.step), self._batch)
+        self.loss, errors = self.learner.update(self._batch)
+        self.replay.update(self._batch.indices, errors)
+        self.updates += 1
+
+    def _evaluate(self) -> None:
+        """Play on an environment of its own, whose seeds are the same every time."""
+        env = make_env(self.config.environment)
+        evaluation = evaluate(
+            self.learner.online,
+            env,
+            episodes=self.config.eval_episodes,
+            seed=self.config.seed + _EVAL_SEED,
+            epsilon=self.config.eval_epsilon,
+        )
+        env.close()
+        best = self.best is None or evaluation.mean > self.best
+        self.evaluations.append({"step": self.step, **evaluation.to_dict()})
+        self._log({"evaluation/return_mean": evaluation.mean, "evaluation/return_std": evaluation.std})
+        if best:
+            self.best = evaluation.mean
+            self._saves.save_best(self.step, *self._network(), state=self._state("best"), **self._origin())
+        self._tell_saved()
+        self.on_event(Evaluated(self.step, evaluation, best))
+
+    def _report(self, first: int, started: float) -> None:
+        speed = (self.step - first) / (time.perf_counter() - started)
+        mean = float(np.mean(self.returns)) if self.returns else None
+        std = float(np.std(self.returns)) if self.returns else None
+        left = (self.config.total_steps - self.step) / speed
+        epsilon = self.config.epsilon(self.step)
+        self._log({"train/loss": self.loss, "train/return": mean, "train/epsilon": epsilon, "train/speed": speed})
+        self._tell_saved()
+        self.on_event(Progress(self.step, self.episodes, epsilon, self.loss, mean, std, speed, left))
+
+    def _log(self, scalars: dict[str, float | None]) -> None:
+        if not self.config.tensorboard:
+            return
+        if self._writer is None:
+            self._writer = SummaryWriter(os.path.join(self.out, "tensorboard"))
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, self.step)
+
+    def _due(self, every: int) -> bool:
+        """Return whether the steps just taken, one in each environment, crossed a multiple of `every`."""
+        return self.step // every != (self.step - self.config.num_envs) // every
+
+    def _save(self, kind: str) -> str:
+        metrics = {"return": self.evaluations[-1]["mean"]} if self.evaluations else {}
+        state = self._state(kind)
+        path = self._saves.save(self.step, kind, *self._network(), state=state, metrics=metrics, **self._origin())
+        self._tell_saved()
+        return path
+
+    def _tell_saved(self) -> None:
+        for saved in self._saves.finished():
+            self.on_event(saved)
+
+    def _network(self) -> tuple[QNetwork, ModelConfig, dict[str, Any]]:
+        info = {
+            "frame_idx": self.step,
+            "episode_idx": self.episodes,
+            "updates": self.updates,
+            "best_eval_reward": self.best,
+            "training_config": self.config.to_dict(),
+            "evaluations": list(self.evaluations),
+            "device_used": str(self.learner.device),
+        }
+        return self.learner.online, self.model_config, info
+
+    def _origin(self) -> dict[str, Any]:
+        """Return what else the manifest says: the environment, how well it plays, where it comes from."""
+        kind = "resumed" if self.parent else "trained"
+        return {
+            "environment": self.config.environment.to_dict(),
+            "evaluation": self.evaluations[-1:],
+            "lineage": Lineage(kind=kind, parent=self.parent, run_id=self.run_id, code=code_revision()),
+        }
+
+    def _state(self, kind: str) -> TrainingState:
+        """Return the live objects as a checkpoint of this kind holds them; a resume needs them all."""
+        replay = kind == "resume" or self.config.save_replay in ("always", kind)
+        return TrainingState(
+            optimizer=self.learner.optimizer,
+            target=self.learner.target,
+            generators={"exploration": self.rng},
+            environments=self.envs,
+            counters={name: getattr(self, name) for name in _COUNTERS},
+            replay=self.replay if replay else None,
+            unused=("schedulers",),
+        )
+
+    def _take_over(self, counters: dict[str, Any]) -> None:
+        for name in _COUNTERS:
+            setattr(self, name, counters[name])
+
+
+_COUNTERS = (
+    "step",
+    "episodes",
+    "updates",
+    "loss",
+    "best",
+    "running",
+    "returns",
+    "observations",
+    "evaluations",
+)
+
+
+def _model_config(config: TrainConfig, env: Any) -> ModelConfig:
+    settings = config.to_dict()
+    settings["n_steps"] = config.n_steps if config.n_step_learning else 1
+    # Bytes are stored and moved as they are; the network itself brings them into 0 to 1.
+    settings["input_scale"] = _PIXELS if env.observation_space.dtype == np.uint8 else 1.0
+    settings["game"] = config.env
+    return ModelConfig.from_training_config(settings, env)

@@ -1,0 +1,1 @@
+"""A directory of the format read, written, kept and mended."""

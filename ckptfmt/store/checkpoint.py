@@ -1,0 +1,248 @@
+"""A checkpoint opened for reading: nothing is used that was not verified.
+
+Files are read in bounded parts through descriptors, never mapped: a mapping that another process shrinks
+kills the reader with a signal that Python cannot catch.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from ckptfmt.errors import CkptError, ManifestError, Problem, WeightsError, printable
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.files import (
+    MANIFEST,
+    WEIGHTS,
+    open_file,
+    open_folder,
+    read_exactly,
+    read_into,
+    read_manifest,
+    release,
+)
+from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
+from ckptfmt.format.safetensors import parse_header, tensor_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Checkpoint", "open"]
+
+
+# How often a checkpoint that is replaced in the very moment of opening is opened anew.
+_ATTEMPTS = 100
+# A part is hashed while it is still in the processor's cache.
+_PART = 1 << 20
+
+
+class Checkpoint:
+    """A checkpoint folder, held open, so that a replacement while it is read goes unnoticed.
+
+    Use it as a context manager, or call `close()`. Every tensor's BLAKE3 is checked as it is read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._folder = -1
+        self._files: dict[str, tuple[int, int]] = {}
+        self._starts: dict[str, int] = {}
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.manifest: Manifest = self._open()
+                break
+            except CkptError:
+                replaced = self._folder >= 0 and not self._is_current()
+                self.close()
+                if not replaced or attempt == _ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                self.close()
+                raise
+
+    def _open(self) -> Manifest:
+        """Open the folder and every file that its manifest lists, all of the one checkpoint."""
+        self._folder = open_folder(self.path)
+        manifest = self._read_manifest()
+        for file in manifest.files:
+            try:
+                self._files[file] = open_file(self._folder, file, where=self.path)
+            except WeightsError as e:
+                # A file that is missing is an error when it is used; one that a replacement removed, and what
+                # is no plain file, now.
+                if e.code != "layout.missing-file" or not self._is_current():
+                    raise
+        return manifest
+
+    def _read_manifest(self) -> Manifest:
+        where = os.path.join(self.path, MANIFEST)
+        try:
+            manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
+            check_content(manifest, where=where)
+        except ManifestError as e:
+            # Those who parse know what is wrong; that it stands in a file that can be had again is known here.
+            fix = e.fix or "copy it again or re-save it"
+            raise ManifestError(e.what, where=e.where, fix=fix, code=e.code) from None
+        return manifest
+
+    def _is_current(self) -> bool:
+        """Return whether the folder that is open is still the one at the path."""
+        try:
+            here, there = os.fstat(self._folder), os.stat(self.path)
+        except OSError:
+            return False
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+    @property
+    def config(self) -> ModelConfig | None:
+        """Return what the network is rebuilt from, None where it is unknown."""
+        return self.manifest.config
+
+    @property
+    def training_info(self) -> Mapping[str, Any]:
+        """Return what the training code said of the training."""
+        return self.manifest.training_info
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Return what should be known before the checkpoint is used: fields of a newer minor version."""
+        names = sorted(self.manifest.unknown)
+        return tuple(
+            Problem(
+                "version.newer",
+                f"{MANIFEST} $.{printable(name)}",
+                f"is unknown to this version, which reads {self.manifest.format_version} as far as it can",
+                "install a newer ckptfmt",
+                "warning",
+            )
+            for name in names
+        )
+
+    @property
+    def tensors(self) -> "Mapping[str, np.ndarray]":
+        """Return the network's tensors as NumPy arrays, each read and verified when it is asked for."""
+        # The one import that waits: commands that look at no number start without NumPy.
+        from ckptfmt.store.arrays import Arrays
+
+        return Arrays(self)
+
+    def names(self, file: str = WEIGHTS) -> tuple[str, ...]:
+        """Return the names of a file's tensors, tied ones included."""
+        entry = self._entry(file)
+        return (*entry.tensors, *entry.tied)
+
+    def info(self, name: str, file: str = WEIGHTS) -> TensorEntry:
+        """Return what the manifest says of a tensor; a tied name gives the stored one."""
+        entry = self._entry(file)
+        stored = entry.tied.get(name, name)
+        if stored not in entry.tensors:
+            raise WeightsError(f"holds no tensor '{printable(name)}'", where=self._where(file), code="weights.missing")
+        return entry.tensors[stored]
+
+    def chunks(self, name: str, file: str = WEIGHTS, *, size: int = 4 << 20, verify: bool = True) -> Iterator[bytes]:
+        """Return a tensor's bytes in parts of at most `size`; the last step raises if their digest is wrong."""
+        info = self.info(name, file)
+        descriptor, start = self._file(file)
+        position = start + info.offset
+        end = position + tensor_bytes(info.dtype, info.shape)
+        hasher = new_blake3()
+        while position < end:
+            part = read_exactly(descriptor, position, min(size, end - position), where=self._where(file))
+            if verify:
+                hasher.update(part)
+            position += len(part)
+            yield part
+        if verify and hasher.hexdigest() != info.blake3:
+            raise self._damaged(name, file)
+
+    def read(self, name: str, file: str = WEIGHTS, *, verify: bool = True) -> bytearray:
+        """Return all of a tensor's bytes, row-major and little-endian, verified before they are handed out."""
+        info = self.info(name, file)
+        descriptor, start = self._file(file)
+        whole = bytearray(tensor_bytes(info.dtype, info.shape))
+        hasher = new_blake3()
+        for begin in range(0, len(whole), _PART):
+            part = memoryview(whole)[begin : begin + _PART]
+            read_into(descriptor, start + info.offset + begin, part, where=self._where(file))
+            if verify:
+                hasher.update(part)
+        if verify and hasher.hexdigest() != info.blake3:
+            raise self._damaged(name, file)
+        return whole
+
+    def verify(self) -> None:
+        """Read every byte of every file; raise `WeightsError` that names the first one that is damaged."""
+        for file, entry in self.manifest.files.items():
+            self._file(file)
+            for name in entry.tensors:
+                for _ in self.chunks(name, file):
+                    pass
+
+    def close(self) -> None:
+        """Close every descriptor; closing twice is allowed."""
+        for descriptor, _ in self._files.values():
+            release(descriptor)
+        self._files.clear()
+        if self._folder >= 0:
+            release(self._folder)
+            self._folder = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_folder", -1) >= 0:
+            self.close()
+
+    def _where(self, file: str) -> str:
+        return os.path.join(self.path, file)
+
+    def _entry(self, file: str) -> FileEntry:
+        if file not in self.manifest.files:
+            raise WeightsError("this checkpoint has no such file", where=self._where(file), code="layout.missing-file")
+        return self.manifest.files[file]
+
+    def _file(self, file: str) -> tuple[int, int]:
+        """Return (descriptor, where the data begins) of a file whose size and header were checked."""
+        entry, where = self._entry(file), self._where(file)
+        if file not in self._files:
+            self._files[file] = open_file(self._folder, file, where=self.path)
+        descriptor, size = self._files[file]
+        if file not in self._starts:
+            self._starts[file] = _check_file(descriptor, size, entry, where)
+        return descriptor, self._starts[file]
+
+    def _damaged(self, name: str, file: str) -> WeightsError:
+        return WeightsError(
+            f"{printable(name)}: bytes do not match the manifest",
+            where=self._where(file),
+            fix="copy it again or re-save it",
+            code="weights.digest",
+        )
+
+
+def _check_file(descriptor: int, size: int, entry: FileEntry, where: str) -> int:
+    if size != entry.bytes:
+        raise WeightsError(
+            f"has {size:,} bytes, the manifest says {entry.bytes:,}",
+            where=where,
+            fix="copy it again or re-save it",
+            code="weights.size",
+        )
+    header, _ = expected_header(entry)
+    if size < len(header) or read_exactly(descriptor, 0, len(header), where=where) != header:
+        parse_header(lambda offset, length: read_exactly(descriptor, offset, length, where=where), size, where=where)
+        raise WeightsError(
+            "its header is not the one the manifest describes",
+            where=where,
+            fix="copy it again or re-save it",
+            code="weights.header",
+        )
+    return len(header)
+
+
+# `ckptfmt.open(path)` reads as the built-in does.
+open = Checkpoint

@@ -1,0 +1,265 @@
+"""The manager of a run's checkpoints."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any, Literal, Self
+
+from ckptfmt.errors import CkptError, NotACheckpoint, Problem
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.clean import clean
+from ckptfmt.store.manager.background import Background
+from ckptfmt.store.manager.retention import Retention, ranked
+from ckptfmt.store.manager.snapshot import Buffers, abandoned
+from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, step_name
+from ckptfmt.store.save import save
+from ckptfmt.store.write import remove_checkpoint
+from ckptfmt.store.write.failure import reported
+
+__all__ = ["CheckpointManager"]
+
+_ARRAYS = ("state", "replay")
+
+
+class CheckpointManager:
+    """Save checkpoints by step into `folder`, find the latest and the best again, remove what is superfluous.
+
+    What is kept: the `keep_last` newest, the `keep_best` best by `metric` (`mode` is "max" or "min"), and every
+    step that is a multiple of `keep_every`; one reason suffices, and without any all are kept. Only checkpoints
+    that a manager wrote and that are older than the one just saved are ever removed.
+
+    With `background`, `save` returns once the tensors are copied, saves are done in order, and the error of one
+    is raised by the next call, by `close`, or at the end of the process. `report` is called with each `Problem`
+    worth knowing: a damaged checkpoint that was passed over, weights that have not changed since the last step.
+    `on_saved` is called with the step and the manifest of each checkpoint that is on the disk, by the thread
+    that wrote it.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        keep_last: int | None = None,
+        keep_best: int | None = None,
+        keep_every: int | None = None,
+        metric: str = "reward",
+        mode: Literal["max", "min"] = "max",
+        background: bool = False,
+        wait: float = 0.0,
+        report: Callable[[Problem], None] | None = None,
+        on_saved: Callable[[int, Manifest], None] | None = None,
+    ) -> None:
+        self.folder = os.fspath(folder)
+        self.retention = Retention(last=keep_last, best=keep_best, every=keep_every, metric=metric, mode=mode)
+        self.problems: list[Problem] = []
+        self._wait = wait
+        self._report = report
+        self._on_saved = on_saved
+        self._cleaned = False
+        self._index = Index(self.folder)
+        self._background = Background() if background else None
+        self._buffers = Buffers(self._background.abandoned) if self._background else None
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Any],
+        config: ModelConfig | Mapping[str, Any] | None = None,
+        training_info: Mapping[str, Any] | None = None,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        overwrite: bool = False,
+        **parts: Any,
+    ) -> str:
+        """Save the checkpoint of a step and return its path; `parts` are those of `ckptfmt.save`.
+
+        Raises as `ckptfmt.save`, in the background for the save before this one.
+        """
+        path = self.path(step)
+        noted = {MANAGED: {"step": step, "metrics": dict(metrics or {})}}
+        extra = {**(parts.pop("extra", None) or {}), **noted}
+
+        def write(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+            options = {"overwrite": overwrite, "wait": self._wait, "extra": extra, **others}
+            with reported(path):
+                with save(path, arrays, config, training_info, **options) as saved:
+                    manifest = saved.manifest
+                if self._on_saved is not None:
+                    self._on_saved(step, manifest)
+                self._clean_once()
+                self._after(step)
+
+        if self._background is None:
+            write(tensors, parts)
+        else:
+            self._save_later(self._background, write, tensors, parts)
+        return path
+
+    def path(self, step: int) -> str:
+        """Return the folder of a step's checkpoint."""
+        if step < 0:
+            raise ValueError(f"step is {step}, it must not be negative")
+        return os.path.join(self.folder, step_name(step))
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a checkpoint, newest first; whether it is whole is not looked at."""
+        return list_steps(self.folder)
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint whose every byte verifies, opened; None where there is none.
+
+        Those that were passed over are reported, with what is wrong with them.
+        """
+        self._raise_error()
+        return self._first_whole(self.steps())
+
+    def best(self, metric: str | None = None, mode: Literal["max", "min"] | None = None) -> Checkpoint | None:
+        """Return the best checkpoint whose every byte verifies, opened; None where none has the metric."""
+        self._raise_error()
+        entries = self._index.entries(self.steps())
+        order = ranked(entries, metric or self.retention.metric, mode or self.retention.mode)
+        return self._first_whole([entry.step for entry in order])
+
+    def restore(self, step: int | None = None) -> Checkpoint:
+        """Return the checkpoint of `step`, or the latest, verified and opened.
+
+        Raises `NotACheckpoint` where there is none, and for a given step what is wrong with it.
+        """
+        if step is None:
+            found = self.latest()
+            if found is None:
+                raise NotACheckpoint("holds no checkpoint that is whole", where=self.folder, code="manager.empty")
+            return found
+        self._raise_error()
+        return _verified(self.path(step))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all saves are done and raise the error of one that failed; return False after `timeout`."""
+        done = self._background.wait(timeout) if self._background else True
+        self._raise_error()
+        return done
+
+    def close(self, timeout: float | None = None) -> None:
+        """Finish the saves, or abandon them after `timeout` seconds; raise the error of one that failed."""
+        if self._background is None:
+            return
+        done = self._background.wait() if timeout is None else self._background.finish_or_abandon(timeout)
+        self._background.raise_error()
+        if not done:
+            raise abandoned()
+
+    @contextlib.contextmanager
+    def finish_on_sigterm(self, seconds: float) -> Iterator[None]:
+        """While the block runs, let SIGTERM finish the saves within `seconds`, abandon them after that.
+
+        The process then goes the way it would have gone: the handler before this one is called, or the signal
+        ends it. To be used in the main thread.
+        """
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._background is not None:
+                self._background.finish_or_abandon(seconds)
+            signal.signal(number, before)
+            if callable(before):
+                before(number, frame)
+            elif before is not signal.SIG_IGN:
+                signal.raise_signal(number)
+
+        before = signal.signal(signal.SIGTERM, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _save_later(
+        self,
+        background: Background,
+        write: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
+        tensors: Mapping[str, Any],
+        parts: Mapping[str, Any],
+    ) -> None:
+        assert self._buffers is not None
+        buffers = self._buffers
+        background.wait_for_room()
+        copies = {"": buffers.copy(tensors)}
+        copies |= {name: buffers.copy(parts[name]) for name in _ARRAYS if parts.get(name) is not None}
+        others = {name: copies.get(name, part) for name, part in parts.items()}
+
+        def job() -> None:
+            try:
+                write(copies[""], others)
+            finally:
+                for copy in copies.values():
+                    buffers.give_back(copy)
+
+        background.submit(job)
+
+    def _clean_once(self) -> None:
+        """Remove what a run that died has left: nobody writes its steps again."""
+        if not self._cleaned:
+            self._cleaned = True
+            clean(self.folder, deep=False)
+
+    def _after(self, step: int) -> None:
+        """Look at what was just saved, and remove what it makes superfluous."""
+        older = [known for known in list_steps(self.folder) if known <= step]
+        saved = self._index.entry(step)
+        if saved is None:
+            return
+        if before := next((entry for known in older[1:] if (entry := self._index.entry(known))), None):
+            self._alarm_if_stale(saved, before)
+        if self.retention.is_given:
+            for entry in self.retention.superfluous(self._index.entries(older)):
+                # A checkpoint that somebody writes or that holds foreign files stays, until the next time.
+                with contextlib.suppress(CkptError):
+                    remove_checkpoint(self.path(entry.step))
+
+    def _alarm_if_stale(self, saved: Entry, before: Entry) -> None:
+        if saved.content_digest == before.content_digest:
+            self._tell(
+                Problem(
+                    "manager.stale",
+                    self.path(saved.step),
+                    f"its weights are those of step {before.step}, nothing was learnt since",
+                    "look whether the network that is saved is the one that is trained",
+                    "warning",
+                )
+            )
+
+    def _first_whole(self, steps: list[int]) -> Checkpoint | None:
+        for step in steps:
+            path = self.path(step)
+            try:
+                return _verified(path)
+            except CkptError as e:
+                self._tell(Problem(e.code, e.where or path, f"{e.what}; passed over", e.fix, "warning"))
+        return None
+
+    def _tell(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        if self._report is not None:
+            self._report(problem)
+
+    def _raise_error(self) -> None:
+        if self._background is not None:
+            self._background.raise_error()
+
+
+def _verified(path: str) -> Checkpoint:
+    checkpoint = Checkpoint(path)
+    try:
+        checkpoint.verify()
+    except BaseException:
+        checkpoint.close()
+        raise
+    return checkpoint

@@ -1,0 +1,60 @@
+"""Which checkpoints of a run are kept: any reason suffices."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ckptfmt.store.manager.steps import Entry
+
+__all__ = ["Retention", "ranked"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """Keep the `last` newest, the `best` by `metric` and those whose step is a multiple of `every`.
+
+    A checkpoint that meets one of them is kept; where none of them is given, everything is. The newest is
+    always kept, whatever the others say.
+    """
+
+    last: int | None = None
+    best: int | None = None
+    every: int | None = None
+    metric: str = "reward"
+    mode: Literal["max", "min"] = "max"
+
+    def __post_init__(self) -> None:
+        for name in ("last", "best", "every"):
+            count = getattr(self, name)
+            if count is not None and count < (0 if name == "best" else 1):
+                raise ValueError(f"{name} is {count}, it must be at least {0 if name == 'best' else 1}")
+        if self.mode not in ("max", "min"):
+            raise ValueError(f"mode is {self.mode!r}, it must be 'max' or 'min'")
+
+    @property
+    def is_given(self) -> bool:
+        """Return whether there is a reason to remove anything."""
+        return self.last is not None or self.best is not None or self.every is not None
+
+    def superfluous(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries that no reason keeps, oldest first."""
+        if not self.is_given:
+            return []
+        by_step = sorted(entries, key=lambda entry: entry.step)
+        kept = {entry.step for entry in by_step[-(self.last or 1) :]}
+        kept |= {entry.step for entry in ranked(by_step, self.metric, self.mode)[: self.best or 0]}
+        if self.every is not None:
+            kept |= {entry.step for entry in by_step if entry.step % self.every == 0}
+        return [entry for entry in by_step if entry.step not in kept]
+
+
+def ranked(entries: Sequence[Entry], metric: str, mode: str) -> list[Entry]:
+    """Return the entries that have the metric, best first; of equals the newer one comes first. NaN is worst."""
+    sign = 1 if mode == "max" else -1
+
+    def value(entry: Entry) -> tuple[float, int]:
+        number = entry.metrics[metric]
+        return (-math.inf if math.isnan(number) else sign * number), entry.step
+
+    return sorted((entry for entry in entries if metric in entry.metrics), key=value, reverse=True)

@@ -1,0 +1,61 @@
+"""Copies of tensors as they are now, which the trainer may go on changing."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.errors import WriteError
+from ckptfmt.format.tensors import ArrayPayload, payloads
+
+__all__ = ["Buffers", "Snapshot", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(ArrayPayload):
+    """A copied tensor, whose parts stop coming once `abandoned` is set."""
+
+    abandoned: threading.Event
+
+    def chunks(self, size: int = 4 << 20) -> Iterator[memoryview]:
+        """Return the bytes in parts of `size`; raise `WriteError` where the save was abandoned."""
+        for part in super(Snapshot, self).chunks(size):
+            if self.abandoned.is_set():
+                raise abandoned()
+            yield part
+
+
+def abandoned() -> WriteError:
+    """Return the error of a save that did not end in time."""
+    fix = "what was saved before is there"
+    return WriteError("the save was abandoned, its time was up", fix=fix, code="write.abandoned")
+
+
+class Buffers:
+    """Memory for copies, used again from save to save: fresh memory costs more than the copying."""
+
+    def __init__(self, abandoned: threading.Event) -> None:
+        self._abandoned = abandoned
+        self._free: defaultdict[int, list[bytearray]] = defaultdict(list)
+
+    def copy(self, tensors: Mapping[str, Any]) -> dict[str, Snapshot]:
+        """Return copies of arrays or torch tensors by name; names of one tensor get one copy."""
+        stored, tied = payloads(tensors)
+        copies = {name: self._copy(payload) for name, payload in stored.items()}
+        return {name: copies[tied.get(name, name)] for name in tensors}
+
+    def give_back(self, copies: Mapping[str, Snapshot]) -> None:
+        """Take the memory of copies that nobody reads any more; giving back twice is allowed."""
+        for copy in copies.values():
+            buffer = copy.data.obj
+            free = self._free[len(copy.data)]
+            if isinstance(buffer, bytearray) and not any(buffer is other for other in free):
+                free.append(buffer)
+
+    def _copy(self, payload: ArrayPayload) -> Snapshot:
+        free = self._free[len(payload.data)]
+        buffer = free.pop() if free else bytearray(len(payload.data))
+        view = memoryview(buffer)
+        view[:] = payload.data
+        return Snapshot(payload.dtype, payload.shape, view, self._abandoned)

@@ -1,0 +1,91 @@
+"""The checkpoints of a run by their steps, as the folder and their manifests tell them."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.errors import CkptError, NotACheckpoint
+from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
+from ckptfmt.format.manifest import Manifest, parse_manifest
+
+__all__ = ["MANAGED", "Entry", "Index", "list_steps", "step_name"]
+
+# The part of a manifest's `extra` in which a manager notes the step and the metrics of its checkpoint.
+MANAGED = "manager"
+
+_FORM = re.compile(r"step-(\d{12,})")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A checkpoint that a manager wrote: its step, its metrics, the digest of its weights."""
+
+    step: int
+    metrics: Mapping[str, float]
+    content_digest: str
+
+
+def step_name(step: int) -> str:
+    """Return the name of the folder of a step; names sort as their steps do."""
+    return f"step-{step:012d}"
+
+
+def list_steps(folder: str) -> list[int]:
+    """Return the steps that have a folder, newest first; an empty list where nothing was saved yet."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as e:
+        raise NotACheckpoint(f"cannot be listed: {e.strerror}", where=folder, code="layout.unreadable") from None
+    return sorted((int(found[1]) for name in names if (found := _FORM.fullmatch(name))), reverse=True)
+
+
+class Index:
+    """The entries of a folder, each manifest read once for as long as it stays the same file."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._known: dict[int, tuple[object, Entry | None]] = {}
+
+    def entries(self, steps: Iterable[int]) -> list[Entry]:
+        """Return the entries of those steps whose manifest can be used and was written by a manager."""
+        return [entry for step in steps if (entry := self.entry(step)) is not None]
+
+    def entry(self, step: int) -> Entry | None:
+        """Return the entry of a step, None for what no manager wrote or whose manifest is damaged."""
+        path = os.path.join(self._folder, step_name(step))
+        try:
+            info = os.stat(os.path.join(path, MANIFEST))
+        except OSError:
+            self._known.pop(step, None)
+            return None
+        state = (info.st_ino, info.st_size, info.st_mtime_ns)
+        known = self._known.get(step)
+        if known is None or known[0] != state:
+            known = self._known[step] = (state, _read(path, step))
+        return known[1]
+
+
+def _read(path: str, step: int) -> Entry | None:
+    try:
+        folder = open_folder(path)
+        try:
+            manifest = parse_manifest(read_manifest(folder, where=path), where=os.path.join(path, MANIFEST))
+        finally:
+            release(folder)
+    except CkptError:
+        return None
+    return _entry(manifest, step)
+
+
+def _entry(manifest: Manifest, step: int) -> Entry | None:
+    noted: Any = manifest.extra.get(MANAGED)
+    if not isinstance(noted, Mapping) or noted.get("step") != step:
+        return None
+    metrics = noted.get("metrics")
+    values = metrics.items() if isinstance(metrics, Mapping) else ()
+    numbers = {name: float(value) for name, value in values if isinstance(value, int | float)}
+    return Entry(step, numbers, manifest.content_digest)

@@ -1,0 +1,309 @@
+"""Make a whole checkpoint of a damaged one, as far as that can be proved.
+
+A tensor whose bytes are not those that the manifest names is taken from another checkpoint that holds a tensor
+of that very digest: the result is the checkpoint as it was. A manifest that is lost or damaged is made anew
+from the headers of the files; what the tensors held before cannot be proved then, and the result says so.
+"""
+
+import contextlib
+import functools
+import os
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, printable
+from ckptfmt.families.atari_dqn import Candidate, classify
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.files import (
+    MANIFEST,
+    SAFETENSORS,
+    WEIGHTS,
+    open_file,
+    open_folder,
+    read_exactly,
+    read_manifest,
+    release,
+)
+from ckptfmt.format.manifest import (
+    Architecture,
+    FileEntry,
+    Lineage,
+    Manifest,
+    check_content,
+    expected_header,
+    parse_manifest,
+)
+from ckptfmt.format.provenance import created_by, instant
+from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.write import Payload, TensorFile, write_checkpoint
+
+__all__ = ["Repair", "repair"]
+
+_BLOCK = 4 << 20
+_DIGEST = re.compile(rb'"blake3": ?"([0-9a-f]{64})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What was done: `restored` maps damaged tensors to the checkpoint they were taken from.
+
+    `rebuilt` says that the manifest was made anew, and why; then `unproved` names the tensors of which nothing
+    shows that they hold what they held. `written` is the path of the result, "" where nothing had to be done.
+    """
+
+    path: str
+    written: str = ""
+    restored: Mapping[str, str] = field(default_factory=dict)
+    rebuilt: str = ""
+    unproved: tuple[str, ...] = ()
+    architecture: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the repair with the keys of `report.schema.json`."""
+        return {
+            "path": self.path,
+            "dest": self.written or None,
+            "restored": dict(self.restored),
+            "rebuilt": self.rebuilt or None,
+            "unproved": list(self.unproved),
+            "architecture": self.architecture,
+        }
+
+
+def repair(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    *,
+    siblings: Sequence[str | os.PathLike[str]] = (),
+    in_place: bool = False,
+    dry_run: bool = False,
+) -> Repair:
+    """Write what `path` was to the new folder `dest` (`PATH-repaired` by default), or over it with `in_place`.
+
+    Damaged tensors are looked for in the checkpoints `siblings`, by digest. With `dry_run` nothing is written.
+    Raises `WeightsError` that names the tensors that were found nowhere; nothing is written then.
+    """
+    where = os.fspath(path)
+    target = where if in_place else os.fspath(dest) if dest is not None else where.rstrip("/") + "-repaired"
+    with contextlib.ExitStack() as stack:
+        folder = open_folder(where)
+        stack.callback(release, folder)
+        try:
+            manifest = _manifest(folder, where)
+        except (ManifestError, NotACheckpoint) as e:
+            own = _own_files(folder, where, stack)
+            return _rebuild(own, _named_digests(folder, where), target, where, e, in_place, dry_run)
+        others = [stack.enter_context(Checkpoint(sibling)) for sibling in siblings]
+        files, restored = _collect(folder, where, manifest, others, stack)
+        if restored is None:
+            return Repair(where, architecture=_name(manifest))
+        done = Repair(where, "" if dry_run else target, restored, architecture=_name(manifest))
+        if not dry_run:
+            write_checkpoint(target, files, lambda entries: _same(manifest, entries, where), overwrite=in_place)
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A tensor as it lies in an open file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: int
+    begin: int
+    where: str
+
+    def chunks(self) -> Iterator[bytes]:
+        position, left = self.begin, tensor_bytes(self.dtype, self.shape)
+        while left:
+            part = read_exactly(self.file, position, min(left, _BLOCK), where=self.where)
+            position += len(part)
+            left -= len(part)
+            yield part
+
+    def digest(self) -> str:
+        hasher = new_blake3()
+        for part in self.chunks():
+            hasher.update(part)
+        return str(hasher.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Borrowed:
+    """A tensor of another checkpoint, verified as it is read."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    checkpoint: Checkpoint
+    file: str
+    name: str
+
+    def chunks(self) -> Iterator[bytes]:
+        return self.checkpoint.chunks(self.name, self.file)
+
+
+def _manifest(folder: int, where: str) -> Manifest:
+    place = os.path.join(where, MANIFEST)
+    manifest = parse_manifest(read_manifest(folder, where=where), where=place)
+    check_content(manifest, where=place)
+    return manifest
+
+
+def _name(manifest: Manifest) -> str | None:
+    return manifest.architecture.name if manifest.architecture else None
+
+
+def _collect(
+    folder: int, where: str, manifest: Manifest, others: Sequence[Checkpoint], stack: contextlib.ExitStack
+) -> tuple[dict[str, TensorFile], dict[str, str] | None]:
+    """Return what each file holds, and which tensors come from where; None for the latter where all is whole."""
+    files, restored, lost, whole = {}, {}, [], True
+    for name, entry in manifest.files.items():
+        tensors: dict[str, Payload] = {}
+        header, infos = expected_header(entry)
+        file, size = _open(folder, name, where, stack)
+        whole = whole and size == entry.bytes and read_exactly(file, 0, len(header), where=where) == header
+        for info in infos:
+            own = _Stored(info.dtype, info.shape, file, len(header) + info.begin, os.path.join(where, name))
+            if len(header) + info.end <= size and own.digest() == entry.tensors[info.name].blake3:
+                tensors[info.name] = own
+            elif found := _borrow(entry.tensors[info.name].blake3, info, others):
+                tensors[info.name] = found
+                restored[info.name] = found.checkpoint.path
+            else:
+                lost.append(f"{name}: {printable(info.name)}")
+        files[name] = TensorFile(tensors, entry.tied)
+    if lost:
+        raise WeightsError(
+            f"{', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''} cannot be restored, no sibling has the bytes",
+            where=where,
+            fix="name checkpoints of the same run with --from",
+            code="repair.lost",
+        )
+    return files, None if whole and not restored else restored
+
+
+def _open(folder: int, name: str, where: str, stack: contextlib.ExitStack) -> tuple[int, int]:
+    """Return a descriptor of a file and its size; (-1, 0) where it is missing or cannot be opened."""
+    try:
+        file, size = open_file(folder, name, where=where)
+    except WeightsError:
+        return -1, 0
+    stack.callback(release, file)
+    return file, size
+
+
+def _borrow(blake3: str, info: TensorInfo, others: Sequence[Checkpoint]) -> _Borrowed | None:
+    for checkpoint in others:
+        for file, entry in checkpoint.manifest.files.items():
+            for name, tensor in entry.tensors.items():
+                if tensor.blake3 == blake3 and tensor_bytes(tensor.dtype, tensor.shape) == info.nbytes:
+                    with contextlib.suppress(CkptError):
+                        for _ in checkpoint.chunks(name, file):
+                            pass
+                        return _Borrowed(info.dtype, info.shape, checkpoint, file, name)
+    return None
+
+
+def _same(manifest: Manifest, entries: Mapping[str, FileEntry], where: str) -> Manifest:
+    """Return the manifest as it was; every file came out as it lists it."""
+    if dict(entries) != dict(manifest.files):
+        raise WeightsError("changed while it was repaired", where=where, fix="try again", code="repair.changed")
+    return manifest
+
+
+def _rebuild(
+    files: Mapping[str, "_OwnFile"],
+    known: set[str],
+    target: str,
+    where: str,
+    reason: CkptError,
+    in_place: bool,
+    dry_run: bool,
+) -> Repair:
+    """Make a manifest of the files' own headers, and of the network that the shapes tell."""
+    if WEIGHTS not in files:
+        raise NotACheckpoint(
+            f"holds no {WEIGHTS}, there is nothing to rebuild", where=where, code="layout.missing-file"
+        ) from reason
+    candidate = _classified(files[WEIGHTS])
+    unproved = [
+        name for file in files.values() for name, tensor in file.tensors.items() if tensor.digest() not in known
+    ]
+    done = Repair(
+        where,
+        "" if dry_run else target,
+        rebuilt=reason.what,
+        unproved=tuple(unproved),
+        architecture=candidate.name if candidate else None,
+    )
+    if not dry_run:
+        plain = {name: TensorFile(dict(file.tensors)) for name, file in files.items()}
+        write_checkpoint(target, plain, lambda entries: _new(entries, candidate, done), overwrite=in_place)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnFile:
+    tensors: Mapping[str, _Stored]
+
+
+def _own_files(folder: int, where: str, stack: contextlib.ExitStack) -> dict[str, _OwnFile]:
+    files = {}
+    for name in SAFETENSORS:
+        place = os.path.join(where, name)
+        file, size = _open(folder, name, where, stack)
+        if file < 0:
+            continue
+        header = parse_header(functools.partial(_read, file, place), size, where=place)
+        tensors = {t.name: _Stored(t.dtype, t.shape, file, header.data_start + t.begin, place) for t in header.tensors}
+        files[name] = _OwnFile(tensors)
+    return files
+
+
+def _read(file: int, where: str, offset: int, size: int) -> bytes:
+    return read_exactly(file, offset, size, where=where)
+
+
+def _classified(weights: _OwnFile) -> Candidate | None:
+    """Return the network that the tensors are, name for name; None where that is not certain."""
+    shapes = {name: tensor.shape for name, tensor in weights.tensors.items()}
+
+    def values(name: str) -> list[float]:
+        tensor = weights.tensors[name]
+        data = b"".join(tensor.chunks())
+        return list(struct.unpack(f"<{len(data) // 4}f", data)) if tensor.dtype == "F32" else []
+
+    chosen = classify(shapes, values=values).chosen
+    if chosen is None or chosen.config is None or next(mismatches(chosen.config, shapes), None):
+        return None
+    return chosen
+
+
+def _named_digests(folder: int, where: str) -> set[str]:
+    """Return the digests of tensors that the damaged manifest still names."""
+    try:
+        return {digest.decode() for digest in _DIGEST.findall(read_manifest(folder, where=where))}
+    except CkptError:
+        return set()
+
+
+def _new(entries: Mapping[str, FileEntry], candidate: Candidate | None, done: Repair) -> Manifest:
+    config: ModelConfig | None = candidate.config if candidate else None
+    return Manifest(
+        created_at=instant(),
+        created_by=created_by(),
+        architecture=Architecture(name=candidate.name) if candidate else None,
+        config=config,
+        config_origin=dict(candidate.origin) if candidate else {},
+        lineage=Lineage(kind="rebuilt"),
+        files=entries,
+        extra={"rebuilt": {"because": done.rebuilt, "unproved": list(done.unproved)}},
+        content_digest="",
+    )

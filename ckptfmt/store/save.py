@@ -1,0 +1,87 @@
+"""Save arrays as a checkpoint, whole or not at all."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ckptfmt.errors import WeightsError, printable
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
+from ckptfmt.format.manifest import Architecture, FileEntry, Lineage, Manifest, Resume
+from ckptfmt.format.provenance import created_by, instant
+from ckptfmt.format.tensors import payloads
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.write import TensorFile, write_checkpoint
+
+__all__ = ["save"]
+
+
+def save(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Any],
+    config: ModelConfig | Mapping[str, Any] | None = None,
+    training_info: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    *,
+    state: Mapping[str, Any] | None = None,
+    replay: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    evaluation: Sequence[Mapping[str, Any]] = (),
+    lineage: Lineage | None = None,
+    resume: Resume | None = None,
+    extra: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+) -> Checkpoint:
+    """Write `tensors` (name to NumPy array or torch tensor) as a checkpoint and return it opened.
+
+    With a `config` the tensors must be those of the network that it describes. `state` and `replay` hold what
+    a resume needs, as arrays. What is at `path` already is replaced only with `overwrite`, atomically; `wait`
+    is how many seconds another writer of the same path is waited for. Raises `TargetExists`, `WriteError`,
+    `WeightsError` for a tensor that cannot be stored and `ManifestError` for a value that JSON cannot hold.
+
+    >>> with ckptfmt.save("out", {"conv.0.weight": numpy.zeros((32, 4, 8, 8), "f4")}) as checkpoint:
+    ...     print(checkpoint.manifest.content_digest)
+    """
+    model_config = ModelConfig.from_dict(config) if isinstance(config, Mapping) else config
+    files = _files(tensors, state, replay)
+    if model_config is not None:
+        _check_network(model_config, files[WEIGHTS], os.fspath(path))
+
+    def build(entries: Mapping[str, FileEntry]) -> Manifest:
+        return Manifest(
+            created_at=instant(),
+            created_by=created_by(),
+            architecture=Architecture(name=model_config.get_architecture_name()) if model_config else None,
+            config=model_config,
+            environment=environment or {},
+            training_info=training_info or {},
+            evaluation=tuple(evaluation),
+            lineage=lineage,
+            resume=resume,
+            files=entries,
+            extra=extra or {},
+            content_digest="",
+        )
+
+    write_checkpoint(path, files, build, overwrite=overwrite, wait=wait)
+    return Checkpoint(path)
+
+
+def _files(
+    tensors: Mapping[str, Any], state: Mapping[str, Any] | None, replay: Mapping[str, Any] | None
+) -> dict[str, TensorFile]:
+    given = {WEIGHTS: tensors, STATE: state, REPLAY: replay}
+    return {name: TensorFile(*payloads(arrays)) for name, arrays in given.items() if arrays is not None}
+
+
+def _check_network(config: ModelConfig, file: TensorFile, where: str) -> None:
+    shapes = {name: tuple(payload.shape) for name, payload in file.tensors.items()}
+    shapes |= {name: shapes[stored] for name, stored in file.tied.items()}
+    if found := list(mismatches(config, shapes)):
+        raise WeightsError(
+            f"the tensors are not those of a {config.get_architecture_name()} network: {printable(found[0], 200)}",
+            where=where,
+            fix="give the config of this network, or none",
+            code="weights.shape",
+        )

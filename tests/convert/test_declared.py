@@ -1,0 +1,57 @@
+import pytest
+
+from ckptfmt.convert.declared import read_declared
+from ckptfmt.errors import UnsupportedVersion
+from ckptfmt.legacy.pickle.inert import Opaque
+
+CONFIG = {
+    "input_shape": (4, 84, 84), "n_action": 6, "dueling_dqn": True, "distributional_dqn": False,
+    "noisy_networks": False, "n_atoms": None, "curiosity": True,
+}  # fmt: skip
+
+
+def test_a_config_beside_the_weights_gives_facts_and_keeps_what_it_adds():
+    declared = read_declared({"model_config": CONFIG, "version": "2.0"}, where="f")
+    assert declared.facts.architecture == "dueling"
+    assert declared.facts.n_action == 6
+    assert declared.facts.input_shape == (4, 84, 84)
+    assert declared.facts.declared == {"architecture", "n_action", "input_shape"}
+    assert declared.extra == {"model_config": {"curiosity": True}}
+    assert "curiosity" not in declared.config
+
+
+@pytest.mark.parametrize("version", ["3.0", "2.1", 2, "\x1b[1m"])
+def test_another_version_of_that_dict_is_refused(version):
+    with pytest.raises(UnsupportedVersion, match=r"^f: its version is '.+', this ckpt reads 2\.0 of this kind of file"):
+        read_declared({"model_config": CONFIG, "version": version}, where="f")
+
+
+def test_a_version_without_a_config_means_something_else():
+    assert read_declared({"version": "1.2.3", "epoch": 4}, where="f").training_info == {"epoch": 4}
+
+
+def test_settings_answer_but_do_not_contradict():
+    declared = read_declared(
+        {"args": {"v_min": -10, "v_max": 10.0, "n_atoms": 51, "env_id": "PongNoFrameskip-v4"}}, where="f"
+    )
+    assert declared.facts.known() == {}
+    assert declared.settings.known() == {"n_atoms": 51, "v_min": -10, "v_max": 10.0}
+    assert declared.environment == {"id": "PongNoFrameskip-v4"}
+
+
+def test_an_inert_instance_is_kept_as_its_attributes():
+    args = Opaque("instance", "argparse.Namespace", state={"game": "pong", "lr": 0.1})
+    declared = read_declared({"args": args, "epoch": 3}, where="f")
+    assert declared.training_info == {"args": {"class": "argparse.Namespace", "game": "pong", "lr": 0.1}, "epoch": 3}
+    assert declared.dropped == ()
+
+
+def test_what_json_cannot_hold_is_named():
+    facts = {
+        "rng": {"state": b"bytes", "n": 1},
+        "optimizer": Opaque("call", "torch.optim.adam.Adam", args=(1,)),
+        3: {(1, 2): 3},
+    }
+    declared = read_declared(facts, where="f")
+    assert declared.training_info == {"rng": {"n": 1}}
+    assert declared.dropped == ("rng/state (bytes)", "optimizer (torch.optim.adam.Adam)", "3 (dict)")

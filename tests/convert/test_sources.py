@@ -1,0 +1,79 @@
+"""Which files of a folder are converted, and where to."""
+
+import os
+
+import pytest
+
+from ckptfmt.convert.sources import Item, find_sources
+from ckptfmt.errors import SourceError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, data in {
+        "runs/a.pth": b"x",
+        "runs/deep/b.pth.tar.gz": b"x",
+        "runs/deep/same.pt": b"x",
+        "runs/deep/same.pth": b"x",
+        "runs/step-100": b"PK\x03\x04rest",
+        "runs/config.yaml": b"lr: 1",
+        "runs/monitor.csv.gz": b"\x1f\x8b\x08",
+        "runs/.cache/hidden.pth": b"x",
+        "runs/.hidden.pth": b"x",
+        "runs/done/manifest.json": b"{}",
+        "runs/done/weights.safetensors": b"x",
+        "other/a.pth": b"x",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path
+
+
+def test_the_tree_is_mirrored_in_order_without_suffixes(tree):
+    found = find_sources(["runs"], "out")
+    assert found.items == (
+        Item("runs/a.pth", "out/a"),
+        Item("runs/step-100", "out/step-100"),
+        Item("runs/deep/b.pth.tar.gz", "out/deep/b"),
+        Item("runs/deep/same.pt", "out/deep/same.pt"),
+        Item("runs/deep/same.pth", "out/deep/same.pth"),
+    )
+    assert found.others == 2
+
+
+def test_several_folders_keep_their_names_apart(tree):
+    found = find_sources(["runs", "other"], "out")
+    assert [item.dest for item in found.items if item.source.endswith("/a.pth")] == ["out/runs/a", "out/other/a"]
+
+
+def test_files_that_are_named_are_taken_whatever_they_are(tree):
+    assert find_sources(["runs/config.yaml"], "out").items == (Item("runs/config.yaml", "out/config.yaml"),)
+
+
+def test_two_files_of_one_name_do_not_share_a_target(tree):
+    found = find_sources(["runs/a.pth", "other/a.pth"], "out")
+    assert [item.dest for item in found.items] == ["out/runs/a.pth", "out/other/a.pth"]
+
+
+def test_the_target_is_not_its_own_source(tree):
+    os.makedirs("runs/out")
+    with open("runs/out/c.pth", "w"):
+        pass
+    assert not [item for item in find_sources(["runs"], "runs/out").items if "c.pth" in item.source]
+
+
+def test_pipes_and_broken_links_are_left_alone(tree):
+    os.mkfifo("runs/pipe.pth")
+    os.symlink("nowhere", "runs/broken.pth")
+    os.symlink("a.pth", "runs/best.pth")
+    found = find_sources(["runs"], "out")
+    assert "runs/best.pth" in {item.source for item in found.items}
+    assert not {"runs/pipe.pth", "runs/broken.pth"} & {item.source for item in found.items}
+
+
+def test_what_does_not_exist_is_an_error(tree):
+    with pytest.raises(SourceError) as caught:
+        find_sources(["nosuch"], "out")
+    assert str(caught.value) == "nosuch: there is no such file; check the path"

@@ -1,0 +1,464 @@
+"""Networks over the whole space, each with its own truth, and a run that demands: right, or an honest refusal.
+
+    python tests/architecture/generate.py 20000
+
+prints how many were told, how many refused and why, by kind; exits 1 if a single one was told wrongly.
+"""
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ckptfmt.families.atari_dqn import Classification, Facts, classify
+from ckptfmt.families.atari_dqn.config import ARCHITECTURES
+
+Shape = tuple[int, ...]
+
+TRUNKS: dict[str, tuple[tuple[tuple[int, int, int, int], ...], tuple[int, ...]]] = {
+    # (channels, kernel, stride, padding) for each convolution, and screens it is used with.
+    "nature": (((32, 8, 4, 0), (64, 4, 2, 0), (64, 3, 1, 0)), (36, 64, 84, 84, 84, 91, 128, 256)),
+    "nips": (((16, 8, 4, 0), (32, 4, 2, 0)), (84, 84, 64, 128)),
+    "data-efficient": (((32, 5, 5, 0), (64, 5, 5, 0)), (84,)),
+    "wide": (((64, 8, 4, 0), (128, 4, 2, 0), (128, 3, 1, 0)), (84, 100)),
+    "padded": (((32, 8, 4, 2), (64, 4, 2, 1), (64, 3, 1, 1)), (84,)),
+    "four": (((32, 16, 8, 0), (32, 4, 2, 0), (64, 4, 2, 0), (64, 3, 1, 0)), (256,)),
+}
+
+# Role -> stem. "{i}" counts convolutions from 0, "{j}" from 1, "{k}" in steps of 2.
+SCHEMES: dict[str, dict[str, str]] = {
+    "reference": {
+        "conv": "conv.{k}", "hidden": "fc.0", "head": "fc.2",
+        "value_hidden": "value_stream.0", "value_head": "value_stream.2",
+        "advantage_hidden": "advantage_stream.0", "advantage_head": "advantage_stream.2",
+    },
+    "kaixhin-like": {
+        "conv": "convs.{k}", "hidden": "fc_h", "head": "fc_z",
+        "value_hidden": "fc_h_v", "value_head": "fc_z_v", "advantage_hidden": "fc_h_a", "advantage_head": "fc_z_a",
+    },
+    "features": {
+        "conv": "features.{k}", "hidden": "classifier.0", "head": "classifier.2",
+        "value_hidden": "value.0", "value_head": "value.2",
+        "advantage_hidden": "advantage.0", "advantage_head": "advantage.2",
+    },
+    "dense": {
+        "conv": "conv{j}", "hidden": "dense1", "head": "dense2",
+        "value_hidden": "dense1_val", "value_head": "dense2_val",
+        "advantage_hidden": "dense1_adv", "advantage_head": "dense2_adv",
+    },
+    "camel": {
+        "conv": "body.Conv{j}", "hidden": "body.Hidden", "head": "head.Out",
+        "value_hidden": "head.ValueHidden", "value_head": "head.ValueOut",
+        "advantage_hidden": "head.AdvHidden", "advantage_head": "head.AdvOut",
+    },
+    "slashes": {
+        "conv": "net/conv_{j}", "hidden": "net/hidden", "head": "net/q",
+        "value_hidden": "net/v/fc", "value_head": "net/v/out",
+        "advantage_hidden": "net/a/fc", "advantage_head": "net/a/out",
+    },
+    "tianshou-like": {
+        "conv": "net.{k}", "hidden": "Q.0", "head": "Q.2",
+        "value_hidden": "V.0", "value_head": "V.2", "advantage_hidden": "Q.0", "advantage_head": "Q.2",
+    },
+    "flat": {
+        "conv": "layer{j}", "hidden": "layer10", "head": "layer11",
+        "value_hidden": "layer10", "value_head": "layer11", "advantage_hidden": "layer12", "advantage_head": "layer13",
+    },
+}  # fmt: skip
+
+PLAIN = ("{s}.weight {s}.bias", "{s}_w {s}_b", "{s}.kernel {s}.bias", "{s}.W {s}.b", "W_{s} b_{s}")
+NOISY = (
+    "{s}.weight_mu {s}.weight_sigma {s}.bias_mu {s}.bias_sigma",
+    "{s}.mu.weight {s}.sigma.weight {s}.mu.bias {s}.sigma.bias",
+    "{s}.mu_W {s}.sigma_W {s}.mu_bias {s}.sigma_bias",
+    "{s}.weight {s}.sigma_weight {s}.bias {s}.sigma_bias",
+    "{s}.weight_mean {s}.weight_std {s}.bias_mean {s}.bias_std",
+    "{s}.w_mu {s}.w_sigma {s}.b_mu {s}.b_sigma",
+    "{s}_mu.weight {s}_sigma.weight {s}_mu.bias {s}_sigma.bias",
+    "{s}.mean.kernel {s}.stddev.kernel {s}.mean.bias {s}.stddev.bias",
+)
+# Name and shape (letters: o out, i in, 1) of the noise buffers of one layer.
+NOISE = (
+    "",
+    "epsilon_input:i epsilon_output:o",
+    "eps_p:i eps_q:o",
+    "epsilon_input:1i epsilon_output:o1",
+    "weight_epsilon:oi bias_epsilon:o",
+    "noise_in:i noise_out:o bias_noise:o",
+    "epsilon_weight:oi",
+    "eps_i:1i eps_j:1o",
+    "weight_epsilon:oi bias_epsilon:o noise_in:i noise_out_weight:o noise_out_bias:o",
+)
+SUPPORTS = ("support", "atoms", "supports", "z", "bins", "value_range")
+PREFIXES = ("", "", "", "module.", "agent.q_network.", "_orig_mod.", "policy_net.")
+ORDERS = ("network", "shuffled", "reversed", "heads first")
+NAMES = ("kept", "kept", "kept", "kept", "numbers", "meaningless", "permuted")
+
+
+@dataclass
+class Sample:
+    """A network as a file shows it, and what it really is."""
+
+    kind: str
+    architecture: str | None
+    shapes: dict[str, Shape]
+    values: dict[str, list[float]] = field(default_factory=dict)
+    truth: dict[str, tuple[str, tuple[int, int] | None]] = field(default_factory=dict)
+    numbers: dict[str, int | float | None] = field(default_factory=dict)
+    screen: tuple[int, int, int] = (4, 84, 84)
+    strides: tuple[int, ...] = ()
+    paddings: tuple[int, ...] = ()
+
+    def facts(self) -> Facts:
+        return Facts(**self.numbers)  # type: ignore[arg-type]
+
+
+class Builder:
+    """Builds one network from choices that a random generator makes."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.tensors: list[tuple[str, Shape]] = []
+        self.truth: dict[str, tuple[str, tuple[int, int] | None]] = {}
+        self.scheme = chance.choice(sorted(SCHEMES))
+        self.plain = chance.choice(PLAIN).split()
+        self.noisy_names = chance.choice(NOISY).split()
+        self.noise = [item.split(":") for item in chance.choice(NOISE).split()]
+        self.prefix = chance.choice(PREFIXES)
+
+    def stem(self, role: str, i: int = 0) -> str:
+        return self.prefix + SCHEMES[self.scheme][role].format(i=i, j=i + 1, k=2 * i)
+
+    def plain_layer(self, stem: str, shape: Shape, targets: list[tuple[str, tuple[int, int] | None]]) -> None:
+        names = [name.format(s=stem) for name in self.plain]
+        self.tensors += [(names[0], shape), (names[1], shape[:1])]
+        for target, rows in targets:
+            self.truth |= {f"{target}.weight": (names[0], rows), f"{target}.bias": (names[1], rows)}
+
+    def linear(
+        self, stem: str, shape: tuple[int, int], targets: list[tuple[str, tuple[int, int] | None]], noisy: bool
+    ) -> None:
+        if not noisy:
+            self.plain_layer(stem, shape, targets)
+            return
+        names = [name.format(s=stem) for name in self.noisy_names]
+        self.tensors += list(zip(names, (shape, shape, shape[:1], shape[:1]), strict=True))
+        for target, rows in targets:
+            parts = ("weight_mu", "weight_sigma", "bias_mu", "bias_sigma")
+            self.truth |= {f"{target}.{part}": (name, rows) for part, name in zip(parts, names, strict=True)}
+        sizes = {"o": shape[0], "i": shape[1], "1": 1}
+        self.tensors += [(f"{stem}.{name}", tuple(sizes[letter] for letter in letters)) for name, letters in self.noise]
+
+
+def features(trunk: str, screen: int) -> int:
+    size = screen
+    for _, kernel, stride, padding in TRUNKS[trunk][0]:
+        size = (size + 2 * padding - kernel) // stride + 1
+    return TRUNKS[trunk][0][-1][0] * size * size
+
+
+def network(chance: random.Random) -> Sample:
+    """Return one of the eight architectures in some layout."""
+    build = Builder(chance)
+    architecture = chance.choice(ARCHITECTURES)
+    noisy, atoms = "noisy" in architecture, 1
+    if "distributional" in architecture:
+        atoms = chance.choice((51, 51, 51, 21, 101, 11))
+    n_action = chance.choice((2, 3, 4, 6, 6, 9, 14, 18, 18, 32))
+    hidden = chance.choice((512, 512, 512, 256, 200, 128, 1024))
+    trunk = chance.choice(("nature",) * 6 + tuple(TRUNKS))
+    screen, channels = chance.choice(TRUNKS[trunk][1]), chance.choice((1, 3, 4, 4, 4, 4, 12))
+    inputs = channels
+    for i, (outputs, kernel, _, _) in enumerate(TRUNKS[trunk][0]):
+        build.plain_layer(build.stem("conv", i), (outputs, inputs, kernel, kernel), [(f"conv.{2 * i}", None)])
+        inputs = outputs
+    layout = _linear(build, architecture, features(trunk, screen), hidden, n_action, atoms, noisy)
+    sample = Sample(layout, architecture, {}, truth=build.truth)
+    sample.numbers = {"n_action": n_action}
+    if atoms > 1:
+        low = chance.choice((-10.0, -1.0, 0.0, -21.0))
+        high = chance.choice((10.0, 5.0, 200.0))
+        sample.numbers |= {"n_atoms": atoms, "v_min": low, "v_max": high}
+        if chance.random() < 0.7:
+            name = build.prefix + chance.choice(SUPPORTS)
+            build.tensors.insert(chance.choice((0, len(build.tensors))), (name, chance.choice(((atoms,), (1, atoms)))))
+            build.truth["support"] = (name, None)
+            sample.values[name] = [low + i * (high - low) / (atoms - 1) for i in range(atoms)]
+    sample.screen = (channels, screen, screen)
+    sample.strides = tuple(conv[2] for conv in TRUNKS[trunk][0])
+    sample.paddings = tuple(conv[3] for conv in TRUNKS[trunk][0])
+    return _disguise(sample, build.tensors, chance)
+
+
+def _linear(build: Builder, architecture: str, size: int, hidden: int, n_action: int, atoms: int, noisy: bool) -> str:
+    chance = build.chance
+    if "dueling" not in architecture:
+        build.linear(build.stem("hidden"), (hidden, size), [("fc.0", None)], noisy)
+        build.linear(build.stem("head"), (n_action * atoms, hidden), [("fc.2", None)], noisy)
+        return "single"
+    layout = chance.choice(("separate",) * 4 + ("shared", "fused"))
+    streams = ["value", "advantage"]
+    if chance.random() < 0.5:
+        streams.reverse()
+    rows = {"value": atoms, "advantage": n_action * atoms}
+    both: dict[str, tuple[int, int]] = {}
+    if layout == "shared":
+        targets: list[tuple[str, tuple[int, int] | None]] = [(f"{stream}_stream.0", None) for stream in streams]
+        build.linear(build.stem("hidden") + "_", (hidden, size), targets, noisy)
+    elif layout == "fused":
+        both = {stream: (i * hidden, (i + 1) * hidden) for i, stream in enumerate(streams)}
+        halves: list[tuple[str, tuple[int, int] | None]] = [(f"{name}_stream.0", rows) for name, rows in both.items()]
+        build.linear(build.stem("hidden") + "_", (2 * hidden, size), halves, noisy)
+    together = chance.random() < 0.3
+    if layout == "separate" and together:
+        for stream in streams:
+            build.linear(build.stem(f"{stream}_hidden"), (hidden, size), [(f"{stream}_stream.0", None)], noisy)
+    for stream in streams:
+        if layout == "separate" and not together:
+            build.linear(build.stem(f"{stream}_hidden"), (hidden, size), [(f"{stream}_stream.0", None)], noisy)
+        build.linear(build.stem(f"{stream}_head"), (rows[stream], hidden), [(f"{stream}_stream.2", None)], noisy)
+    return layout
+
+
+def _disguise(sample: Sample, tensors: list[tuple[str, Shape]], chance: random.Random) -> Sample:
+    """Put the keys into some order and take some of the names away."""
+    order = chance.choice(ORDERS)
+    if order == "shuffled":
+        chance.shuffle(tensors)
+    elif order == "reversed":
+        tensors.reverse()
+    elif order == "heads first":
+        tensors.sort(key=lambda tensor: len(tensor[1]) == 4)
+    names = chance.choice(NAMES)
+    old = [name for name, _ in tensors]
+    new = {
+        "kept": old,
+        "numbers": [str(i) for i in range(len(old))],
+        "meaningless": [f"p{i}" for i in range(len(old))],
+        "permuted": chance.sample(old, len(old)),
+    }[names]
+    renamed = dict(zip(old, new, strict=True))
+    sample.shapes = {renamed[name]: shape for name, shape in tensors}
+    sample.values = {renamed[name]: values for name, values in sample.values.items()}
+    sample.truth = {target: (renamed[name], rows) for target, (name, rows) in sample.truth.items()}
+    sample.kind = f"{sample.architecture}, {sample.kind}, names {names}"
+    return sample
+
+
+def _actor_critic(chance: random.Random) -> Sample:
+    """The shapes of a dueling network, streams called actor and critic."""
+    while True:
+        sample = network(random.Random(chance.random()))
+        if sample.architecture == "dueling" and "kept" in sample.kind and "val" in "".join(sample.shapes).lower():
+            break
+    renames = {"value": "critic", "val": "critic", "advantage": "actor", "adv": "actor"}
+    names = {name: name for name in sample.shapes}
+    for name in names:
+        for word, other in renames.items():
+            names[name] = names[name].replace(word, other).replace(word.title(), other.title())
+    sample.shapes = {names[name]: shape for name, shape in sample.shapes.items()}
+    return sample
+
+
+def decoy(chance: random.Random) -> Sample:
+    """Return something that is none of the eight."""
+    kind = chance.choice(sorted(DECOYS))
+    sample = DECOYS[kind](chance)
+    return Sample(f"decoy: {kind}", None, sample.shapes, sample.values, numbers=sample.numbers)
+
+
+def _without_one(chance: random.Random) -> Sample:
+    sample = network(chance)
+    keys = [name for name, shape in sample.shapes.items() if name not in sample.values]
+    del sample.shapes[chance.choice(keys)]
+    return sample
+
+
+def _with_one_more(chance: random.Random) -> Sample:
+    sample = network(chance)
+    sample.shapes["extra.weight"] = chance.choice(((512, 512), (64,), (7, 33), (3, 3, 3), (16, 16, 3, 3)))
+    return sample
+
+
+def _quantiles(chance: random.Random) -> Sample:
+    """QR-DQN: the shapes of a distributional network, and no support."""
+    while True:
+        sample = network(chance)
+        if "distributional" in str(sample.architecture) and not sample.values:
+            break
+    chance.choice((_called_quantile, lambda sample: None))(sample)
+    sample.numbers = {}
+    return sample
+
+
+def _called_quantile(sample: Sample) -> None:
+    sample.shapes = {f"quantile_net.{name}": shape for name, shape in sample.shapes.items()}
+
+
+def _levels(chance: random.Random) -> Sample:
+    """QR-DQN that keeps its quantile levels as a buffer: evenly rising, and no support."""
+    while True:
+        sample = network(chance)
+        if "distributional" in str(sample.architecture) and sample.values:
+            break
+    name, values = next(iter(sample.values.items()))
+    sample.values = {name: [(2 * i + 1) / (2 * len(values)) for i in range(len(values))]}
+    sample.numbers = {}
+    return sample
+
+
+def _implicit(chance: random.Random) -> Sample:
+    sample = network(chance)
+    size = chance.choice((3136, 512))
+    sample.shapes |= {"phi.weight": (size, 64), "phi.bias": (size,)}
+    return sample
+
+
+def _transposed(chance: random.Random) -> Sample:
+    sample = network(chance)
+    sample.shapes = {name: shape[::-1] if len(shape) == 2 else shape for name, shape in sample.shapes.items()}
+    return sample
+
+
+def _mlp(chance: random.Random) -> Sample:
+    sample = network(chance)
+    sample.shapes = {name: shape for name, shape in sample.shapes.items() if len(shape) < 3}
+    return sample
+
+
+def _headless(chance: random.Random) -> Sample:
+    sample = network(chance)
+    sample.shapes = {name: shape for name, shape in sample.shapes.items() if len(shape) == 4 or "conv" in name}
+    return sample
+
+
+def _half_noisy(chance: random.Random) -> Sample:
+    """Only one of the layers is noisy."""
+    while True:
+        sample = network(chance)
+        if "noisy" in str(sample.architecture):
+            break
+    target = chance.choice(sorted({key.rsplit(".", 1)[0] for key in sample.truth if key.endswith("sigma")}))
+    for part in ("weight_sigma", "bias_sigma"):
+        sample.shapes.pop(sample.truth[f"{target}.{part}"][0], None)
+    return sample
+
+
+def _twins(chance: random.Random) -> Sample:
+    sample = network(chance)
+    sample.shapes = {f"{side}.{name}": shape for side in ("q1", "q2") for name, shape in sample.shapes.items()}
+    return sample
+
+
+DECOYS: dict[str, Callable[[random.Random], Sample]] = {
+    "actor-critic by name": _actor_critic,
+    "one tensor missing": _without_one,
+    "one tensor more": _with_one_more,
+    "quantiles": _quantiles,
+    "quantile levels": _levels,
+    "implicit quantiles": _implicit,
+    "transposed": _transposed,
+    "no convolution": _mlp,
+    "no head": _headless,
+    "partly noisy": _half_noisy,
+    "twins": _twins,
+}
+
+
+def judge(sample: Sample, answer: Classification) -> str:
+    """Return "" if the answer is right or an honest refusal, else what is wrong with it."""
+    if sample.architecture is None:
+        return f"claims {answer.architecture}" if answer.chosen and not answer.refusal else ""
+    if answer.chosen is None:
+        return "" if answer.refusal else "neither an answer nor a refusal"
+    chosen = answer.chosen
+    if chosen.name != sample.architecture:
+        return f"claims {chosen.name}, is {sample.architecture}"
+    if answer.refusal:
+        return ""
+    if chosen.config is None:
+        return "no config"
+    config = chosen.config.to_dict()
+    for name, number in sample.numbers.items():
+        if config[name] != number:
+            return f"{name} {config[name]}, is {number}"
+    return _misplaced(sample, answer)
+
+
+def _misplaced(sample: Sample, answer: Classification) -> str:
+    assert answer.chosen is not None
+    placed = {item.name: (item.source, item.rows) for item in answer.chosen.placements}
+    for target, source in sample.truth.items():
+        if placed.get(target) != source:
+            return f"{target} is {source}, placed {placed.get(target)}"
+    config = answer.chosen.config
+    assert config is not None
+    if config.input_shape[0] != sample.screen[0]:
+        return f"{config.input_shape} channels"
+    if tuple(conv.stride[0] for conv in config.encoder.convs) != sample.strides:
+        return f"strides {config.encoder.convs}"
+    if tuple(conv.padding[0] for conv in config.encoder.convs) != sample.paddings:
+        return f"paddings {config.encoder.convs}"
+    noise = [item for item in answer.chosen.placements if "epsilon" in item.name]
+    return "" if all(_noise_fits(sample.shapes, item.name, item.source) for item in noise) else "noise misplaced"
+
+
+def _noise_fits(shapes: Mapping[str, Shape], name: str, source: str) -> bool:
+    return max(shapes[source]) == max(size for size in shapes[source]) and ("input" in name or "output" in name)
+
+
+def answer(sample: Sample, facts: Facts | None) -> Classification:
+    def values(name: str) -> list[float]:
+        plain = [random.Random(f"{name}{i}").gauss(0, 1) for i in range(max(sample.shapes[name]))]
+        return sample.values.get(name, plain)
+
+    return classify(sample.shapes, values=values, facts=facts)
+
+
+REASONS = {
+    "quantile network": "no support: needs v_min, v_max",
+    "usual number of quantiles": "no support: needs v_min, v_max",
+    "could be": "no support, one head: needs --n-actions and more",
+    "more than the 18": "more rows than an Atari game has actions",
+    "actor-critic": "one hidden layer with two heads: needs --architecture",
+    "which half": "fused hidden layer: which half is which",
+    "all of shape": "names lost: equal shapes",
+    "leads to": "names lost: which hidden layer is whose",
+    "order of": "names lost: order of convolutions",
+    "strides": "unknown trunk",
+    "do not tell which": "two architectures of these shapes",
+}
+
+
+def reason(answer: Classification) -> str:
+    return next((text for part, text in REASONS.items() if part in answer.refusal), answer.refusal)
+
+
+def run(count: int, seed: int = 0) -> int:
+    told, refused, wrong = Counter[str](), Counter[str](), []
+    for number in range(seed, seed + count):
+        chance = random.Random(number)
+        sample = decoy(chance) if chance.random() < 0.2 else network(chance)
+        facts = sample.facts() if chance.random() < 0.3 else None
+        said = answer(sample, facts)
+        if fault := judge(sample, said):
+            wrong.append(f"seed {number}, {sample.kind}: {fault}")
+        elif sample.architecture is None:
+            told["none of the eight, and not claimed"] += 1
+        elif said.refusal:
+            refused[reason(said)] += 1
+        else:
+            told[f"{sample.architecture}"] += 1
+    networks = count - told["none of the eight, and not claimed"]
+    for text, number in sorted(told.items()):
+        print(f"{number:7}  {text}")
+    for text, number in refused.most_common():
+        print(f"{number:7}  {100 * number / networks:5.1f} %  refused: {text}")
+    print("\n".join(wrong[:40]))
+    print(f"{count} tried, {len(wrong)} wrong, {sum(refused.values())} of {networks} networks refused")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(int(sys.argv[1]) if len(sys.argv) > 1 else 2000))

@@ -1,0 +1,59 @@
+import hashlib
+
+import pytest
+import rfc8785
+from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckptfmt.errors import ManifestError
+from ckptfmt.format.digest import canonical, content_digest, json_digest, manifest_digest, tensor_digest
+
+
+def test_canonical_json_is_that_of_rfc_8785():
+    # The example of the RFC's section 3.2.3 for the order of keys, and its number forms.
+    assert canonical({"\u20ac": 1, "\r": 2, "1": 1e30, "a": 4.50}) == b'{"\\r":2,"1":1e+30,"a":4.5,"\xe2\x82\xac":1}'
+
+
+def test_what_has_no_canonical_form_is_an_error():
+    with pytest.raises(ManifestError, match=r"^manifest\.json: has no canonical form: "):
+        canonical({"a": float("nan")})
+
+
+def test_tensor_digest_is_blake3():
+    assert tensor_digest(b"abc") == blake3(b"abc").hexdigest()
+    assert tensor_digest(b"") == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+def test_content_digest_is_over_the_sorted_list_of_tensors():
+    rows = [("b", "F32", (2, 3), "22"), ("a", "I64", (), "11")]
+    text = b'[["a","I64",[],"11"],["b","F32",[2,3],"22"]]'
+    assert content_digest(rows) == "sha256:" + hashlib.sha256(text).hexdigest()
+    assert content_digest(reversed(rows)) == content_digest(rows)
+
+
+def test_manifest_digest_leaves_itself_out():
+    manifest = {"a": 1}
+    assert manifest_digest({**manifest, "manifest_digest": "x"}) == json_digest(manifest)
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(_JSON)
+def test_the_quick_way_to_a_canonical_form_writes_what_the_general_one_writes(value):
+    assert canonical(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "number", [1e-4, 9.9e-5, 1e-7, 0.1, -0.0, 1e16, 1e15 + 0.5, 2.0**53, -(2.0**53), 1e21, 123456.75]
+)
+def test_numbers_at_the_borders_of_the_quick_way_are_written_as_the_rfc_says(number):
+    assert canonical([number]) == rfc8785.dumps([number])

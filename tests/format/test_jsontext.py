@@ -1,0 +1,119 @@
+import contextlib
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ckptfmt.errors import CkptError, ManifestError
+from ckptfmt.format.jsontext import MAX_DEPTH, decode_free, encode_free, parse, render
+
+LIMIT = 1 << 20
+
+
+def read(data: bytes):
+    return parse(data, where="m.json", limit=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b'{"a": NaN}', "m.json: NaN is not JSON"),
+        (b'{"a": -Infinity}', "m.json: -Infinity is not JSON"),
+        (b'{"a": 1e400}', "m.json: 1e400 is too large for a number"),
+        (b'{"a": 1, "a": 2}', "m.json: has the key 'a' twice"),
+        (b'{"a": 1, "\\u0061": 2}', "m.json: has the key 'a' twice"),
+        (b'{"a": "\\ud800"}', "m.json: holds half of a surrogate pair"),
+        (b'\xef\xbb\xbf{"a": 1}', "m.json: starts with a byte order mark, which JSON does not allow"),
+        (b'{"a": "\xff"}', "m.json: is not UTF-8 at byte 7"),
+        (b"[" * 10_000 + b"]" * 10_000, f"m.json: nests deeper than {MAX_DEPTH} levels"),
+        (b"1" * 5000, "m.json: an integer has 5,000 digits"),
+        (b"{", "m.json: is not JSON at line 1, column 2: Expecting property name enclosed in double quotes"),
+        (b" " * (LIMIT + 1), "m.json: is 1,048,577 bytes, more than the 1,048,576 allowed"),
+    ],
+)
+def test_what_two_readers_could_see_differently_is_refused(data, sentence):
+    with pytest.raises(ManifestError) as caught:
+        read(data)
+    assert str(caught.value) == sentence
+
+
+def test_brackets_inside_strings_do_not_count_as_depth():
+    assert read(json.dumps({"a": "[" * 1000 + '\\"{'}).encode()) == {"a": "[" * 1000 + '\\"{'}
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_value_or_the_one_error(data):
+    with contextlib.suppress(CkptError):
+        read(data)
+
+
+names = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda name: not name.startswith("$"))
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(names, inner),
+    max_leaves=20,
+)
+
+
+@given(plain)
+def test_free_form_values_come_back_equal(value):
+    encoded = encode_free(value, where="$")
+    assert decode_free(read(render(encoded).encode())) == value
+
+
+@given(plain)
+def test_a_rendering_is_its_own_rendering(value):
+    text = render(encode_free(value, where="$"))
+    assert render(json.loads(text)) == text
+
+
+def test_numbers_that_json_lacks_are_tagged():
+    encoded = encode_free({"a": -math.inf, "b": math.nan, "c": 2**53 + 1, "d": 2**53 - 1}, where="$")
+    assert encoded == {
+        "a": {"$float": "-inf"},
+        "b": {"$float": "nan"},
+        "c": {"$int": "9007199254740993"},
+        "d": 2**53 - 1,
+    }
+    back = decode_free(encoded)
+    assert back["a"] == -math.inf
+    assert math.isnan(back["b"])
+    assert back["c"] == 2**53 + 1
+
+
+def test_numpy_scalars_and_tuples_become_plain():
+    value = {"n": np.int64(6), "r": np.float64(7.5), "f": np.float32(0.5), "b": np.bool_(True), "t": (1, 2), 3: "x"}
+    encoded = encode_free(value, where="$")
+    assert encoded == {"n": 6, "r": 7.5, "f": 0.5, "b": True, "t": [1, 2], "3": "x"}
+    assert [type(item) for item in encoded.values()] == [int, float, float, bool, list, str]
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (
+            {"a": {"b": [object()]}},
+            "$.a.b[0]: a object cannot be written as JSON; give a number, text, list or mapping",
+        ),
+        ({"a": {1: 2, "1": 3}}, "$.a: two keys are both written '1'"),
+        ({"a": {"$float": "1"}}, "$.a: the key $float is reserved"),
+        ({"a": {(1, 2): 3}}, "$.a: a tuple cannot be a key in JSON"),
+    ],
+)
+def test_what_json_cannot_hold_is_an_error_with_its_path(value, sentence):
+    with pytest.raises(ManifestError) as caught:
+        encode_free(value, where="$")
+    assert str(caught.value) == sentence
+
+
+def test_a_list_of_plain_values_takes_one_line():
+    assert render({"shape": [4, 84, 84], "nested": [[1], []]}) == (
+        '{\n  "shape": [4, 84, 84],\n  "nested": [\n    [1],\n    []\n  ]\n}\n'
+    )

@@ -1,0 +1,177 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ckptfmt
+from ckptfmt.errors import CkptError, TargetExists, WriteError
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.clean import leftovers
+from ckptfmt.store.manager import CheckpointManager
+from ckptfmt.store.write.lock import hold
+
+ROOT = str(Path(ckptfmt.__file__).parent.parent)
+
+
+def run(program, *arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=60,
+        **options,
+    )
+
+
+def values(manager):
+    found = {}
+    for step in manager.steps():
+        with Checkpoint(manager.path(step)) as checkpoint:
+            found[step] = {float(v) for v in np.unique(checkpoint.tensors["a"])}
+    return found
+
+
+def test_saves_hold_what_was_there_when_they_were_asked_for_and_keep_their_order(tmp_path):
+    array = np.zeros(100_000, "f4")
+    state = np.zeros(10, "i8")
+    with CheckpointManager(tmp_path, background=True) as manager:
+        for step in range(6):
+            array[:] = state[:] = step
+            manager.save(step, {"a": array, "tied": array}, state={"n": state})
+        array[:] = -1
+    assert values(manager) == {step: {float(step)} for step in range(6)}
+    with manager.restore(5) as checkpoint:
+        assert checkpoint.manifest.files["weights.safetensors"].tied == {"tied": "a"}
+        assert checkpoint.read("n", "state.safetensors") == np.full(10, 5).tobytes()
+    times = [os.stat(manager.path(step)).st_ctime_ns for step in range(6)]
+    assert times == sorted(times)
+
+
+def test_an_error_is_raised_by_the_next_call_once(tmp_path):
+    manager = CheckpointManager(tmp_path, background=True)
+    manager.save(1, {"a": np.zeros(3, "f4")})
+    manager.wait()
+    manager.save(1, {"a": np.ones(3, "f4")})
+    with pytest.raises(TargetExists):
+        manager.wait()
+    manager.save(2, {"a": np.ones(3, "f4")})
+    manager.close()
+    assert manager.steps() == [2, 1]
+
+
+def test_an_error_nobody_asked_for_is_said_at_the_end_of_the_process(tmp_path):
+    done = run(
+        "import sys, numpy\n"
+        "from ckptfmt.store.manager import CheckpointManager\n"
+        "m = CheckpointManager(sys.argv[1], background=True)\n"
+        "m.save(1, {'a': numpy.zeros(3)})\n"
+        "m.save(1, {'a': numpy.zeros(3)})\n",
+        tmp_path,
+    )
+    assert done.stderr.splitlines()[-1] == (
+        f"ckptfmt.errors.TargetExists: {tmp_path}/step-000000000001: exists and is not empty; "
+        "add --force to replace it, or choose another folder"
+    )
+
+
+def test_the_end_of_the_process_waits_for_the_saves(tmp_path):
+    done = run(
+        "import sys, numpy\n"
+        "from ckptfmt.store.manager import CheckpointManager\n"
+        "m = CheckpointManager(sys.argv[1], background=True)\n"
+        "for step in range(4): m.save(step, {'a': numpy.full(1 << 20, step, 'f4')})\n",
+        tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert values(CheckpointManager(tmp_path)) == {step: {float(step)} for step in range(4)}
+
+
+TRAINER = """
+import sys, time, numpy
+from ckptfmt.store.manager import CheckpointManager
+
+seconds, pace = float(sys.argv[2]), float(sys.argv[3])
+
+class Slow:
+    pass
+
+from ckptfmt.store.manager import snapshot
+chunks = snapshot.Snapshot.chunks
+def slowly(self, size=1 << 16):
+    for part in chunks(self, size):
+        time.sleep(pace)
+        yield part
+snapshot.Snapshot.chunks = slowly
+
+manager = CheckpointManager(sys.argv[1], background=True)
+manager.save(1, {"a": numpy.full(10, 1, "f4")})
+manager.wait()
+with manager.finish_on_sigterm(seconds):
+    manager.save(2, {"a": numpy.full(1 << 18, 2, "f4")})
+    manager.save(3, {"a": numpy.full(1 << 18, 3, "f4")})
+    print("saving", flush=True)
+    while True:  # as a trainer goes on; one long sleep may miss the signal that comes just before it
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "pace", "kept"), [(30, 0.01, [3, 2, 1]), (2, 0.2, [1])])
+def test_sigterm_finishes_or_abandons_the_saves_within_the_time_given(tmp_path, seconds, pace, kept):
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(tmp_path), str(seconds), str(pace)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout.readline() == "saving\n"
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=seconds + 20) == -signal.SIGTERM
+    process.stdout.close()
+    manager = CheckpointManager(tmp_path)
+    assert manager.steps() == kept
+    assert leftovers(tmp_path) == ()
+    assert values(manager) == {step: {float(step)} for step in kept}
+    assert time.monotonic() - started < seconds + 20
+
+
+def test_an_abandoned_save_says_so(tmp_path):
+    manager = CheckpointManager(tmp_path, background=True, wait=1)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with hold(folder, "step-000000000001", where="somebody else"):
+        for step in (1, 2):
+            manager.save(step, {"a": np.zeros(3, "f4")})
+        with pytest.raises(WriteError) as caught:
+            manager.close(timeout=0.1)
+    os.close(folder)
+    assert str(caught.value) == "the save was abandoned, its time was up; what was saved before is there"
+    with pytest.raises(WriteError):
+        manager.wait()
+    assert manager.steps() == []
+    assert leftovers(tmp_path) == ()
+
+
+def test_a_forked_child_neither_waits_nor_saves(tmp_path):
+    manager = CheckpointManager(tmp_path, background=True)
+    manager.save(1, {"a": np.zeros(8 << 20, "u1")})
+    child = os.fork()
+    if child == 0:
+        manager.wait()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    manager.close()
+    assert manager.steps() == [1]
+
+
+def test_tensors_that_cannot_be_stored_are_refused_at_once(tmp_path):
+    with CheckpointManager(tmp_path, background=True) as manager, pytest.raises(CkptError):
+        manager.save(1, {"a": np.array(["text"])})
+    assert manager.steps() == []

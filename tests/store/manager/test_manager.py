@@ -1,0 +1,162 @@
+import math
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ckptfmt
+from ckptfmt.errors import NotACheckpoint, WeightsError
+from ckptfmt.store.manager import CheckpointManager, Retention
+from ckptfmt.store.manager.steps import Entry
+
+
+def array(value):
+    return {"a": np.full((4, 4), value, "f4")}
+
+
+def damage(path):
+    file = os.path.join(path, "weights.safetensors")
+    with open(file, "r+b") as f:
+        f.seek(-1, 2)
+        last = f.read(1)
+        f.seek(-1, 2)
+        f.write(bytes([last[0] ^ 1]))
+
+
+def step_of(checkpoint):
+    with checkpoint:
+        return int(checkpoint.tensors["a"][0, 0])
+
+
+def test_the_latest_and_the_best_are_separate_promises(tmp_path):
+    manager = CheckpointManager(tmp_path / "run", keep_last=2, keep_best=1)
+    for step, reward in enumerate([1.0, 9.0, 3.0, 2.0, 4.0, 0.0]):
+        manager.save(step, array(step), metrics={"reward": reward})
+    assert manager.steps() == [5, 4, 1]
+    assert step_of(manager.latest()) == 5
+    assert step_of(manager.best()) == 1
+    assert step_of(manager.best(mode="min")) == 5
+    assert step_of(manager.restore(4)) == 4
+
+
+def test_every_kth_step_is_kept_and_without_a_reason_all_are(tmp_path):
+    spaced = CheckpointManager(tmp_path / "spaced", keep_every=3)
+    kept = CheckpointManager(tmp_path / "all")
+    for step in range(8):
+        spaced.save(step, array(step))
+        kept.save(step, array(step))
+    assert spaced.steps() == [7, 6, 3, 0]
+    assert kept.steps() == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_said_so(tmp_path):
+    said = []
+    manager = CheckpointManager(tmp_path, report=said.append)
+    for step in (1, 2, 3):
+        manager.save(step, array(step), metrics={"reward": step})
+    damage(manager.path(3))
+    (tmp_path / "step-000000000002" / "manifest.json").unlink()
+    assert step_of(manager.latest()) == 1
+    assert [(p.code, p.where, p.message) for p in said] == [
+        ("weights.digest", f"{manager.path(3)}/weights.safetensors", "a: bytes do not match the manifest; passed over"),
+        ("layout.no-manifest", manager.path(2), "not a checkpoint, manifest.json is missing; passed over"),
+    ]
+    assert manager.problems == said
+    assert step_of(manager.best()) == 1
+    with pytest.raises(WeightsError):
+        manager.restore(3)
+
+
+def test_where_nothing_is_whole_the_latest_is_none_and_restoring_an_error(tmp_path):
+    manager = CheckpointManager(tmp_path / "run")
+    assert manager.latest() is None
+    assert manager.best() is None
+    with pytest.raises(NotACheckpoint) as caught:
+        manager.restore()
+    assert str(caught.value) == f"{tmp_path}/run: holds no checkpoint that is whole"
+
+
+def test_what_the_manager_did_not_write_is_never_removed(tmp_path):
+    mine = tmp_path / "step-000000000000"
+    ckptfmt.save(mine, array(0)).close()
+    (tmp_path / "notes.txt").write_text("mine")
+    manager = CheckpointManager(tmp_path, keep_last=1)
+    manager.save(1, array(1))
+    (tmp_path / "step-000000000001" / "notes.txt").write_text("mine")
+    manager.save(2, array(2))
+    assert sorted(os.listdir(tmp_path)) == [
+        "notes.txt",
+        "step-000000000000",
+        "step-000000000001",
+        "step-000000000002",
+    ]
+
+
+def test_what_is_newer_than_the_last_save_is_never_removed(tmp_path):
+    manager = CheckpointManager(tmp_path)
+    for step in (10, 20, 30):
+        manager.save(step, array(step))
+    again = CheckpointManager(tmp_path, keep_last=1)
+    again.save(15, array(15))
+    assert again.steps() == [30, 20, 15]
+
+
+def test_weights_that_did_not_change_raise_an_alarm(tmp_path):
+    manager = CheckpointManager(tmp_path)
+    manager.save(1, array(1))
+    manager.save(2, array(2))
+    assert manager.problems == []
+    manager.save(3, array(2))
+    assert [(p.code, p.where, p.message) for p in manager.problems] == [
+        ("manager.stale", manager.path(3), "its weights are those of step 2, nothing was learnt since")
+    ]
+
+
+def test_what_a_run_that_died_left_is_removed_by_the_next(tmp_path):
+    left = tmp_path / ".step-000000000007.ckpt-stage-0123456789abcdef"
+    left.mkdir()
+    CheckpointManager(tmp_path).save(1, array(1))
+    assert os.listdir(tmp_path) == ["step-000000000001"]
+
+
+def test_metrics_that_were_evaluated_later_count(tmp_path):
+    import dataclasses
+
+    manager = CheckpointManager(tmp_path, metric="score")
+    for step in (1, 2):
+        manager.save(step, array(step), metrics={"score": step})
+    assert step_of(manager.best()) == 2
+    ckptfmt.store.write.update_manifest(
+        manager.path(1),
+        lambda m: dataclasses.replace(m, extra={"manager": {"step": 1, "metrics": {"score": 5}}}),
+    )
+    assert step_of(manager.best()) == 1
+
+
+@pytest.mark.parametrize("options", [{"keep_last": 0}, {"keep_every": 0}, {"keep_best": -1}, {"mode": "most"}])
+def test_senseless_retention_is_refused(tmp_path, options):
+    with pytest.raises(ValueError, match="it must be"):
+        CheckpointManager(tmp_path, **options)
+
+
+ENTRIES = st.dictionaries(
+    st.integers(0, 40), st.dictionaries(st.just("reward"), st.floats()), min_size=1, max_size=12
+).map(lambda found: [Entry(step, metrics, "") for step, metrics in found.items()])
+
+
+@given(ENTRIES, st.none() | st.integers(1, 4), st.none() | st.integers(0, 4), st.none() | st.integers(1, 5))
+def test_retention_keeps_what_any_reason_keeps(entries, last, best, every):
+    removed = {entry.step for entry in Retention(last=last, best=best, every=every).superfluous(entries)}
+    steps = sorted(entry.step for entry in entries)
+    assert steps[-1] not in removed
+    if last is None and best is None and every is None:
+        assert not removed
+    assert not removed & set(steps[-(last or 1) :])
+    assert every is None or not any(step % every == 0 for step in removed)
+    ranks = [(entry.metrics["reward"], entry.step) for entry in entries if "reward" in entry.metrics]
+    numbers = sorted((rank for rank in ranks if not math.isnan(rank[0])), reverse=True)
+    assert not removed & {step for _, step in numbers[: best or 0]}
+    if not (last is None and best is None and every is None):
+        assert len(entries) - len(removed) <= (last or 1) + (best or 0) + (len(steps) if every else 0)
