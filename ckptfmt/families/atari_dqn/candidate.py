@@ -11,9 +11,9 @@ from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.layouts import Layout
-from ckptfmt.families.atari_dqn.names import kin, leads
 from ckptfmt.families.atari_dqn.support import Values, ends, find
 from ckptfmt.families.atari_dqn.topology import Fit
+from ckptfmt.families.names import kin, leads
 
 __all__ = ["Undecided", "build"]
 

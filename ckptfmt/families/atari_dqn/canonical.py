@@ -12,8 +12,8 @@ from ckptfmt.families.atari_dqn.answer import Placement
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.grouping import Group, by_names, by_order, natural
 from ckptfmt.families.atari_dqn.layouts import Layout
-from ckptfmt.families.atari_dqn.names import kin, stream
 from ckptfmt.families.atari_dqn.topology import Fit, Topology
+from ckptfmt.families.names import kin, stream
 
 __all__ = ["Assignment", "Unplaced", "assign", "placements"]
 

@@ -11,9 +11,9 @@ from ckptfmt.families.atari_dqn.explain import misfit, nearest, unusable
 from ckptfmt.families.atari_dqn.fingerprint import Fingerprint, Shape
 from ckptfmt.families.atari_dqn.heads import Reading, readings
 from ckptfmt.families.atari_dqn.layouts import Layout, recognise
-from ckptfmt.families.atari_dqn.names import suspicion
 from ckptfmt.families.atari_dqn.support import NoSupport, Values, find
 from ckptfmt.families.atari_dqn.topology import Fit, fits
+from ckptfmt.families.names import suspicion
 
 __all__ = ["classify"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ckptfmt.families.atari_dqn.fingerprint import Shape
-from ckptfmt.families.atari_dqn.names import parse
+from ckptfmt.families.names import parse
 
 __all__ = ["Group", "by_names", "by_order", "natural"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from ckptfmt.families.atari_dqn.fingerprint import Shape
-from ckptfmt.families.atari_dqn.names import parse
 from ckptfmt.families.atari_dqn.topology import Fit
+from ckptfmt.families.names import parse
 
 __all__ = ["NoSupport", "Values", "ends", "find"]
 

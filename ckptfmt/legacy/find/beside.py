@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from ckptfmt.families.atari_dqn.names import words
+from ckptfmt.families.names import words
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle.inert import Opaque
 

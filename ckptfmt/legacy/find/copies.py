@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ckptfmt.families.atari_dqn.names import words
+from ckptfmt.families.names import words
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 
 __all__ = ["Part", "Role", "is_network", "role_of", "split"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckptfmt.families.atari_dqn.names import parse, stream, suspicion
+from ckptfmt.families.names import parse, stream, suspicion
 
 
 @pytest.mark.parametrize(
