@@ -31,6 +31,8 @@ GUESTS = {
     "numpy": ("format/numeric", "format/tensors", "store/arrays", "store/manager/", "look/", "rl/"),
     "jsonschema": ("look/validate/",),
     "blake3": ("format/digest",),
+    "backports": ("format/compressed",),
+    "compression": ("format/compressed",),
     "rfc8785": ("format/digest",),
     "click": ("cli/",),
 }

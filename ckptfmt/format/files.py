@@ -16,10 +16,13 @@ from ckptfmt.format.siblings import aside_name
 __all__ = [
     "MANIFEST",
     "MAX_MANIFEST",
+    "PARTS",
     "REPLAY",
     "SAFETENSORS",
     "STATE",
     "WEIGHTS",
+    "compressed_name",
+    "is_there",
     "open_file",
     "open_folder",
     "read_exactly",
@@ -33,10 +36,27 @@ WEIGHTS = "weights.safetensors"
 STATE = "state.safetensors"
 REPLAY = "replay.safetensors"
 SAFETENSORS = (WEIGHTS, STATE, REPLAY)
+_COMPRESSED = ".zst"
+# Every name that a data file can have: each of them plain or compressed.
+PARTS = (*SAFETENSORS, *(name + _COMPRESSED for name in SAFETENSORS))
 MAX_MANIFEST = 64 << 20
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def compressed_name(name: str) -> str:
+    """Return the name of a data file in its compressed form."""
+    return name + _COMPRESSED
+
+
+def is_there(folder: int, name: str) -> bool:
+    """Return whether the folder holds anything called `name`, of whatever kind."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def open_folder(path: str | os.PathLike[str]) -> int:

@@ -95,6 +95,12 @@ class FileEntry(Document):
     tied: Mapping[str, str] = value(mapping(text), default_factory=dict)
     sparse = frozenset({"tied"})
 
+    @property
+    def segments(self) -> tuple[int, ...]:
+        """Return the sizes of what the file is made of: its header, then each tensor."""
+        header, infos = self.header
+        return (len(header), *(info.nbytes for info in infos))
+
     @cached_property
     def header(self) -> _Header:
         """Return the header that a file of these tensors has, and where they lie in it."""

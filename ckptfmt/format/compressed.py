@@ -1,0 +1,256 @@
+"""The compressed form of a data file, `NAME.zst`: zstd frames cut at tensor borders, and a seek table.
+
+`zstd -d` gives back the plain file, byte for byte. The header is a frame and each tensor is one, in parts of at
+most `PART` bytes, so one tensor is read without the rest. Then come a skippable frame with the BLAKE3 of all
+frames before it, and the table of the zstd seekable format. Nothing of it is believed: how many plain bytes each
+frame gives follows from the manifest, and a decoder is never asked for more than one byte beyond that.
+"""
+
+import itertools
+import struct
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+from ckptfmt.errors import WeightsError
+from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
+from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.files import read_exactly
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = ["LEVEL", "MOST", "PART", "CompressedFile", "Encoder", "decode", "frame_sizes", "open_by_table"]
+
+PART = 4 << 20
+LEVEL = 3
+MOST = 22
+
+# https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
+_ROW = struct.Struct("<II")
+_SKIPPABLE, _TABLE, _FOOTER = 0x184D2A50, 0x184D2A5E, 0x8F92EAB1
+_FOOT = struct.Struct("<IBI")
+_DIGEST_BYTES = 32
+_GUARD = _ROW.size + _DIGEST_BYTES
+# Whoever wants a reader to hold more than this much of what came before is refused: 8 MiB.
+_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+_AGAIN = "copy it again or re-save it"
+
+
+def frame_sizes(segments: Iterable[int]) -> Iterator[int]:
+    """Return how many plain bytes each frame holds of a file that is made of `segments`: header, then tensors."""
+    for size in segments:
+        for begin in range(0, size, PART):
+            yield min(PART, size - begin)
+
+
+class Encoder:
+    """Makes the frames of one file, in order, and then what comes behind them."""
+
+    def __init__(self, level: int = LEVEL) -> None:
+        parameter = zstd.CompressionParameter
+        self._zstd = zstd.ZstdCompressor(options={parameter.compression_level: level, parameter.checksum_flag: 1})
+        self._digest = new_blake3()
+        self._rows: list[tuple[int, int]] = []
+
+    def frame(self, plain: bytes | bytearray | memoryview) -> bytes:
+        """Return the next frame, of at most `PART` plain bytes."""
+        self._zstd.set_pledged_input_size(len(plain))
+        frame = self._zstd.compress(plain, self._zstd.FLUSH_FRAME)
+        self._digest.update(frame)
+        self._rows.append((len(frame), len(plain)))
+        return frame
+
+    def end(self) -> bytes:
+        """Return the guard and the seek table, which end the file."""
+        return _guard(self._digest.digest()) + _table(self._rows)
+
+
+def decode(frame: bytes | memoryview, size: int) -> bytes:
+    """Return the `size` plain bytes of a frame; raise `DamagedFrame` where it does not hold exactly those."""
+    decoder = zstd.ZstdDecompressor(options=_WINDOW)
+    try:
+        plain = decoder.decompress(frame, max_length=size + 1)
+    except zstd.ZstdError as e:
+        raise DamagedFrame(f"cannot be decompressed: {e}") from None
+    if len(plain) != size or not decoder.eof or decoder.unused_data:
+        raise DamagedFrame("does not decompress to what the manifest says")
+    return plain
+
+
+class CompressedFile(DataFile):
+    """A compressed data file, opened; positions are those of the plain file, which is made of `segments`.
+
+    The table is read when it is first needed.
+    """
+
+    def __init__(self, descriptor: int, stored: int, segments: Sequence[int], where: str) -> None:
+        super().__init__(descriptor, sum(segments), where, stored)
+        self._segments = segments
+        self._frames: _Frames | None = None
+
+    @property
+    def compressed(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def cursor(self, position: int) -> Cursor:
+        """Return a cursor at a position of the plain file."""
+        return _FrameCursor(self, position)
+
+    def check_layout(self) -> None:
+        """Raise `WeightsError` where the seek table is not the one that the manifest makes."""
+        self.frames()
+
+    def check_stored(self) -> None:
+        """Read all frames as they are stored; raise `WeightsError` where their digest is not the one behind them."""
+        places, digest = self.frames().places, new_blake3()
+        for begin, end in itertools.pairwise(places):
+            digest.update(read_exactly(self.descriptor, begin, end - begin, where=self.where))
+        if read_exactly(self.descriptor, places[-1], _GUARD, where=self.where) != _guard(digest.digest()):
+            raise _wrong("its frames are not those that were written: a stored byte was changed", self.where)
+
+    def frames(self) -> "_Frames":
+        """Return where the frames lie; raise `WeightsError` where the seek table is not the one it must be."""
+        if self._frames is None:
+            sizes = self._sizes()
+            length = _table_bytes(len(sizes))
+            table = read_exactly(self.descriptor, self.stored - length, length, where=self.where)
+            rows = list(_ROW.iter_unpack(table[_ROW.size : -_FOOT.size]))[:-1]
+            places = [0, *itertools.accumulate(stored for stored, _ in rows)]
+            sound = all(stored <= _bound(size) for stored, size in rows)
+            # Rebuilt and compared, so no bit of it is free, and its plain sizes are those of the manifest.
+            expected = _table([(stored, size) for (stored, _), size in zip(rows, sizes, strict=True)])
+            if table != expected or not sound or places[-1] + _GUARD + length != self.stored:
+                raise _wrong("its seek table is not that of the tensors in the manifest", self.where)
+            self._frames = _Frames(sizes, places)
+        return self._frames
+
+    def walk(self) -> None:
+        """Find the frames one behind the other, for a file whose table is lost; those not found are damaged."""
+        sizes, places = [], [0]
+        for size in frame_sizes(self._segments):
+            count = min(_bound(size), self.stored - places[-1])
+            length = _frame_length(read_exactly(self.descriptor, places[-1], count, where=self.where))
+            if not length:
+                break
+            sizes.append(size)
+            places.append(places[-1] + length)
+        self._frames = _Frames(sizes, places)
+
+    def frame(self, number: int) -> bytes:
+        """Return the plain bytes of a frame."""
+        frames = self.frames()
+        if number >= len(frames.sizes):
+            raise DamagedFrame("is not there, the file was truncated", where=self.where)
+        begin, end = frames.places[number : number + 2]
+        return decode(read_exactly(self.descriptor, begin, end - begin, where=self.where), frames.sizes[number])
+
+    def _sizes(self) -> list[int]:
+        # Counted before they are listed: a manifest can claim any size.
+        count = sum(-(-size // PART) for size in self._segments)
+        if self.stored < _GUARD + _table_bytes(count):
+            raise _wrong("is too short for its seek table, it was truncated", self.where)
+        return list(frame_sizes(self._segments))
+
+
+class _Frames:
+    """How many plain bytes each frame gives, where it begins among them, and where in the file."""
+
+    def __init__(self, sizes: Sequence[int], places: Sequence[int]) -> None:
+        self.sizes = sizes
+        self.begins = list(itertools.accumulate(sizes, initial=0))
+        self.places = places
+
+    def locate(self, position: int) -> int:
+        """Return the number of the frame that holds a position of the plain file."""
+        return bisect_right(self.begins, position) - 1
+
+
+def open_by_table(descriptor: int, stored: int, where: str) -> CompressedFile:
+    """Return a file of which no manifest tells the frames, as its own table tells them.
+
+    Raises `WeightsError` where it has none. What it holds is proved by nothing.
+    """
+    foot = read_exactly(descriptor, max(0, stored - _FOOT.size), min(stored, _FOOT.size), where=where)
+    count = _FOOT.unpack(foot)[0] if len(foot) == _FOOT.size else 0
+    length = _table_bytes(count - 1)
+    if count < 1 or length > stored:
+        raise _wrong("has no seek table, it was truncated or is no compressed file of a checkpoint", where)
+    table = read_exactly(descriptor, stored - length, length, where=where)
+    sizes = [size for _, size in _ROW.iter_unpack(table[_ROW.size : -_FOOT.size])][:-1]
+    if any(size > PART for size in sizes):
+        raise _wrong("has frames larger than any of a checkpoint", where)
+    return CompressedFile(descriptor, stored, sizes, where)
+
+
+class _FrameCursor(Cursor):
+    """Reads on from a position, frame by frame; holds one frame."""
+
+    _file: CompressedFile
+
+    def __init__(self, file: CompressedFile, position: int) -> None:
+        super().__init__(file, position)
+        self._left = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        parts = []
+        while size > 0:
+            part = self._some(size)
+            parts.append(part)
+            size -= len(part)
+        if len(parts) == 1 and isinstance(whole := parts[0].obj, bytes) and len(whole) == len(parts[0]):
+            return whole
+        return b"".join(parts)
+
+    def fill(self, target: memoryview) -> None:
+        while target:
+            part = self._some(len(target))
+            target[: len(part)] = part
+            target = target[len(part) :]
+
+    def _some(self, size: int) -> memoryview:
+        """Return some of the next `size` bytes."""
+        if not self._left:
+            if self._position >= self._file.size:
+                raise _wrong("ends too early, it was truncated", self._file.where)
+            frames = self._file.frames()
+            number = frames.locate(self._position)
+            self._left = memoryview(self._file.frame(number))[self._position - frames.begins[number] :]
+        part, self._left = self._left[:size], self._left[size:]
+        self._position += len(part)
+        return part
+
+
+def _guard(digest: bytes) -> bytes:
+    return _ROW.pack(_SKIPPABLE, _DIGEST_BYTES) + digest
+
+
+def _table(rows: Sequence[tuple[int, int]]) -> bytes:
+    """Return the seek table; other readers insist that it covers the file, so the guard is a frame of nothing."""
+    body = b"".join(_ROW.pack(*row) for row in rows) + _ROW.pack(_GUARD, 0)
+    foot = _FOOT.pack(len(rows) + 1, 0, _FOOTER)
+    return _ROW.pack(_TABLE, len(body) + len(foot)) + body + foot
+
+
+def _table_bytes(frames: int) -> int:
+    return _ROW.size * (frames + 2) + _FOOT.size
+
+
+def _bound(size: int) -> int:
+    """Return how many bytes a frame of `size` plain bytes takes at most, with room for what other encoders add."""
+    return size + (size >> 7) + 512
+
+
+def _frame_length(stored: bytes) -> int:
+    """Return how many of the `stored` bytes are the frame that they begin with; 0 where they begin with none."""
+    try:
+        return int(zstd.get_frame_size(stored))
+    except zstd.ZstdError:
+        return 0
+
+
+def _wrong(what: str, where: str) -> WeightsError:
+    return WeightsError(what, where=where, fix=_AGAIN, code="weights.stored")

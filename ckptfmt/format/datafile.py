@@ -1,0 +1,104 @@
+"""A data file of a checkpoint opened for reading, plain or compressed: the same bytes at the same positions."""
+
+import os
+from collections.abc import Sequence
+from typing import Self
+
+from ckptfmt.errors import WeightsError
+from ckptfmt.format.files import compressed_name, is_there, open_file, read_exactly, read_into, release
+
+__all__ = ["Cursor", "DamagedFrame", "DataFile", "open_data"]
+
+
+class DamagedFrame(WeightsError):
+    """A compressed frame does not give the bytes it should; whoever reads knows which tensor that is."""
+
+    code = "weights.digest"
+
+
+class Cursor:
+    """Reads on from a position of a plain file; each thread needs one of its own."""
+
+    def __init__(self, file: "DataFile", position: int) -> None:
+        self._file = file
+        self._position = position
+
+    def read(self, size: int) -> bytes:
+        """Return the next `size` bytes; raise `WeightsError` where the file ends before or is damaged."""
+        data = read_exactly(self._file.descriptor, self._position, size, where=self._file.where)
+        self._position += size
+        return data
+
+    def fill(self, target: memoryview) -> None:
+        """Read the next bytes into all of `target`; raises as `read`."""
+        read_into(self._file.descriptor, self._position, target, where=self._file.where)
+        self._position += len(target)
+
+
+class DataFile:
+    """A plain data file, opened: `size` bytes, of which `stored` lie on the disk; `where` names it in errors."""
+
+    def __init__(self, descriptor: int, size: int, where: str, stored: int | None = None) -> None:
+        self.descriptor = descriptor
+        self.size = size
+        self.where = where
+        self.stored = size if stored is None else stored
+
+    @property
+    def compressed(self) -> bool:
+        """Return whether the file is the compressed form."""
+        return False
+
+    def cursor(self, position: int) -> Cursor:
+        """Return a cursor at a position of the plain file."""
+        return Cursor(self, position)
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return bytes of the plain file; raise `WeightsError` where it ends before or is damaged."""
+        return self.cursor(position).read(size)
+
+    def check_layout(self) -> None:
+        """Raise `WeightsError` where what lies around the plain bytes is not as it must be; nothing does here."""
+
+    def check_stored(self) -> None:
+        """Read what is stored; raise `WeightsError` where a byte of it was changed that the plain ones do not show."""
+
+    def close(self) -> None:
+        """Close the file."""
+        release(self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_data(folder: int, name: str, segments: Sequence[int], *, where: str) -> DataFile:
+    """Open the file `name` of the folder in the form that lies there; `segments` are its header and its tensors.
+
+    Raises `WeightsError` where it is missing, is no regular file, or lies there in both forms.
+    """
+    packed = compressed_name(name)
+    try:
+        descriptor, size = open_file(folder, name, where=where)
+    except WeightsError as e:
+        if e.code != "layout.missing-file" or not is_there(folder, packed):
+            raise
+    else:
+        file = DataFile(descriptor, size, os.path.join(where, name))
+        if is_there(folder, packed):
+            file.close()
+            raise _twice(file.where)
+        return file
+    # The one import that waits: only who reads a compressed file needs zstd.
+    from ckptfmt.format.compressed import CompressedFile
+
+    descriptor, size = open_file(folder, packed, where=where)
+    return CompressedFile(descriptor, size, segments, os.path.join(where, packed))
+
+
+def _twice(place: str) -> WeightsError:
+    return WeightsError(
+        "lies there twice, plain and compressed", where=place, fix="remove one of the two", code="layout.twice"
+    )
