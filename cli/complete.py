@@ -1,18 +1,30 @@
-"""What the shell offers for an argument: folders that hold a manifest, and tensor names from it."""
+"""What the shell offers for an argument: folders that hold a manifest, and tensor names from it.
 
-import json
+A shell that inserts a word runs what is in it, and each shell quotes in its own way, some not at all. So a
+name is offered only where every shell reads it as one plain word: others, written by strangers or by people
+who like blanks, are left to be typed.
+"""
+
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from ckptfmt.format.files import MANIFEST
+from ckptfmt.errors import CkptError
+from ckptfmt.format.files import MANIFEST, open_file, open_folder, read_exactly, release
+from ckptfmt.format.jsontext import parse
 
 __all__ = ["checkpoints", "tensors"]
 
 _MAX_DEPTH = 4
-_MAX_ENTRIES = 5000
+_MAX_ENTRIES = 20_000
+# Whoever presses Tab waits for it; manifests of real networks take less than a tenth of this.
+_MAX_MANIFEST = 4 << 20
+# No blank, no quote, nothing that expands, and no comma, which parts the columns of an answer. A word does not begin
+# as an option does, nor as what a shell expands at the start only.
+_PLAIN = re.compile(r"(~/)?[\w./][\w./:@%+=-]*")
 
 
 def checkpoints(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -20,7 +32,7 @@ def checkpoints(_: click.Context, __: click.Parameter, incomplete: str) -> list[
     folder, start = os.path.split(incomplete)
     budget = iter(range(_MAX_ENTRIES))
     found = _below(os.path.expanduser(folder) or ".", start, _MAX_DEPTH, budget)
-    return sorted(os.path.join(folder, *parts) for parts in found)
+    return _offered(os.path.join(folder, *parts) for parts in found)
 
 
 def tensors(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
@@ -28,16 +40,21 @@ def tensors(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str
     names: set[str] = set()
     for path in _given(ctx):
         names.update(_names(path))
-    return sorted(name for name in names if name.startswith(incomplete) and name.isprintable())
+    return _offered(name for name in names if name.startswith(incomplete))
+
+
+def _offered(words: Iterator[str]) -> list[str]:
+    return sorted(word for word in words if _PLAIN.fullmatch(word))
 
 
 def _below(folder: str, start: str, depth: int, budget: Iterator[int]) -> Iterator[tuple[str, ...]]:
     try:
-        entries = [e for e in os.scandir(folder) if e.name.startswith(start) and (start or e.name[0] != ".")]
+        with os.scandir(folder) as listing:
+            entries = [entry for entry, _ in zip(listing, budget, strict=False)]
     except OSError:
         return
-    for entry, _ in zip(entries, budget, strict=False):
-        if not entry.is_dir():
+    for entry in entries:
+        if not entry.name.startswith(start) or (not start and entry.name.startswith(".")) or not entry.is_dir():
             continue
         if os.path.exists(os.path.join(entry.path, MANIFEST)):
             yield (entry.name,)
@@ -56,8 +73,19 @@ def _given(ctx: click.Context) -> list[str]:
 def _names(path: str) -> list[str]:
     # Only the keys are needed, and nothing is said of a manifest that cannot be read.
     try:
-        with open(os.path.join(os.path.expanduser(path), MANIFEST), encoding="utf-8") as file:
-            files = json.load(file)["files"]
+        files = parse(_manifest(os.path.expanduser(path)), where=path, limit=_MAX_MANIFEST)["files"]
         return [name for entry in files.values() for part in ("tensors", "tied") for name in entry.get(part, {})]
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
+    except (CkptError, LookupError, AttributeError, TypeError):
         return []
+
+
+def _manifest(path: str) -> bytes:
+    folder = open_folder(path)
+    try:
+        file, size = open_file(folder, MANIFEST, where=path)
+        try:
+            return read_exactly(file, 0, min(size, _MAX_MANIFEST + 1), where=path)
+        finally:
+            release(file)
+    finally:
+        release(folder)

@@ -75,7 +75,10 @@ def _run(words: list[str], output: Output) -> int:
     if instruction := os.environ.get(_COMPLETE):
         from click.shell_completion import shell_complete
 
-        return shell_complete(_ckpt, {}, "ckpt", _COMPLETE, instruction)
+        try:
+            return shell_complete(_ckpt, {}, "ckpt", _COMPLETE, instruction)
+        except (LookupError, ValueError):  # the variables that a shell sets beside it are not there, or no numbers
+            return TROUBLE
     if not words:
         for line in _ckpt.get_help(click.Context(_ckpt)).splitlines():
             output.err.write(line)
