@@ -9,6 +9,8 @@ from ckptfmt.rl.families.factory import create_model_from_config as create_model
 from ckptfmt.rl.load import load_legacy_checkpoint as load_legacy_checkpoint
 from ckptfmt.rl.load import load_model_checkpoint as load_model_checkpoint
 from ckptfmt.rl.save import save_model_checkpoint as save_model_checkpoint
+from ckptfmt.share.sign import sign as sign
+from ckptfmt.share.sign import verify as verify
 from ckptfmt.store.checkpoint import Checkpoint as Checkpoint
 from ckptfmt.store.checkpoint import open as open
 from ckptfmt.store.manager import CheckpointManager as CheckpointManager
@@ -31,5 +33,7 @@ __all__ = [
     "open",
     "save",
     "save_model_checkpoint",
+    "sign",
     "validate",
+    "verify",
 ]

@@ -136,6 +136,7 @@ class MissingPackage(CkptError, ImportError):
 _EXTRAS = {
     **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
     **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
+    "cryptography": "sign",
     **dict.fromkeys(("stable_baselines3", "lightning"), "integrations"),
 }
 

@@ -24,12 +24,14 @@ COMMANDS = {
         "validate": "Check that checkpoints are sound, every byte of them.",
         "diff": "Show what changed between two checkpoints.",
         "play": "Play episodes with the network of a checkpoint.",
+        "verify": "Check that a checkpoint is what was signed.",
         "schema": "Print the JSON Schema of manifests or of --json answers.",
     },
     "Change": {
         "clean": "List or remove what writers that died left behind.",
         "repair": "Make a whole checkpoint of a damaged one.",
         "evaluate": "Play episodes and write the returns into the manifest.",
+        "sign": "Sign a checkpoint with a private key.",
     },
     "Make": {
         "convert": "Make a checkpoint of a foreign file, without running it.",

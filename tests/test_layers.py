@@ -15,6 +15,7 @@ LEVELS = (
     ("legacy/",),
     ("convert/",),
     ("look/",),
+    ("share/",),
     ("rl/",),
     ("cli/", "__main__"),
 )
@@ -35,6 +36,7 @@ GUESTS = {
     "compression": ("format/compressed",),
     "rfc8785": ("format/digest",),
     "click": ("cli/",),
+    "cryptography": ("share/_keys",),
 }
 FORBIDDEN = ("pickle", "_pickle", "pickletools", "marshal", "shelve", "cloudpickle", "dill", "joblib")
 

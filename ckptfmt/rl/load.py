@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import ckptfmt
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.families.atari_dqn.config import ModelConfig
@@ -30,12 +31,14 @@ def load_model_checkpoint(
     *,
     env: Any = None,
     model: nn.Module | None = None,
-    verify: bool = True,
+    verify: bool | str | os.PathLike[str] = True,
 ) -> Loaded:
     """Return (network in eval mode on `device`, its config, training info) of a checkpoint or a legacy file.
 
     The network is built without memory of its own and takes over the tensors as they are read, each
-    verified by its digest unless `verify` is False. An `env` given must have its actions and frames.
+    verified by its digest unless `verify` is False; where `verify` is the path of a public key, the checkpoint
+    must be signed with it as a whole (`ckptfmt.verify`), which is refused before a weight is used. An `env`
+    given must have its actions and frames.
     Where the architecture is unknown, give the `model` that the weights belong to. Raises
     `WeightsError` that names a damaged tensor, `CkptError` where network and `env` do not fit.
     """
@@ -46,9 +49,13 @@ def load_model_checkpoint(
                 where=os.fspath(checkpoint_path),
                 fix="convert it first with ckptfmt.convert",
             )
+        if not isinstance(verify, bool):
+            raise CkptError("is a legacy file, and only checkpoints are signed", where=os.fspath(checkpoint_path))
         return load_legacy_checkpoint(checkpoint_path, env, device)
     with Checkpoint(checkpoint_path) as checkpoint:
-        return load_open_checkpoint(checkpoint, device, env=env, model=model, verify=verify)
+        if not isinstance(verify, bool):
+            _check_signature(checkpoint, verify)
+        return load_open_checkpoint(checkpoint, device, env=env, model=model, verify=verify is not False)
 
 
 def load_legacy_checkpoint(
@@ -94,6 +101,20 @@ def load_open_checkpoint(
     tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
     _assign(model, tensors, checkpoint, optional_tensors(config) if config else frozenset(), place)
     return model.eval(), config, dict(checkpoint.training_info)
+
+
+def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> None:
+    """Refuse a checkpoint that the holder of `key` did not sign as it is open here."""
+    # Its tensors are verified by the manifest's digests as they are read, so the manifest is all that matters.
+    found = ckptfmt.verify(checkpoint.path, key, deep=False)
+    reasons = found.reasons or ("was replaced while its signature was looked at",)
+    if not found.good or found.manifest_digest != checkpoint.manifest.manifest_digest:
+        raise CkptError(
+            f"is not what was signed with this key: {reasons[0]}",
+            where=checkpoint.path,
+            fix="get it again from who signed it",
+            code="signature.mismatch",
+        )
 
 
 def _check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:

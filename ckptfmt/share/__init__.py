@@ -1,0 +1,1 @@
+"""Out of here and back: signatures, git, exports, hubs."""

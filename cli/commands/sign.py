@@ -1,0 +1,41 @@
+"""ckpt sign: vouch for it."""
+
+import os
+
+import click
+
+from ckptfmt.share.sign import sign as sign_checkpoint
+
+from ..complete import checkpoints
+from ..options import argument, command, option
+from ..output import Output
+
+__all__ = ["sign"]
+
+_PASSWORD = "CKPT_KEY_PASSWORD"
+
+
+@command(
+    examples=[
+        "ckpt sign runs/pong/best --key private.pem",
+        "ckpt sign runs/pong/best --key private.pem --network --force",
+    ]
+)
+@argument("path", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
+@option("--key", required=True, type=click.Path(), metavar="FILE", help="The private key, P-256 or Ed25519, as PEM.")
+@option("--network", is_flag=True, help="Sign the weights alone, so that evaluations leave the signature good.")
+@option("--force", "overwrite", is_flag=True, help="Replace a signature that is there.")
+def sign(output: Output, path: str, key: str, network: bool, overwrite: bool) -> int:
+    """Sign a checkpoint with a private key.
+
+    The signature is model.sig in the folder, a bundle that model_signing verifies as well. The password of an
+    encrypted key is taken from the environment, CKPT_KEY_PASSWORD.
+    """
+    password = os.environ.get(_PASSWORD)
+    secret = None if password is None else password.encode()
+    signature = sign_checkpoint(path, key, password=secret, network=network, overwrite=overwrite)
+    output.result(signature.to_dict())
+    output.line("signed  ", ", ".join(signature.covers))
+    output.line("key     ", f"sha256 {signature.key[:16]}")
+    output.line("wrote   ", os.path.join(path, signature.file))
+    return 0

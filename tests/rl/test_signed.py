@@ -1,0 +1,55 @@
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("cryptography", reason="cryptography is not installed")
+
+import ckptfmt
+from ckptfmt.errors import CkptError
+from ckptfmt.store.write import update_manifest
+
+FOREIGN = Path(__file__).resolve().parents[2] / "fixtures" / "foreign"
+
+
+@pytest.fixture
+def signed(tmp_path) -> Path:
+    make = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "private.pem"]
+    subprocess.run(make, check=True, capture_output=True)
+    take = ["openssl", "ec", "-in", tmp_path / "private.pem", "-pubout", "-out", tmp_path / "public.pem"]
+    subprocess.run(take, check=True, capture_output=True)
+    ckptfmt.convert(FOREIGN / "dueling-v2" / "dqn_best.pth", tmp_path / "ck")
+    ckptfmt.sign(tmp_path / "ck", tmp_path / "private.pem")
+    return tmp_path
+
+
+def test_a_signed_checkpoint_loads_with_the_public_key(signed):
+    model, config, _ = ckptfmt.load_model_checkpoint(signed / "ck", verify=signed / "public.pem")
+    assert config.get_architecture_name() == "dueling"
+    assert not model.training
+
+
+def test_what_is_not_what_was_signed_is_refused_before_a_weight_is_used(signed):
+    update_manifest(signed / "ck", lambda manifest: replace(manifest, training_info={"frames": 1}))
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.load_model_checkpoint(signed / "ck", verify=str(signed / "public.pem"))
+    assert str(caught.value) == (
+        f"{signed}/ck: is not what was signed with this key: manifest.json is not the one that was signed; "
+        "get it again from who signed it"
+    )
+
+
+def test_a_weight_that_was_changed_after_signing_is_found_as_it_is_read(signed):
+    weights = signed / "ck" / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CkptError, match=r"value_stream\.2\.weight: bytes do not match the manifest"):
+        ckptfmt.load_model_checkpoint(signed / "ck", verify=signed / "public.pem")
+
+
+def test_a_legacy_file_is_signed_by_nobody(signed):
+    with pytest.raises(CkptError, match="is a legacy file, and only checkpoints are signed"):
+        ckptfmt.load_model_checkpoint(FOREIGN / "dueling-v2" / "dqn_best.pth", verify=signed / "public.pem")

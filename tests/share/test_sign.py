@@ -1,0 +1,244 @@
+import json
+import shutil
+import subprocess
+import sys
+from base64 import b64decode, b64encode
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("cryptography", reason="cryptography is not installed")
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+import ckptfmt
+from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.share.sign import sign, verify
+from ckptfmt.store.write import update_manifest
+
+FOREIGN = Path(__file__).resolve().parents[2] / "fixtures" / "foreign"
+PEM = serialization.Encoding.PEM
+
+
+def write_pair(folder: Path, name: str, key, password: bytes | None = None) -> tuple[Path, Path]:
+    form = serialization.PrivateFormat.PKCS8
+    lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    private.write_bytes(key.private_bytes(PEM, form, lock))
+    public.write_bytes(key.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return private, public
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory) -> tuple[Path, Path]:
+    return write_pair(tmp_path_factory.mktemp("keys"), "mine", ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory) -> tuple[Path, Path]:
+    return write_pair(tmp_path_factory.mktemp("keys"), "other", ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    ckptfmt.convert(FOREIGN / "dueling-v2" / "dqn_best.pth", tmp_path / "ck")
+    return tmp_path / "ck"
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_was_signed_is_verified_and_stays_valid(checkpoint, keys):
+    manifest = (checkpoint / "manifest.json").read_bytes()
+    signature = sign(checkpoint, keys[0])
+    assert signature.covers == ("manifest.json", "weights.safetensors")
+    found = verify(checkpoint, keys[1])
+    assert (found.good, found.reasons, found.covers) == (True, (), signature.covers)
+    assert (checkpoint / "manifest.json").read_bytes() == manifest
+    assert ckptfmt.validate(checkpoint).valid
+
+
+def test_a_flipped_bit_of_a_weight_is_found(checkpoint, keys):
+    sign(checkpoint, keys[0])
+    flip(checkpoint / "weights.safetensors", -5)
+    reasons = verify(checkpoint, keys[1]).reasons
+    assert reasons == ("weights.safetensors value_stream.2.weight: bytes do not match the manifest",)
+
+
+def edit(checkpoint: Path) -> None:
+    update_manifest(checkpoint, lambda manifest: replace(manifest, training_info={"frames": 1}))
+
+
+def test_an_edited_manifest_is_found_even_where_its_own_digest_was_made_anew(checkpoint, keys):
+    sign(checkpoint, keys[0])
+    edit(checkpoint)
+    assert ckptfmt.validate(checkpoint).valid
+    assert verify(checkpoint, keys[1]).reasons == ("manifest.json is not the one that was signed",)
+
+
+def test_a_signature_of_the_network_outlives_an_edited_manifest(checkpoint, keys):
+    sign(checkpoint, keys[0], network=True)
+    edit(checkpoint)
+    assert verify(checkpoint, keys[1], network=True).good
+    found = verify(checkpoint, keys[1])
+    assert found.reasons == (
+        "model.sig vouches for the weights alone, not for manifest.json; give network to accept that",
+    )
+
+
+def test_another_checkpoint_of_the_same_kind_is_not_the_one_that_was_signed(checkpoint, keys, tmp_path):
+    sign(checkpoint, keys[0])
+    ckptfmt.convert(FOREIGN / "dueling-v2" / "dqn_best.pth", tmp_path / "b")
+    edit(tmp_path / "b")
+    shutil.copy(checkpoint / "model.sig", tmp_path / "b")
+    assert "manifest.json is not the one that was signed" in verify(tmp_path / "b", keys[1]).reasons
+
+
+def test_another_key_verifies_nothing(checkpoint, keys, others):
+    sign(checkpoint, keys[0])
+    assert verify(checkpoint, others[1]).reasons == ("model.sig was not made with this key, or was changed",)
+
+
+def test_every_flipped_byte_of_the_payload_is_found(checkpoint, keys):
+    sign(checkpoint, keys[0])
+    bundle = json.loads((checkpoint / "model.sig").read_bytes())
+    payload = b64decode(bundle["dsseEnvelope"]["payload"])
+    for at in range(0, len(payload), 7):
+        changed = bytearray(payload)
+        changed[at] ^= 1
+        bundle["dsseEnvelope"]["payload"] = b64encode(changed).decode()
+        (checkpoint / "model.sig").write_text(json.dumps(bundle))
+        assert not verify(checkpoint, keys[1], deep=False).good
+
+
+def test_a_renamed_folder_is_still_what_was_signed(checkpoint, keys, tmp_path):
+    sign(checkpoint, keys[0])
+    checkpoint.rename(tmp_path / "renamed")
+    assert verify(tmp_path / "renamed", keys[1]).good
+
+
+def test_a_card_beside_the_weights_is_signed_too(checkpoint, keys):
+    (checkpoint / "README.md").write_text("# Pong\n")
+    assert "README.md" in sign(checkpoint, keys[0]).covers
+    (checkpoint / "README.md").write_text("# Breakout\n")
+    assert verify(checkpoint, keys[1], deep=False).reasons == ("README.md is not the one that was signed",)
+    (checkpoint / "README.md").unlink()
+    assert verify(checkpoint, keys[1], deep=False).reasons == ("README.md was signed and is missing",)
+
+
+def test_what_came_later_is_named_as_not_signed(checkpoint, keys):
+    sign(checkpoint, keys[0])
+    (checkpoint / "README.md").write_text("# Pong\n")
+    assert verify(checkpoint, keys[1], deep=False).unsigned == ("README.md",)
+
+
+def test_a_signature_is_replaced_only_where_that_is_asked_for(checkpoint, keys):
+    sign(checkpoint, keys[0])
+    with pytest.raises(TargetExists, match=r"has a model\.sig already"):
+        sign(checkpoint, keys[0])
+    sign(checkpoint, keys[0], overwrite=True)
+    assert sorted(path.name for path in checkpoint.iterdir()) == ["manifest.json", "model.sig", "weights.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("key", "password"),
+    [
+        (ec.generate_private_key(ec.SECP384R1()), None),
+        (ec.generate_private_key(ec.SECP521R1()), None),
+        (ed25519.Ed25519PrivateKey.generate(), None),
+        (ec.generate_private_key(ec.SECP256R1()), b"secret"),
+    ],
+    ids=["P-384", "P-521", "Ed25519", "encrypted"],
+)
+def test_other_keys_sign_as_well(checkpoint, tmp_path, key, password):
+    private, public = write_pair(tmp_path, "key", key, password)
+    sign(checkpoint, private, password=password)
+    assert verify(checkpoint, public).good
+
+
+def test_keys_that_cannot_be_used_are_told_apart(checkpoint, keys, tmp_path):
+    rsa_key = write_pair(tmp_path, "rsa", rsa.generate_private_key(65537, 2048))
+    locked = write_pair(tmp_path, "locked", ec.generate_private_key(ec.SECP256R1()), b"secret")
+    (tmp_path / "text").write_text("hello")
+    said = {
+        keys[1]: "is a public key, and only a private one signs",
+        rsa_key[0]: "is of a kind that signs no models",
+        locked[0]: "is encrypted",
+        tmp_path / "text": "is no private key in PEM form",
+        tmp_path / "none": "cannot be read: No such file or directory",
+    }
+    for path, what in said.items():
+        with pytest.raises(CkptError) as caught:
+            sign(checkpoint, path)
+        assert caught.value.what == what
+    with pytest.raises(CkptError, match="is a private key, which belongs to who signs"):
+        verify(checkpoint, keys[0])
+    assert not (checkpoint / "model.sig").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "is not strict JSON"),
+        ("{}", "has no dsseEnvelope, so it is no signature of a model made with a key"),
+        ("[]", "is no signature of a model"),
+        ('{"dsseEnvelope": {"payloadType": "text/plain"}}', "is no signature of a model"),
+        (
+            '{"dsseEnvelope": {"payloadType": "application/vnd.in-toto+json", "payload": "!"}}',
+            "holds something that is not base64",
+        ),
+    ],
+)
+def test_what_is_no_signature_is_said_to_be_none(checkpoint, keys, text, what):
+    (checkpoint / "model.sig").write_text(text)
+    with pytest.raises(CkptError) as caught:
+        verify(checkpoint, keys[1])
+    assert caught.value.code == "signature.malformed"
+    assert caught.value.what.startswith(what)
+
+
+def test_a_checkpoint_without_signature_says_so(checkpoint, keys):
+    with pytest.raises(CkptError, match="is not signed; sign it with its private key"):
+        verify(checkpoint, keys[1])
+
+
+def test_a_link_in_place_of_the_signature_is_not_followed(checkpoint, keys, tmp_path):
+    sign(checkpoint, keys[0])
+    (checkpoint / "model.sig").rename(tmp_path / "elsewhere")
+    (checkpoint / "model.sig").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CkptError) as caught:
+        verify(checkpoint, keys[1])
+    assert caught.value.code == "signature.missing"
+
+
+def model_signing(*words: object) -> bool:
+    pytest.importorskip("model_signing", reason="model_signing is not installed")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "model_signing", *map(str, words)], capture_output=True, text=True
+    )
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_model_signing_verifies_what_is_signed_here(checkpoint, keys, others, network):
+    sign(checkpoint, keys[0], network=network)
+    given = (checkpoint, "--signature", checkpoint / "model.sig", "--public_key")
+    assert model_signing("verify", "key", *given, keys[1])
+    assert not model_signing("verify", "key", *given, others[1])
+    flip(checkpoint / "weights.safetensors", -5)
+    assert not model_signing("verify", "key", *given, keys[1])
+
+
+def test_what_model_signing_signs_is_verified_here(checkpoint, keys, others):
+    (checkpoint / "README.md").write_text("# Pong\n")
+    given = (checkpoint, "--signature", checkpoint / "model.sig", "--private_key", keys[0])
+    assert model_signing("sign", "key", *given)
+    assert verify(checkpoint, keys[1]).good
+    assert not verify(checkpoint, others[1]).good
+    edit(checkpoint)
+    assert verify(checkpoint, keys[1]).reasons == ("manifest.json is not the one that was signed",)
