@@ -206,9 +206,9 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     if plan.config.n_atoms is not None and "support" not in plan.tensors:
         plan.tensors["support"] = _make_support(plan.config)
         plan.made = ("support",)
-    shapes = {name: tensor.shape for name, tensor in plan.tensors.items()}
-    shapes |= {name: shapes[stored] for name, stored in plan.tied.items()}
-    for sentence in mismatches(plan.config, shapes):
+    placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
+    shapes = {name: tensor.shape for name, tensor in placed.items()}
+    for sentence in mismatches(plan.config, shapes, {name: tensor.dtype for name, tensor in placed.items()}):
         raise ConversionError(f"the file's tensors do not make the network: {sentence}", where=plan.path)
     return plan
 

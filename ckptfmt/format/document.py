@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from ckptfmt.errors import ManifestError, printable
-from ckptfmt.format.jsontext import decode_free, encode_free
+from ckptfmt.format.jsontext import decode_free, encode_free, encode_key
 
 __all__ = [
     "Document",
@@ -173,10 +173,10 @@ def _holds(item: Any) -> bool:
 
 
 def _dump(item: Any, where: str) -> Any:
-    if hasattr(item, "to_dict"):
+    if isinstance(item, Document):
         return item.to_dict()
     if isinstance(item, tuple | list):
-        return [_dump(entry, where) for entry in item]
-    if isinstance(item, Mapping) and any(hasattr(entry, "to_dict") for entry in item.values()):
-        return {name: _dump(entry, f"{where}.{name}") for name, entry in item.items()}
+        return [_dump(entry, f"{where}[{i}]") for i, entry in enumerate(item)]
+    if isinstance(item, Mapping) and item and all(isinstance(entry, Document) for entry in item.values()):
+        return {encode_key(name, where=where): entry.to_dict() for name, entry in item.items()}
     return encode_free(item, where=where)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from ckptfmt.errors import CkptError, ManifestError, printable
 
-__all__ = ["MAX_DEPTH", "decode_free", "encode_free", "parse", "render"]
+__all__ = ["MAX_DEPTH", "decode_free", "encode_free", "encode_key", "parse", "render"]
 
 MAX_DEPTH = 64
 _FLOATS = re.compile("inf|-inf|nan")
@@ -27,6 +27,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _WORDS = {True: "true", False: "false", None: "null"}
 _BRACKET = re.compile(rb"[\[\]{}]")
+_Fallback = Callable[[Any], Any]
 
 
 def parse(
@@ -100,34 +101,65 @@ def _plain(value: Any) -> str:
     return str(value) if kind is int else _ENCODER.encode(value)
 
 
-def encode_free(value: Any, *, where: str, fallback: Callable[[Any], Any] | None = None) -> Any:
+def encode_free(value: Any, *, where: str, fallback: _Fallback | None = None) -> Any:
     """Return a free-form value as JSON holds it.
 
     Non-finite floats become `{"$float": "-inf"}`, integers beyond 2^53 `{"$int": "…"}`, NumPy scalars
-    numbers, tuples lists. Anything else raises `ManifestError` with its path, unless `fallback` gives a
-    value for it.
+    numbers, tuples lists, documents what their `to_dict` returns. Anything else raises `ManifestError` with its
+    path, unless `fallback` gives a value for it; so do half a surrogate pair and nesting beyond `MAX_DEPTH`.
     """
+    return _encode(value, where, fallback, 1)
+
+
+def encode_key(key: Any, *, where: str) -> str:
+    """Return a key as JSON holds it: text, numbers as the text they are written as."""
+    if isinstance(key, str):
+        return _text(key, where)
+    scalar = key if isinstance(key, int | float) else _scalar(key)
+    if scalar is None or isinstance(scalar, bool):
+        kind = printable(type(key).__name__)
+        raise ManifestError(f"a {kind} cannot be a key in JSON", where=where, code="manifest.free-form")
+    return str(scalar)
+
+
+def _encode(value: Any, where: str, fallback: _Fallback | None, depth: int) -> Any:
     match value:
-        case None | bool() | str():
+        case None | bool():
             return value
+        case str():
+            return _text(value, where)
         case float():
             return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
         case int():
             return int(value) if abs(value) <= _MAX_EXACT else _tag_integer(value, where)
+        case Mapping() | list() | tuple() if depth > MAX_DEPTH:
+            raise ManifestError(f"nests deeper than {MAX_DEPTH} levels", where=where, code="manifest.free-form")
         case Mapping():
-            return _encode_mapping(value, where, fallback)
+            return _encode_mapping(value, where, fallback, depth)
         case list() | tuple():
-            return [encode_free(item, where=f"{where}[{i}]", fallback=fallback) for i, item in enumerate(value)]
+            return [_encode(item, f"{where}[{i}]", fallback, depth + 1) for i, item in enumerate(value)]
     if (scalar := _scalar(value)) is not None:
-        return encode_free(scalar, where=where, fallback=fallback)
+        return _encode(scalar, where, fallback, depth)
     if fallback is not None:
-        return encode_free(fallback(value), where=where)
+        return _encode(fallback(value), where, None, depth)
+    if hasattr(value, "to_dict") and not isinstance(value, type):
+        return _encode(value.to_dict(), where, None, depth + 1)
     raise ManifestError(
         f"a {printable(type(value).__name__)} cannot be written as JSON",
         where=where,
         fix="give a number, text, list or mapping",
         code="manifest.free-form",
     )
+
+
+def _text(value: str, where: str) -> str:
+    """Return text as plain `str`; half of a surrogate pair has no form in UTF-8."""
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ManifestError("holds half of a surrogate pair", where=where, code="manifest.free-form") from None
+    return str.__str__(value)
 
 
 def decode_free(value: Any, *, where: str = "$") -> Any:
@@ -182,26 +214,18 @@ def _tag_integer(value: int, where: str) -> dict[str, str]:
     return {"$int": str(int(value))}
 
 
-def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: Callable[[Any], Any] | None) -> dict[str, Any]:
+def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: _Fallback | None, depth: int) -> dict[str, Any]:
     encoded: dict[str, Any] = {}
     for key, item in value.items():
-        name = key if isinstance(key, str) else _key(key, where)
+        name = encode_key(key, where=where)
         if name in encoded:
             raise ManifestError(
                 f"two keys are both written '{printable(name, 60)}'", where=where, code="manifest.free-form"
             )
-        encoded[name] = encode_free(item, where=f"{where}.{printable(name, 60)}", fallback=fallback)
+        encoded[name] = _encode(item, f"{where}.{printable(name, 60)}", fallback, depth + 1)
     if len(encoded) == 1 and (tag := next(iter(encoded))) in ("$float", "$int"):
         raise ManifestError(f"the key {tag} is reserved", where=where, code="manifest.free-form")
     return encoded
-
-
-def _key(key: Any, where: str) -> str:
-    scalar = key if isinstance(key, int | float) else _scalar(key)
-    if scalar is None or isinstance(scalar, bool):
-        kind = printable(type(key).__name__)
-        raise ManifestError(f"a {kind} cannot be a key in JSON", where=where, code="manifest.free-form")
-    return str(scalar)
 
 
 def _scalar(value: Any) -> Any:

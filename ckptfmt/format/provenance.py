@@ -5,6 +5,7 @@ import sys
 import time
 
 from ckptfmt import __version__
+from ckptfmt.errors import CkptError, printable
 
 __all__ = ["created_by", "instant"]
 
@@ -12,8 +13,15 @@ __all__ = ["created_by", "instant"]
 def instant() -> str:
     """Return the time in UTC as a manifest writes it; SOURCE_DATE_EPOCH, where set, stands for the clock."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
-    seconds = float(fixed) if fixed else time.time()
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(fixed) if fixed else time.time()))
+    except (ValueError, OverflowError, OSError):
+        raise CkptError(
+            f"'{printable(fixed, 40)}' is no instant",
+            where="SOURCE_DATE_EPOCH",
+            fix="give seconds since 1970, or unset it",
+            code="usage.epoch",
+        ) from None
 
 
 def created_by() -> dict[str, str]:

@@ -123,11 +123,18 @@ def build_header(
     for name, dtype, shape in rows:
         if name == _METADATA or name in entries:
             raise WeightsError(f"'{printable(name)}' cannot be the name of a tensor here", code="weights.name")
+        if len(shape) > _MAX_RANK:
+            what = f"'{printable(name)}' has {len(shape):,} dimensions, more than the {_MAX_RANK} allowed"
+            raise WeightsError(what, code="weights.shape")
         info = TensorInfo(name, dtype, shape, begin, begin + tensor_bytes(dtype, shape))
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [info.begin, info.end]}
         infos.append(info)
         begin = info.end
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError as e:
+        around = printable(e.object[max(0, e.start - 20) : e.end + 20])
+        raise WeightsError(f"half of a surrogate pair is in the name …{around}…", code="weights.name") from None
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER:
         raise WeightsError(f"the header takes {len(text):,} bytes, more than safetensors allows")

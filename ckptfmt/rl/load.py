@@ -118,8 +118,9 @@ def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> Non
 
 
 def _check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
-    shapes = {name: checkpoint.info(name).shape for name in checkpoint.names()}
-    if wrong := next(iter(mismatches(config, shapes)), None):
+    infos = {name: checkpoint.info(name) for name in checkpoint.names()}
+    shapes = {name: info.shape for name, info in infos.items()}
+    if wrong := next(mismatches(config, shapes, {name: info.dtype for name, info in infos.items()}), None):
         raise WeightsError(wrong, where=os.path.join(checkpoint.path, WEIGHTS), code="weights.shape")
 
 

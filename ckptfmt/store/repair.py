@@ -281,7 +281,8 @@ def _classified(weights: _OwnFile) -> Candidate | None:
         return list(struct.unpack(f"<{len(data) // 4}f", data)) if tensor.dtype == "F32" else []
 
     chosen = classify(shapes, values=values).chosen
-    if chosen is None or chosen.config is None or next(mismatches(chosen.config, shapes), None):
+    dtypes = {name: tensor.dtype for name, tensor in weights.tensors.items()}
+    if chosen is None or chosen.config is None or next(mismatches(chosen.config, shapes, dtypes), None):
         return None
     return chosen
 

@@ -43,7 +43,7 @@ def save(
     >>> with ckptfmt.save("out", {"conv.0.weight": numpy.zeros((32, 4, 8, 8), "f4")}) as checkpoint:
     ...     print(checkpoint.manifest.content_digest)
     """
-    model_config = ModelConfig.from_dict(config) if isinstance(config, Mapping) else config
+    model_config = config if isinstance(config, ModelConfig | None) else ModelConfig.from_dict(config)
     files = _files(tensors, state, replay)
     if model_config is not None:
         _check_network(model_config, files[WEIGHTS], os.fspath(path))
@@ -54,13 +54,13 @@ def save(
             created_by=created_by(),
             architecture=Architecture(name=model_config.get_architecture_name()) if model_config else None,
             config=model_config,
-            environment=environment or {},
-            training_info=training_info or {},
-            evaluation=tuple(evaluation),
+            environment={} if environment is None else environment,
+            training_info={} if training_info is None else training_info,
+            evaluation=tuple(evaluation) if hasattr(evaluation, "__iter__") else evaluation,
             lineage=lineage,
             resume=resume,
             files=entries,
-            extra=extra or {},
+            extra={} if extra is None else extra,
             content_digest="",
         )
 
@@ -76,9 +76,9 @@ def _files(
 
 
 def _check_network(config: ModelConfig, file: TensorFile, where: str) -> None:
-    shapes = {name: tuple(payload.shape) for name, payload in file.tensors.items()}
-    shapes |= {name: shapes[stored] for name, stored in file.tied.items()}
-    if found := list(mismatches(config, shapes)):
+    stored = {**file.tensors, **{name: file.tensors[kept] for name, kept in file.tied.items()}}
+    shapes = {name: tuple(payload.shape) for name, payload in stored.items()}
+    if found := list(mismatches(config, shapes, {name: payload.dtype for name, payload in stored.items()})):
         raise WeightsError(
             f"the tensors are not those of a {config.get_architecture_name()} network: {printable(found[0], 200)}",
             where=where,

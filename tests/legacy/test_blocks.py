@@ -128,3 +128,13 @@ def test_a_full_disk_is_told_while_unpacking(monkeypatch):
     with pytest.raises(SourceError, match="cannot be unpacked: No space left on device; make room in"):
         spool.add([b"x"])
     spool.close()
+
+
+def test_a_write_is_seen_though_the_time_of_the_last_write_was_put_back(path):
+    block = opened(path)
+    before = path.stat()
+    path.write_bytes(bytes(100))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(SourceError, match=r"^changed while it was read;"):
+        block.check_unchanged(str(path))
+    block.close()

@@ -1,6 +1,7 @@
 """The tensors that a config stands for: canonical names and shapes of the network it rebuilds."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from ckptfmt.errors import printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
@@ -9,6 +10,8 @@ from ckptfmt.format.safetensors import shape_text
 __all__ = ["expected_tensors", "layer_order", "mismatches", "optional_tensors"]
 
 Shape = tuple[int, ...]
+# Of other numbers no layer of these networks can be made.
+_FLOATS = frozenset({"F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"})
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, Shape]:
@@ -42,8 +45,13 @@ def optional_tensors(config: ModelConfig) -> frozenset[str]:
     return frozenset(names)
 
 
-def mismatches(config: ModelConfig, shapes: Mapping[str, Sequence[int]]) -> Iterator[str]:
-    """Yield a sentence for each tensor that is missing, too many or of another shape than the config demands."""
+def mismatches(
+    config: ModelConfig, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Yield a sentence for each tensor that is missing, too many or of another shape than the config demands.
+
+    With `dtypes` (of safetensors, by name) also for each that holds no real floating-point numbers.
+    """
     expected = expected_tensors(config)
     optional = optional_tensors(config)
     for name, shape in expected.items():
@@ -52,6 +60,9 @@ def mismatches(config: ModelConfig, shapes: Mapping[str, Sequence[int]]) -> Iter
                 yield f"{name} is missing"
         elif tuple(shapes[name]) != shape:
             yield f"{name} is {shape_text(shapes[name])}, the config demands {shape_text(shape)}"
+    for name, dtype in dtypes.items():
+        if name in expected and dtype not in _FLOATS:
+            yield f"{name} is {dtype}, a layer of this network holds real floating-point numbers"
     for name in shapes:
         if name not in expected:
             yield f"{printable(name)} belongs to no layer of this network"

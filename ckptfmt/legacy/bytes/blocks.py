@@ -105,8 +105,9 @@ class FileBlock:
             ) from None
 
 
-def _identity(state: os.stat_result) -> tuple[int, int, int, int]:
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+def _identity(state: os.stat_result) -> tuple[int, ...]:
+    # Whoever writes may put the time of the last write back; that of the last change nobody sets.
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _changed(what: str) -> SourceError:

@@ -113,9 +113,10 @@ def network(manifest: Manifest) -> Iterator[Problem]:
     if manifest.config is None:
         return
     entry = manifest.weights
-    shapes = {name: tensor.shape for name, tensor in entry.tensors.items()}
-    shapes |= {name: shapes[stored] for name, stored in entry.tied.items() if stored in shapes}
-    for sentence in mismatches(manifest.config, shapes):
+    stored = {**{name: name for name in entry.tensors}, **entry.tied}
+    found = {name: entry.tensors[kept] for name, kept in stored.items() if kept in entry.tensors}
+    shapes = {name: tensor.shape for name, tensor in found.items()}
+    for sentence in mismatches(manifest.config, shapes, {name: tensor.dtype for name, tensor in found.items()}):
         yield Problem("weights.network", WEIGHTS, sentence, "re-save it with the config of this network")
 
 

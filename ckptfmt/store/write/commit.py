@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, open_folder, read_manifest, release
-from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest, render_manifest
+from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest
 from ckptfmt.format.siblings import stage_name
+from ckptfmt.store.write.acceptance import accepted
 from ckptfmt.store.write.datafile import TensorFile, create, write_all, write_tensors
 from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.place import Place, discard, hold_place, sync_folder
@@ -50,8 +51,8 @@ def write_checkpoint(
         require_space(place.folder, _space(files), where=where)
         with _stage(place) as stage:
             entries = {name: write_tensors(stage.folder, name, files[name], where=where, bulk=bulk) for name in files}
-            manifest = build(entries).sealed()
-            write_file(stage.folder, MANIFEST, render_manifest(manifest), where=where)
+            data, manifest = accepted(build(entries), where=where)
+            write_file(stage.folder, MANIFEST, data, where=where)
             os.fsync(stage.folder)
             publish_folder(place, stage.name, manifest, replacing=occupant == "checkpoint")
     return manifest
@@ -72,10 +73,10 @@ def update_manifest(
             changed = change(current)
             if changed.files != current.files:
                 raise WriteError("the files listed cannot change", where=where, code="write.file-name")
-            manifest = changed.sealed()
+            data, manifest = accepted(changed, where=where)
             name = stage_name(place.name)
             try:
-                write_file(place.folder, name, render_manifest(manifest), where=where)
+                write_file(place.folder, name, data, where=where)
                 publish_file(place.folder, name, folder, MANIFEST)
             finally:
                 discard(place.folder, name)

@@ -1,0 +1,61 @@
+"""What is about to be published, as a reader will see it: its manifest parsed from its bytes, with every limit.
+
+A writer that trusted what it was given would replace a good checkpoint by one that nobody can open.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ckptfmt.errors import CkptError, ManifestError, WeightsError
+from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.format import jsontext
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, WEIGHTS
+from ckptfmt.format.manifest import Manifest, check_content, parse_manifest, render_manifest
+
+__all__ = ["accepted"]
+
+
+def accepted(manifest: Manifest, *, where: str) -> tuple[bytes, Manifest]:
+    """Return the bytes that `manifest` has once it is sealed, and the manifest that a reader makes of them.
+
+    Raises `ManifestError` that names the field for what no reader accepts, `WeightsError` for tensors that are
+    not those of the network that the manifest describes.
+    """
+    place = os.path.join(where, MANIFEST)
+    try:
+        sealed = manifest.sealed()
+        data = render_manifest(sealed)
+    except ManifestError as e:
+        raise ManifestError(e.what, where=f"{place} {e.where}", fix=e.fix, code=e.code) from None
+    try:
+        read = parse_manifest(data, where=place)
+    except CkptError as e:
+        if e.where == place and (field := _field(sealed.to_dict())):
+            e = ManifestError(e.what, where=f"{place} $.{field}", fix=e.fix, code=e.code)
+        raise e from None
+    check_content(read, where=place)
+    _check_network(read, os.path.join(where, WEIGHTS))
+    return data, read
+
+
+def _field(raw: Mapping[str, Any]) -> str:
+    """Return the field that alone breaks a rule of the text, the longest one where only all of them do."""
+    texts = {name: jsontext.render({name: value}).encode() for name, value in raw.items()}
+    for name, text in texts.items():
+        try:
+            jsontext.parse(text, where=name, limit=MAX_MANIFEST)
+        except ManifestError:
+            return name
+    return max(texts, key=lambda name: len(texts[name]))
+
+
+def _check_network(manifest: Manifest, where: str) -> None:
+    if manifest.config is None:
+        return
+    entry = manifest.weights
+    stored = {**{name: name for name in entry.tensors}, **entry.tied}
+    shapes = {name: entry.tensors[kept].shape for name, kept in stored.items()}
+    dtypes = {name: entry.tensors[kept].dtype for name, kept in stored.items()}
+    for sentence in mismatches(manifest.config, shapes, dtypes):
+        raise WeightsError(sentence, where=where, fix="give the config of this network", code="weights.network")
