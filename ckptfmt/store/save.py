@@ -56,7 +56,7 @@ def save(
             config=model_config,
             environment={} if environment is None else environment,
             training_info={} if training_info is None else training_info,
-            evaluation=tuple(evaluation) if hasattr(evaluation, "__iter__") else evaluation,
+            evaluation=_listed(evaluation),
             lineage=lineage,
             resume=resume,
             files=entries,
@@ -66,6 +66,11 @@ def save(
 
     write_checkpoint(path, files, build, overwrite=overwrite, wait=wait)
     return Checkpoint(path)
+
+
+def _listed(value: Any) -> Any:
+    """Return a list of any kind as a document holds it; what is none is left to the parser, which refuses it."""
+    return tuple(value) if hasattr(value, "__iter__") else value
 
 
 def _files(
