@@ -294,7 +294,7 @@ def test_a_link_to_a_file_is_followed(make, saved, tmp_path):
 
 
 def test_an_unsafe_file_is_refused_and_can_be_rescued(saved):
-    path = saved(b"\x80\x02}(X\x01\0\0\0wcos\nsystem\nu.")
+    path = saved(b"\x80\x02}(X\x01\0\0\0wcos\nsystem\n)Ru.")
     with pytest.raises(UnsafeSource):
         read(path)
     with read(path, allow_unsafe=True) as file:

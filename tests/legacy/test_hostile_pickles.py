@@ -73,6 +73,32 @@ def test_nothing_is_imported_for_honest_files_either() -> None:
     assert len(honest) >= 16
 
 
+def test_what_is_gone_on_with_is_inert_all_the_way(tmp_path: Path) -> None:
+    """Names of other packages: dotted, attributes of them, calls of calls, classes that are made by calls."""
+    made = script()
+    nested = made.text("agents") + made.text("Agent.Config") + b"\x93"
+    attribute = made.call(made.name("builtins", "getattr"), made.FOREIGN, made.text("Config"))
+    bodies = {
+        "dotted": nested + b")\x81}" + made.text("lr") + b"K\x01sb",
+        "attribute": attribute + b")\x81}" + made.text("lr") + b"K\x01sb",
+        "attribute-called": made.call(attribute, made.TOUCH),
+        "call-of-a-call": made.call(made.call(made.FOREIGN), made.TOUCH),
+        "class-of-a-call": made.call(made.FOREIGN, made.TOUCH) + b")\x81}b",
+        "set-of-a-class": made.FOREIGN + b")\x81(K\x01\x90",
+        "stored": b"}" + made.text("hook") + made.name("posix", "system") + b"s",
+        "stored-in-a-call": made.call(made.FOREIGN, made.name("posix", "system"), made.TOUCH),
+    }
+    files = []
+    for case, body in bodies.items():
+        files.append(tmp_path / f"{case}.pkl")
+        files[-1].write_bytes(made.pickled(body, 4))
+        with container.read(files[-1]) as opened:
+            assert opened.members[""] is not None
+    for mode in ("safe", "unsafe"):
+        done = run(GUARD, mode, *files)
+        assert json.loads(done.stdout) == {"read": len(files), "reached": [], "loaded": []}
+
+
 def test_the_source_text_in_a_module_id_is_neither_run_nor_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,9 @@ def test_names_that_moved_are_the_same() -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("os", "path.join"),
+        ("agents", "Agent."),
+        ("agents", "a..b"),
+        ("agents", "<locals>.f"),
         ("", "eval"),
         ("os", ""),
         ("os.", "x"),
@@ -103,3 +105,9 @@ def test_names_that_moved_are_the_same() -> None:
 def test_what_no_pickler_writes_is_no_name(module: str, name: str) -> None:
     assert not well_formed(module, name)
     assert well_formed("my-agents.dqn", "Agent")
+    assert well_formed("my-agents.dqn", "Agent.Config")
+
+
+def test_nothing_of_what_is_installed_everywhere_is_instantiated_unless_it_is_listed() -> None:
+    assert not instantiable("subprocess.Popen", ())
+    assert not instantiable("torch.utils.data.dataset.TensorDataset", ())

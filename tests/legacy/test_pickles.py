@@ -5,8 +5,13 @@ import collections
 import contextlib
 import copyreg
 import datetime
+import functools
+import logging
+import os
 import pathlib
 import pickle
+import re
+import signal
 import struct
 import types
 from typing import Any
@@ -216,6 +221,54 @@ def test_a_cycle_through_an_instance_is_cut_where_it_closes() -> None:
     read = load(pickle.dumps(agent, 2)).value
     cut = read.state["children"][0].state["parent"]
     assert (cut.kind, cut.name) == ("global", "cycle")
+
+
+def test_a_cycle_through_an_item_of_an_instance_is_cut_where_it_closes() -> None:
+    read = load(b"\x80\x02cagents\nTree\n)\x81q\x00K\x01h\x00s.").value
+    ((key, cut),) = read.pairs
+    assert (key, cut.kind, cut.name) == ("", "global", "cycle")
+
+
+def test_a_class_in_a_class_is_a_placeholder_however_a_protocol_writes_it() -> None:
+    dotted = load(b"\x80\x04\x8c\x06agents\x8c\nDQN.Config\x93)\x81}\x8c\x02lrK\x02sb.").value
+    walked = load(
+        b"\x80\x02c__builtin__\ngetattr\ncagents\nDQN\nX\x06\0\0\0Config\x86R)\x81}X\x02\0\0\0lrK\x02sb."
+    ).value
+    for read in (dotted, walked):
+        assert (read.kind, read.name, read.state) == ("instance", "agents.DQN.Config", {"lr": 2})
+
+
+def test_what_a_call_gave_may_be_called_and_is_kept_inside() -> None:
+    read = load(b"\x80\x02cagents\nmake\nK\x01\x85RK\x02\x85R.").value
+    inner, second = read.args
+    assert (read.kind, read.name, second) == ("call", "agents.make()", 2)
+    assert (inner.kind, inner.name, inner.args) == ("call", "agents.make", (1,))
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_with_the_users_word_objects_of_the_standard_library_do_not_spoil_the_weights(protocol: int) -> None:
+    beside = {
+        "partial": functools.partial(print, 1),
+        "pattern": re.compile("a"),
+        "logger": logging.getLogger("dqn"),
+        "signal": signal.SIGINT,
+        "records": np.ones(3).view(np.recarray),
+        "masked": np.ma.array([1.0]),
+    }
+    for name, value in beside.items():
+        data = pickle.dumps({"w": np.ones(3), name: value}, protocol)
+        with pytest.raises(SourceError):
+            load(data)
+        assert load(data, allow_unsafe=True).value["w"].numbers() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_what_is_only_stored_is_no_reason_to_refuse(protocol: int) -> None:
+    stored = {"open": open, "loads": pickle.loads, "partial": functools.partial, "system": os.system}
+    read = load(pickle.dumps({"w": np.ones(3), **stored}, protocol))
+    assert read.value["w"].numbers() == [1, 1, 1]
+    assert {read.value[name].kind for name in stored} == {"global"}
+    assert "posix.system" in read.foreign
 
 
 @pytest.mark.usefixtures("agents")

@@ -8,7 +8,7 @@ from ckptfmt.legacy.bytes.storages import TORCH_DTYPES, LegacyTensor, Storage
 from ckptfmt.legacy.pickle import ndarray as arrays
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered, Unique
 
-__all__ = ["CALLS", "Args", "tensor_state"]
+__all__ = ["CALLS", "TENSORS", "Args", "tensor_state"]
 
 Args = tuple[Any, ...]
 _MAX_RANK = 64
@@ -93,8 +93,8 @@ def tensor_state(state: Any) -> bool:
 def _rebuild_from_type(args: Args) -> Any:
     """Return the tensor of a subclass or with attributes, without those: only over a function listed here."""
     match args:
-        case (Opaque(kind="global", name=name), Opaque(kind="global"), tuple() as inner, _) if name in _TENSORS:
-            return _TENSORS[name](inner)
+        case (Opaque(kind="global", name=name), Opaque(kind="global"), tuple() as inner, _) if name in TENSORS:
+            return TENSORS[name](inner)
         case (Opaque(kind="global", name=name), *_):
             raise UnsafeSource(f"refused, its pickle calls {name} through a tensor", fix="nothing was run")
     raise _bad("describes a tensor subclass in a way that torch does not")
@@ -238,7 +238,8 @@ def _same(args: Args) -> Any:
     raise _bad("labels a value in a way that TorchScript does not")
 
 
-_TENSORS: dict[str, Callable[[Args], Any]] = {
+# What makes a tensor of a storage.
+TENSORS: dict[str, Callable[[Args], Any]] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
@@ -278,7 +279,7 @@ _RECORDS = (
 )
 # Every function that may be called, by its name after the renames of `names`.
 CALLS: dict[str, Callable[[Args], Any]] = {
-    **_TENSORS,
+    **TENSORS,
     **{name: _record(name) for name in _RECORDS},
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
     "torch._tensor._rebuild_from_type": _rebuild_from_type,

@@ -9,13 +9,15 @@ from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle import globals as names
 from ckptfmt.legacy.pickle import ndarray as arrays
-from ckptfmt.legacy.pickle.builders import CALLS, tensor_state
+from ckptfmt.legacy.pickle.builders import CALLS, TENSORS, tensor_state
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered
 
 __all__ = ["Calls", "Nested"]
 
 _RECONSTRUCTOR = "copyreg._reconstructor"
 _NESTED = "torch.storage._load_from_bytes"
+_GETATTR = "builtins.getattr"
+_RECORDED = ("source.unsafe", "source.pickle")
 _BASES = ("builtins.object", "builtins.dict", "builtins.list")
 
 Nested = Callable[[Block], Any]
@@ -31,9 +33,11 @@ class Calls:
         self._nested = nested
         self._allow_unsafe = allow_unsafe
         self._known: dict[tuple[str, str], Opaque] = {}
+        # How the pickle writes a name that is refused where it is called.
+        self._written: dict[str, str] = {}
 
     def name(self, module: Any, name: Any) -> Opaque:
-        """Return the placeholder of a name; raise `UnsafeSource` for one that is refused."""
+        """Return the placeholder of a name; raise `UnsafeSource` for one that no pickler writes."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise SourceError("its pickle names a class by something that is no text", code="source.pickle")
         if (module, name) not in self._known:
@@ -47,9 +51,12 @@ class Calls:
             raise _refused(f"names {printable(written, 80)}, which is no plain name")
         full = names.canonical(module, name)
         group = names.group_of(full)
+        # A class inside a class of somebody else is a name like any other; in a module that is installed
+        # everywhere such a name walks to another module.
+        if "." in name and group != "foreign" and not self._allow_unsafe:
+            raise _refused(f"names {printable(written, 80)}, which is no plain name")
         self.globals[written] = None
-        if group == "refused" and not self._allow_unsafe:
-            raise _refused(f"calls {written}")
+        self._written.setdefault(full, written)
         if group in ("refused", "foreign"):
             self.foreign[written] = None
         return Opaque("global", full)
@@ -58,28 +65,70 @@ class Calls:
         """Answer REDUCE: a function of the table, or a record of the call of a foreign one."""
         if not isinstance(args, tuple):
             raise SourceError("its pickle calls something without a tuple of arguments", code="source.pickle")
-        if not isinstance(target, Opaque) or target.kind != "global":
+        if not isinstance(target, Opaque):
             raise _refused("calls something that is no name")
         self._budget.copied(args)
+        if target.kind != "global":
+            return self._call_of_result(target, args)
         if target.name == _RECONSTRUCTOR:
             return self._reconstruct(args)
         if target.name == _NESTED:
             return self._load_nested(args)
+        if target.name == _GETATTR and (attribute := self._attribute(args)) is not None:
+            return attribute
+        return self._call_of_name(target, args)
+
+    def _call_of_name(self, target: Opaque, args: tuple[Any, ...]) -> Any:
         if target.name in CALLS:
-            return self._built(CALLS[target.name](args))
-        if names.group_of(target.name) in ("emulated", "torch-class") and not self._allow_unsafe:
-            raise _refused(f"calls {target.name}")
+            try:
+                return self._built(CALLS[target.name](args))
+            except SourceError as e:
+                # What is no tensor may be kept as a record; a tensor that cannot be is damage.
+                if not self._allow_unsafe or target.name in TENSORS or e.code not in _RECORDED:
+                    raise
+        elif names.group_of(target.name) != "foreign" and not self._allow_unsafe:
+            raise _refused(f"calls {self._written.get(target.name, target.name)}")
         return Opaque("call", target.name, args)
+
+    def _call_of_result(self, target: Opaque, args: tuple[Any, ...]) -> Opaque:
+        """Return the record of a call of what another call gave, or of an instance; that one is kept inside."""
+        if not self._is_inert(target):
+            raise _refused("calls something that is no name")
+        return Opaque("call", f"{target.name}()", (target, *args))
+
+    def _attribute(self, args: tuple[Any, ...]) -> Opaque | None:
+        """Return the placeholder of an attribute of a placeholder; None for one of what might be a module of ours."""
+        match args:
+            case (Opaque() as holder, str() as name) if name.isidentifier() and self._is_inert(holder):
+                full = f"{holder.name}.{name}"
+                self._budget.copied((full,))
+                return Opaque("attribute", full, () if holder.kind == "global" else (holder,))
+        return None
+
+    def _is_inert(self, target: Opaque) -> bool:
+        """Say whether a placeholder may be gone on with: it stands for code of other packages, or the user said so."""
+        return names.group_of(target.name) == "foreign" or self._allow_unsafe
 
     def make(self, target: Any, args: Any) -> Any:
         """Answer NEWOBJ, OBJ and INST: an instance without its constructor's work."""
         if not isinstance(args, tuple):
             raise SourceError("its pickle makes an instance without a tuple of arguments", code="source.pickle")
+        self._budget.copied(args)
+        if isinstance(target, Opaque) and target.kind != "global" and self._is_inert(target):
+            return Opaque("instance", target.name, (target, *args) if target.kind == "call" else args)
         if not isinstance(target, Opaque) or target.kind != "global":
             raise _refused("makes an instance of something that is no class")
+        group = names.group_of(target.name)
         if not names.instantiable(target.name, args) and not self._allow_unsafe:
-            raise _refused(f"instantiates {target.name}")
+            does = "calls" if group == "refused" else "instantiates"
+            raise _refused(f"{does} {self._written.get(target.name, target.name)}")
         return Ordered() if target.name == "collections.OrderedDict" else Opaque("instance", target.name, args)
+
+    def holds(self, target: Any) -> bool:
+        """Say whether items may be recorded in a placeholder: not in one that the table makes itself."""
+        if not isinstance(target, Opaque):
+            return False
+        return self._allow_unsafe or (target.kind != "global" and names.group_of(target.name) != "emulated")
 
     def state(self, target: Any, state: Any) -> Any:
         """Answer BUILD: return the object with its state, a new one where the old one cannot carry it."""
@@ -94,10 +143,13 @@ class Calls:
             case Opaque(kind="instance", name=arrays.DTYPE, state=None) if isinstance(state, tuple):
                 target.state = state
                 return target
-            case Opaque(kind="instance" | "call", name=name, state=None) if (
-                names.group_of(name) != "emulated" or name in names.STATEFUL
+            case Opaque(kind="instance" | "call" | "attribute", name=name, state=None) if (
+                self._allow_unsafe or names.group_of(name) != "emulated" or name in names.STATEFUL
             ):
                 target.state = state
+                return target
+            case Opaque() if self._allow_unsafe:
+                target.items.append(state)
                 return target
         raise _refused("gives a state to something that has none")
 

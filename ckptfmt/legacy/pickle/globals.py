@@ -97,8 +97,10 @@ _MAX_NAME = 300
 
 
 def well_formed(module: str, name: str) -> bool:
-    """Say whether the two parts are what picklers write: dotted words, and one word without a dot."""
-    return len(module) + len(name) <= _MAX_NAME and bool(_MODULE.fullmatch(module)) and name.isidentifier()
+    """Say whether the two parts are what picklers write: dotted words both, the second a class in a class."""
+    if len(module) + len(name) > _MAX_NAME or not _MODULE.fullmatch(module):
+        return False
+    return all(word.isidentifier() for word in name.split("."))
 
 
 def canonical(module: str, name: str) -> str:
@@ -121,4 +123,4 @@ def instantiable(full: str, args: tuple[object, ...]) -> bool:
     group = group_of(full)
     if group == "emulated":
         return full in _INSTANTIABLE and not args
-    return group != "torch-class" or not args
+    return group == "foreign" or (group == "torch-class" and not args)

@@ -41,7 +41,9 @@ def _children(node: Any) -> Iterator[tuple[Any, Any]]:
             yield _FIXED, node.args
             yield "state", node.state
             yield _FIXED, node.items
-            yield _FIXED, node.pairs
+            for i, pair in enumerate(node.pairs):
+                for item in pair:
+                    yield ("pairs", i), item
         case dict():
             for key, value in list(node.items()):
                 yield _FIXED, key
@@ -136,5 +138,8 @@ def _cut(path: list[_Frame], target: Any) -> None:
             return
         if isinstance(frame.node, Opaque) and frame.key == "state":
             frame.node.state = Opaque("global", "cycle")
+            return
+        if isinstance(frame.node, Opaque) and isinstance(frame.key, tuple):
+            frame.node.pairs[frame.key[1]] = ("", Opaque("global", "cycle"))
             return
     raise SourceError("refused, its pickle holds an object that contains itself", code="source.pickle")

@@ -8,14 +8,15 @@ __all__ = ["Opaque", "Ordered", "Unique"]
 
 @dataclass(eq=False, slots=True)
 class Opaque:
-    """A record of a name, a call or an instance; nothing was looked up, called or made.
+    """A record of a name, a call, an instance or an attribute; nothing was looked up, called or made.
 
-    `name` is `module.qualname` of the class or function, `args` what a call was given, `state` what the
+    `name` is `module.qualname` of the class or function (`…()` of what a call of it gave), `args` what a call was
+    given, with the placeholder in front that it was a call or an attribute of, `state` what the
     instance was given afterwards, `items` what was appended to it and `pairs` what was set in it: the contents
     are reachable as plain data. Two placeholders are equal only if they are the same object.
     """
 
-    kind: Literal["global", "call", "instance"]
+    kind: Literal["global", "call", "instance", "attribute"]
     name: str
     args: tuple[Any, ...] = ()
     state: Any = None

@@ -6,7 +6,6 @@ from typing import Any
 
 from ckptfmt.errors import SourceError, UnsafeSource
 from ckptfmt.legacy.bytes.budget import Budget
-from ckptfmt.legacy.pickle import globals as names
 from ckptfmt.legacy.pickle.calls import Calls
 from ckptfmt.legacy.pickle.inert import Opaque, Unique
 from ckptfmt.legacy.pickle.opcodes import Reader, parse_float, parse_int, unescape
@@ -113,7 +112,7 @@ class Machine:
         target = self._stack.top()
         if isinstance(target, dict):
             self._fill(target, items)
-        elif _is_foreign(target):
+        elif self._calls.holds(target):
             target.pairs.extend(self._pairs(items))
         else:
             raise _refused("sets an item of something that is no dictionary")
@@ -132,7 +131,7 @@ class Machine:
         target = self._stack.top()
         if type(target) is list:
             target.extend(items)
-        elif _is_foreign(target):
+        elif self._calls.holds(target):
             target.items.extend(items)
         else:
             raise _refused("appends to something that is no list")
@@ -140,9 +139,12 @@ class Machine:
     def _add_items(self) -> None:
         items = self._stack.group()
         target = self._stack.top()
-        if not isinstance(target, Unique):
+        if isinstance(target, Unique):
+            target.extend(items)
+        elif self._calls.holds(target):
+            target.items.extend(items)
+        else:
             raise _refused("adds to something that is no set")
-        target.extend(items)
 
     def _drop_group(self) -> None:
         self._stack.group()
@@ -225,11 +227,6 @@ def _python2(data: bytes) -> str | bytes:
         return data.decode()
     except UnicodeDecodeError:
         return data
-
-
-def _is_foreign(target: Any) -> bool:
-    """Say whether items may be recorded: an instance that is not one of those we make ourselves."""
-    return isinstance(target, Opaque) and target.kind != "global" and names.group_of(target.name) != "emulated"
 
 
 def _refused(what: str) -> UnsafeSource:
