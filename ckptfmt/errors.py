@@ -103,9 +103,13 @@ class SourceError(CkptError, ValueError):
 
 
 class UnsafeSource(SourceError):
-    """A legacy file asks for something that only an attack asks for; nothing was run."""
+    """A legacy file asks for something that only an attack asks for; nothing was run.
+
+    `source` is the path of that file, where `where` goes on to the member in it.
+    """
 
     code = "source.unsafe"
+    source = ""
 
 
 class ConversionError(CkptError, ValueError):

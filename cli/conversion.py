@@ -55,7 +55,7 @@ def show_outcome(output: Output, outcome: "Outcome") -> None:
     """Write what became of one of many files."""
     item = outcome.item
     if outcome.error is not None:
-        error = _as_error(outcome.error)
+        error = _as_error(outcome)
         output.line(output.sign("bad"), f" {item.source}  {str(error).removeprefix(f'{item.source}: ')}")
     elif outcome.conversion is None:
         output.line(output.sign("good"), f" {item.source}  unchanged")
@@ -67,7 +67,7 @@ def show_outcome(output: Output, outcome: "Outcome") -> None:
 
 def outcome_line(outcome: "Outcome") -> dict[str, Any]:
     """Return what became of one of many files as a line of JSON."""
-    error = None if outcome.error is None else _as_error(outcome.error).to_dict()
+    error = None if outcome.error is None else _as_error(outcome).to_dict()
     return {**outcome.to_dict(), "error": error}
 
 
@@ -80,9 +80,10 @@ def show_tally(output: Output, tally: Mapping[str, int]) -> None:
     output.line(f"{plural(tally['files'], 'file')}: {', '.join(parts) or 'none to convert'}{others}")
 
 
-def _as_error(fields: Mapping[str, str]) -> CkptError:
+def _as_error(outcome: "Outcome") -> CkptError:
+    fields = outcome.error or {}
     error = CkptError(fields["what"], where=fields["where"], fix=fields["fix"], code=fields["code"])
-    return on_the_command_line(error)
+    return on_the_command_line(error, outcome.item.source)
 
 
 def _line(output: Output, label: str, text: str) -> None:

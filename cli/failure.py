@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ckptfmt.errors import CkptError, missing_package, printable
+from ckptfmt.errors import CkptError, UnsafeSource, missing_package, printable
 
 __all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain", "on_the_command_line"]
 
@@ -35,6 +35,8 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
     match exception:
         case KeyboardInterrupt() | click.Abort():
             return CkptError("stopped by Ctrl-C", code="run.interrupted"), INTERRUPTED
+        case UnsafeSource():
+            return on_the_command_line(exception, exception.source if command == "convert" else ""), TROUBLE
         case CkptError():
             return on_the_command_line(exception), ANSWERED_NO if exception.code in _ANSWERS else TROUBLE
         case click.ClickException():
@@ -50,11 +52,17 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
     return _fault(exception), TROUBLE
 
 
-def on_the_command_line(error: CkptError) -> CkptError:
-    """Return an error of the library as ckpt says it: what mends it is an option, not an argument."""
+def on_the_command_line(error: CkptError, source: str = "") -> CkptError:
+    """Return an error of the library as ckpt says it: what mends it is an option, not an argument.
+
+    `source` is the path of a foreign file that convert refused.
+    """
     fix = _OPTIONS.get(error.code, error.fix)
-    if error.code == "source.unsafe" and error.where:
-        fix = f"{fix}; see: ckpt inspect --source {shlex.quote(error.where)}"
+    if error.code == "source.unsafe" and source:
+        fix = f"{fix}; read on, still without running it: --allow-unsafe-globals"
+        see = f"; see: ckpt inspect --source {shlex.quote(source)}"
+        # Half a path would be no command.
+        fix += see if len(fix + see) <= 400 and source.isprintable() else ""
     return CkptError(error.what, where=error.where, fix=fix, code=error.code)
 
 

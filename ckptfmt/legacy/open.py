@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ckptfmt.errors import Problem, SourceError
+from ckptfmt.errors import Problem, SourceError, UnsafeSource
 from ckptfmt.legacy.bytes.audit import AT_ONCE, Audit
 from ckptfmt.legacy.bytes.blocks import FileBlock, Spool
 from ckptfmt.legacy.containers.contents import read_contents
@@ -124,6 +124,8 @@ def read(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyF
         except BaseException as e:
             reading.spool.close()
             block.close()
+            if isinstance(e, UnsafeSource):
+                e.source = name
             if isinstance(e, _UNFORESEEN) and not isinstance(e, SourceError):
                 _refuse(f"cannot be read as a checkpoint ({type(e).__name__})", "copy it again", "source.unforeseen")
             raise

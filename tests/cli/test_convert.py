@@ -1,10 +1,13 @@
 """ckpt convert, through real processes: one file, whole folders, and what goes wrong."""
 
+import io
 import json
 import os
 import pickle
+import shlex
 import signal
 import subprocess
+import zipfile
 
 import pytest
 
@@ -75,6 +78,15 @@ def test_an_existing_target_needs_force(ckpt, work):
     assert (work / "folder/thesis.tex").read_text() == "mine"
 
 
+def torch_zip(data):
+    """What torch.save writes of an object without tensors."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", "3\n")
+    return out.getvalue()
+
+
 def bad_inputs(folder):
     whole = (folder / "dqn_best.pth").read_bytes()
     files = {
@@ -108,9 +120,24 @@ def test_an_attack_is_named_and_not_run(ckpt, work):
     (work / "attack.pth").write_bytes(pickle.dumps(Attack()))
     run = ckpt("convert", "attack.pth", "out")
     called = f"{os.system.__module__}.system"
+    flag = "read on, still without running it: --allow-unsafe-globals"
     hint = "see: ckpt inspect --source attack.pth"
-    assert run.err == f"error: attack.pth: refused, its pickle calls {called}; nothing was run; {hint}\n"
+    assert run.err == f"error: attack.pth: refused, its pickle calls {called}; nothing was run; {flag}; {hint}\n"
     assert called in ckpt("inspect", "--source", "attack.pth").out
+    assert not (work / "attacked").exists()
+
+
+def test_the_hint_of_a_refusal_can_be_pasted_for_a_file_inside_an_archive_too(ckpt, work):
+    (work / "old-runs/my agent.pt").write_bytes(torch_zip(pickle.dumps({"weights": [], "x": Attack()}, 2)))
+    single = ckpt("convert", "old-runs/my agent.pt", "out").err
+    many = ckpt("convert", "old-runs", "--out-dir", "out").out
+    for said in (single, next(line for line in many.splitlines() if "my agent" in line)):
+        command = said.partition("see: ")[2].strip()
+        assert command == "ckpt inspect --source 'old-runs/my agent.pt'"
+        assert "--allow-unsafe-globals" in said
+        shown = ckpt(*shlex.split(command)[1:])
+        assert (shown.code, shown.err) == (0, "")
+        assert "posix.system" in shown.out
     assert not (work / "attacked").exists()
 
 

@@ -8,7 +8,7 @@ import math
 import re
 from typing import NoReturn
 
-from ckptfmt.errors import SourceError, printable
+from ckptfmt.errors import SourceError, UnsafeSource, printable
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.containers.reading import Reading, within
@@ -38,12 +38,13 @@ def is_npz(archive: Archive) -> bool:
 def read_npz(archive: Archive, reading: Reading) -> dict[str, LegacyTensor]:
     """Return the arrays of numbers by their names; texts and dates are left out with a warning.
 
-    Raises `SourceError` for damaged records and for arrays of Python objects, which are pickles.
+    Raises `SourceError` for damaged records, and `UnsafeSource` for arrays of Python objects, which are pickles
+    and left out too where the user said so.
     """
     arrays: dict[str, LegacyTensor] = {}
     for name in archive.entries:
         with within(name):
-            array = _read_npy(reading.open(archive, name))
+            array = _read_npy(reading.open(archive, name), allow_unsafe=reading.allow_unsafe)
         if array is None:
             reading.warn("source.skipped", name, "is no array of numbers and was left out")
         else:
@@ -51,11 +52,11 @@ def read_npz(archive: Archive, reading: Reading) -> dict[str, LegacyTensor]:
     return arrays
 
 
-def _read_npy(block: Block) -> LegacyTensor | None:
+def _read_npy(block: Block, *, allow_unsafe: bool) -> LegacyTensor | None:
     """Return the one array of a `.npy` file, or None where it is not of numbers that safetensors holds."""
     descr, fortran, shape, start = _header(block)
-    if "O" in descr:
-        _refuse("is an array of Python objects, which is a pickle", "save arrays of numbers alone", "source.unsafe")
+    if "O" in descr and not allow_unsafe:
+        raise UnsafeSource("is an array of Python objects, which is a pickle", fix="save arrays of numbers alone")
     if not _PLAIN.fullmatch(descr):
         return None
     return array_of(shape, dtype_of((descr,)), Window(block, start, block.size - start), fortran=fortran)
