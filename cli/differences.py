@@ -63,13 +63,13 @@ def show_names(output: Output, found: Diff, weights: Sequence[WeightChange], *, 
 
 def show_markdown(output: Output, found: Diff, weights: Sequence[WeightChange]) -> None:
     """Write the same as tables for a comment on a pull request."""
-    output.line(f"**{_cell(found.a.path)} → {_cell(found.b.path)}**: {_tally(found)}")
+    output.line(f"{_code(found.a.path)} → {_code(found.b.path)}: {_tally(found)}")
     manifest = _told(output, found)
     if manifest:
-        rows = [(_SIGNS[change.op], _code(change.path), _cell(_values(change))) for change in manifest]
+        rows = [(_SIGNS[change.op], _code(change.path), _code(_values(change))) for change in manifest]
         _markdown_table(output, ("", "manifest", ""), rows)
     if weights:
-        tensors = [(_SIGNS[c.op], _code(_name(c)), *_figures(c), _cell(_kind(c))) for c in weights]
+        tensors = [(_SIGNS[c.op], _code(_name(c)), *_figures(c), _code(_kind(c))) for c in weights]
         _markdown_table(output, ("", *_HEADER), tensors)
 
 
@@ -142,13 +142,12 @@ def _value(value: Any) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text as a code span inside a table, in which a bar must be escaped even so."""
-    return "`" + printable(text, 400).replace("`", "'").replace("|", "\\|") + "`"
+    """Return text as a code span, the one place in Markdown where nothing is a link, a mention or markup.
 
-
-def _cell(text: str) -> str:
-    """Return text that cannot leave its cell or turn into markup."""
-    return "".join(f"\\{char}" if char in "\\|`<*_[]#" else char for char in printable(text, 400))
+    Bars and backticks would leave the cell or the span whatever stands before them, so they are written as escapes.
+    """
+    shown = printable(text, 400).replace("|", "\\x7c").replace("`", "\\x60")
+    return f"`{shown}`" if shown.strip() else ""
 
 
 def _markdown_table(output: Output, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

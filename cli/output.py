@@ -150,7 +150,9 @@ class Output:
     def _document(self, value: Any) -> None:
         # ASCII, since JSON leaves control characters of the upper half as they are, and a terminal obeys them.
         if not self.quiet:
-            self.out.write(Painted(json.dumps(_finite(value), allow_nan=False)))
+            text = json.dumps(_finite(value), allow_nan=False)
+            # A runner of CI obeys some words that begin so; another spelling of the same text.
+            self.out.write(Painted(text.replace("##", "#\\u0023")))
 
     def _flush(self) -> None:
         self.out.flush()

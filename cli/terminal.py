@@ -1,16 +1,25 @@
 """What a stream can show: colour, signs beyond ASCII, its width."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Self, TextIO
 
 from ckptfmt.errors import printable
 
-__all__ = ["Painted", "Terminal"]
+__all__ = ["Painted", "Terminal", "unobeyed"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _ASCII = str.maketrans({"✓": "ok", "✗": "FAIL", "×": "x", "±": "+/-", "…": "...", "└": "`-", "█": "#", "→": "->"})
+# What a runner of CI obeys when a line of a log begins with it (GitHub, TeamCity), or holds it anywhere (GitHub's
+# older form, Azure). Colours before it do not count.
+_COMMAND = re.compile(r"^((?:\x1b\[[0-9;]*m|\s)*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
+
+
+def unobeyed(line: str) -> str:
+    """Return a line in which nothing that a stranger named is a command to the runner that logs it."""
+    return _COMMAND.sub(lambda found: "\\x23" if found[1] is None else f"{found[1]}\\x3a", line)
 
 
 class Painted(str):
@@ -77,7 +86,7 @@ class Terminal:
     def write(self, *parts: str, end: str = "\n") -> None:
         """Write the parts as one line; what is not painted is escaped first."""
         if self._stream is not None:
-            self._stream.write("".join(p if isinstance(p, Painted) else self.paint(p) for p in parts) + end)
+            self._stream.write(unobeyed("".join(p if isinstance(p, Painted) else self.paint(p) for p in parts)) + end)
 
     def flush(self) -> None:
         """Hand on what was written, so that an error in doing so is seen."""

@@ -80,8 +80,8 @@ def test_markdown_cannot_be_broken_out_of(ckpt, work):
     ckptfmt.save(work / "a", {"x|y`<b>": np.ones(1)})
     ckptfmt.save(work / "b", {"x|y`<b>": np.ones(1) * 2})
     lines = ckpt("diff", "a", "b", "--md").out.splitlines()
-    assert lines[0] == "**a → b**: 1 changed"
-    assert lines[-1] == "| ~ | `x\\|y'<b>` | 1 | 1 | 1 |  |"
+    assert lines[0] == "`a` → `b`: 1 changed"
+    assert lines[-1] == "| ~ | `x\\x7cy\\x60<b>` | 1 | 1 | 1 |  |"
 
 
 def test_json_has_everything(ckpt, work):
