@@ -31,6 +31,7 @@ COMMANDS = {
         "clean": "List or remove what writers that died left behind.",
         "repair": "Make a whole checkpoint of a damaged one.",
         "evaluate": "Play episodes and write the returns into the manifest.",
+        "git": "Let git show and merge checkpoints.",
         "sign": "Sign a checkpoint with a private key.",
     },
     "Make": {

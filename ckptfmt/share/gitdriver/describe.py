@@ -1,0 +1,82 @@
+"""A file of a checkpoint as text, one line a fact, so that what changed is a line that changed."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.files import MAX_MANIFEST
+from ckptfmt.format.jsontext import parse
+from ckptfmt.format.numeric import block_bytes
+from ckptfmt.look.diff.views import LegacyView, open_view
+from ckptfmt.look.stats import tensor_stats
+
+__all__ = ["describe", "pointer"]
+
+_POINTER = b"version https://git-lfs"
+# A pointer is three short lines; Git LFS takes nothing longer for one.
+_LONGEST_POINTER = 1024
+# Digests move with every other value and say nothing by themselves.
+_LEFT_OUT = ("content_digest", "manifest_digest")
+
+
+def describe(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the lines that stand for the file at `path`: a manifest, a file of tensors, a pointer of Git LFS.
+
+    A tensor is its name, dtype, shape, digest and figures. Raises `CkptError` where the file is none of these.
+    """
+    if (oid := pointer(path)) is not None:
+        yield f"git-lfs {printable(oid)}, the content was not fetched"
+        return
+    with open(path, "rb") as file:
+        first = file.read(1)
+        if first == b"{":
+            yield from _manifest(first + file.read(MAX_MANIFEST), os.fspath(path))
+            return
+    with open_view(path) as view:
+        yield from _tensors(view) if isinstance(view, LegacyView) else ()
+
+
+def pointer(path: str | os.PathLike[str]) -> str | None:
+    """Return the object id where the file is a pointer of Git LFS, `sha256:` and 64 digits; else None."""
+    with open(path, "rb") as file:
+        head = file.read(_LONGEST_POINTER)
+    if not head.startswith(_POINTER):
+        return None
+    words = dict(line.split(b" ", 1) for line in head.splitlines() if b" " in line)
+    return words.get(b"oid", b"").decode("ascii", "replace")
+
+
+def _manifest(data: bytes, where: str) -> Iterator[str]:
+    said = parse(data, where=where, limit=MAX_MANIFEST)
+    if not isinstance(said, dict):
+        raise CkptError("is no manifest", where=where, code="git.unknown")
+    for name, value in said.items():
+        if name not in _LEFT_OUT:
+            # The tensors are told by the diff of their own file.
+            yield from _file_lines(value) if name == "files" else _flat(value, printable(name))
+
+
+def _file_lines(files: Any) -> Iterator[str]:
+    for name, entry in files.items() if isinstance(files, Mapping) else ():
+        sizes = {key: value for key, value in entry.items() if key != "tensors"} if isinstance(entry, Mapping) else {}
+        yield from _flat(sizes, f"files.{printable(name)}")
+
+
+def _flat(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from _flat(item, f"{path}.{printable(name)}")
+    else:
+        yield f"{path} {json.dumps(value)}"
+
+
+def _tensors(view: LegacyView) -> Iterator[str]:
+    for (_, name), tensor in view.tensors.items():
+        shape = "×".join(map(str, tensor.shape)) or "scalar"
+        stats = tensor_stats(tensor.chunks(block_bytes(tensor.dtype)), tensor.dtype)
+        figures = ""
+        if stats is not None and stats.mean is not None:
+            figures = f"  mean {stats.mean:+.6g} std {stats.std:.6g} min {stats.min:.6g} max {stats.max:.6g}"
+        yield f"{printable(name)}  {tensor.dtype} {shape}  {tensor.digest[:12]}{figures}"

@@ -1,0 +1,96 @@
+"""Two manifests of one network merged field by field; two different networks are never merged."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ckptfmt.errors import CkptError
+from ckptfmt.format import jsontext
+from ckptfmt.format.digest import manifest_digest
+from ckptfmt.format.files import MAX_MANIFEST
+from ckptfmt.format.manifest import check_content, parse_manifest
+
+__all__ = ["MergeConflict", "merge"]
+
+_MISSING: Any = object()
+# Made anew from the rest, and the list that is united.
+_APART = frozenset({"manifest_digest", "evaluation"})
+# By what and when a manifest was written says nothing of the network; the version that is merged into stands.
+_VOLATILE = frozenset({"created_at", "created_by"})
+
+
+class MergeConflict(CkptError, ValueError):
+    """Both sides changed the same thing, and somebody must choose."""
+
+    code = "git.conflict"
+
+
+def merge(base: str | os.PathLike[str], ours: str | os.PathLike[str], theirs: str | os.PathLike[str]) -> bytes:
+    """Return the bytes of the manifest that unites what `ours` and `theirs` made of `base`.
+
+    Each is a file that git wrote: `base` may be empty where both sides added the checkpoint. Evaluations of
+    both sides are kept. Raises `MergeConflict` where the networks differ or both changed one field.
+    """
+    place = os.fspath(ours)
+    old = _read(base, place) if os.path.getsize(base) else {}
+    a, b = _read(ours, place), _read(theirs, place)
+    if a.get("content_digest") != b.get("content_digest"):
+        raise MergeConflict(
+            "two different networks", where=place, fix="take one folder as a whole: git checkout --ours or --theirs"
+        )
+    united = _united(old, a, b)
+    united["manifest_digest"] = manifest_digest(united)
+    data = jsontext.render(united).encode("utf-8")
+    # What git is given is what a reader would take, or there is no merge.
+    check_content(parse_manifest(data, where=place), where=place)
+    return data
+
+
+def _united(old: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(a)
+    for name in dict.fromkeys((*a, *b)):
+        if name not in _APART | _VOLATILE:
+            value = _three_way(old.get(name, _MISSING), a.get(name, _MISSING), b.get(name, _MISSING), f"$.{name}")
+            _set(merged, name, value)
+    evaluations = _all_evaluations(old, a, b)
+    _set(merged, "evaluation", evaluations or _MISSING)
+    return merged
+
+
+def _all_evaluations(old: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Any]:
+    """Return the evaluations of both sides in their order, without those that one side took away."""
+    before, mine, others = (list(side.get("evaluation", [])) for side in (old, a, b))
+    gone = [item for item in before if item not in mine or item not in others]
+    return [item for item in mine + [item for item in others if item not in mine] if item not in gone]
+
+
+def _three_way(old: Any, a: Any, b: Any, path: str) -> Any:
+    if a == b or b == old:
+        return a
+    if a == old:
+        return b
+    if isinstance(a, dict) and isinstance(b, dict):
+        before = old if isinstance(old, dict) else {}
+        merged: dict[str, Any] = {}
+        for name in dict.fromkeys((*a, *b)):
+            before_it, mine, others = (side.get(name, _MISSING) for side in (before, a, b))
+            _set(merged, name, _three_way(before_it, mine, others, f"{path}.{name}"))
+        return merged
+    raise MergeConflict(
+        f"{path} was changed on both sides", where="manifest.json", fix="choose one side, then: ckpt validate"
+    )
+
+
+def _set(target: dict[str, Any], name: str, value: Any) -> None:
+    if value is _MISSING:
+        target.pop(name, None)
+    else:
+        target[name] = value
+
+
+def _read(path: str | os.PathLike[str], where: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        data = file.read(MAX_MANIFEST + 1)
+    parse_manifest(data, where=where)
+    raw: dict[str, Any] = jsontext.parse(data, where=where, limit=MAX_MANIFEST)
+    return raw

@@ -1,0 +1,176 @@
+"""Real repositories, real git: its diff, its log, its merges."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ckptfmt
+from ckptfmt.errors import CkptError
+from ckptfmt.share.gitdriver import describe, install
+from ckptfmt.store.write import update_manifest
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+pytestmark = needs_git
+
+
+@pytest.fixture
+def git(tmp_path, monkeypatch):
+    """Run git in a new repository, away from whoever runs the tests."""
+    repository = tmp_path / "repo"
+    repository.mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / "config"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    (tmp_path / "home").mkdir()
+
+    def run(*words: str, code: int = 0) -> str:
+        done = subprocess.run(["git", *words], cwd=repository, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    run.folder = repository
+    run("init", "-q", "-b", "main")
+    run("config", "user.name", "Somebody")
+    run("config", "user.email", "somebody@example.org")
+    return run
+
+
+def save(path: Path, scale: float = 1.0) -> None:
+    random = np.random.default_rng(0)
+    tensors = {"fc.weight": (random.normal(size=(4, 8)) * scale).astype(np.float32), "fc.bias": np.zeros(4, np.float32)}
+    ckptfmt.save(path, tensors, training_info={"frames": 10}, overwrite=True).close()
+
+
+def evaluate(path: Path, seed: int) -> None:
+    entry = {"return": {"mean": float(seed)}, "seed": seed}
+    update_manifest(path, lambda manifest: replace(manifest, evaluation=(*manifest.evaluation, entry)))
+
+
+@pytest.fixture
+def repository(git):
+    save(git.folder / "agent")
+    install(git.folder)
+    git("add", ".")
+    git("commit", "-qm", "An agent")
+    return git
+
+
+def test_git_diff_tells_how_far_each_tensor_moved(repository):
+    save(repository.folder / "agent", scale=1.5)
+    told = repository("diff", "--", "agent/weights.safetensors")
+    assert "diff --ckpt agent/weights.safetensors" in told
+    row = next(line for line in told.splitlines() if line.startswith("~ fc.weight"))
+    assert row.split()[2:4] == ["0.5000", "1.0000"]
+    assert "fc.bias" not in told
+
+
+def test_git_diff_of_a_manifest_leaves_the_tensors_to_their_own_file(repository):
+    evaluate(repository.folder / "agent", seed=3)
+    told = repository("diff", "--", "agent/manifest.json")
+    changed = [line for line in told.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert changed == ['+evaluation [{"return": {"mean": 3.0}, "seed": 3}]']
+
+
+def test_git_log_shows_one_line_a_tensor(repository):
+    told = repository("log", "-p", "--", "agent/weights.safetensors")
+    rows = [line for line in told.splitlines() if line.startswith("+fc.")]
+    assert [row.split()[:3] for row in rows] == [["+fc.bias", "F32", "4"], ["+fc.weight", "F32", "4×8"]]
+    assert "mean +0 std 0 min 0 max 0" in rows[0]
+
+
+def branches(repository, one, other) -> None:
+    repository("checkout", "-qb", "other")
+    other(repository.folder / "agent")
+    repository("commit", "-qam", "On the other branch")
+    repository("checkout", "-q", "main")
+    one(repository.folder / "agent")
+    repository("commit", "-qam", "On main")
+
+
+def test_two_evaluations_of_one_network_are_merged(repository):
+    branches(repository, lambda path: evaluate(path, 1), lambda path: evaluate(path, 2))
+    repository("merge", "-q", "--no-edit", "other")
+    with ckptfmt.open(repository.folder / "agent") as checkpoint:
+        assert [entry["seed"] for entry in checkpoint.manifest.evaluation] == [1, 2]
+    assert ckptfmt.validate(repository.folder / "agent").valid
+
+
+def test_two_networks_are_a_conflict_and_stay_as_they_were(repository):
+    branches(repository, lambda path: save(path, 2.0), lambda path: save(path, 3.0))
+    ours = (repository.folder / "agent" / "manifest.json").read_bytes()
+    told = repository("merge", "--no-edit", "other", code=1)
+    assert "two different networks; take one folder as a whole: git checkout --ours or --theirs" in told
+    assert "CONFLICT (content): Merge conflict in agent/manifest.json" in told
+    assert (repository.folder / "agent" / "manifest.json").read_bytes() == ours
+    repository("checkout", "--theirs", "--", "agent")
+    assert ckptfmt.validate(repository.folder / "agent").valid
+
+
+def test_one_field_changed_on_both_sides_is_a_conflict_that_names_it(repository):
+    def frames(count):
+        return lambda path: update_manifest(path, lambda m: replace(m, training_info={"frames": count}))
+
+    branches(repository, frames(11), frames(12))
+    told = repository("merge", "--no-edit", "other", code=1)
+    assert "$.training_info.frames was changed on both sides" in told
+
+
+def test_other_fields_of_one_object_are_merged(repository):
+    def add(name):
+        change = {"frames": 10, name: True}
+        return lambda path: update_manifest(path, lambda m: replace(m, training_info=change))
+
+    branches(repository, add("a"), add("b"))
+    repository("merge", "-q", "--no-edit", "other")
+    with ckptfmt.open(repository.folder / "agent") as checkpoint:
+        assert checkpoint.training_info == {"frames": 10, "a": True, "b": True}
+
+
+def test_a_pointer_of_git_lfs_is_shown_as_what_it_is(git, tmp_path):
+    oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
+    (tmp_path / "weights.safetensors").write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n"
+    )
+    lines = list(describe(tmp_path / "weights.safetensors"))
+    assert lines == [f"git-lfs sha256:{oid}, the content was not fetched"]
+
+
+def test_installing_twice_adds_nothing_and_other_lines_stay(git):
+    (git.folder / ".gitattributes").write_text("*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.md text\n")
+    first = install(git.folder)
+    text = (git.folder / ".gitattributes").read_text()
+    assert text == (
+        "*.safetensors filter=lfs -text\n"
+        "*.md text\n"
+        "manifest.json diff=ckpt merge=ckpt\n"
+        "*.safetensors diff=ckpt-weights -merge\n"
+    )
+    assert (len(first.added), install(git.folder).added) == (2, ())
+    assert (git.folder / ".gitattributes").read_text() == text
+    shown = git("check-attr", "filter", "diff", "--", "a/weights.safetensors")
+    assert shown == "a/weights.safetensors: filter: lfs\na/weights.safetensors: diff: ckpt-weights\n"
+
+
+def test_for_all_repositories_the_users_own_files_are_written(git, tmp_path):
+    done = install(git.folder, everywhere=True)
+    assert done.attributes == os.path.join(tmp_path, "home", "config", "git", "attributes")
+    assert not (git.folder / ".gitattributes").exists()
+    assert git("config", "--global", "merge.ckpt.name") == "checkpoints of one network, their evaluations united\n"
+
+
+def test_outside_of_a_repository_nothing_is_written(git, tmp_path):
+    with pytest.raises(CkptError) as caught:
+        install(tmp_path)
+    assert caught.value.code == "git.refused"
+    assert not (tmp_path / ".gitattributes").exists()
+
+
+def test_a_file_that_is_no_checkpoint_does_not_end_git_diff(repository):
+    (repository.folder / "agent" / "weights.safetensors").write_text("not tensors at all")
+    told = repository("diff", "--", "agent/weights.safetensors")
+    assert "cannot be compared: " in told
