@@ -13,7 +13,7 @@ from ckptfmt.format.manifest import Resume
 from ckptfmt.rl.envs.description import Env
 from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global
-from ckptfmt.rl.stored import read_tensors
+from ckptfmt.rl.stored import StoredArrays, read_tensors
 from ckptfmt.rl.tree import flatten, unflatten
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -124,8 +124,7 @@ class TrainingState:
         for env, layers in zip(self.environments, parts.get("environments", ()), strict=False):
             restore_env(env, layers)
         if self.replay is not None and REPLAY in checkpoint.manifest.files:
-            stored = read_tensors(checkpoint, REPLAY, verify=verify)
-            self.replay.restore({name: tensor.numpy() for name, tensor in stored.items()})
+            self.replay.restore(StoredArrays(checkpoint, REPLAY, verify=verify))
         # Last, since what was made or reset above may have drawn from the shared generators.
         restore_global(parts["rng"])
         counters: dict[str, Any] = parts.get("counters", {})

@@ -1,14 +1,19 @@
-"""Stored tensors as torch tensors."""
+"""Stored tensors as torch tensors, and as arrays that need not be whole in memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["read_tensor", "read_tensors"]
+__all__ = ["StoredArrays", "fill", "read_tensor", "read_tensors", "shape_of"]
+
+Array = NDArray[Any]
 
 _DTYPES = {
     "BOOL": torch.bool,
@@ -30,6 +35,7 @@ _DTYPES = {
     "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
     "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
 }
+_NOT_NUMPY = frozenset({"BF16", "F8_E5M2", "F8_E4M3", "F8_E5M2FNUZ", "F8_E4M3FNUZ"})
 
 
 def read_tensor(checkpoint: Checkpoint, name: str, file: str = WEIGHTS, *, verify: bool = True) -> torch.Tensor:
@@ -58,3 +64,69 @@ def read_tensors(
             read[stored] = read_tensor(checkpoint, stored, file, verify=verify)
         found[name] = read[stored]
     return found
+
+
+class StoredArrays(Mapping[str, Array]):
+    """The tensors of a file as arrays, each read and verified when it is asked for.
+
+    `prefix` is what their names in the file begin with; `fill` reads one without a copy of it.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, file: str, prefix: str = "", *, verify: bool = True) -> None:
+        self.checkpoint, self.file, self.prefix, self.verify = checkpoint, file, prefix, verify
+        self._names = [name.removeprefix(prefix) for name in checkpoint.names(file) if name.startswith(prefix)]
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        array: Array = read_tensor(self.checkpoint, self.prefix + name, self.file, verify=self.verify).numpy()
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def info(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+        """Return dtype and shape; raise `WeightsError` for a dtype that NumPy lacks."""
+        info = self.checkpoint.info(self.prefix + name, self.file)
+        kind = _DTYPES.get(info.dtype)
+        if kind is None or info.dtype in _NOT_NUMPY:
+            raise _no_dtype(name, info.dtype, self.file)
+        return torch.empty(0, dtype=kind).numpy().dtype, tuple(info.shape)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Return the bytes in parts; the last step raises `WeightsError` if their digest is wrong."""
+        return self.checkpoint.chunks(self.prefix + name, self.file, verify=self.verify)
+
+
+def shape_of(arrays: Mapping[str, Array], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of an array, which is not read for it."""
+    if isinstance(arrays, StoredArrays):
+        return arrays.info(name)
+    return arrays[name].dtype, arrays[name].shape
+
+
+def fill(arrays: Mapping[str, Array], name: str, parts: Sequence[tuple[int, Array]]) -> None:
+    """Fill contiguous arrays with the bytes of a named one, each from a position on; positions ascend."""
+    if isinstance(arrays, StoredArrays):
+        chunks: Iterable[bytes | memoryview] = arrays.chunks(name)
+    else:
+        chunks = [_bytes_of(np.ascontiguousarray(arrays[name]))]
+    wanted = [(start, _bytes_of(target)) for start, target in parts if target.size]
+    position = 0
+    for chunk in chunks:
+        for start, target in wanted:
+            begin, end = max(start, position), min(start + len(target), position + len(chunk))
+            if begin < end:
+                target[begin - start : end - start] = memoryview(chunk)[begin - position : end - position]
+        position += len(chunk)
+
+
+def _bytes_of(array: Array) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _no_dtype(name: str, dtype: str, file: str) -> WeightsError:
+    return WeightsError(f"{printable(name)} is {dtype}, which NumPy cannot hold", where=file, code="weights.dtype")

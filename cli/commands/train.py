@@ -16,7 +16,6 @@ from ckptfmt.rl.families.describe import describe
 from ckptfmt.rl.training.config import RAINBOW, TrainConfig
 from ckptfmt.rl.training.events import Evaluated, Event, Progress, Saved
 from ckptfmt.rl.training.train import Trainer
-from ckptfmt.store.checkpoint import Checkpoint
 
 from ..complete import checkpoints
 from ..failure import INTERRUPTED
@@ -113,8 +112,9 @@ def train(
     if resume is not None:
         if file is not None:
             raise click.UsageError("--config and --resume exclude each other; a checkpoint holds its settings")
-        _say_what_is_there(output, resume)
-        return _run(output, shown, Trainer.resume(resume, out, shown, **changes))
+        trainer = Trainer.resume(resume, out, shown, **changes)
+        _say_how_exact(output, trainer)
+        return _run(output, shown, trainer)
     config = TrainConfig.from_file(file, **changes) if file else TrainConfig.from_dict(changes)
     if dry_run:
         _show_settings(output, config)
@@ -149,12 +149,12 @@ def _run(output: Output, shown: _Shown, trainer: Trainer) -> int:
     return INTERRUPTED if stopped[0] == signal.SIGINT else 128 + stopped[0]
 
 
-def _say_what_is_there(output: Output, path: str) -> None:
-    with Checkpoint(path) as checkpoint:
-        resume = checkpoint.manifest.resume
-    if resume is not None:
-        lacks = f"; lacks {', '.join(resume.lacks)}" if resume.lacks else "; exact"
-        output.note(f"resume: has {', '.join(resume.has)}{lacks}")
+def _say_how_exact(output: Output, trainer: Trainer) -> None:
+    """Say what the checkpoint had and lacked, and which settings make it another training than before."""
+    lacks = f"; lacks {', '.join(trainer.lacks)}" if trainer.lacks else ""
+    pairs = [f"{name} is {after} and was {before}" for name, (before, after) in trainer.changed.items()]
+    changed = f"; not exact, {', '.join(pairs)}" if pairs else ""
+    output.note(f"resume: has {', '.join(trainer.has)}{lacks}{changed}" + ("" if lacks or changed else "; exact"))
 
 
 def _show_settings(output: Output, config: TrainConfig) -> None:

@@ -78,6 +78,17 @@ def test_an_interrupted_training_saves_and_says_how_to_go_on(tmp_path):
     done = ckpt("train", "--resume", last["saved"], "--total-steps", last["step"] + 50)
     assert done.returncode == 0
     assert done.stderr == ("resume: has optimizer, target, rng, generators, environments, counters, replay; exact\n")
+    words = ["--learning-rate", 5e-4, "--gamma", 0.9, "--total-steps", last["step"] + 60]
+    done = ckpt("train", "--resume", last["saved"], *words)
+    assert done.stderr.endswith(
+        "counters, replay; not exact, learning_rate is 0.0005 and was 0.0001, gamma is 0.9 and was 0.99\n"
+    )
+    done = ckpt("train", "--resume", last["saved"], "--hidden-size", 32)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {last['saved']}: hidden_size stays 16, the network in the checkpoint was made with it; "
+        "leave it out, or start a new training\n",
+    )
 
 
 def test_a_training_whose_reader_goes_away_saves(tmp_path):

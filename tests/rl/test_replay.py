@@ -109,10 +109,42 @@ def test_a_buffer_that_is_not_full_stores_only_what_it_holds():
     for _ in range(20):
         play.step(0)
     state = replay.state()
-    assert state["frames"].shape[1] == replay.counts[0] < 40
+    assert len(state["0/frames"]) == replay.counts[0] < 40
     copy = make_replay(capacity=1000)
     copy.restore(state)
     assert np.array_equal(copy.sample(8).stacks, replay.sample(8).stacks)
+
+
+def assert_draws_are_played(replay, play, n_steps):
+    expected = play.expected(n_steps, 0.5)
+    batch = replay.sample(40)
+    for i in range(40):
+        stack, action, total, after, discount = expected[batch.observations[i, -1].item()]
+        assert np.array_equal(batch.observations[i].reshape(-1), stack.reshape(-1))
+        assert (batch.actions[i], batch.returns[i]) == (action, pytest.approx(total))
+        if discount:
+            assert np.array_equal(batch.next_observations[i].reshape(-1), after.reshape(-1))
+    replay.update(batch.indices, np.ones(40))
+    return set(batch.observations[:, -1].reshape(-1).tolist())
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize(("length", "steps"), [(20, 133), (20, 10), (39, 40), (41, 57), (100, 39), (100, 133)])
+def test_a_buffer_of_another_size_draws_only_what_was_played(prioritized, num_envs, length, steps):
+    first = make_replay(prioritized=prioritized, num_envs=num_envs, capacity=40 * num_envs)
+    play = Play(first)
+    for _ in range(steps):
+        for env in range(num_envs):
+            play.step(env)
+    play.replay = other = make_replay(prioritized=prioritized, num_envs=num_envs, capacity=length * num_envs)
+    other.restore(first.state())
+    drawn = set()
+    for _ in range(50):
+        drawn |= assert_draws_are_played(other, play, 2)
+        for env in range(num_envs):
+            play.step(env)
+    assert len(drawn) > 50 * num_envs
 
 
 def test_uniform_draws_cover_all_transitions_evenly():
@@ -163,10 +195,13 @@ def test_errors_say_what_is_wrong():
     assert str(caught.value) == "replay: there is nothing to draw yet"
     with pytest.raises(WeightsError) as caught:
         make_replay().restore(make_replay(num_envs=2).state())
-    assert str(caught.value) == "replay: the replay buffer has other sizes, it is 2 rings of 0 frames"
+    assert str(caught.value) == "replay: the replay buffer has other sizes, it is of 2 environments, not of 1"
     with pytest.raises(WeightsError) as caught:
         make_replay().restore(make_replay(frame_dtype=np.uint8).state())
-    assert str(caught.value) == "replay: the replay buffer has other sizes, frames is uint8(1, 0, 1, 1, 1)"
+    assert str(caught.value) == "replay: the replay buffer has other sizes, 0/frames is uint8(0, 1, 1, 1)"
+    with pytest.raises(WeightsError) as caught:
+        make_replay().restore({**make_replay().state(), "counts": np.array([5])})
+    assert str(caught.value) == "replay: the replay buffer has other sizes, 0/frames is int32(0, 1, 1, 1)"
 
 
 @pytest.mark.parametrize("size", [1, 64, 65, 5000, 300_000])

@@ -44,7 +44,8 @@ class TrainConfig:
     sticky_actions: float | None = _setting(
         None, "chance that an action sticks (0.25 for Atari games, else 0)", 0, 0.99
     )
-    terminal_on_life_loss: bool = _setting(False, "end the episode where a life is lost")
+    terminal_on_life_loss: bool = _setting(False, "end the episode where a life is lost; the game goes on in the next")
+    fire_reset: bool = _setting(False, "press fire where an episode begins, in games that have the button")
     max_episode_steps: int | None = _setting(None, "cut episodes after so many actions", 1)
     clip_rewards: bool = _setting(True, "train on rewards cut to -1 to 1")
     num_envs: int = _setting(1, "environments played at once", 1)
@@ -71,7 +72,8 @@ class TrainConfig:
     batch_size: int = _setting(32, "transitions in an update", 1)
     replay_size: int = _setting(100_000, "frames the replay buffer holds", 16)
     replay_alpha: float = _setting(0.5, "how much errors decide what is drawn", 0, 1)
-    replay_beta: float = _setting(0.4, "first exponent of the correcting weights, 1 at the end", 0, 1)
+    replay_beta: float = _setting(0.4, "first exponent of the correcting weights, which goes to 1", 0, 1)
+    replay_beta_steps: int | None = _setting(None, "actions until it is 1 (total_steps where not given)", 1)
     learning_rate: float = _setting(1e-4, "step size of Adam", 1e-12, 1)
     adam_eps: float = _setting(1.5e-4, "epsilon of Adam", 0, 1)
     max_grad_norm: float = _setting(10.0, "gradients are scaled down to this norm", 1e-12)
@@ -85,6 +87,7 @@ class TrainConfig:
     eval_every: int = _setting(50_000, "actions between evaluations", 1)
     eval_episodes: int = _setting(5, "episodes of an evaluation", 1)
     eval_epsilon: float = _setting(0.001, "share of random actions in an evaluation", 0, 1)
+    eval_max_frames: int = _setting(108_000, "frames after which an episode of an evaluation is cut", 1)
     log_every: int = _setting(1_000, "actions between reports of progress", 1)
     save_every: int = _setting(50_000, "actions between checkpoints", 1)
     keep: int = _setting(3, "newest checkpoints that are kept, beside the best", 1)
@@ -95,6 +98,9 @@ class TrainConfig:
         if problems := [*self._check_fields(), *self._check_together()]:
             count = f"{len(problems)} settings are wrong: " if len(problems) > 1 else ""
             raise CkptError(count + "; ".join(problems), where="training config", code="train.config")
+        if self.replay_beta_steps is None:
+            # Written down as a number of its own: a resume with more total_steps must not bend the schedule.
+            object.__setattr__(self, "replay_beta_steps", self.total_steps)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -105,6 +111,10 @@ class TrainConfig:
                 f"no such setting: {', '.join(unknown)}", where="training config", fix="see: ckpt train --help"
             )
         return cls(**data)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return the settings with some of them changed; unknown names are refused."""
+        return type(self).from_dict({**self.to_dict(), **changes})
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Self:
@@ -138,7 +148,8 @@ class TrainConfig:
 
     def beta(self, step: int) -> float:
         """Return the exponent of the correcting weights at a step."""
-        return self.replay_beta + min(step / self.total_steps, 1.0) * (1 - self.replay_beta)
+        assert self.replay_beta_steps is not None
+        return self.replay_beta + min(step / self.replay_beta_steps, 1.0) * (1 - self.replay_beta)
 
     def _check_fields(self) -> Iterator[str]:
         for f in fields(self):

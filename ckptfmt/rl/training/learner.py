@@ -55,6 +55,11 @@ class Learner:
         self.optimizer.step()
         return float(loss.detach()), errors.cpu().numpy()
 
+    def apply_settings(self) -> None:
+        """Let the optimizer use the settings: a state that it took over brings those it was saved with."""
+        for group in self.optimizer.param_groups:
+            group["lr"], group["eps"] = self.config.learning_rate, self.config.adam_eps
+
     def sync_target(self) -> None:
         """Copy the online network into the target network."""
         self.target.load_state_dict(self.online.state_dict())

@@ -5,6 +5,7 @@ an episode the frame behind the last action is kept as one more entry, which is 
 state is arrays; two buffers with the same state draw the same batches.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.rl.stored import fill, shape_of
 from ckptfmt.rl.training.sumtree import SumTree
 
 __all__ = ["Batch", "Replay"]
@@ -122,32 +124,61 @@ class Replay:
         self.tree.update(indices, priorities**self.alpha)
 
     def state(self) -> dict[str, Array]:
-        """Return the whole state as arrays, of a ring that is not full only the part in use."""
-        used = min(int(self.counts.max()), self.length)
-        rings = {name: self._ring(name)[:, :used].copy() for name in _RINGS}
+        """Return the whole state as arrays, of each ring the part in use: views, to be stored before the next step."""
+        places = itertools.product(range(self.num_envs), _STORED)
+        rings = {_name(env, name): self._ring(env, name)[: self._used(env)] for env, name in places}
         return {
             **rings,
-            "counts": self.counts.copy(),
-            "leaves": self.tree.leaves.reshape(self.num_envs, self.length)[:, :used].copy(),
+            "counts": self.counts,
             "max_priority": np.array(self.max_priority),
             "rng": _rng_words(self.rng),
         }
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state` of a buffer of the same sizes gave; raise `WeightsError` for any other."""
-        for name in _RINGS:
-            ring, stored = self._ring(name), state[name]
-            if stored.dtype != ring.dtype or stored.ndim != ring.ndim or stored.shape[2:] != ring.shape[2:]:
-                raise _other_replay(f"{name} is {stored.dtype}{stored.shape}")
-            if stored.shape[0] != self.num_envs or stored.shape[1] > self.length:
-                raise _other_replay(f"it is {stored.shape[0]} rings of {stored.shape[1]} frames")
-            ring[:, : stored.shape[1]] = stored
-        leaves = np.zeros((self.num_envs, self.length))
-        leaves[:, : state["leaves"].shape[1]] = state["leaves"]
-        self.tree.restore(leaves.reshape(-1))
-        self.counts[:] = state["counts"]
+        """Take over what `state` of a buffer gave, whose capacity may have been another one.
+
+        A smaller buffer keeps the newest frames. Of a `StoredArrays` every part goes to its place as it is read.
+        Raises `WeightsError` for other frames or environments.
+        """
+        counts = np.array(state["counts"]) if "counts" in state else np.zeros(0, dtype=np.int64)
+        if counts.shape != (self.num_envs,) or counts.dtype != np.int64:
+            raise _other_replay(f"it is of {counts.size} environments, not of {self.num_envs}")
+        leaves = np.zeros(self.num_envs * self.length)
+        for env, count in enumerate(counts.tolist()):
+            rows = _shape(state, _name(env, _LEAVES))[1][0]
+            for name in _STORED:
+                ring = leaves[self._slots(env)] if name == _LEAVES else self._ring(env, name)
+                self._restore_ring(env, count, rows, ring, state, _name(env, name))
+            self._forget_torn(env, leaves[self._slots(env)], count)
+        self.tree.restore(leaves)
         self.max_priority = float(state["max_priority"])
         self.rng.bit_generator.state = _rng_state(state["rng"])
+
+    def _restore_ring(
+        self, env: int, count: int, rows: int, ring: Array, state: Mapping[str, Array], name: str
+    ) -> None:
+        """Lay out what is stored of a ring in this one, and set how many entries it has seen."""
+        dtype, shape = _shape(state, name)
+        if (dtype, *shape) != (ring.dtype, rows, *ring.shape[1:]) or count < rows or 0 == rows < count:
+            raise _other_replay(f"{name} is {dtype}{shape}")
+        kept = min(rows, self.length)
+        if kept == rows and (count == rows or rows == self.length):
+            fill(state, name, [(0, ring[:rows])])
+            self.counts[env] = count
+            return
+        start, size = (count - kept) % rows, ring[:1].nbytes
+        first = min(kept, rows - start)
+        fill(state, name, [(0, ring[first:kept]), (start * size, ring[:first])])
+        self.counts[env] = kept
+
+    def _forget_torn(self, env: int, leaves: Array, count: int) -> None:
+        """Where a ring was laid out anew, let no entry be drawn whose stack reaches behind the oldest frame."""
+        if self.counts[env] == count:
+            return
+        torn = np.flatnonzero(self._ring(env, "age")[: self.frame_stack] > np.arange(self.frame_stack))
+        self._ring(env, "final")[torn] = True
+        leaves[torn] = 0.0
+        leaves[: self._oldest()[env]] = 0.0
 
     def _append(
         self, env: int, stack: Array, action: int, reward: float, terminated: bool, done: bool, *, final: bool
@@ -230,12 +261,29 @@ class Replay:
         shifted: Array = env * self.length + (slots + steps - env * self.length) % self.length
         return shifted
 
-    def _ring(self, name: str) -> Array:
-        array: Array = getattr(self, name)
-        return array.reshape(self.num_envs, self.length, *array.shape[1:])
+    def _ring(self, env: int, name: str) -> Array:
+        array: Array = self.tree.leaves if name == _LEAVES else getattr(self, name)
+        return array[self._slots(env)]
+
+    def _slots(self, env: int) -> slice:
+        return slice(env * self.length, (env + 1) * self.length)
+
+    def _used(self, env: int) -> int:
+        return min(int(self.counts[env]), self.length)
 
 
-_RINGS = ("frames", "actions", "rewards", "terminated", "done", "final", "age")
+_LEAVES = "leaves"
+_STORED = ("frames", "actions", "rewards", "terminated", "done", "final", "age", _LEAVES)
+
+
+def _name(env: int, ring: str) -> str:
+    return f"{env}/{ring}"
+
+
+def _shape(state: Mapping[str, Array], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    if name not in state:
+        raise _other_replay(f"it has no {name}")
+    return shape_of(state, name)
 
 
 def _rng_words(rng: np.random.Generator) -> Array:

@@ -31,6 +31,7 @@ from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.events import Evaluated, Event, Progress
 from ckptfmt.rl.training.learner import Learner
 from ckptfmt.rl.training.replay import Batch, Replay
+from ckptfmt.rl.training.resume import changed_settings
 from ckptfmt.rl.training.runsaves import RunSaves
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -79,6 +80,10 @@ class Trainer:
         self.evaluations: list[dict[str, Any]] = []
         self.parent: str | None = None
         self.run_id = uuid.uuid4().hex
+        self.has: tuple[str, ...] = ()
+        self.lacks: tuple[str, ...] = ()
+        self.changed: dict[str, list[Any]] = {}
+        self.resumes: list[dict[str, Any]] = []
         self._saves = RunSaves(self.out, config.keep)
         self._batch: Batch | None = None
         self._stop = False
@@ -92,19 +97,25 @@ class Trainer:
         on_event: Callable[[Event], None] | None = None,
         **changes: Any,
     ) -> Self:
-        """Go on from a checkpoint of a trainer, exactly where it lacks nothing; `changes` are new settings."""
+        """Go on from a checkpoint of a trainer, exactly where it lacks nothing; `changes` are new settings.
+
+        The trainer's `has` and `lacks` then name what was found, `changed` is {setting: [before, after]} of what
+        makes it another training than the one before: it goes on exactly where both are empty. Raises `CkptError`
+        for a setting that a resume cannot change.
+        """
         with Checkpoint(checkpoint_path) as checkpoint:
             settings = checkpoint.training_info.get("training_config")
             if not isinstance(settings, dict) or "env" not in settings:
                 raise CkptError("was not saved by this trainer", where=checkpoint.path, code="resume.settings")
             folder = os.fspath(out) if out is not None else os.path.dirname(os.path.abspath(checkpoint.path))
-            config = TrainConfig.from_dict({**settings, **changes})
+            before = TrainConfig.from_dict(settings)
+            config = before.replace(**changes)
+            changed = changed_settings(before, config, checkpoint.path)
             trainer = cls(config, folder, on_event, trusted="env" in changes)
             trainer.learner.online.load_state_dict(read_tensors(checkpoint))
             trainer._take_over(trainer._state("resume").restore(checkpoint))
-            lineage = checkpoint.manifest.lineage
-            trainer.parent = checkpoint.manifest.manifest_digest
-            trainer.run_id = lineage.run_id if lineage and lineage.run_id else trainer.run_id
+            trainer.learner.apply_settings()
+            trainer._note_resume(checkpoint, changed)
         return trainer
 
     def run(self) -> str:
@@ -180,6 +191,7 @@ class Trainer:
             episodes=self.config.eval_episodes,
             seed=self.config.seed + _EVAL_SEED,
             epsilon=self.config.eval_epsilon,
+            max_steps=max(1, self.config.eval_max_frames // (self.config.environment.frame_skip or 1)),
         )
         env.close()
         best = self.best is None or evaluation.mean > self.best
@@ -234,6 +246,7 @@ class Trainer:
             "training_config": self.config.to_dict(),
             "evaluations": list(self.evaluations),
             "device_used": str(self.learner.device),
+            "resumes": list(self.resumes),
         }
         return self.learner.online, self.model_config, info
 
@@ -262,6 +275,19 @@ class Trainer:
     def _take_over(self, counters: dict[str, Any]) -> None:
         for name in _COUNTERS:
             setattr(self, name, counters[name])
+
+    def _note_resume(self, checkpoint: Checkpoint, changed: dict[str, list[Any]]) -> None:
+        """Remember where this training goes on from, and in what it is another one."""
+        info, resume, lineage = checkpoint.training_info, checkpoint.manifest.resume, checkpoint.manifest.lineage
+        self.has, self.lacks = (resume.has, resume.lacks) if resume else ((), ())
+        device = info.get("device_used")
+        if device != str(self.learner.device):
+            changed = {**changed, "device": [device, str(self.learner.device)]}
+        self.changed = changed
+        self.parent = checkpoint.manifest.manifest_digest
+        self.run_id = lineage.run_id if lineage and lineage.run_id else self.run_id
+        resumed = {"step": self.step, "changed": changed, "lacks": list(self.lacks)}
+        self.resumes = [*info.get("resumes", ()), resumed]
 
 
 _COUNTERS = (
