@@ -25,7 +25,7 @@ COMMANDS = {
         "diff": "Show what changed between two checkpoints.",
         "play": "Play episodes with the network of a checkpoint.",
         "verify": "Check that a checkpoint is what was signed.",
-        "schema": "Print the JSON Schema of manifests or of --json answers.",
+        "schema": "Print the JSON Schema of manifests, answers or configs.",
     },
     "Change": {
         "clean": "List or remove what writers that died left behind.",

@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import from its own line or from a line above it. `a/` stands for a whole package.
 LEVELS = (
     ("ckptfmt", "errors"),
-    ("format/", "families/"),
+    ("format/",),
+    ("families/",),
     ("store/",),
     ("legacy/",),
     ("convert/",),

@@ -133,7 +133,7 @@ def _made_of(manifest: Manifest, source: str) -> bool:
 
 def _answers(manifest: Manifest, options: Mapping[str, Any]) -> bool:
     """Return whether a manifest says what these options would make it say."""
-    config = manifest.config.to_dict() if manifest.config else {}
+    config = manifest.config or {}
     found = {**config, "architecture": manifest.architecture.name if manifest.architecture else "none"}
     asked = {name: value for name, value in options.items() if name in found and value is not None}
     asked |= options.get("settings") or {}

@@ -8,8 +8,9 @@ from typing import Any
 from ckptfmt.convert.plan import Plan, make_plan
 from ckptfmt.errors import CkptError, ConversionError, Problem, SourceError, printable
 from ckptfmt.families.atari_dqn.answer import Classification
+from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.format.files import MANIFEST, WEIGHTS
-from ckptfmt.format.manifest import Architecture, ConversionEntry, FileEntry, Lineage, Manifest, Source
+from ckptfmt.format.manifest import ConversionEntry, FileEntry, Lineage, Manifest, Source
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.store.write import Payload, TensorFile, write_checkpoint
 
@@ -164,11 +165,12 @@ def _write(
 
 def _manifest(plan: Plan, entries: Mapping[str, FileEntry]) -> Manifest:
     plan.legacy.check_unchanged()
+    network = Blueprint.of(plan.config) if plan.config else None
     return Manifest(
         created_at=instant(),
         created_by=created_by(),
-        architecture=Architecture(name=plan.candidate.name) if plan.candidate else None,
-        config=plan.config,
+        architecture=network.architecture if network else None,
+        config=network.config.to_dict() if network else None,
         config_origin=plan.origin,
         environment=plan.declared.environment,
         training_info=plan.declared.training_info,

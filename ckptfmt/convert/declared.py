@@ -1,7 +1,7 @@
 """What a legacy file says of its own network, beside the weights: its config, its training, its settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
@@ -15,6 +15,7 @@ __all__ = ["Declared", "read_declared"]
 _READABLE = "2.0"
 _SETTINGS = ("args", "config", "hparams", "hyperparameters", "training_config")
 _FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
+_FIELDS = frozenset(field.name for field in fields(ModelConfig))
 _FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
 # Where code bases write what their agent is called; it may raise doubt about a network, never settle one.
 _AGENT = ("agent_name", "agent", "algo", "algorithm", "model_name", "model_class", "policy_class")
@@ -52,7 +53,7 @@ def read_declared(facts: Mapping[str, Any], *, where: str) -> Declared:
     own = plain.pop("model_config", None)
     own = own if isinstance(own, dict) else {}
     _check_version(plain.pop("version", None), own, where)
-    known = {name: value for name, value in own.items() if name in ModelConfig.__dataclass_fields__}
+    known = {name: value for name, value in own.items() if name in _FIELDS}
     strange = {name: value for name, value in own.items() if name not in known}
     info = plain.pop("training_info", None)
     settings = _settings(plain)

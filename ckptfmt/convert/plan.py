@@ -3,7 +3,7 @@
 import os
 import struct
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from ckptfmt.convert.declared import Declared, read_declared
@@ -11,7 +11,7 @@ from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Facts, Placement
 from ckptfmt.families.atari_dqn.classify import classify
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.manifest import Transform
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
@@ -207,8 +207,7 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         plan.tensors["support"] = _make_support(plan.config)
         plan.made = ("support",)
     placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
-    shapes = {name: tensor.shape for name, tensor in placed.items()}
-    for sentence in mismatches(plan.config, shapes, {name: tensor.dtype for name, tensor in placed.items()}):
+    for sentence in Blueprint.of(plan.config).mismatches(placed):
         raise ConversionError(f"the file's tensors do not make the network: {sentence}", where=plan.path)
     return plan
 
@@ -245,7 +244,7 @@ def _overlay(
         except ManifestError as e:
             raise ConversionError(f"{speaker} config: {e.what}", where=plan.path, code="convert.config") from None
         origin |= dict.fromkeys(words, speaker)
-    silent = set(ModelConfig.__dataclass_fields__) - set(origin)
+    silent = {field.name for field in fields(ModelConfig)} - set(origin)
     facts = {name for name in silent if getattr(config, name) is not None}
     return config, dict(sorted({**origin, **dict.fromkeys(facts, "assumed")}.items()))
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 from ckptfmt.errors import ManifestError, Problem, printable
-from ckptfmt.families.atari_dqn.config import ARCHITECTURES, ModelConfig
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import content_digest, manifest_digest
 from ckptfmt.format.document import (
@@ -34,7 +33,6 @@ from ckptfmt.format.safetensors import DTYPE_BITS, METADATA, TensorInfo, build_h
 from ckptfmt.format.versions import FORMAT, FORMAT_VERSION, check_version
 
 __all__ = [
-    "FAMILY",
     "KINDS",
     "ORIGINS",
     "Architecture",
@@ -53,7 +51,6 @@ __all__ = [
     "render_manifest",
 ]
 
-FAMILY = "atari-dqn"
 ORIGINS = ("declared", "inferred", "given", "assumed")
 KINDS = ("trained", "resumed", "fine-tuned", "converted", "copied", "rebuilt")
 
@@ -61,6 +58,7 @@ _Header = tuple[bytes, tuple[TensorInfo, ...]]
 _sha256 = pattern(r"[0-9a-f]{64}", "a SHA-256 in hex")
 _blake3 = pattern(r"[0-9a-f]{64}", "a BLAKE3 in hex")
 _identity = pattern(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")
+_family = pattern(r"[a-z0-9-]+(/[a-z0-9-]+)?", "the name of a family such as atari-dqn or lab/world-model")
 _instant = pattern(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z",
     "an instant in UTC such as 2026-11-22T21:04:07Z",
@@ -69,10 +67,10 @@ _instant = pattern(
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Document):
-    """Which network the weights are: a family, and one of the eight names."""
+    """Which network the weights are: a family, and the network's name in it."""
 
-    family: str = value(choice(FAMILY), default=FAMILY)
-    name: str = value(choice(*ARCHITECTURES))
+    family: str = value(_family)
+    name: str = value(text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +98,14 @@ class FileEntry(Document):
         """Return the sizes of what the file is made of: its header, then each tensor."""
         header, infos = self.header
         return (len(header), *(info.nbytes for info in infos))
+
+    @property
+    def named(self) -> Mapping[str, TensorEntry]:
+        """Return every tensor by name, tied ones included."""
+        return {
+            **self.tensors,
+            **{name: self.tensors[kept] for name, kept in self.tied.items() if kept in self.tensors},
+        }
 
     @cached_property
     def header(self) -> _Header:
@@ -167,15 +173,6 @@ class Resume(Document):
     lacks: tuple[str, ...] = value(listing(text))
 
 
-def _config(item: Any, where: str, relaxed: bool) -> ModelConfig:
-    if not isinstance(item, dict):
-        raise wrong("must be an object", where)
-    known = set(ModelConfig.__dataclass_fields__)
-    if missing := sorted(known - set(item)):
-        raise wrong("is missing", f"{where}.{missing[0]}", "manifest.missing")
-    return ModelConfig.from_dict({name: entry for name, entry in item.items() if name in known or not relaxed})
-
-
 def _format(item: Any, where: str, relaxed: bool) -> str:
     if item != FORMAT:
         raise wrong(f"must be {FORMAT}", where, "manifest.format")
@@ -193,14 +190,17 @@ def _files(item: Any, where: str, relaxed: bool) -> dict[str, FileEntry]:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest(Document):
-    """What `manifest.json` says. `architecture` and `config` are None where the network is unknown."""
+    """What `manifest.json` says. `architecture` and `config` are None where the network is unknown.
+
+    What the fields of `config` mean is known to the family, which need not be installed: it is kept as it is.
+    """
 
     format: str = value(_format, default=FORMAT)
     format_version: str = value(text, default=FORMAT_VERSION)
     created_at: str = value(_instant)
     created_by: Mapping[str, str] = value(mapping(text))
     architecture: Architecture | None = value(optional(document(Architecture)))
-    config: ModelConfig | None = value(optional(_config))
+    config: Mapping[str, Any] | None = value(optional(free))
     config_origin: Mapping[str, str] = value(mapping(choice(*ORIGINS)), default_factory=dict)
     environment: Mapping[str, Any] = value(free, default_factory=dict)
     training_info: Mapping[str, Any] = value(free, default_factory=dict)
@@ -285,13 +285,6 @@ def contradictions(manifest: Manifest) -> Iterator[Problem]:
     if manifest.content() != manifest.content_digest:
         yield Problem(
             "manifest.content-digest", "$.content_digest", "is not that of the tensors listed", "re-save the checkpoint"
-        )
-    config, architecture = manifest.config, manifest.architecture
-    if config and architecture and config.get_architecture_name() != architecture.name:
-        yield Problem(
-            "manifest.architecture",
-            "$.architecture.name",
-            f"is {architecture.name}, the config describes {config.get_architecture_name()}",
         )
     for name, entry in manifest.files.items():
         yield from _file_contradictions(entry, f"$.files.{name}")

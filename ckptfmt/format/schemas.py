@@ -8,7 +8,7 @@ from ckptfmt.errors import UnsupportedVersion, printable
 
 __all__ = ["SCHEMAS", "load_schema", "schema_text"]
 
-SCHEMAS = ("manifest", "report")
+SCHEMAS = ("manifest", "report", "atari-dqn")
 
 
 def schema_text(name: str, version: int = 1) -> str:

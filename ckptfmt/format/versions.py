@@ -4,7 +4,7 @@ import re
 
 from ckptfmt.errors import UnsupportedVersion, printable
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "check_version"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "check_version", "is_newer"]
 
 FORMAT = "ckptfmt"
 FORMAT_VERSION = "1.0"
@@ -27,3 +27,8 @@ def check_version(version: object, *, where: str) -> bool:
         mend = "install a newer ckptfmt" if major > _MAJOR else "upgrade it with an older ckptfmt first"
         raise UnsupportedVersion(f"format_version is {version}, this ckpt reads {_MAJOR}.x", where=where, fix=mend)
     return minor > _MINOR
+
+
+def is_newer(version: str) -> bool:
+    """Return whether a version that can be read is a newer minor than this code knows."""
+    return int(version.partition(".")[2]) > _MINOR

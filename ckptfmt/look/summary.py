@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptfmt.errors import Problem
-from ckptfmt.families.atari_dqn.expected import layer_order
+from ckptfmt.families.blueprint import Blueprint, layer_order
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.plain import plain
@@ -18,7 +18,17 @@ from ckptfmt.store.checkpoint import Checkpoint
 __all__ = ["Summary", "TensorStats", "TensorSummary", "summarize", "totals"]
 
 # Fields of the config that say what the network is; the others say how it was trained or where it came from.
-_NETWORK = ("input_shape", "n_action", "hidden_size", "input_scale", "n_atoms", "v_min", "v_max", "noisy_std_init")
+_NETWORK = (
+    "encoder",
+    "input_shape",
+    "n_action",
+    "hidden_size",
+    "input_scale",
+    "n_atoms",
+    "v_min",
+    "v_max",
+    "noisy_std_init",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,7 @@ def summarize(checkpoint: Checkpoint | str | os.PathLike[str]) -> Summary:
         with Checkpoint(checkpoint) as opened:
             return summarize(opened)
     manifest = checkpoint.manifest
-    tensors = tuple(_tensors(manifest))
+    tensors = tuple(_tensors(manifest, checkpoint.network))
     whole = manifest.to_dict()
     return Summary(
         path=checkpoint.path,
@@ -141,10 +151,9 @@ def totals(tensors: Iterable["TensorSummary"]) -> dict[str, Any]:
     }
 
 
-def _tensors(manifest: Manifest) -> Iterator[TensorSummary]:
+def _tensors(manifest: Manifest, network: Blueprint | None) -> Iterator[TensorSummary]:
     for file, entry in manifest.files.items():
-        config = manifest.config if file == WEIGHTS else None
-        for name in layer_order((*entry.tensors, *entry.tied), config):
+        for name in layer_order((*entry.tensors, *entry.tied), network if file == WEIGHTS else None):
             stored = entry.tied.get(name)
             info = entry.tensors[stored or name]
             size = tensor_bytes(info.dtype, info.shape)
@@ -155,7 +164,7 @@ def _tensors(manifest: Manifest) -> Iterator[TensorSummary]:
 
 def _environment(manifest: Manifest) -> dict[str, Any] | None:
     """What the manifest says of the environment; the game of the config stands for its id."""
-    game = manifest.config.game if manifest.config else None
+    game = manifest.config.get("game") if manifest.config else None
     known = {"id": game} if game else {}
     return {**known, **manifest.environment} or None
 
@@ -163,8 +172,8 @@ def _environment(manifest: Manifest) -> dict[str, Any] | None:
 def _network(manifest: Manifest) -> dict[str, Any] | None:
     if manifest.config is None:
         return None
-    config = manifest.config.to_dict()
-    unused = () if manifest.config.noisy_networks else ("noisy_std_init",)
-    kept = {name: config[name] for name in _NETWORK if config[name] is not None and name not in unused}
-    origin = {name: word for name, word in manifest.config_origin.items() if name in kept or name == "encoder"}
-    return {"encoder": config["encoder"], **kept, "origin": origin}
+    config = manifest.config
+    unused = () if config.get("noisy_networks") else ("noisy_std_init",)
+    kept = {name: config[name] for name in _NETWORK if config.get(name) is not None and name not in unused}
+    origin = {name: word for name, word in manifest.config_origin.items() if name in kept}
+    return {**kept, "origin": origin}

@@ -10,9 +10,9 @@ from torch import nn
 
 import ckptfmt
 from ckptfmt.convert.convert import convert
-from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.errors import CkptError, WeightsError, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.atari_dqn.expected import mismatches, optional_tensors
+from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.families.factory import create_model_from_config
@@ -84,22 +84,17 @@ def load_open_checkpoint(
     verify: bool = True,
 ) -> Loaded:
     """Do the work of `load_model_checkpoint` on a checkpoint that is open already, which stays open."""
-    config = checkpoint.config
+    network, config = checkpoint.network, checkpoint.config
     place = parse_device(device)
     if env is not None and config is not None:
         _check_env(config, env, checkpoint.path)
     if model is None:
-        if config is None:
-            raise CkptError(
-                "its architecture is unknown",
-                where=checkpoint.path,
-                fix="pass the network these weights belong to as model=",
-                code="config.unknown",
-            )
-        _check_names(checkpoint, config)
+        if network is None:
+            raise _unknown(checkpoint)
+        _check_names(checkpoint, network)
         model = create_model_from_config(config, "meta")
     tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
-    _assign(model, tensors, checkpoint, optional_tensors(config) if config else frozenset(), place)
+    _assign(model, tensors, checkpoint, network.optional() if network else frozenset(), place)
     return model.eval(), config, dict(checkpoint.training_info)
 
 
@@ -117,10 +112,20 @@ def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> Non
         )
 
 
-def _check_names(checkpoint: Checkpoint, config: ModelConfig) -> None:
-    infos = {name: checkpoint.info(name) for name in checkpoint.names()}
-    shapes = {name: info.shape for name, info in infos.items()}
-    if wrong := next(mismatches(config, shapes, {name: info.dtype for name, info in infos.items()}), None):
+def _unknown(checkpoint: Checkpoint) -> CkptError:
+    architecture, fix = checkpoint.manifest.architecture, "pass the network these weights belong to as model="
+    if architecture is None:
+        return CkptError("its architecture is unknown", where=checkpoint.path, fix=fix, code="config.unknown")
+    return CkptError(
+        f"its network is of the family {printable(architecture.family, 80)}, which is not installed",
+        where=checkpoint.path,
+        fix=f"install the package that brings this family, or {fix}",
+        code="config.family",
+    )
+
+
+def _check_names(checkpoint: Checkpoint, network: Blueprint) -> None:
+    if wrong := next(network.mismatches(checkpoint.manifest.weights.named), None):
         raise WeightsError(wrong, where=os.path.join(checkpoint.path, WEIGHTS), code="weights.shape")
 
 

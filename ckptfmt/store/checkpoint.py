@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from ckptfmt.errors import CkptError, ManifestError, Problem, WeightsError, printable
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import (
     MANIFEST,
@@ -49,7 +49,7 @@ class Checkpoint:
         self._starts: dict[str, int] = {}
         for attempt in range(_ATTEMPTS):
             try:
-                self.manifest: Manifest = self._open()
+                self.manifest, self.network = self._open()
                 break
             except CkptError:
                 replaced = self._folder >= 0 and not self._is_current()
@@ -60,10 +60,10 @@ class Checkpoint:
                 self.close()
                 raise
 
-    def _open(self) -> Manifest:
+    def _open(self) -> tuple[Manifest, Blueprint | None]:
         """Open the folder and every file that its manifest lists, all of the one checkpoint."""
         self._folder = open_folder(self.path)
-        manifest = self._read_manifest()
+        manifest, network = self._read_manifest()
         for file in manifest.files:
             try:
                 self._files[file] = open_file(self._folder, file, where=self.path)
@@ -72,18 +72,19 @@ class Checkpoint:
                 # is no plain file, now.
                 if e.code != "layout.missing-file" or not self._is_current():
                     raise
-        return manifest
+        return manifest, network
 
-    def _read_manifest(self) -> Manifest:
+    def _read_manifest(self) -> tuple[Manifest, Blueprint | None]:
         where = os.path.join(self.path, MANIFEST)
         try:
             manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
             check_content(manifest, where=where)
+            network = read_blueprint(manifest, where=where)
         except ManifestError as e:
             # Those who parse know what is wrong; that it stands in a file that can be had again is known here.
             fix = e.fix or "copy it again or re-save it"
             raise ManifestError(e.what, where=e.where, fix=fix, code=e.code) from None
-        return manifest
+        return manifest, network
 
     def _is_current(self) -> bool:
         """Return whether the folder that is open is still the one at the path."""
@@ -94,9 +95,12 @@ class Checkpoint:
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
     @property
-    def config(self) -> ModelConfig | None:
-        """Return what the network is rebuilt from, None where it is unknown."""
-        return self.manifest.config
+    def config(self) -> Any:
+        """Return what the network is rebuilt from, a `ModelConfig` or the config of another family.
+
+        None where the network is unknown or its family is not installed; `manifest.config` holds it as it is written.
+        """
+        return self.network.config if self.network else None
 
     @property
     def training_info(self) -> Mapping[str, Any]:
@@ -105,9 +109,9 @@ class Checkpoint:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """Return what should be known before the checkpoint is used: fields of a newer minor version."""
+        """Return what should be known before the checkpoint is used: fields of a newer version, a family not here."""
         names = sorted(self.manifest.unknown)
-        return tuple(
+        newer = tuple(
             Problem(
                 "version.newer",
                 f"{MANIFEST} $.{printable(name)}",
@@ -117,6 +121,7 @@ class Checkpoint:
             )
             for name in names
         )
+        return (*newer, *absent_family(self.manifest, self.network))
 
     @property
     def tensors(self) -> "Mapping[str, np.ndarray]":

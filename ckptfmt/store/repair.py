@@ -16,8 +16,7 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, printable
 from ckptfmt.families.atari_dqn import Candidate, classify
-from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.families.blueprint import Blueprint, read_blueprint
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import (
     MANIFEST,
@@ -30,7 +29,6 @@ from ckptfmt.format.files import (
     release,
 )
 from ckptfmt.format.manifest import (
-    Architecture,
     FileEntry,
     Lineage,
     Manifest,
@@ -152,6 +150,7 @@ def _manifest(folder: int, where: str) -> Manifest:
     place = os.path.join(where, MANIFEST)
     manifest = parse_manifest(read_manifest(folder, where=where), where=place)
     check_content(manifest, where=place)
+    read_blueprint(manifest, where=place)
     return manifest
 
 
@@ -281,8 +280,7 @@ def _classified(weights: _OwnFile) -> Candidate | None:
         return list(struct.unpack(f"<{len(data) // 4}f", data)) if tensor.dtype == "F32" else []
 
     chosen = classify(shapes, values=values).chosen
-    dtypes = {name: tensor.dtype for name, tensor in weights.tensors.items()}
-    if chosen is None or chosen.config is None or next(mismatches(chosen.config, shapes, dtypes), None):
+    if chosen is None or chosen.config is None or next(Blueprint.of(chosen.config).mismatches(weights.tensors), None):
         return None
     return chosen
 
@@ -296,12 +294,12 @@ def _named_digests(folder: int, where: str) -> set[str]:
 
 
 def _new(entries: Mapping[str, FileEntry], candidate: Candidate | None, done: Repair) -> Manifest:
-    config: ModelConfig | None = candidate.config if candidate else None
+    network = Blueprint.of(candidate.config) if candidate and candidate.config else None
     return Manifest(
         created_at=instant(),
         created_by=created_by(),
-        architecture=Architecture(name=candidate.name) if candidate else None,
-        config=config,
+        architecture=network.architecture if network else None,
+        config=network.config.to_dict() if network else None,
         config_origin=dict(candidate.origin) if candidate else {},
         lineage=Lineage(kind="rebuilt"),
         files=entries,

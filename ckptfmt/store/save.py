@@ -6,9 +6,10 @@ from typing import Any
 
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.families.blueprint import Blueprint
+from ckptfmt.families.registry import Config
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
-from ckptfmt.format.manifest import Architecture, FileEntry, Lineage, Manifest, Resume
+from ckptfmt.format.manifest import FileEntry, Lineage, Manifest, Resume
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.format.tensors import payloads
 from ckptfmt.store.checkpoint import Checkpoint
@@ -20,7 +21,7 @@ __all__ = ["save"]
 def save(
     path: str | os.PathLike[str],
     tensors: Mapping[str, Any],
-    config: ModelConfig | Mapping[str, Any] | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     training_info: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     *,
@@ -43,17 +44,17 @@ def save(
     >>> with ckptfmt.save("out", {"conv.0.weight": numpy.zeros((32, 4, 8, 8), "f4")}) as checkpoint:
     ...     print(checkpoint.manifest.content_digest)
     """
-    model_config = config if isinstance(config, ModelConfig | None) else ModelConfig.from_dict(config)
+    network = _network(config)
     files = _files(tensors, state, replay)
-    if model_config is not None:
-        _check_network(model_config, files[WEIGHTS], os.fspath(path))
+    if network is not None:
+        _check_network(network, files[WEIGHTS], os.fspath(path))
 
     def build(entries: Mapping[str, FileEntry]) -> Manifest:
         return Manifest(
             created_at=instant(),
             created_by=created_by(),
-            architecture=Architecture(name=model_config.get_architecture_name()) if model_config else None,
-            config=model_config,
+            architecture=network.architecture if network else None,
+            config=network.config.to_dict() if network else None,
             environment={} if environment is None else environment,
             training_info={} if training_info is None else training_info,
             evaluation=_listed(evaluation),
@@ -80,12 +81,17 @@ def _files(
     return {name: TensorFile(*payloads(arrays)) for name, arrays in given.items() if arrays is not None}
 
 
-def _check_network(config: ModelConfig, file: TensorFile, where: str) -> None:
+def _network(config: Config | Mapping[str, Any] | None) -> Blueprint | None:
+    if config is None:
+        return None
+    return Blueprint.of(ModelConfig.from_dict(config) if isinstance(config, Mapping) else config)
+
+
+def _check_network(network: Blueprint, file: TensorFile, where: str) -> None:
     stored = {**file.tensors, **{name: file.tensors[kept] for name, kept in file.tied.items()}}
-    shapes = {name: tuple(payload.shape) for name, payload in stored.items()}
-    if found := list(mismatches(config, shapes, {name: payload.dtype for name, payload in stored.items()})):
+    if found := list(network.mismatches(stored)):
         raise WeightsError(
-            f"the tensors are not those of a {config.get_architecture_name()} network: {printable(found[0], 200)}",
+            f"the tensors are not those of a {network.name} network: {printable(found[0], 200)}",
             where=where,
             fix="give the config of this network, or none",
             code="weights.shape",

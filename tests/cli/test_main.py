@@ -86,7 +86,7 @@ def test_python_dash_m_is_the_same_command(ckpt):
         (["schema", "--version", "x"], "ckpt schema: --version: 'x' is not a valid integer; see: ckpt schema --help"),
         (
             ["schema", "x"],
-            "ckpt schema: NAME: 'x' is not one of 'manifest', 'report'; see: ckpt schema --help",
+            "ckpt schema: NAME: 'x' is not one of 'manifest', 'report', 'atari-dqn'; see: ckpt schema --help",
         ),
         (["schema", "report", "more"], "ckpt schema: got unexpected extra argument (more); see: ckpt schema --help"),
         (["schema", "--version", "9"], "there is no schema 'manifest' of version 9; see: ckpt schema --list"),

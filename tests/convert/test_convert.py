@@ -47,7 +47,7 @@ def test_the_manifest_records_the_source_and_the_origin_of_every_field(tmp_path)
     assert "torch._utils._rebuild_tensor_v2" in manifest.conversion.source.globals
     assert manifest.conversion.verified
     assert (origin["n_action"], origin["double_dqn"], origin["encoder"]) == ("inferred", "declared", "inferred")
-    assert set(origin) >= {name for name, value in manifest.config.to_dict().items() if value is not None}
+    assert set(origin) >= {name for name, value in manifest.config.items() if value is not None}
 
 
 def test_a_raw_state_dict_is_inferred_and_what_is_assumed_is_marked(tmp_path):

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError, UnsupportedVersion
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.blueprint import read_blueprint
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.digest import canonical
 from ckptfmt.format.manifest import (
@@ -84,9 +85,7 @@ def nodes(schema):
 DOCUMENTS = {
     None: Manifest,
     "architecture": Architecture,
-    "config": ModelConfig,
     "conversion": ConversionEntry,
-    "encoder": Encoder,
     "file": FileEntry,
     "lineage": Lineage,
     "resume": Resume,
@@ -100,8 +99,13 @@ DOCUMENTS = {
 def test_the_schema_has_the_fields_that_the_code_has(name):
     schema = load_schema("manifest")
     described = set((schema["$defs"][name] if name else schema)["properties"])
-    own = {field.name for field in fields(DOCUMENTS[name])} - {"unknown"}
-    assert described == (own | {"name"} if name == "encoder" else own)
+    assert described == {field.name for field in fields(DOCUMENTS[name])} - {"unknown"}
+
+
+def test_the_schema_of_a_family_has_the_fields_of_its_config():
+    schema = load_schema("atari-dqn")
+    assert set(schema["properties"]) == {field.name for field in fields(ModelConfig)}
+    assert set(schema["$defs"]["encoder"]["properties"]) == {field.name for field in fields(Encoder)} | {"name"}
 
 
 def test_the_schema_has_the_words_that_the_code_has():
@@ -124,13 +128,16 @@ def reads(raw) -> bool | None:
         check_version(raw.get("format_version"), where="")
         canonical(raw)
         manifest = Manifest.from_dict(raw)
+        read_blueprint(manifest, where="")
     except (CkptError, UnsupportedVersion) as e:
         return None if any(words in e.what for words in OF_TWO_FIELDS) else False
     return (manifest.architecture is None) == (manifest.config is None)
 
 
 # Where one field is held against another; and 2^53 as a free-form integer, which schemas take for a float.
-OF_TWO_FIELDS = ("too small for these", "must be less than v_max", "but describes", "no canonical form")
+OF_TWO_FIELDS = (
+    "the config describes", "too small for these", "must be less than v_max", "but describes", "no canonical form",
+)  # fmt: skip
 ODDITIES = [
     None, True, False, 0, 1, -1, 3, 2**31, 2**53, 4.0, 0.5, -0.5, 1e300, "", "x", "nature", "dqn", "1.0", "1.0\n",
     "0" * 64, "sha256:" + "0" * 64, "2026-01-01T00:00:00Z", "٢026-01-01T00:00:00Z", [], [1], [1, 2], [1, 2, 3], ["a"],

@@ -2,5 +2,6 @@
 
 from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Facts, Placement
 from ckptfmt.families.atari_dqn.classify import classify
+from ckptfmt.families.atari_dqn.family import FAMILY
 
-__all__ = ["Candidate", "Classification", "Facts", "Placement", "classify"]
+__all__ = ["FAMILY", "Candidate", "Classification", "Facts", "Placement", "classify"]

@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ckptfmt.errors import ManifestError
 from ckptfmt.families.encoder import NATURE, Encoder
@@ -41,6 +41,8 @@ class ModelConfig:
     scales. The training flags (`double_dqn`, `prioritized_replay`, `n_step_learning`) leave no trace in
     weights. Raises `ManifestError` that names the first field that is wrong.
     """
+
+    family: ClassVar[str] = "atari-dqn"
 
     input_shape: tuple[int, int, int] = (4, 84, 84)
     n_action: int

@@ -1,17 +1,9 @@
 """The tensors that a config stands for: canonical names and shapes of the network it rebuilds."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-
-from ckptfmt.errors import printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.format.safetensors import shape_text
+from ckptfmt.families.registry import Shape
 
-__all__ = ["expected_tensors", "layer_order", "mismatches", "optional_tensors"]
-
-Shape = tuple[int, ...]
-# Of other numbers no layer of these networks can be made.
-_FLOATS = frozenset({"F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"})
+__all__ = ["expected_tensors", "optional_tensors"]
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, Shape]:
@@ -33,39 +25,10 @@ def expected_tensors(config: ModelConfig) -> dict[str, Shape]:
     return shapes
 
 
-def layer_order(names: Iterable[str], config: ModelConfig | None) -> list[str]:
-    """Return tensor names in the order of the network's layers, those of no layer last in the order given."""
-    place = {name: i for i, name in enumerate(expected_tensors(config))} if config else {}
-    return sorted(names, key=lambda name: place.get(name, len(place)))
-
-
 def optional_tensors(config: ModelConfig) -> frozenset[str]:
     """Return the names that a checkpoint may leave out: noise, which is drawn anew before it is used."""
     names = (name for name in expected_tensors(config) if name.endswith((".epsilon_input", ".epsilon_output")))
     return frozenset(names)
-
-
-def mismatches(
-    config: ModelConfig, shapes: Mapping[str, Sequence[int]], dtypes: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[str]:
-    """Yield a sentence for each tensor that is missing, too many or of another shape than the config demands.
-
-    With `dtypes` (of safetensors, by name) also for each that holds no real floating-point numbers.
-    """
-    expected = expected_tensors(config)
-    optional = optional_tensors(config)
-    for name, shape in expected.items():
-        if name not in shapes:
-            if name not in optional:
-                yield f"{name} is missing"
-        elif tuple(shapes[name]) != shape:
-            yield f"{name} is {shape_text(shapes[name])}, the config demands {shape_text(shape)}"
-    for name, dtype in dtypes.items():
-        if name in expected and dtype not in _FLOATS:
-            yield f"{name} is {dtype}, a layer of this network holds real floating-point numbers"
-    for name in shapes:
-        if name not in expected:
-            yield f"{printable(name)} belongs to no layer of this network"
 
 
 def _streams(config: ModelConfig) -> list[tuple[str, int]]:

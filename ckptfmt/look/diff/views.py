@@ -8,8 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ckptfmt.errors import ConversionError
-from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.atari_dqn.expected import layer_order
+from ckptfmt.families.blueprint import Blueprint, layer_order
 from ckptfmt.format.digest import content_digest, new_blake3
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.store.checkpoint import Checkpoint
@@ -63,7 +62,7 @@ class CheckpointView:
             self._verify()
         self.manifest: Mapping[str, Any] = self._checkpoint.manifest.to_dict()
         files = self._checkpoint.manifest.files
-        places = ((file, name) for file in files for name in layer_order(self._checkpoint.names(file), self.config))
+        places = ((file, name) for file in files for name in layer_order(self._checkpoint.names(file), self.network))
         self.tensors = {place: self._tensor(*place) for place in places}
 
     def _verify(self) -> None:
@@ -74,9 +73,9 @@ class CheckpointView:
             raise
 
     @property
-    def config(self) -> ModelConfig | None:
-        """Return the config of the network, None where it is unknown."""
-        return self._checkpoint.config
+    def network(self) -> Blueprint | None:
+        """Return what the network is, None where it is unknown."""
+        return self._checkpoint.network
 
     @property
     def digest(self) -> str:
@@ -117,19 +116,15 @@ class LegacyView:
         stored = {name: TensorView(t.dtype, tuple(t.shape), t.chunks) for name, t in plan.tensors.items()}
         named = stored | {name: stored[other] for name, other in plan.tied.items()}
         self._stored = stored
-        self.tensors = {(WEIGHTS, name): named[name] for name in layer_order(named, plan.config)}
+        self.network = Blueprint.of(plan.config) if plan.config else None
+        self.tensors = {(WEIGHTS, name): named[name] for name in layer_order(named, self.network)}
         self.manifest: Mapping[str, Any] = {
-            "architecture": {"family": "atari-dqn", "name": plan.candidate.name} if plan.candidate else None,
+            "architecture": self.network.architecture.to_dict() if self.network else None,
             "config": plan.config.to_dict() if plan.config else None,
             "environment": plan.declared.environment,
             "training_info": plan.declared.training_info,
             "extra": plan.declared.extra,
         }
-
-    @property
-    def config(self) -> ModelConfig | None:
-        """Return the config of the network, None where it is unknown."""
-        return self._plan.config
 
     @property
     def digest(self) -> str:
@@ -178,9 +173,8 @@ def open_view(
 
 def _attempts(like: View | None) -> Iterator[dict[str, Any]]:
     yield {}
-    if like is not None and like.config is not None:
-        facts = {name: getattr(like.config, name) for name in _FACTS}
-        yield {name: value for name, value in facts.items() if value is not None} | {
-            "architecture": like.config.get_architecture_name()
-        }
+    if like is not None and like.network is not None:
+        known = like.network.config.to_dict()
+        facts = {name: known[name] for name in _FACTS if known.get(name) is not None}
+        yield facts | {"architecture": like.network.name}
     yield {"architecture": "none"}

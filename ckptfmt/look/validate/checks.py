@@ -3,11 +3,12 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ckptfmt.errors import CkptError, Problem, printable
-from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.families import registry
+from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, WEIGHTS
@@ -101,22 +102,22 @@ def consistency(manifest: Manifest) -> Iterator[Problem]:
 
 def config_alone(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong in a config whose every field is right by itself."""
+    family = registry.named(raw)
     try:
-        if isinstance(raw.get("config"), dict):
-            ModelConfig.from_dict(raw["config"])
+        if family is not None and isinstance(raw.get("config"), dict):
+            family.config.from_dict(raw["config"])
     except CkptError as e:
         yield Problem("config.value", f"{MANIFEST} {e.where}", e.what, e.fix or "re-save the checkpoint")
 
 
-def network(manifest: Manifest) -> Iterator[Problem]:
+def network(manifest: Manifest, described: Blueprint | None) -> Iterator[Problem]:
     """Yield where the tensors are not those of the network that the config describes."""
-    if manifest.config is None:
+    yield from absent_family(manifest, described)
+    for problem in misnamed(manifest, described):
+        yield replace(problem, where=f"{MANIFEST} {problem.where}", fix="re-save the checkpoint")
+    if described is None:
         return
-    entry = manifest.weights
-    stored = {**{name: name for name in entry.tensors}, **entry.tied}
-    found = {name: entry.tensors[kept] for name, kept in stored.items() if kept in entry.tensors}
-    shapes = {name: tensor.shape for name, tensor in found.items()}
-    for sentence in mismatches(manifest.config, shapes, {name: tensor.dtype for name, tensor in found.items()}):
+    for sentence in described.mismatches(manifest.weights.named):
         yield Problem("weights.network", WEIGHTS, sentence, "re-save it with the config of this network")
 
 

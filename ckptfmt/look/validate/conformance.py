@@ -14,6 +14,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from ckptfmt.errors import Problem, printable
+from ckptfmt.families import registry
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.schemas import load_schema
 
@@ -37,14 +38,24 @@ def departures(manifest: Any, *, relaxed: bool = False) -> Iterator[Problem]:
     `relaxed` reading is for a newer minor version: fields and words that this version does not know pass.
     """
     seen: set[str] = set()
-    errors = _validator("manifest", relaxed).iter_errors(manifest)
-    for error in sorted(errors, key=lambda e: [str(part) for part in e.absolute_path]):
-        path = list(error.absolute_path)
+    errors = [(list(error.absolute_path), error) for error in _validator("manifest", relaxed).iter_errors(manifest)]
+    errors += _config_errors(manifest, relaxed)
+    for path, error in sorted(errors, key=lambda pair: [str(part) for part in pair[0]]):
         place = _place(path)
         if place not in seen:
             seen.add(place)
             code = _code(error, path)
             yield Problem(code, f"{MANIFEST} {place}", _sentence(error, code), "re-save the checkpoint")
+
+
+def _config_errors(manifest: Any, relaxed: bool) -> list[tuple[list[Any], ValidationError]]:
+    """Return where the config departs from the schema of its family, if that is installed."""
+    family = registry.named(manifest) if isinstance(manifest, dict) else None
+    if family is None or not isinstance(manifest.get("config"), dict):
+        return []
+    schema = dict(family.schema())
+    errors = _STRICT(_relax(schema) if relaxed else schema).iter_errors(manifest["config"])
+    return [(["config", *error.absolute_path], error) for error in errors]
 
 
 def schema_errors(document: Any, schema: str) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptfmt.errors import ManifestError, Problem, UnsupportedVersion, WeightsError, printable
+from ckptfmt.families.blueprint import Blueprint, parse_blueprint
 from ckptfmt.format import jsontext
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, SAFETENSORS, open_folder, read_manifest
 from ckptfmt.format.manifest import FileEntry, Manifest
@@ -84,13 +85,14 @@ class _Look:
         relaxed = self._version(raw)
         if relaxed:
             yield from checks.newer_version(raw)
-        manifest, found = _parse(raw, relaxed=relaxed)
+        manifest, network, found = _parse(raw, relaxed=relaxed)
         yield from found
         yield from checks.own_digest(raw, data)
         self.files = dict(manifest.files) if manifest else checks.file_entries(raw, relaxed=relaxed)
         if manifest is not None:
             yield from checks.consistency(manifest)
-            yield from checks.network(manifest)
+            if not found:
+                yield from checks.network(manifest, network)
             yield from checks.training(manifest)
             yield from stale_training(self.path, manifest)
 
@@ -105,13 +107,16 @@ class _Look:
             return False
 
 
-def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, list[Problem]]:
-    """Return the manifest, or why there is none: everything, where the parser stops at the first fault."""
+def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, Blueprint | None, list[Problem]]:
+    """Return the manifest and its network, and why one of them cannot be read: everything that is wrong there."""
+    manifest = None
     try:
         manifest = Manifest.from_dict(raw, relaxed=relaxed)
-        if (manifest.architecture is None) == (manifest.config is None) and not _version_wrong(raw):
-            return manifest, []
-        failure = ManifestError("architecture and config are known together or not at all", where="$.config")
+        if _version_wrong(raw):
+            raise ManifestError("is no version", where="$.format_version")
+        if (manifest.architecture is None) != (manifest.config is None):
+            raise ManifestError("architecture and config are known together or not at all", where="$.config")
+        return manifest, parse_blueprint(manifest, where=MANIFEST), []
     except ManifestError as e:
         failure = e
     # The one import that waits: it takes as long as all others together, and a sound manifest needs it not.
@@ -120,7 +125,8 @@ def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, list
     problems = list(departures(raw, relaxed=relaxed))
     if not any(f"{problem.where}.".startswith(f"{MANIFEST} $.config.") for problem in problems):
         problems += checks.config_alone(raw)
-    return None, problems or [Problem(failure.code, f"{MANIFEST} {failure.where}", failure.what, failure.fix)]
+    place = failure.where.removeprefix(f"{MANIFEST} ")
+    return manifest, None, problems or [Problem(failure.code, f"{MANIFEST} {place}", failure.what, failure.fix)]
 
 
 def _version_wrong(raw: dict[str, Any]) -> bool:

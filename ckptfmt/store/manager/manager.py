@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, Literal, Self
 
 from ckptfmt.errors import CkptError, NotACheckpoint, Problem
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.registry import Config
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.clean import clean
@@ -68,7 +68,7 @@ class CheckpointManager:
         self,
         step: int,
         tensors: Mapping[str, Any],
-        config: ModelConfig | Mapping[str, Any] | None = None,
+        config: Config | Mapping[str, Any] | None = None,
         training_info: Mapping[str, Any] | None = None,
         *,
         metrics: Mapping[str, float] | None = None,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError, WeightsError
-from ckptfmt.families.atari_dqn.expected import mismatches
+from ckptfmt.families.blueprint import read_blueprint
 from ckptfmt.format import jsontext
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, WEIGHTS
 from ckptfmt.format.manifest import Manifest, check_content, parse_manifest, render_manifest
@@ -35,7 +35,7 @@ def accepted(manifest: Manifest, *, where: str) -> tuple[bytes, Manifest]:
             e = ManifestError(e.what, where=f"{place} $.{field}", fix=e.fix, code=e.code)
         raise e from None
     check_content(read, where=place)
-    _check_network(read, os.path.join(where, WEIGHTS))
+    _check_network(read, where)
     return data, read
 
 
@@ -51,11 +51,8 @@ def _field(raw: Mapping[str, Any]) -> str:
 
 
 def _check_network(manifest: Manifest, where: str) -> None:
-    if manifest.config is None:
-        return
-    entry = manifest.weights
-    stored = {**{name: name for name in entry.tensors}, **entry.tied}
-    shapes = {name: entry.tensors[kept].shape for name, kept in stored.items()}
-    dtypes = {name: entry.tensors[kept].dtype for name, kept in stored.items()}
-    for sentence in mismatches(manifest.config, shapes, dtypes):
-        raise WeightsError(sentence, where=where, fix="give the config of this network", code="weights.network")
+    network = read_blueprint(manifest, where=os.path.join(where, MANIFEST))
+    for sentence in network.mismatches(manifest.weights.named) if network else ():
+        raise WeightsError(
+            sentence, where=os.path.join(where, WEIGHTS), fix="give the config of this network", code="weights.network"
+        )

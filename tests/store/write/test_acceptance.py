@@ -115,7 +115,7 @@ def test_whole_numbers_are_no_network(tmp_path, dtype):
     assert ckptfmt.validate(tmp_path / "out").valid
 
 
-DQN = ckptfmt.format.manifest.Architecture(name="dqn")
+DQN = ckptfmt.format.manifest.Architecture(family="atari-dqn", name="dqn")
 
 
 def test_whole_numbers_under_the_name_of_a_network_are_found(tmp_path):

@@ -1,0 +1,111 @@
+"""The families of networks that are known here: those of this package, and those that installed packages bring.
+
+A family says what a config means: which tensors the network has, by name and shape. It knows no torch; the
+module that computes with those tensors lies in `ckptfmt.rl.families`. A family of this package is a module of
+`ckptfmt.families` that holds a `FAMILY`; one of another package is an entry point of the group `ckptfmt.families`
+that bears the family's name. A manifest names a family and nothing else: what is not installed is not imported.
+"""
+
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+
+from ckptfmt import families
+from ckptfmt.errors import CkptError, printable
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["GROUP", "Config", "Family", "Shape", "find", "named", "names"]
+
+GROUP = "ckptfmt.families"
+Shape = tuple[int, ...]
+
+_NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)?")
+
+
+class Config(Protocol):
+    """What a network of one family is rebuilt from: a frozen dataclass that names its family."""
+
+    family: ClassVar[str]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build the config from its manifest form; raise `ManifestError` at the first field that is wrong."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field as it stands in the manifest."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A family of networks.
+
+    `network_name` gives what `architecture.name` says for a config. `tensors` gives {name: shape} of the network, in
+    the order of its layers; `optional` the names that a checkpoint may leave out, since they are made anew before they
+    are used. `schema` gives the JSON Schema of the config. `recognise` yields claims on networks seen in a skeleton;
+    None for a family that is only saved and loaded, never told from foreign files.
+    """
+
+    name: str
+    about: str
+    config: type[Config]
+    network_name: Callable[[Any], str]
+    tensors: Callable[[Any], Mapping[str, Shape]]
+    optional: Callable[[Any], frozenset[str]] = lambda config: frozenset()
+    schema: Callable[[], Mapping[str, Any]]
+    recognise: Callable[[Any], Iterable[Any]] | None = None
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all families that are installed, in alphabetical order."""
+    return tuple(sorted(name for name in {*_own(), *_plugged_in()} if find(name)))
+
+
+def find(name: str) -> Family | None:
+    """Return the family of this name, None where it is not installed; raise `CkptError` where a plug-in is broken."""
+    if name in _own():
+        family = getattr(import_module(f"{families.__name__}.{_own()[name]}"), "FAMILY", None)
+    elif _NAME.fullmatch(name) and name in _plugged_in():
+        family = _load(_plugged_in()[name])
+    else:
+        return None
+    return family if isinstance(family, Family) and family.name == name else None
+
+
+def named(manifest: Mapping[str, Any]) -> Family | None:
+    """Return the family that a raw manifest names; None where it names none, or one that is not installed."""
+    architecture = manifest.get("architecture")
+    name = architecture.get("family") if isinstance(architecture, dict) else None
+    return find(name) if isinstance(name, str) else None
+
+
+@cache
+def _own() -> Mapping[str, str]:
+    """Return the modules of this package by the names that families in them have; some hold what families share."""
+    return {module.name.replace("_", "-"): module.name for module in pkgutil.iter_modules(families.__path__)}
+
+
+@cache
+def _plugged_in() -> Mapping[str, "EntryPoint"]:
+    # The one import that waits: it takes as long as all others together, and few look for more families.
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _load(entry: "EntryPoint") -> object:
+    try:
+        return entry.load()
+    except Exception as e:  # a stranger's module may raise anything
+        raise CkptError(
+            f"the plug-in for the family {printable(entry.name, 60)} cannot be imported: {e}",
+            fix=f"mend or uninstall {printable(entry.value, 80)}",
+            code="install.plug-in",
+        ) from e

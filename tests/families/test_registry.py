@@ -1,0 +1,108 @@
+"""Families are found by the name of something installed; a name in a manifest imports nothing else."""
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ckptfmt.errors import CkptError
+from ckptfmt.families import registry
+from ckptfmt.families.atari_dqn import FAMILY
+
+PLUG_IN = """
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from ckptfmt.families.registry import Family
+
+@dataclass(frozen=True)
+class Config:
+    family: ClassVar[str] = "lab/linear"
+    inputs: int
+
+    @classmethod
+    def from_dict(cls, data):
+        return cls(**data)
+
+    def to_dict(self):
+        return asdict(self)
+
+FAMILY = Family(
+    name="lab/linear",
+    about="One layer",
+    config=Config,
+    network_name=lambda config: "linear",
+    tensors=lambda config: {"weight": (1, config.inputs)},
+    schema=lambda: {"type": "object"},
+)
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A function that installs a package with one entry point for families."""
+
+    def install(name: str, value: str, text: str) -> None:
+        (tmp_path / "ckpt_lab.py").write_text(text)
+        info = tmp_path / "ckpt_lab-1.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ckpt-lab\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[ckptfmt.families]\n{name} = {value}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        sys.modules.pop("ckpt_lab", None)
+        registry._plugged_in.cache_clear()
+
+    yield install
+    registry._plugged_in.cache_clear()
+    sys.modules.pop("ckpt_lab", None)
+
+
+def test_every_family_of_ours_is_found_under_its_name():
+    assert "atari-dqn" in registry.names()
+    for name in registry.names():
+        family = registry.find(name)
+        assert family.name == name == family.config.family
+        assert family.about
+
+
+def test_the_atari_dqns_are_found():
+    assert registry.find("atari-dqn") is FAMILY
+
+
+@pytest.mark.parametrize("name", ["registry", "encoder", "os", "ckptfmt", "lab/linear", "../x", "atari_dqn", "", "a.b"])
+def test_a_name_of_nothing_installed_is_no_family(name):
+    before = set(sys.modules)
+    assert registry.find(name) is None
+    assert not {module for module in set(sys.modules) - before if module.startswith(("lab", "ckptfmt"))}
+
+
+def test_a_family_of_another_package_is_found_by_its_entry_point(installed):
+    installed("lab/linear", "ckpt_lab:FAMILY", PLUG_IN)
+    assert "lab/linear" in registry.names()
+    assert "ckpt_lab" not in sys.modules
+    family = registry.find("lab/linear")
+    assert family is not None
+    assert family.tensors(family.config.from_dict({"inputs": 3})) == {"weight": (1, 3)}
+
+
+def test_a_plug_in_cannot_take_the_name_of_a_family_of_ours(installed):
+    installed("atari-dqn", "ckpt_lab:FAMILY", PLUG_IN)
+    assert registry.find("atari-dqn") is FAMILY
+
+
+def test_a_plug_in_that_registers_another_name_is_no_family(installed):
+    installed("lab/other", "ckpt_lab:FAMILY", PLUG_IN)
+    assert registry.find("lab/other") is None
+
+
+def test_a_broken_plug_in_is_named(installed):
+    installed("lab/linear", "ckpt_lab:FAMILY", "raise OSError('no licence')")
+    with pytest.raises(CkptError) as caught:
+        registry.find("lab/linear")
+    assert str(caught.value) == (
+        "the plug-in for the family lab/linear cannot be imported: no licence; mend or uninstall ckpt_lab:FAMILY"
+    )
+
+
+def test_an_entry_point_is_what_this_test_takes_it_for():
+    assert EntryPoint("lab/linear", "ckpt_lab:FAMILY", registry.GROUP).module == "ckpt_lab"
