@@ -65,7 +65,8 @@ class Family:
 
 def names() -> tuple[str, ...]:
     """Return the names of all families that are installed, in alphabetical order."""
-    return tuple(sorted(name for name in {*_own(), *_plugged_in()} if find(name)))
+    ours = {name for name in _own() if find(name)}
+    return tuple(sorted(ours | set(_plugged_in())))
 
 
 def find(name: str) -> Family | None:
