@@ -6,22 +6,29 @@ stranger wrote into a checkpoint reaches a terminal raw (CWE-117, CWE-150).
 """
 
 import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 __all__ = [
+    "BadPickle",
     "CkptError",
     "ConversionError",
+    "Locked",
     "ManifestError",
+    "MissingFile",
     "MissingPackage",
     "NotACheckpoint",
     "Problem",
     "SourceError",
     "TargetExists",
+    "Unreadable",
     "UnsafeSource",
     "UnsupportedVersion",
     "WeightsError",
+    "WouldAssume",
     "WriteError",
+    "WrongSize",
     "missing_package",
     "printable",
 ]
@@ -62,6 +69,21 @@ class CkptError(Exception):
         self.fix = printable(fix, 400)
         self.code = code or type(self).code
 
+    def but(self, *, where: str | None = None, fix: str | None = None) -> Self:
+        """Return the same error, said of another place or with another mend."""
+        return type(self)(
+            self.what,
+            where=self.where if where is None else where,
+            fix=self.fix if fix is None else fix,
+            code=self.code,
+        )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, str]) -> "CkptError":
+        """Build an error from `to_dict`, of the class whose code it has; another process may have raised it."""
+        kinds = {kind.code: kind for kind in _descendants(cls)}
+        return kinds.get(data["code"], cls)(data["what"], where=data["where"], fix=data["fix"], code=data["code"])
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         mend = f"; {self.fix}" if self.fix else ""
@@ -70,6 +92,12 @@ class CkptError(Exception):
     def to_dict(self) -> dict[str, Any]:
         """Return the error as the `error` object of a `--json` answer."""
         return {"code": self.code, "what": self.what, "where": self.where, "fix": self.fix}
+
+
+def _descendants(kind: type[CkptError]) -> Iterator[type[CkptError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _descendants(child)
 
 
 class NotACheckpoint(CkptError, FileNotFoundError):
@@ -90,6 +118,24 @@ class WeightsError(CkptError, ValueError):
     code = "weights.header"
 
 
+class MissingFile(WeightsError):
+    """A file that the manifest lists, or the manifest itself, is not in the folder."""
+
+    code = "layout.missing-file"
+
+
+class Unreadable(WeightsError):
+    """The operating system does not let a file be opened or read."""
+
+    code = "layout.unreadable"
+
+
+class WrongSize(WeightsError):
+    """A file is longer or shorter than its header or the manifest says."""
+
+    code = "weights.size"
+
+
 class UnsupportedVersion(CkptError):
     """The checkpoint was written by a newer format than this code reads."""
 
@@ -100,6 +146,12 @@ class SourceError(CkptError, ValueError):
     """A legacy file is missing, damaged, truncated, or no checkpoint at all."""
 
     code = "source.damaged"
+
+
+class BadPickle(SourceError):
+    """A legacy file's pickle is not one that Python and torch write."""
+
+    code = "source.pickle"
 
 
 class UnsafeSource(SourceError):
@@ -118,6 +170,12 @@ class ConversionError(CkptError, ValueError):
     code = "convert.unknown"
 
 
+class WouldAssume(ConversionError):
+    """Something would have to be assumed, and that was not allowed."""
+
+    code = "convert.assumed"
+
+
 class WriteError(CkptError, OSError):
     """A checkpoint could not be written whole; what was there before is still there."""
 
@@ -128,6 +186,12 @@ class TargetExists(WriteError, FileExistsError):
     """Something lies at the target already and replacing it was not asked for."""
 
     code = "write.exists"
+
+
+class Locked(WriteError):
+    """Another process is writing at the target."""
+
+    code = "write.locked"
 
 
 class MissingPackage(CkptError, ImportError):
@@ -167,6 +231,11 @@ class Problem:
     message: str
     fix: str = ""
     severity: Severity = "error"
+
+    @classmethod
+    def of(cls, error: CkptError, *, where: str | None = None, fix: str = "", severity: Severity = "error") -> Self:
+        """Return an error as a finding: said of the place `where`, and with the mend `fix` where it has none."""
+        return cls(error.code, error.where if where is None else where, error.what, error.fix or fix, severity)
 
     def to_dict(self) -> dict[str, str]:
         """Return the finding with the keys of `report.schema.json`."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ckptfmt.convert.convert import Conversion
 from ckptfmt.errors import CkptError
 
-from .failure import on_the_command_line
 from .output import Output
 from .text import plural, shape, size
+from .wording import on_the_command_line
 
 if TYPE_CHECKING:
     from ckptfmt.convert.batch import Outcome
@@ -81,9 +81,7 @@ def show_tally(output: Output, tally: Mapping[str, int]) -> None:
 
 
 def _as_error(outcome: "Outcome") -> CkptError:
-    fields = outcome.error or {}
-    error = CkptError(fields["what"], where=fields["where"], fix=fields["fix"], code=fields["code"])
-    return on_the_command_line(error, outcome.item.source)
+    return on_the_command_line(CkptError.from_dict(outcome.error or {}), outcome.item.source)
 
 
 def _line(output: Output, label: str, text: str) -> None:

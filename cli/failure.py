@@ -1,25 +1,22 @@
 """Which exit code and which one line an exception becomes."""
 
 import errno
-import shlex
 from collections.abc import Sequence
 
 import click
 
-from ckptfmt.errors import CkptError, UnsafeSource, missing_package, printable
+from ckptfmt.errors import CkptError, UnsafeSource, WouldAssume, missing_package, printable
 
-__all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain", "on_the_command_line"]
+from .wording import on_the_command_line
+
+__all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain"]
 
 ANSWERED_NO = 1
 TROUBLE = 2
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 
-# Errors that mean "looked, and the answer is no".
-_ANSWERS = ("convert.assumed",)
 _SHARED = ("--json", "-q", "--quiet", "-v", "--verbose", "--color", "--no-truncate")
-# What mends an error on the command line, where the library can only name its own argument.
-_OPTIONS = {"write.exists": "add --force to replace it, or choose another folder"}
 
 
 class NoCommand(click.UsageError):
@@ -37,8 +34,10 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
             return CkptError("stopped by Ctrl-C", code="run.interrupted"), INTERRUPTED
         case UnsafeSource():
             return on_the_command_line(exception, exception.source if command == "convert" else ""), TROUBLE
+        case WouldAssume():
+            return on_the_command_line(exception), ANSWERED_NO
         case CkptError():
-            return on_the_command_line(exception), ANSWERED_NO if exception.code in _ANSWERS else TROUBLE
+            return on_the_command_line(exception), TROUBLE
         case click.ClickException():
             return _usage(exception, command), TROUBLE
         case ImportError() if missing := missing_package(exception, command or "ckpt"):
@@ -50,20 +49,6 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
         case OSError():
             return _system(exception), TROUBLE
     return _fault(exception), TROUBLE
-
-
-def on_the_command_line(error: CkptError, source: str = "") -> CkptError:
-    """Return an error of the library as ckpt says it: what mends it is an option, not an argument.
-
-    `source` is the path of a foreign file that convert refused.
-    """
-    fix = _OPTIONS.get(error.code, error.fix)
-    if error.code == "source.unsafe" and source:
-        fix = f"{fix}; read on, still without running it: --allow-unsafe-globals"
-        see = f"; see: ckpt inspect --source {shlex.quote(source)}"
-        # Half a path would be no command.
-        fix += see if len(fix + see) <= 400 and source.isprintable() else ""
-    return CkptError(error.what, where=error.where, fix=fix, code=error.code)
 
 
 def _system(error: OSError) -> CkptError:

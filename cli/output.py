@@ -11,6 +11,7 @@ from ckptfmt.errors import CkptError, Problem
 
 from .progress import Progress
 from .terminal import Painted, Terminal
+from .wording import on_the_command_line, sentence
 
 __all__ = ["Output"]
 
@@ -113,14 +114,12 @@ class Output:
         """Write a warning on stderr, with where it is and how to mend it."""
         if self.quiet:
             return
-        text = finding
-        if isinstance(finding, Problem):
-            text = str(CkptError(finding.message, where=finding.where, fix=finding.fix))
-        self.err.write(self.err.paint("warning:", "yellow"), " ", str(text))
+        text = sentence(finding) if isinstance(finding, Problem) else finding
+        self.err.write(self.err.paint("warning:", "yellow"), " ", text)
 
     def error(self, error: CkptError) -> None:
         """Write an error as one line on stderr."""
-        self.err.write(self.err.paint("error:", "red", "bold"), " ", str(error))
+        self.err.write(self.err.paint("error:", "red", "bold"), " ", str(on_the_command_line(error)))
 
     def progress(self, total: int, label: str) -> Progress:
         """Return a bar over `total` bytes; it shows itself on a terminal, after half a second."""

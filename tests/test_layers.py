@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A module may import from its own line or from a line above it. `a/` stands for a whole package.
 LEVELS = (
-    ("ckptfmt", "errors"),
+    ("ckptfmt", "errors", "codes"),
     ("format/",),
     ("families/",),
     ("store/",),

@@ -1,13 +1,19 @@
 """The public face: verbs and types that load when they are used."""
 
+import ast
 import importlib.util
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ckptfmt.cli.wording import OPTIONS
 
 import ckptfmt
+from ckptfmt.codes import codes
+from ckptfmt.format.files import MANIFEST, SAFETENSORS
 
 ROOT = Path(__file__).resolve().parent.parent
 WITH_TORCH = {
@@ -17,6 +23,15 @@ WITH_TORCH = {
     "save_model_checkpoint",
 }
 VERBS_NAMED_LIKE_MODULES = ("convert",)
+WORDS = re.compile(r"([a-z]+)\.[a-z][a-z0-9-]*")
+OPTION = re.compile(r"(?<![\w-])--[a-z]")
+KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?![={])")
+# Keywords of functions that no command calls with a choice of the user's.
+OF_PYTHON_ALONE = {"allow_nan", "model", "q_values"}
+# What a layer of torch prints of itself.
+OF_TORCH = {"out_features", "std_init"}
+# Attributes that git knows.
+OF_GIT = {"diff", "merge"}
 
 
 def run(program: str) -> str:
@@ -67,3 +82,125 @@ def test_without_torch_the_error_says_how_to_get_it():
     hide = "import sys; sys.modules['torch'] = None; " if importlib.util.find_spec("torch") else ""
     program = hide + "import ckptfmt\ntry: ckptfmt.load_model_checkpoint\nexcept ImportError as e: print(e)"
     assert run(program) == 'load_model_checkpoint needs torch, which is not installed; run: pip install "ckptfmt[rl]"'
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for folder in ("ckptfmt", "cli"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def stated(tree: ast.Module) -> Iterator[ast.expr]:
+    """Yield what stands where a code belongs: `code=`, the first argument of a Problem, `code` of a class."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield from (keyword.value for keyword in node.keywords if keyword.arg == "code")
+            if isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                yield from node.args[:1]
+        elif isinstance(node, ast.ClassDef):
+            plain = (item for item in node.body if isinstance(item, ast.Assign))
+            yield from (item.value for item in plain if ast.unparse(item.targets[0]) == "code")
+        elif isinstance(node, ast.FunctionDef):
+            names = [*node.args.args, *node.args.kwonlyargs]
+            defaults = [None] * (len(node.args.args) - len(node.args.defaults)) + node.args.defaults
+            defaults += node.args.kw_defaults
+            yield from (
+                value for name, value in zip(names, defaults, strict=True) if name.arg == "code" and value is not None
+            )
+
+
+def strings(tree: ast.AST) -> Iterator[str]:
+    keys = {id(node.slice) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in keys:
+            yield node.value
+
+
+def used() -> dict[str, str]:
+    """Every code in use, and where: what stands where a code belongs, and what begins like one of the registry."""
+    spaces = {code.partition(".")[0] for code in codes()}
+    found: dict[str, str] = {}
+    for place, tree in sources():
+        certain = {text for value in stated(tree) for text in strings(value) if text}
+        likely = {text for text in strings(tree) if (words := WORDS.fullmatch(text)) and words[1] in spaces}
+        found |= dict.fromkeys(certain | likely - {*SAFETENSORS, MANIFEST}, place)
+    return found
+
+
+def test_every_code_in_use_is_in_the_registry():
+    assert {code: place for code, place in used().items() if code not in codes()} == {}
+
+
+def test_every_code_of_the_registry_is_in_use():
+    assert set(codes()) - set(used()) == set()
+
+
+def test_a_code_is_a_name_or_a_literal_and_never_put_together():
+    made = [f"{place}: {ast.unparse(value)}" for place, tree in sources() for value in stated(tree) if joined(value)]
+    assert made == []
+
+
+def joined(value: ast.expr) -> bool:
+    return any(isinstance(node, ast.JoinedStr | ast.BinOp) for node in ast.walk(value))
+
+
+def test_nothing_is_decided_by_a_code():
+    """Where a caller acts differently there is a class for it."""
+    found = []
+    for place, tree in sources():
+        for node in ast.walk(tree):
+            parts = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            parts += [node.subject] if isinstance(node, ast.Match) else []
+            errors = [part for part in parts if isinstance(part, ast.Attribute) and part.attr == "code"]
+            found += [f"{place}: {ast.unparse(part)}" for part in errors]
+    assert found == []
+
+
+def test_an_error_of_no_class_of_its_own_has_a_code():
+    bare = [
+        f"{place}:{node.lineno}"
+        for place, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "CkptError"
+        # Those that are made to be printed as a sentence, and thrown away.
+        and "code" not in {keyword.arg for keyword in node.keywords}
+        and place != "cli/wording.py"
+    ]
+    assert bare == []
+
+
+def literals(path: Path) -> list[str]:
+    """Return the strings of a module that are no docstrings."""
+    tree = ast.parse(path.read_text())
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    documents = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, holders) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents
+    ]
+
+
+def library() -> list[Path]:
+    return sorted((ROOT / "ckptfmt").rglob("*.py"))
+
+
+def test_no_message_of_the_library_names_an_option():
+    """Which it would be is for the command line to say: `ckptfmt.cli.wording` does."""
+    named = {
+        path.name: text
+        for path in library()
+        for text in literals(path)
+        if " " in text and OPTION.search(text) and " git " not in text
+    }
+    assert named == {}
+
+
+def test_every_keyword_that_a_message_names_is_known_here():
+    named = {name for path in library() for text in literals(path) if " " in text for name in KEYWORD.findall(text)}
+    assert named - set(OPTIONS) - OF_PYTHON_ALONE - OF_TORCH - OF_GIT == set()

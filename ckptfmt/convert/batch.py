@@ -120,7 +120,7 @@ def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
     if weights.st_size == manifest.weights.bytes and _answers(manifest, options) and _made_of(manifest, item.source):
         return True
     raise TargetExists(
-        "is a checkpoint of other bytes or of other options", where=item.dest, fix="convert with overwrite=True"
+        "is a checkpoint of other bytes or of other options", where=item.dest, fix="add overwrite=True to replace it"
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.convert.plan import Plan, make_plan
-from ckptfmt.errors import CkptError, ConversionError, Problem, SourceError, printable
+from ckptfmt.errors import CkptError, Problem, SourceError, WouldAssume, printable
 from ckptfmt.families.atari_dqn.answer import Classification
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.format.files import MANIFEST, WEIGHTS
@@ -102,11 +102,10 @@ def convert(
         raise TypeError(f"convert() knows no fact {wrong[0]!r}; it knows {', '.join(FACTS)}")
     with make_plan(source, key=key, allow_unsafe=allow_unsafe, given=facts, settings=settings) as plan:
         if strict and plan.assumed:
-            raise ConversionError(
+            raise WouldAssume(
                 f"would assume {', '.join(plan.assumed)}",
                 where=plan.path,
-                fix="give what is assumed, or leave --strict out",
-                code="convert.assumed",
+                fix="give what is assumed, or leave strict=True out",
             )
         manifest = None if dry_run else _write(plan, dest, progress, overwrite=overwrite, wait=wait, bulk=bulk)
         return _report(plan, os.fspath(dest), manifest)

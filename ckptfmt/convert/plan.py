@@ -131,12 +131,18 @@ def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tupl
         return chosen
     if not networks:
         raise ConversionError(
-            "holds no tensors", where=path, fix=f"see: ckpt inspect --source {path}", code="convert.no-tensors"
+            "holds no tensors",
+            where=path,
+            fix="see what it holds with: ckptfmt.summarize(PATH)",
+            code="convert.no-tensors",
         )
     if alike := twins(networks):
         paths = " and ".join(f"'{printable(name)}'" for name in alike)
         raise ConversionError(
-            f"holds networks that are equally likely: {paths}", where=path, fix="choose with --key", code="convert.key"
+            f"holds networks that are equally likely: {paths}",
+            where=path,
+            fix="choose one with key=",
+            code="convert.key",
         )
     online = tuple(network for network in networks if network.role not in ("optimizer", "target"))
     return online or networks
@@ -168,9 +174,9 @@ def _merge(declared: Facts, given: Mapping[str, Any]) -> Facts:
 def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
     """Raise where one more fact would decide, or where facts and weights contradict one another."""
     answer = plan.classification
-    keep = "or keep the weights without a network: --architecture none"
+    keep = "or keep the weights without a network: architecture=none"
     if answer.options:
-        give = ", ".join(answer.options)
+        give = ", ".join(f"{name}=" for name in answer.options)
         raise ConversionError(answer.refusal, where=plan.path, fix=f"give {give}, {keep}", code="convert.ambiguous")
     if answer.chosen:
         raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.ambiguous")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Self
 
-from ckptfmt.errors import WeightsError
+from ckptfmt.errors import MissingFile, WeightsError
 from ckptfmt.format.files import compressed_name, is_there, open_file, read_exactly, read_into, release
 
 __all__ = ["Cursor", "DamagedFrame", "DataFile", "open_data"]
@@ -82,8 +82,8 @@ def open_data(folder: int, name: str, segments: Sequence[int], *, where: str) ->
     packed = compressed_name(name)
     try:
         descriptor, size = open_file(folder, name, where=where)
-    except WeightsError as e:
-        if e.code != "layout.missing-file" or not is_there(folder, packed):
+    except MissingFile:
+        if not is_there(folder, packed):
             raise
     else:
         file = DataFile(descriptor, size, os.path.join(where, name))

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError
+from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint, Unreadable, WeightsError, WrongSize
 from ckptfmt.format.siblings import aside_name
 
 __all__ = [
@@ -99,18 +99,16 @@ def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
     try:
         file = os.open(name, _FILE_FLAGS, dir_fd=folder)
     except FileNotFoundError:
-        raise WeightsError(
-            "is missing", where=place, fix="copy the checkpoint again", code="layout.missing-file"
-        ) from None
+        raise MissingFile("is missing", where=place, fix="copy the checkpoint again") from None
     except OSError as e:
         if e.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
             raise _not_regular(_reason(e), place) from None
-        raise WeightsError(f"cannot be opened: {_reason(e)}", where=place, code="layout.unreadable") from None
+        raise Unreadable(f"cannot be opened: {_reason(e)}", where=place) from None
     try:
         info = os.fstat(file)
     except OSError as e:
         release(file)
-        raise WeightsError(f"cannot be read: {_reason(e)}", where=place, code="layout.unreadable") from None
+        raise Unreadable(f"cannot be read: {_reason(e)}", where=place) from None
     if not stat.S_ISREG(info.st_mode):
         release(file)
         raise _not_regular("it is a device, pipe or folder", place)
@@ -156,9 +154,7 @@ def read_manifest(folder: int, *, where: str) -> bytes:
     """Return the bytes of the folder's manifest; raise `NotACheckpoint` where it has none."""
     try:
         file, size = open_file(folder, MANIFEST, where=where)
-    except WeightsError as e:
-        if e.code != "layout.missing-file":
-            raise
+    except MissingFile:
         raise NotACheckpoint(
             "not a checkpoint, manifest.json is missing",
             where=where,
@@ -175,12 +171,12 @@ def read_manifest(folder: int, *, where: str) -> bytes:
         release(file)
 
 
-def _cut_short(where: str) -> WeightsError:
-    return WeightsError("ends too early, it was truncated", where=where, fix="copy it again", code="weights.size")
+def _cut_short(where: str) -> WrongSize:
+    return WrongSize("ends too early, it was truncated", where=where, fix="copy it again")
 
 
-def _unreadable(e: OSError, where: str) -> WeightsError:
-    return WeightsError(f"cannot be read: {_reason(e)}", where=where, code="layout.unreadable")
+def _unreadable(e: OSError, where: str) -> Unreadable:
+    return Unreadable(f"cannot be read: {_reason(e)}", where=where)
 
 
 def _not_regular(reason: str, place: str) -> CkptError:

@@ -249,7 +249,7 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
     try:
         manifest = Manifest.from_dict(raw, relaxed=relaxed)
     except ManifestError as e:
-        raise ManifestError(e.what, where=f"{where} {e.where}", fix=e.fix, code=e.code) from None
+        raise e.but(where=f"{where} {e.where}") from None
     if (manifest.architecture is None) != (manifest.config is None):
         raise wrong("architecture and config are known together or not at all", f"{where} $.config")
     if manifest_digest(raw) != manifest.manifest_digest:

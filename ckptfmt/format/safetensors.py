@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ckptfmt.errors import WeightsError, printable
+from ckptfmt.errors import WeightsError, WrongSize, printable
 from ckptfmt.format import jsontext
 
 __all__ = [
@@ -199,9 +199,8 @@ def _check_cover(tensors: list[TensorInfo], data: int, where: str) -> None:
         position = tensor.end
     if position != data:
         kind = "is truncated" if position > data else "has bytes that belong to no tensor"
-        raise WeightsError(
+        raise WrongSize(
             f"{kind}: its tensors take {position:,} bytes, the file has {data:,}",
             where=where,
             fix="copy it again or re-save it",
-            code="weights.size",
         )

@@ -16,7 +16,8 @@ def schema_text(name: str, version: int = 1) -> str:
     path = files("ckptfmt.schema") / f"v{version}" / f"{name}.schema.json"
     if name not in SCHEMAS or not path.is_file():
         raise UnsupportedVersion(
-            f"there is no schema '{printable(name, 40)}' of version {version}", fix="see: ckpt schema --list"
+            f"there is no schema '{printable(name, 40)}' of version {version}",
+            fix=f"there are version 1 of: {', '.join(SCHEMAS)}",
         )
     return path.read_text(encoding="utf-8")
 

@@ -74,7 +74,7 @@ class NetworkSummary:
 
 @dataclass(frozen=True, slots=True)
 class SourceSummary:
-    """What `ckpt inspect --source` says of a legacy file.
+    """What a legacy file is and holds.
 
     `globals` are all names of code in its pickles, `foreign` those of other packages. `refusal` says why the
     file would be refused, empty where it would not; even then nothing of it was run.
@@ -106,7 +106,7 @@ def summarize_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False
     try:
         legacy = read(path, allow_unsafe=allow_unsafe)
     except UnsafeSource as e:
-        refusal = f"{e.what}; {e.fix}" if e.fix else e.what
+        refusal = e.what
         legacy = _read_refused(path, e)
     with legacy:
         source = legacy.source

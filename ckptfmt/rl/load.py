@@ -47,10 +47,16 @@ def load_model_checkpoint(
             raise CkptError(
                 "model= is for checkpoints, and this is a legacy file",
                 where=os.fspath(checkpoint_path),
-                fix="convert it first with ckptfmt.convert",
+                fix="convert it first: ckptfmt.convert(SOURCE, DEST)",
+                code="load.model",
             )
         if not isinstance(verify, bool):
-            raise CkptError("is a legacy file, and only checkpoints are signed", where=os.fspath(checkpoint_path))
+            raise CkptError(
+                "is a legacy file, and only checkpoints are signed",
+                where=os.fspath(checkpoint_path),
+                fix="convert it first: ckptfmt.convert(SOURCE, DEST), and sign what was made of it",
+                code="signature.missing",
+            )
         return load_legacy_checkpoint(checkpoint_path, env, device)
     with Checkpoint(checkpoint_path) as checkpoint:
         if not isinstance(verify, bool):

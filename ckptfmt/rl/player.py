@@ -114,7 +114,7 @@ def _environment(checkpoint: Checkpoint, game: str | None) -> tuple[Environment,
         raise CkptError(
             "does not say which environment it plays",
             where=checkpoint.path,
-            fix="name it with --game, for example ALE/Pong-v5",
+            fix="name it with game=, for example ALE/Pong-v5",
             code="environment.unknown",
         )
     channels, height, width = config.input_shape

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.errors import CkptError, MissingFile, WeightsError
 from ckptfmt.format.files import (
     MANIFEST,
     REPLAY,
@@ -230,7 +230,7 @@ def _signature(folder: int, signature: str | os.PathLike[str] | None, where: str
         try:
             file, size = open_file(folder, SIGNATURE, where=where)
         except WeightsError as e:
-            what = "is not signed" if e.code == "layout.missing-file" else e.what
+            what = "is not signed" if isinstance(e, MissingFile) else e.what
             raise CkptError(what, where=where, fix="sign it with its private key", code="signature.missing") from None
     else:
         place = os.fspath(signature)

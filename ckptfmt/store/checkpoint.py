@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from ckptfmt.errors import CkptError, ManifestError, Problem, WeightsError, printable
+from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, WrongSize, printable
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import (
@@ -67,10 +67,9 @@ class Checkpoint:
         for file in manifest.files:
             try:
                 self._files[file] = open_file(self._folder, file, where=self.path)
-            except WeightsError as e:
-                # A file that is missing is an error when it is used; one that a replacement removed, and what
-                # is no plain file, now.
-                if e.code != "layout.missing-file" or not self._is_current():
+            except MissingFile:
+                # A file that is missing is an error when it is used; one that a replacement removed, now.
+                if not self._is_current():
                     raise
         return manifest, network
 
@@ -82,8 +81,7 @@ class Checkpoint:
             network = read_blueprint(manifest, where=where)
         except ManifestError as e:
             # Those who parse know what is wrong; that it stands in a file that can be had again is known here.
-            fix = e.fix or "copy it again or re-save it"
-            raise ManifestError(e.what, where=e.where, fix=fix, code=e.code) from None
+            raise e.but(fix=e.fix or "copy it again or re-save it") from None
         return manifest, network
 
     def _is_current(self) -> bool:
@@ -231,11 +229,8 @@ class Checkpoint:
 
 def _check_file(descriptor: int, size: int, entry: FileEntry, where: str) -> int:
     if size != entry.bytes:
-        raise WeightsError(
-            f"has {size:,} bytes, the manifest says {entry.bytes:,}",
-            where=where,
-            fix="copy it again or re-save it",
-            code="weights.size",
+        raise WrongSize(
+            f"has {size:,} bytes, the manifest says {entry.bytes:,}", where=where, fix="copy it again or re-save it"
         )
     header, _ = expected_header(entry)
     if size < len(header) or read_exactly(descriptor, 0, len(header), where=where) != header:

@@ -4,12 +4,13 @@ What a living writer uses is recognised by its lock, which it holds, and left al
 plays a part. Only names that writers give are looked at, and only files that belong to checkpoints removed.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ckptfmt.errors import WriteError
+from ckptfmt.errors import Locked, WriteError
 from ckptfmt.format.files import MANIFEST, release
 from ckptfmt.format.siblings import Beside, lock_name, owner_name, parse_beside
 from ckptfmt.store.write.failure import reported
@@ -55,12 +56,9 @@ def clean(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Leftover,
     """
     before = leftovers(path, deep=deep)
     for folder, stem in sorted({_key(entry.path) for entry in before if not entry.held_by}):
-        try:
+        # A writer that came in the meantime cleans up itself.
+        with contextlib.suppress(Locked):
             _mend(folder, stem)
-        except WriteError as e:
-            # A writer that came in the meantime cleans up itself.
-            if e.code != "write.locked":
-                raise
     return before
 
 

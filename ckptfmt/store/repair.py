@@ -182,7 +182,7 @@ def _collect(
         raise WeightsError(
             f"{', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''} cannot be restored, no sibling has the bytes",
             where=where,
-            fix="name checkpoints of the same run with --from",
+            fix="name checkpoints of the same run with siblings=",
             code="repair.lost",
         )
     return files, None if whole and not restored else restored

@@ -118,7 +118,7 @@ def _select(summary: Summary, name: str | None, pattern: str | None, sort: str) 
             f"holds no tensor '{printable(name)}'",
             where=summary.path,
             fix=f"did you mean {' or '.join(near)}?" if near else f"see: ckpt inspect {summary.path}",
-            code="weights.missing",
+            code="inspect.tensor",
         )
     return replace(summary, tensors=tuple(_ordered(chosen, pattern, sort)))
 

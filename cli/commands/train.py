@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ckptfmt.errors import CkptError
+from ckptfmt.errors import TargetExists
 from ckptfmt.rl.families.describe import describe
 from ckptfmt.rl.training.config import RAINBOW, TrainConfig
 from ckptfmt.rl.training.events import Evaluated, Event, Progress, Saved
@@ -122,7 +122,7 @@ def train(
     if out is None:
         raise click.UsageError("--out is missing")
     if os.path.isdir(out) and os.listdir(out):
-        raise CkptError("exists and is not empty", where=out, fix="choose another folder, or go on with --resume")
+        raise TargetExists("exists and is not empty", where=out, fix="choose another folder, or go on with --resume")
     return _run(output, shown, Trainer(config, out, shown))
 
 

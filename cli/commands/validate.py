@@ -4,17 +4,18 @@ import os
 
 import click
 
+from ckptfmt.codes import check_pattern, explain
 from ckptfmt.errors import CkptError, Problem
 from ckptfmt.format.files import SAFETENSORS
-from ckptfmt.look.validate import Report, counts, explain
+from ckptfmt.look.validate import Report, counts
 from ckptfmt.look.validate import validate as look_at
-from ckptfmt.look.validate.codes import check_pattern
 
 from ..complete import checkpoints
 from ..failure import TROUBLE
 from ..options import argument, command, exit_zero, option
 from ..output import Output
 from ..text import plural
+from ..wording import sentence
 
 __all__ = ["validate"]
 
@@ -32,7 +33,9 @@ __all__ = ["validate"]
 @option("--strict", is_flag=True, help="Take warnings for errors.")
 @option("--select", multiple=True, metavar="CODE", help="Look for these problems only, for example weights.*")
 @option("--ignore", multiple=True, metavar="CODE", help="Leave these problems out.")
-@option("--explain", "code", metavar="CODE", help="Say what a problem is, how it comes about and what mends it.")
+@option(
+    "--explain", "code", metavar="CODE", help="Say what a problem or an error is, how it comes about and what mends it."
+)
 @option("--format", "form", type=click.Choice(["text", "github", "json"]), default="text", help="Form of the answer.")
 @exit_zero
 def validate(
@@ -64,7 +67,7 @@ def validate(
                 if len(paths) == 1:
                     raise
                 troubles.append(e)
-                report = Report(path, (Problem(e.code, e.where, e.what, e.fix),), deep=deep)
+                report = Report(path, (Problem.of(e),), deep=deep)
             reports.append(report)
             bar.clear()
             show(output, report)
@@ -101,14 +104,14 @@ def _show(output: Output, report: Report) -> None:
     for problem in report.problems:
         colour = "red" if problem.severity == "error" else "yellow"
         label = output.paint(f"{problem.code:<{width}}", colour)
-        output.line("    ", label, "   ", str(CkptError(problem.message, where=problem.where, fix=problem.fix)))
+        output.line("    ", label, "   ", sentence(problem))
 
 
 def _show_for_github(output: Output, report: Report) -> None:
     """Write a workflow command for each problem, so that it is shown beside the file it is in."""
     for problem in report.problems:
         file = _escaped(os.path.join(report.path, problem.where.split(" ")[0].rstrip(":")), ":", ",")
-        text = _escaped(str(CkptError(problem.message, where=problem.where, fix=problem.fix)))
+        text = _escaped(sentence(problem))
         output.line(f"::{problem.severity} file={file},title={_escaped(problem.code, ':', ',')}::{text}")
 
 

@@ -89,7 +89,10 @@ def test_python_dash_m_is_the_same_command(ckpt):
             "ckpt schema: NAME: 'x' is not one of 'manifest', 'report', 'atari-dqn'; see: ckpt schema --help",
         ),
         (["schema", "report", "more"], "ckpt schema: got unexpected extra argument (more); see: ckpt schema --help"),
-        (["schema", "--version", "9"], "there is no schema 'manifest' of version 9; see: ckpt schema --list"),
+        (
+            ["schema", "--version", "9"],
+            "there is no schema 'manifest' of version 9; there are version 1 of: manifest, report",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(ckpt, words, line):
@@ -213,6 +216,6 @@ def test_debugging_shows_the_traceback_and_the_same_line(ckpt):
     run = ckpt("schema", "--version", "9", CKPT_DEBUG="1")
     lines = run.err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
-    assert lines[-1] == "error: there is no schema 'manifest' of version 9; see: ckpt schema --list"
+    assert lines[-1] == "error: there is no schema 'manifest' of version 9; there are version 1 of: manifest, report"
     assert run.code == 2
     assert "Traceback" not in ckpt("schema", "--version", "9").err

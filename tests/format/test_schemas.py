@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from ckptfmt.codes import codes
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError, UnsupportedVersion
 from ckptfmt.families.atari_dqn.config import ModelConfig
@@ -35,7 +36,7 @@ from ckptfmt.look.anatomy import summarize_source
 from ckptfmt.look.diff import diff
 from ckptfmt.look.stats import checkpoint_stats
 from ckptfmt.look.summary import summarize
-from ckptfmt.look.validate import codes, counts, validate
+from ckptfmt.look.validate import counts, validate
 from ckptfmt.look.validate.conformance import departures, schema_errors
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -333,7 +334,7 @@ def test_an_answer_has_a_result_or_an_error_and_not_both():
 def test_an_unknown_schema_is_refused_in_one_sentence():
     with pytest.raises(UnsupportedVersion) as caught:
         schema_text("manifest", 9)
-    assert str(caught.value) == "there is no schema 'manifest' of version 9; see: ckpt schema --list"
+    assert str(caught.value) == "there is no schema 'manifest' of version 9; there are version 1 of: manifest, report"
 
 
 def test_codes_have_the_severities_that_answers_may_have():

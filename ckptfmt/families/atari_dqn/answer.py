@@ -13,8 +13,6 @@ Origin = Literal["inferred", "given", "assumed", "declared"]
 # Stride and padding of a convolution, in pixels, the same in both directions.
 Window = tuple[int, int]
 
-_OPTIONS = {"n_action": "--n-actions", "architecture": "--architecture"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -43,12 +41,6 @@ class Facts:
     def origin(self, name: str) -> Origin:
         """Return whether the field `name` was given by the user or declared by the file."""
         return "declared" if name in self.declared else "given"
-
-    def speaker(self, name: str) -> str:
-        """Return who says the field `name`, for a sentence about a contradiction."""
-        if name in self.declared:
-            return "the file's config"
-        return _OPTIONS.get(name, "--" + name.replace("_", "-"))
 
     def known(self) -> dict[str, Any]:
         """Return the fields that are known."""

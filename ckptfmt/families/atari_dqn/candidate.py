@@ -90,12 +90,12 @@ def _check_streams(reading: Reading, found: Assignment) -> None:
             raise Undecided(
                 "two streams, one of which ends in a single row, are the shapes of a dueling network and of an "
                 f"actor-critic, and '{own[0]}' is no name of an advantage",
-                ("--architecture",),
+                ("architecture",),
             )
     if reading.noisy and all(leads(group.weight_sigma) for group in found.roles.values()):
         raise Undecided(
             "its sigmas could be a stream of their own beside a stream of means, and not those of noisy layers",
-            ("--architecture",),
+            ("architecture",),
         )
 
 
@@ -110,7 +110,7 @@ def _check_shared(assignment: Assignment | None, facts: Facts, layout: Layout | 
     raise Undecided(
         "one hidden layer with two heads is the shape of a dueling network and of an actor-critic, "
         "and the names do not tell which",
-        ("--architecture",),
+        ("architecture",),
     )
 
 
@@ -152,7 +152,7 @@ def _trunk(
             activation=facts.encoder.activation if facts.encoder else wiring.activation or "relu",
         )
     except trunk.TrunkUnknown as e:
-        option = "--set encoder" if facts.input_shape and not windows else "--input-shape"
+        option = "encoder" if facts.input_shape and not windows else "input_shape"
         raise Undecided(f"the strides of the trunk cannot be told: {e}", (option,)) from None
     if facts.encoder is not None:
         found = replace(found, encoder_origin=facts.origin("encoder"))

@@ -22,7 +22,10 @@ def find(possible: Sequence[Reading], fit: Fit, facts: Facts) -> str:
     channels = fit.topology.convs[0][1]
     if facts.input_shape is not None and facts.input_shape[0] != channels:
         return _says(
-            facts, "input_shape", f"has {facts.input_shape[0]} channels", f"the first convolution takes {channels}"
+            facts,
+            "input_shape",
+            "×".join(map(str, facts.input_shape)),
+            f"the first convolution takes {channels} channels",
         )
     return ""
 
@@ -33,9 +36,9 @@ def _architecture(possible: Sequence[Reading], facts: Facts) -> str:
     if said is None or said in names:
         return ""
     if said not in ARCHITECTURES:
-        return f"{facts.speaker('architecture')} says {said}, which is none of {', '.join(ARCHITECTURES)}"
+        return f"{_said(facts, 'architecture', said)}, which is none of {', '.join(ARCHITECTURES)}"
     if "architecture" not in facts.declared:
-        return f"{facts.speaker('architecture')} says {said}, the weights are {names[0]}"
+        return f"{_said(facts, 'architecture', said)}, the weights are {names[0]}"
     for word in _PROPERTIES:
         is_, should = word in names[0].split("+"), word in said.split("+")
         if is_ != should:
@@ -47,14 +50,14 @@ def _architecture(possible: Sequence[Reading], facts: Facts) -> str:
 def _actions(possible: Sequence[Reading], facts: Facts) -> str:
     if facts.n_action is None or any(reading.n_action == facts.n_action for reading in possible):
         return ""
-    return _says(facts, "n_action", f"is {facts.n_action}", f"the weights have {possible[0].n_action} actions")
+    return _says(facts, "n_action", facts.n_action, f"the weights have {possible[0].n_action} actions")
 
 
 def _atoms(possible: Sequence[Reading], facts: Facts) -> str:
     atoms = [reading.n_atoms for reading in possible if reading.n_atoms is not None]
     if facts.n_atoms is None or not atoms or facts.n_atoms in atoms:
         return ""
-    return _says(facts, "n_atoms", f"is {facts.n_atoms}", f"the weights have {atoms[0]} atoms")
+    return _says(facts, "n_atoms", facts.n_atoms, f"the weights have {atoms[0]} atoms")
 
 
 def ends(facts: Facts, v_min: float, v_max: float) -> str:
@@ -62,12 +65,13 @@ def ends(facts: Facts, v_min: float, v_max: float) -> str:
     slack = 1e-3 * (v_max - v_min)
     for name, said, found in (("v_min", facts.v_min, v_min), ("v_max", facts.v_max, v_max)):
         if said is not None and abs(said - found) > slack:
-            return _says(facts, name, f"is {said:g}", f"the support has {found:g}")
+            return _says(facts, name, f"{said:g}", f"the support has {found:g}")
     return ""
 
 
-def _says(facts: Facts, name: str, said: Any, found: str) -> str:
-    speaker = facts.speaker(name)
-    if name in facts.declared:
-        return f"{speaker} says {name} {said}, {found}"
-    return f"{speaker} says {said.removeprefix('is ').removeprefix('has ')}, {found}"
+def _says(facts: Facts, name: str, value: Any, found: str) -> str:
+    return f"{_said(facts, name, value)}, {found}"
+
+
+def _said(facts: Facts, name: str, value: Any) -> str:
+    return f"the file's config says {name} is {value}" if name in facts.declared else f"{name} is given as {value}"

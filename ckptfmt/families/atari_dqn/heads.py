@@ -59,14 +59,14 @@ def _dueling(fit: Fit, facts: Facts) -> Iterator[Reading]:
 
 
 def _support_doubt(n_atoms: int, facts: Facts) -> tuple[str, tuple[str, ...]]:
-    ends = (("--v-min", facts.v_min), ("--v-max", facts.v_max))
+    ends = (("v_min", facts.v_min), ("v_max", facts.v_max))
     if options := tuple(option for option, value in ends if value is None):
         return (
             "without a support it cannot be told from a quantile network (QR-DQN), and v_min and v_max are nowhere",
             options,
         )
     if n_atoms == _QUANTILES and facts.architecture is None:
-        return f"{n_atoms} is the usual number of quantiles of QR-DQN, and there is no support", ("--architecture",)
+        return f"{n_atoms} is the usual number of quantiles of QR-DQN, and there is no support", ("architecture",)
     return "", ()
 
 
@@ -85,7 +85,7 @@ def _single(fit: Fit, facts: Facts, layout: Layout | None) -> Iterator[Reading]:
 def _one_action(n_action: int, facts: Facts) -> str:
     if n_action > 1 or facts.n_action == 1:
         return ""
-    return "its head gives one number, which a critic's does too; give --n-actions if it has a single action"
+    return "its head gives one number, which a critic's does too"
 
 
 def _plain(rows: int, noisy: bool, facts: Facts, layout: Layout | None) -> Reading:
@@ -93,7 +93,7 @@ def _plain(rows: int, noisy: bool, facts: Facts, layout: Layout | None) -> Readi
     if (facts.n_action == rows and facts.n_atoms is None) or facts.architecture == reading.architecture:
         return reading
     if doubt := _one_action(rows, facts):
-        return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("--n-actions",))
+        return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("n_action",))
     split = facts.n_atoms is not None and rows % facts.n_atoms == 0
     told = layout is not None and layout.always_support and rows < min(51, 3 * ALE_ACTIONS) and rows % 21
     if not split and facts.n_action in (None, rows) and (rows <= ALE_ACTIONS or told):
@@ -101,7 +101,7 @@ def _plain(rows: int, noisy: bool, facts: Facts, layout: Layout | None) -> Readi
     doubt = f"{rows} rows are more than the {ALE_ACTIONS} actions of an Atari game"
     if rows <= ALE_ACTIONS or told:
         doubt = f"its {rows} rows would be {rows} actions"
-    return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("--n-actions",))
+    return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("n_action",))
 
 
 def _splits(rows: int, facts: Facts) -> list[tuple[int, int]]:
@@ -123,5 +123,5 @@ def _split(rows: int, pair: tuple[int, int], noisy: bool, facts: Facts) -> Readi
     reason = f"a head of {rows} rows, which could be {n_action} actions × {n_atoms} atoms"
     doubt, options = _support_doubt(n_atoms, facts)
     if facts.n_action is None and facts.n_atoms is None:
-        doubt, options = doubt or f"{rows} rows can be split otherwise", ("--n-actions", "--n-atoms", *options)
+        doubt, options = doubt or f"{rows} rows can be split otherwise", ("n_action", "n_atoms", *options)
     return Reading(False, True, noisy, n_action, n_atoms, reason, doubt or _one_action(n_action, facts), options)

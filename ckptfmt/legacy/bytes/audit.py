@@ -62,7 +62,7 @@ class Audit:
         if self._thread.ident is not None:
             self._thread.join()
         if self._failure is not None:
-            raise SourceError(self._failure.what, fix=self._failure.fix, code=self._failure.code)
+            raise self._failure.but()
         return self._sha256
 
     def cancel(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import BadPickle, SourceError
 from ckptfmt.legacy.bytes import gather
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 
@@ -117,6 +117,6 @@ def _check_key(key: object) -> None:
         if type(item) is tuple:
             waiting.extend(item)
         if isinstance(item, list | dict):
-            raise SourceError("its pickle uses a list or a dictionary as a key", code="source.pickle")
+            raise BadPickle("its pickle uses a list or a dictionary as a key")
         if nodes + len(waiting) > _MAX_KEY_NODES:
             raise exceeded(f"holds a key of more than {_MAX_KEY_NODES} parts")

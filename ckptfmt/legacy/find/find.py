@@ -100,7 +100,7 @@ def find_networks(members: Mapping[str, Any]) -> tuple[Network, ...]:
 
 
 def twins(networks: Sequence[Network]) -> tuple[str, ...]:
-    """Return the paths of networks that are exactly as likely as the first: nothing but `--key` decides.
+    """Return the paths of networks that are exactly as likely as the first: nothing but a `key` decides.
 
     They have the same names and shapes and the same rank (two critics, two heads of an ensemble), and other
     tensors. Empty where the first stands alone.

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from ckptfmt.errors import SourceError, UnsafeSource
+from ckptfmt.errors import BadPickle, SourceError
 from ckptfmt.legacy.bytes.storages import TORCH_DTYPES, LegacyTensor, Storage
 from ckptfmt.legacy.pickle import ndarray as arrays
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered, Unique
+from ckptfmt.legacy.pickle.refusal import refused
 
 __all__ = ["CALLS", "TENSORS", "Args", "tensor_state"]
 
@@ -16,7 +17,7 @@ _SMALL = 1 << 20
 
 
 def _bad(what: str) -> SourceError:
-    return SourceError(f"its pickle {what}", code="source.pickle")
+    return BadPickle(f"its pickle {what}")
 
 
 def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any, grad: Any, dtype: str | None) -> Any:
@@ -96,7 +97,7 @@ def _rebuild_from_type(args: Args) -> Any:
         case (Opaque(kind="global", name=name), Opaque(kind="global"), tuple() as inner, _) if name in TENSORS:
             return TENSORS[name](inner)
         case (Opaque(kind="global", name=name), *_):
-            raise UnsafeSource(f"refused, its pickle calls {name} through a tensor", fix="nothing was run")
+            raise refused(f"calls {name} through a tensor")
     raise _bad("describes a tensor subclass in a way that torch does not")
 
 
@@ -179,7 +180,7 @@ def _encode(args: Args) -> Any:
                 return text.encode("latin-1")
             except UnicodeEncodeError:
                 raise _bad("encodes text as Latin-1 that is not") from None
-    raise UnsafeSource("refused, its pickle calls _codecs.encode with a codec of its own", fix="nothing was run")
+    raise refused("calls _codecs.encode with a codec of its own")
 
 
 def _bytearray(args: Args) -> Any:

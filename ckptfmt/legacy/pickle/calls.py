@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ckptfmt.errors import SourceError, UnsafeSource, printable
+from ckptfmt.errors import BadPickle, UnsafeSource, printable
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.storages import LegacyTensor
@@ -11,13 +11,13 @@ from ckptfmt.legacy.pickle import globals as names
 from ckptfmt.legacy.pickle import ndarray as arrays
 from ckptfmt.legacy.pickle.builders import CALLS, TENSORS, tensor_state
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered
+from ckptfmt.legacy.pickle.refusal import refused
 
 __all__ = ["Calls", "Nested"]
 
 _RECONSTRUCTOR = "copyreg._reconstructor"
 _NESTED = "torch.storage._load_from_bytes"
 _GETATTR = "builtins.getattr"
-_RECORDED = ("source.unsafe", "source.pickle")
 _BASES = ("builtins.object", "builtins.dict", "builtins.list")
 
 Nested = Callable[[Block], Any]
@@ -39,7 +39,7 @@ class Calls:
     def name(self, module: Any, name: Any) -> Opaque:
         """Return the placeholder of a name; raise `UnsafeSource` for one that no pickler writes."""
         if not isinstance(module, str) or not isinstance(name, str):
-            raise SourceError("its pickle names a class by something that is no text", code="source.pickle")
+            raise BadPickle("its pickle names a class by something that is no text")
         if (module, name) not in self._known:
             self._budget.name()
             self._known[module, name] = self._resolve(module, name)
@@ -48,13 +48,13 @@ class Calls:
     def _resolve(self, module: str, name: str) -> Opaque:
         written = f"{module}.{name}"
         if not names.well_formed(module, name):
-            raise _refused(f"names {printable(written, 80)}, which is no plain name")
+            raise refused(f"names {printable(written, 80)}, which is no plain name")
         full = names.canonical(module, name)
         group = names.group_of(full)
         # A class inside a class of somebody else is a name like any other; in a module that is installed
         # everywhere such a name walks to another module.
         if "." in name and group != "foreign" and not self._allow_unsafe:
-            raise _refused(f"names {printable(written, 80)}, which is no plain name")
+            raise refused(f"names {printable(written, 80)}, which is no plain name")
         self.globals[written] = None
         self._written.setdefault(full, written)
         if group in ("refused", "foreign"):
@@ -64,9 +64,9 @@ class Calls:
     def call(self, target: Any, args: Any) -> Any:
         """Answer REDUCE: a function of the table, or a record of the call of a foreign one."""
         if not isinstance(args, tuple):
-            raise SourceError("its pickle calls something without a tuple of arguments", code="source.pickle")
+            raise BadPickle("its pickle calls something without a tuple of arguments")
         if not isinstance(target, Opaque):
-            raise _refused("calls something that is no name")
+            raise refused("calls something that is no name")
         self._budget.copied(args)
         if target.kind != "global":
             return self._call_of_result(target, args)
@@ -82,18 +82,18 @@ class Calls:
         if target.name in CALLS:
             try:
                 return self._built(CALLS[target.name](args))
-            except SourceError as e:
+            except (BadPickle, UnsafeSource):
                 # What is no tensor may be kept as a record; a tensor that cannot be is damage.
-                if not self._allow_unsafe or target.name in TENSORS or e.code not in _RECORDED:
+                if not self._allow_unsafe or target.name in TENSORS:
                     raise
         elif names.group_of(target.name) != "foreign" and not self._allow_unsafe:
-            raise _refused(f"calls {self._written.get(target.name, target.name)}")
+            raise refused(f"calls {self._written.get(target.name, target.name)}")
         return Opaque("call", target.name, args)
 
     def _call_of_result(self, target: Opaque, args: tuple[Any, ...]) -> Opaque:
         """Return the record of a call of what another call gave, or of an instance; that one is kept inside."""
         if not self._is_inert(target):
-            raise _refused("calls something that is no name")
+            raise refused("calls something that is no name")
         return Opaque("call", f"{target.name}()", (target, *args))
 
     def _attribute(self, args: tuple[Any, ...]) -> Opaque | None:
@@ -112,16 +112,16 @@ class Calls:
     def make(self, target: Any, args: Any) -> Any:
         """Answer NEWOBJ, OBJ and INST: an instance without its constructor's work."""
         if not isinstance(args, tuple):
-            raise SourceError("its pickle makes an instance without a tuple of arguments", code="source.pickle")
+            raise BadPickle("its pickle makes an instance without a tuple of arguments")
         self._budget.copied(args)
         if isinstance(target, Opaque) and target.kind != "global" and self._is_inert(target):
             return Opaque("instance", target.name, (target, *args) if target.kind == "call" else args)
         if not isinstance(target, Opaque) or target.kind != "global":
-            raise _refused("makes an instance of something that is no class")
+            raise refused("makes an instance of something that is no class")
         group = names.group_of(target.name)
         if not names.instantiable(target.name, args) and not self._allow_unsafe:
             does = "calls" if group == "refused" else "instantiates"
-            raise _refused(f"{does} {self._written.get(target.name, target.name)}")
+            raise refused(f"{does} {self._written.get(target.name, target.name)}")
         return Ordered() if target.name == "collections.OrderedDict" else Opaque("instance", target.name, args)
 
     def holds(self, target: Any) -> bool:
@@ -151,7 +151,7 @@ class Calls:
             case Opaque() if self._allow_unsafe:
                 target.items.append(state)
                 return target
-        raise _refused("gives a state to something that has none")
+        raise refused("gives a state to something that has none")
 
     def _built(self, value: Any) -> Any:
         if isinstance(value, LegacyTensor):
@@ -168,21 +168,17 @@ class Calls:
                 elif base == "builtins.list" and isinstance(contents, list) and isinstance(made, Opaque):
                     made.items.extend(contents)
                 elif contents is not None:
-                    raise SourceError("its pickle makes an instance of contents that do not fit", code="source.pickle")
+                    raise BadPickle("its pickle makes an instance of contents that do not fit")
                 return made
-        raise SourceError("its pickle makes an instance in a way that Python does not", code="source.pickle")
+        raise BadPickle("its pickle makes an instance in a way that Python does not")
 
     def _load_nested(self, args: tuple[Any, ...]) -> Any:
         """Answer a storage that was pickled as bytes of its own: they go through the same reader."""
         if self._nested is None:
-            raise _refused(f"calls {_NESTED}")
+            raise refused(f"calls {_NESTED}")
         match args:
             case (bytes() as data,):
                 return self._nested(MemoryBlock(data))
             case (Window() as block,):
                 return self._nested(block)
-        raise SourceError("its pickle holds a storage in a way that torch does not", code="source.pickle")
-
-
-def _refused(what: str) -> UnsafeSource:
-    return UnsafeSource(f"refused, its pickle {what}", fix="nothing was run")
+        raise BadPickle("its pickle holds a storage in a way that torch does not")

@@ -7,7 +7,7 @@ parts are counted as often as they occur.
 from collections.abc import Iterator
 from typing import Any
 
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import BadPickle
 from ckptfmt.legacy.bytes.budget import MAX_DEPTH, MAX_NODES, exceeded
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered, Unique
 
@@ -131,7 +131,7 @@ def _cut(path: list[_Frame], target: Any) -> None:
     start = next(i for i, frame in enumerate(path) if frame.node is target)
     cycle = path[start:]
     if not any(isinstance(frame.node, Opaque) for frame in cycle):
-        raise SourceError("refused, its pickle holds a list or dictionary that contains itself", code="source.pickle")
+        raise BadPickle("refused, its pickle holds a list or dictionary that contains itself")
     for frame in reversed(cycle):
         if isinstance(frame.node, (dict, list)) and frame.key is not _FIXED:
             frame.node[frame.key] = Opaque("global", "cycle")
@@ -142,4 +142,4 @@ def _cut(path: list[_Frame], target: Any) -> None:
         if isinstance(frame.node, Opaque) and isinstance(frame.key, tuple):
             frame.node.pairs[frame.key[1]] = ("", Opaque("global", "cycle"))
             return
-    raise SourceError("refused, its pickle holds an object that contains itself", code="source.pickle")
+    raise BadPickle("refused, its pickle holds an object that contains itself")

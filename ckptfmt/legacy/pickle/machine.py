@@ -4,11 +4,12 @@ import codecs
 from collections.abc import Callable
 from typing import Any
 
-from ckptfmt.errors import SourceError, UnsafeSource
+from ckptfmt.errors import SourceError
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.pickle.calls import Calls
 from ckptfmt.legacy.pickle.inert import Opaque, Unique
 from ckptfmt.legacy.pickle.opcodes import Reader, parse_float, parse_int, unescape
+from ckptfmt.legacy.pickle.refusal import refused
 from ckptfmt.legacy.pickle.stack import Stack
 
 __all__ = ["Machine", "Persistent"]
@@ -115,7 +116,7 @@ class Machine:
         elif self._calls.holds(target):
             target.pairs.extend(self._pairs(items))
         else:
-            raise _refused("sets an item of something that is no dictionary")
+            raise refused("sets an item of something that is no dictionary")
 
     def _pairs(self, items: list[Any]) -> list[tuple[Any, Any]]:
         if len(items) % 2:
@@ -134,7 +135,7 @@ class Machine:
         elif self._calls.holds(target):
             target.items.extend(items)
         else:
-            raise _refused("appends to something that is no list")
+            raise refused("appends to something that is no list")
 
     def _add_items(self) -> None:
         items = self._stack.group()
@@ -144,7 +145,7 @@ class Machine:
         elif self._calls.holds(target):
             target.items.extend(items)
         else:
-            raise _refused("adds to something that is no set")
+            raise refused("adds to something that is no set")
 
     def _drop_group(self) -> None:
         self._stack.group()
@@ -208,17 +209,17 @@ class Machine:
     def _binpersid(self) -> None:
         pid = self._stack.pop()
         if self._persistent is None:
-            raise _refused("refers to an object outside of it")
+            raise refused("refers to an object outside of it")
         self._stack.push(self._persistent(pid))
 
     def _no_persid(self) -> None:
-        raise _refused("refers to an object outside of it by a line of text")
+        raise refused("refers to an object outside of it by a line of text")
 
     def _no_extension(self) -> None:
-        raise _refused("uses the extension registry of the program that reads it")
+        raise refused("uses the extension registry of the program that reads it")
 
     def _no_buffer(self) -> None:
-        raise _refused("refers to a buffer outside of it")
+        raise refused("refers to a buffer outside of it")
 
 
 def _python2(data: bytes) -> str | bytes:
@@ -227,10 +228,6 @@ def _python2(data: bytes) -> str | bytes:
         return data.decode()
     except UnicodeDecodeError:
         return data
-
-
-def _refused(what: str) -> UnsafeSource:
-    return UnsafeSource(f"refused, its pickle {what}", fix="nothing was run")
 
 
 _Operation = Callable[[Machine], None]

@@ -5,7 +5,7 @@ import re
 import struct
 from typing import Any
 
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import BadPickle, SourceError
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.bytes.gather import swapped
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
@@ -177,4 +177,4 @@ def _utf32(data: bytes) -> str:
 
 
 def _bad(what: str) -> SourceError:
-    return SourceError(f"its pickle {what}", code="source.pickle")
+    return BadPickle(f"its pickle {what}")

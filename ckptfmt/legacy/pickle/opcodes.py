@@ -4,7 +4,7 @@ import re
 import struct
 from typing import NoReturn
 
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import BadPickle, SourceError
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.budget import MAX_TEXT, Budget, exceeded
 
@@ -52,11 +52,7 @@ class Reader:
 
     def damaged(self, what: str) -> NoReturn:
         """Raise the `SourceError` for a pickle that no pickler writes."""
-        raise SourceError(
-            f"its pickle is damaged near byte {self.offset:,}: {what}",
-            fix="copy or download it again",
-            code="source.pickle",
-        )
+        raise BadPickle(f"its pickle is damaged near byte {self.offset:,}: {what}", fix="copy or download it again")
 
     def opcode(self) -> int:
         """Return the next opcode; where a frame ends, an opcode must begin."""

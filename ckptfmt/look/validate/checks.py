@@ -97,7 +97,7 @@ def consistency(manifest: Manifest) -> Iterator[Problem]:
             where = f"{MANIFEST} {problem.where}"
             yield Problem(problem.code, where, problem.message, problem.fix or "re-save the checkpoint")
     except CkptError as e:
-        yield Problem(e.code, f"{MANIFEST} $.files", e.what, "re-save the checkpoint")
+        yield Problem.of(e, where=f"{MANIFEST} $.files", fix="re-save the checkpoint")
 
 
 def config_alone(raw: Mapping[str, Any]) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
-from ckptfmt.errors import Problem, WeightsError, printable
+from ckptfmt.errors import Problem, Unreadable, WeightsError, WrongSize, printable
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import WEIGHTS, open_file, read_exactly
 from ckptfmt.format.manifest import FileEntry, TensorEntry, expected_header
@@ -53,7 +53,7 @@ class FileCheck:
         try:
             file, size = open_file(self.folder, self.name, where="")
         except WeightsError as e:
-            yield Problem(e.code, self.name, e.what, e.fix or _AGAIN)
+            yield Problem.of(e, where=self.name, fix=_AGAIN)
             return
         try:
             before = _state(file)
@@ -61,7 +61,7 @@ class FileCheck:
             if _state(file) != before:
                 yield Problem("layout.changed", self.name, "was changed while it was read", "validate it again")
         except WeightsError as e:
-            yield Problem(e.code, self.name, e.what, e.fix or _AGAIN)
+            yield Problem.of(e, where=self.name, fix=_AGAIN)
         finally:
             os.close(file)
 
@@ -83,7 +83,7 @@ class FileCheck:
         try:
             header = parse_header(lambda at, length: read_exactly(file, at, length, where=""), size, where=self.name)
         except WeightsError as e:
-            told = e.code == "weights.size" and size != self.entry.bytes
+            told = isinstance(e, WrongSize) and size != self.entry.bytes
             return [] if told else [Problem(e.code, e.where or self.name, e.what, _AGAIN)], len(expected)
         differences = list(_header_differences(self.name, infos, header))
         message = "says what the manifest says in other bytes: its metadata, order or padding was changed"
@@ -184,9 +184,9 @@ def _fill(file: int, buffer: bytearray, position: int) -> None:
         try:
             count = os.preadv(file, [view], position)
         except OSError as e:
-            raise WeightsError(f"cannot be read: {e.strerror}", code="layout.unreadable") from None
+            raise Unreadable(f"cannot be read: {e.strerror}") from None
         if not count:
-            raise WeightsError("ends too early, it was truncated", code="weights.size")
+            raise WrongSize("ends too early, it was truncated")
         view, position = view[count:], position + count
 
 

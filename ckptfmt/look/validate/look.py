@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptfmt.errors import ManifestError, Problem, UnsupportedVersion, WeightsError, printable
+from ckptfmt.errors import ManifestError, Problem, Unreadable, UnsupportedVersion, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, parse_blueprint
 from ckptfmt.format import jsontext
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, SAFETENSORS, open_folder, read_manifest
@@ -77,10 +77,10 @@ class _Look:
             raw = jsontext.parse(data, where=MANIFEST, limit=MAX_MANIFEST)
             if not isinstance(raw, dict):
                 raise ManifestError("must hold one JSON object", where=MANIFEST)
+        except Unreadable:
+            raise
         except (ManifestError, WeightsError) as e:
-            if e.code == "layout.unreadable":
-                raise
-            yield Problem(e.code, MANIFEST, e.what, e.fix or "copy it again or re-save it")
+            yield Problem.of(e, where=MANIFEST, fix="copy it again or re-save it")
             return
         relaxed = self._version(raw)
         if relaxed:
@@ -126,7 +126,7 @@ def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, Blue
     if not any(f"{problem.where}.".startswith(f"{MANIFEST} $.config.") for problem in problems):
         problems += checks.config_alone(raw)
     place = failure.where.removeprefix(f"{MANIFEST} ")
-    return manifest, None, problems or [Problem(failure.code, f"{MANIFEST} {place}", failure.what, failure.fix)]
+    return manifest, None, problems or [Problem.of(failure, where=f"{MANIFEST} {place}")]
 
 
 def _version_wrong(raw: dict[str, Any]) -> bool:

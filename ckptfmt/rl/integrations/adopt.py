@@ -73,11 +73,11 @@ def _classify(network: nn.Module, facts: Mapping[str, Any]) -> Candidate:
 
     answer = classify({name: tensor.shape for name, tensor in tensors.items()}, values=values, facts=Facts(**facts))
     if answer.chosen is None or answer.refusal:
-        options = ", ".join(option.removeprefix("--").replace("-", "_") + "=" for option in answer.options)
+        options = ", ".join(f"{name}=" for name in answer.options)
         raise ConversionError(
             f"the network is none of the eight: {answer.refusal}",
             where=type(network).__name__,
-            fix=f"give {options.replace('n_actions', 'n_action')}" if options else "save its state_dict with no config",
+            fix=f"give {options}" if options else "save its state_dict with no config",
         )
     return answer.chosen
 

@@ -10,7 +10,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecTransposeImage
 
-from ckptfmt.errors import CkptError, ConversionError, ManifestError
+from ckptfmt.errors import ConversionError, ManifestError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.envs.description import Environment, describe_env
 from ckptfmt.rl.integrations.adopt import Adopted, adopt
@@ -63,7 +63,11 @@ class SaveCheckpoints(BaseCallback):
     def _init_callback(self) -> None:
         model = self.model
         if not isinstance(model, DQN):
-            raise CkptError(f"{type(model).__name__} is not DQN, and it has no Q-network", where="SaveCheckpoints")
+            raise ConversionError(
+                f"{type(model).__name__} is not DQN, and it has no Q-network",
+                where="SaveCheckpoints",
+                code="adopt.network",
+            )
         environment = describe_vec_env(self.training_env)
         self._environment = environment.to_dict()
         steps = int(getattr(model, "n_steps", 1))

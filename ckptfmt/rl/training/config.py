@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,8 +108,12 @@ class TrainConfig:
         """Build the settings from a mapping; unknown names are refused, all of them at once."""
         known = {f.name for f in fields(cls)}
         if unknown := [printable(name, 40) for name in data if name not in known]:
+            near = [close for name in unknown for close in get_close_matches(name, known, n=1)]
             raise CkptError(
-                f"no such setting: {', '.join(unknown)}", where="training config", fix="see: ckpt train --help"
+                f"no such setting: {', '.join(unknown)}",
+                where="training config",
+                fix=f"did you mean {' or '.join(near)}?" if near else "",
+                code="train.config",
             )
         return cls(**data)
 

@@ -27,7 +27,7 @@ def write_companion(
         try:
             there = name in os.listdir(folder)
             if there and not overwrite:
-                raise TargetExists(f"has a {name} already", where=where, fix="add --force to replace it")
+                raise TargetExists(f"has a {name} already", where=where, fix="add overwrite=True to replace it")
             staged = stage_name(place.name)
             try:
                 write_file(place.folder, staged, data, where=where)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ckptfmt.errors import WeightsError, printable
+from ckptfmt.errors import WrongSize, printable
 from ckptfmt.format.files import release
 from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
@@ -105,11 +105,7 @@ def _parts(content: TensorFile, infos: Iterable[TensorInfo], where: str) -> Iter
             size += len(whole)
             yield from (whole[start : start + BLOCK] for start in range(0, len(whole), BLOCK))
         if size != info.nbytes:
-            raise WeightsError(
-                f"{printable(info.name)} gave {size:,} bytes, its shape needs {info.nbytes:,}",
-                where=where,
-                code="weights.size",
-            )
+            raise WrongSize(f"{printable(info.name)} gave {size:,} bytes, its shape needs {info.nbytes:,}", where=where)
 
 
 def _blocks(header: bytes, parts: Iterable[memoryview]) -> Iterator[bytes | bytearray | memoryview]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptfmt.errors import WriteError
+from ckptfmt.errors import Locked
 from ckptfmt.format.files import release
 from ckptfmt.format.siblings import lock_name, owner_name, stage_name
 
@@ -58,17 +58,14 @@ class Owner:
 def hold(folder: int, stem: str, *, where: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock of a target whose names lie in `folder`, waiting at most `wait` seconds for it.
 
-    Raises `WriteError` that names the host and the process of the writer that holds it.
+    Raises `Locked` that names the host and the process of the writer that holds it.
     """
     deadline = time.monotonic() + wait
     while (held := _acquire(folder, stem)) is None:
         if time.monotonic() >= deadline:
             other = owner(folder, lock_name(stem)) or owner(folder, owner_name(stem)) or "another process"
-            raise WriteError(
-                f"is being written by {other}",
-                where=where,
-                fix="wait for it with --wait SECONDS, or end that process",
-                code="write.locked",
+            raise Locked(
+                f"is being written by {other}", where=where, fix="wait for it with wait=SECONDS, or end that process"
             )
         time.sleep(_PAUSE * (1 + os.urandom(1)[0]) / 256)
     file, name = held

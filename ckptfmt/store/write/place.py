@@ -50,7 +50,7 @@ class Place:
         if not names:
             return "nothing"
         if not overwrite:
-            fix = "add --force to replace it, or choose another folder"
+            fix = "add overwrite=True to replace it, or choose another folder"
             raise _taken(self.path, "exists and is not empty", fix)
         if foreign := sorted(set(names) - set(_OURS)):
             what = f"holds '{printable(foreign[0], 60)}', which is no part of a checkpoint and would be lost"

@@ -119,7 +119,7 @@ def test_a_head_of_many_rows_without_support_is_left_open(reference):
         "could be dqn (306 actions) or distributional (6 actions × 51 atoms): without a support it cannot be told "
         "from a quantile network (QR-DQN), and v_min and v_max are nowhere"
     )
-    assert answer.options == ("--n-actions", "--n-atoms", "--v-min", "--v-max")
+    assert answer.options == ("n_action", "n_atoms", "v_min", "v_max")
     assert [candidate.name for candidate in answer.candidates] == ["dqn", "distributional"]
 
 
@@ -135,7 +135,7 @@ def test_facts_decide_what_shapes_leave_open(reference):
 
 def test_rows_that_split_in_several_ways_are_left_open(reference):
     shapes = without_support(reference("dqn", n_action=357))
-    assert "--n-actions" in classify(shapes, facts=Facts(v_min=-10.0, v_max=10.0)).options
+    assert "n_action" in classify(shapes, facts=Facts(v_min=-10.0, v_max=10.0)).options
     facts = Facts(n_action=7, v_min=-10.0, v_max=10.0)
     assert classify(shapes, facts=facts).chosen.config.n_atoms == 51
 
@@ -143,7 +143,7 @@ def test_rows_that_split_in_several_ways_are_left_open(reference):
 def test_two_hundred_rows_an_action_look_like_quantiles(reference):
     shapes = without_support(reference("distributional", n_atoms=200))
     facts = Facts(n_action=6, n_atoms=200, v_min=-10.0, v_max=10.0)
-    assert "--architecture" in classify(shapes, facts=facts).options
+    assert "architecture" in classify(shapes, facts=facts).options
     sure = Facts(architecture="distributional", n_action=6, n_atoms=200, v_min=-10.0, v_max=10.0)
     assert classify(shapes, facts=sure).architecture == "distributional"
 
@@ -229,12 +229,12 @@ def test_noise_on_some_layers_only_is_none_of_the_eight(reference):
 @pytest.mark.parametrize(
     ("facts", "sentence"),
     [
-        (Facts(n_action=5), "--n-actions says 5, the weights have 6 actions"),
+        (Facts(n_action=5), "n_action is given as 5, the weights have 6 actions"),
         (
             Facts(n_action=5, declared=frozenset({"n_action"})),
             "the file's config says n_action is 5, the weights have 6 actions",
         ),
-        (Facts(architecture="dqn"), "--architecture says dqn, the weights are dueling"),
+        (Facts(architecture="dqn"), "architecture is given as dqn, the weights are dueling"),
         (
             Facts(architecture="dqn", declared=frozenset({"architecture"})),
             "the file's config says dueling_dqn is false, its weights are dueling",
@@ -243,7 +243,7 @@ def test_noise_on_some_layers_only_is_none_of_the_eight(reference):
             Facts(architecture="dueling+noisy", declared=frozenset({"architecture"})),
             "the file's config says noisy_networks is true, its weights are not noisy",
         ),
-        (Facts(input_shape=(3, 84, 84)), "--input-shape says 3 channels, the first convolution takes 4"),
+        (Facts(input_shape=(3, 84, 84)), "input_shape is given as 3×84×84, the first convolution takes 4 channels"),
     ],
 )
 def test_a_contradiction_names_both_sides(reference, facts, sentence):
@@ -254,7 +254,7 @@ def test_a_contradiction_names_both_sides(reference, facts, sentence):
 
 def test_a_support_contradicts_what_is_said_of_it(reference, support):
     answer = classify(reference("distributional"), values=support, facts=Facts(v_min=-5.0))
-    assert answer.refusal == "--v-min says -5, the support has -10"
+    assert answer.refusal == "v_min is given as -5, the support has -10"
 
 
 def test_a_screen_that_cannot_give_the_features_is_refused(reference):

@@ -1,4 +1,7 @@
-"""What each problem code means, how it comes about and how it is mended; `schema/v1/codes.json` as objects."""
+"""Every code that an error or a problem can have: what it means, how it comes about, what mends it.
+
+`schema/v1/codes.json` holds them, so that other languages have them too; a test finds a code that is not there.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +15,21 @@ from ckptfmt.errors import CkptError, printable
 
 __all__ = ["Code", "check_pattern", "codes", "explain"]
 
+# What the codes of `ckptfmt.validate` are about.
+_CHECKPOINT = "checkpoint"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """One code. `severity` is error or warning, or fatal where there is nothing that could be looked at."""
+    """One code.
+
+    `of` is what it is about: a checkpoint that is looked at, a foreign source, its conversion, the writing of a
+    checkpoint, training and playing, or the program itself. `severity` is error or warning for what is reported,
+    fatal for what ends a call or a command.
+    """
 
     code: str
+    of: str
     severity: str
     means: str
     cause: str
@@ -25,7 +37,7 @@ class Code:
     example: str
 
     def to_dict(self) -> dict[str, str]:
-        """Return the entry with the keys of `report.schema.json`."""
+        """Return the entry with the keys of `codes.json`, and its name."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def text(self) -> str:
@@ -40,34 +52,33 @@ class Code:
 
 
 @cache
-def codes() -> Mapping[str, Code]:
-    """Return every code that `validate` uses, by name, in the order of the reference."""
+def codes(of: str | None = None) -> Mapping[str, Code]:
+    """Return every code by name, or those about one thing, in the order of the reference."""
     data = json.loads((files("ckptfmt.schema") / "v1" / "codes.json").read_text(encoding="utf-8"))
-    return {name: Code(code=name, **entry) for name, entry in data.items()}
+    return {name: Code(code=name, **entry) for name, entry in data.items() if of in (None, entry["of"])}
 
 
 def explain(code: str) -> str:
     """Return what a code means, as text; raise `CkptError` that names near ones where there is no such code."""
     if code in codes():
         return codes()[code].text()
-    raise _unknown(code)
+    raise _unknown(code, codes())
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise `CkptError` where no code is `pattern` or matches it, such as `weights.*`.
+    """Raise `CkptError` where no code of `validate` is `pattern` or matches it, such as `weights.*`.
 
     A misspelt choice would leave every problem out, and call what is damaged valid.
     """
-    if not any(fnmatchcase(code, pattern) for code in codes()):
-        raise _unknown(pattern)
+    if not any(fnmatchcase(code, pattern) for code in codes(_CHECKPOINT)):
+        raise _unknown(pattern, codes(_CHECKPOINT))
 
 
-def _unknown(code: str) -> CkptError:
-    near = get_close_matches(code, codes(), n=3, cutoff=0.5)
+def _unknown(code: str, known: Mapping[str, Code]) -> CkptError:
+    near = get_close_matches(code, known, n=3, cutoff=0.5)
+    begin = ", ".join(dict.fromkeys(name.partition(".")[0] for name in known))
     return CkptError(
         f"there is no problem code {printable(code, 60)}",
-        fix=f"did you mean {' or '.join(near)}?"
-        if near
-        else "they begin with config, layout, manifest, report, training, version or weights",
+        fix=f"did you mean {' or '.join(near)}?" if near else f"they begin with {begin}",
         code="usage.code",
     )

@@ -1,0 +1,68 @@
+"""What the library says, as ckpt says it: keywords become options, calls become commands. Nowhere else is this done.
+
+A message of the library names a keyword as `overwrite=True` or `v_min=`, and a function as
+`ckptfmt.convert(SOURCE, DEST)`; only in the part that says what mends it.
+"""
+
+import re
+import shlex
+
+from ckptfmt.errors import CkptError, Problem, UnsafeSource
+
+__all__ = ["COMMANDS", "OPTIONS", "on_the_command_line", "sentence"]
+
+OPTIONS = {
+    "allow_unsafe": "--allow-unsafe-globals",
+    "architecture": "--architecture",
+    "encoder": "--set encoder",
+    "game": "--game",
+    "input_scale": "--input-scale",
+    "input_shape": "--input-shape",
+    "key": "--key",
+    "n_action": "--n-actions",
+    "n_atoms": "--n-atoms",
+    "overwrite": "--force",
+    "siblings": "--from",
+    "strict": "--strict",
+    "v_max": "--v-max",
+    "v_min": "--v-min",
+    "wait": "--wait",
+}
+COMMANDS = {"convert": "convert", "repair": "repair", "summarize": "inspect"}
+
+# Text of a file stands between quotation marks, and stays as it is.
+_SPOKEN = re.compile(r"'[^']*'|ckptfmt\.(\w+)\(([^()]*)\)|\b([a-z][a-z_]*)=(\w*)")
+# Stands for the path that the error is about.
+_PATH = "PATH"
+# A mend is cut at this length.
+_LONGEST = 400
+
+
+def on_the_command_line(error: CkptError, source: str = "") -> CkptError:
+    """Return an error of the library as ckpt says it; `source` is the path of a foreign file that convert refused."""
+    fix = _spoken(error.fix, error.where)
+    if isinstance(error, UnsafeSource) and source:
+        more = f"read on, still without running it: {OPTIONS['allow_unsafe']}"
+        see = f"; see: ckpt inspect --source {shlex.quote(source)}"
+        # Half a path would be no command.
+        more += see if len(fix + more + see) <= _LONGEST and source.isprintable() else ""
+        fix = f"{fix}; {more}" if fix else more
+    return error.but(fix=fix)
+
+
+def sentence(problem: Problem) -> str:
+    """Return a finding as one line: where it is, what it is, and what mends it."""
+    return str(CkptError(problem.message, where=problem.where, fix=_spoken(problem.fix, problem.where)))
+
+
+def _spoken(text: str, where: str) -> str:
+    def say(match: re.Match[str]) -> str:
+        call, arguments, keyword, value = match.groups()
+        if call in COMMANDS:
+            words = (where if word == _PATH else word for word in re.split(r",\s*", arguments))
+            return " ".join(["ckpt", COMMANDS[call], *map(shlex.quote, words)])
+        if keyword in OPTIONS:
+            return OPTIONS[keyword] if value in ("", "True") else f"{OPTIONS[keyword]} {value}"
+        return match[0]
+
+    return _SPOKEN.sub(say, text)
