@@ -9,6 +9,7 @@ from ckptfmt.rl.families.factory import create_model_from_config as create_model
 from ckptfmt.rl.load import load_legacy_checkpoint as load_legacy_checkpoint
 from ckptfmt.rl.load import load_model_checkpoint as load_model_checkpoint
 from ckptfmt.rl.save import save_model_checkpoint as save_model_checkpoint
+from ckptfmt.share.export import export as export
 from ckptfmt.share.sign import sign as sign
 from ckptfmt.share.sign import verify as verify
 from ckptfmt.store.checkpoint import Checkpoint as Checkpoint
@@ -27,6 +28,7 @@ __all__ = [
     "convert",
     "create_model_from_config",
     "diff",
+    "export",
     "load_legacy_checkpoint",
     "load_model_checkpoint",
     "migrate_old_checkpoint",

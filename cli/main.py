@@ -36,6 +36,7 @@ COMMANDS = {
     },
     "Make": {
         "convert": "Make a checkpoint of a foreign file, without running it.",
+        "export": "Write the network of a checkpoint as another library loads it.",
         "train": "Train a network on an environment, from the first step or onward.",
         "completion": "Print the script that completes ckpt in your shell.",
     },

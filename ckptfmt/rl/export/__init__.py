@@ -1,0 +1,1 @@
+"""Exports that need torch: graphs of networks, and what other libraries make of our files."""

@@ -1,0 +1,112 @@
+"""Take a checkpoint elsewhere: the file that the other library loads, with what it cannot hold said first."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from ckptfmt.errors import CkptError, MissingPackage, missing_package
+from ckptfmt.share.export.cleanrl import CLEANRL
+from ckptfmt.share.export.place import write_new
+from ckptfmt.share.export.plain import TORCH
+from ckptfmt.share.export.sb3 import SB3
+from ckptfmt.share.export.target import Target
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["TARGETS", "Export", "export"]
+
+_BUILT_IN: Mapping[str, Target] = {target.name: target for target in (SB3, CLEANRL, TORCH)}
+# Targets that build the network first, so that torch is needed: they live where torch is known.
+_WITH_TORCH: Mapping[str, str] = {"onnx": "ckptfmt.rl.export.graphs:ONNX", "pt2": "ckptfmt.rl.export.graphs:PT2"}
+TARGETS = (*_BUILT_IN, *_WITH_TORCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was written, how the other library loads it, what was left out.
+
+    `checked` says what was compared once that library had loaded it; empty where it was not.
+    """
+
+    path: str
+    to: str
+    dest: str
+    bytes: int
+    summary: str
+    loads_with: str
+    left_out: tuple[str, ...]
+    checked: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result of `ckpt export --json`."""
+        return {
+            "path": self.path,
+            "to": self.to,
+            "dest": self.dest,
+            "bytes": self.bytes,
+            "summary": self.summary,
+            "loads_with": self.loads_with,
+            "left_out": list(self.left_out),
+            "checked": self.checked,
+        }
+
+
+def export(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    to: str,
+    overwrite: bool = False,
+    check: bool | None = None,
+) -> Export:
+    """Write the network of the checkpoint at `path` to `dest` as the library `to` reads it.
+
+    `to` is one of `TARGETS`. With `check` the other library loads the file before it gets its name, and its
+    answers are compared with ours; by default where that library is installed. Raises `ConversionError` for
+    a network that the target cannot hold, before a byte is written, `TargetExists` where something lies at
+    `dest` and `overwrite` is not given, and `CkptError` where the answers differ; then nothing is left there.
+    """
+    where = os.fspath(dest)
+    target = _target(to)
+    with Checkpoint(path) as checkpoint:
+        outline = target.outline(checkpoint, where)
+        with write_new(where, overwrite=overwrite) as staged:
+            with open(staged, "w+b") as file:
+                target.write(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+                size = os.fstat(file.fileno()).st_size
+            checked = _checked(target, checkpoint, staged, check)
+    return Export(os.fspath(path), to, where, size, outline.summary, outline.loads_with, outline.left_out, checked)
+
+
+def _target(to: str) -> Target:
+    if to in _BUILT_IN:
+        return _BUILT_IN[to]
+    if to not in _WITH_TORCH:
+        fix = f"use one of {', '.join(TARGETS)}"
+        raise CkptError(f"there is no target {to!r}", fix=fix, code="export.target")
+    target: Target = _look_up(_WITH_TORCH[to], f"export to {to}")
+    return target
+
+
+def _checked(target: Target, checkpoint: Checkpoint, staged: str, check: bool | None) -> str:
+    if check is False:
+        return ""
+    try:
+        compare = _look_up(target.check, "the check")
+        found: str = compare(checkpoint, staged)
+    except MissingPackage:
+        if check:
+            raise
+        return ""
+    return found
+
+
+def _look_up(place: str, needed_by: str) -> Any:
+    module, _, name = place.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as e:
+        raise missing_package(e, needed_by) or e from None

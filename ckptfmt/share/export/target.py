@@ -1,0 +1,91 @@
+"""What an export makes: a target's file, what it cannot hold, and the checkpoint seen with the target's eyes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ckptfmt.errors import ConversionError
+from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.files import REPLAY, STATE
+from ckptfmt.share.export.torchfile import StoredTensor
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["Outline", "Target", "left_out", "pixel_scale", "require", "require_config", "stored_tensors"]
+
+_PIXELS = 255.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What an export will make, known before a byte is written.
+
+    `summary` says what the other library will see in it, `loads_with` the line of code that loads it,
+    `left_out` what of the checkpoint the target has no place for.
+    """
+
+    summary: str
+    loads_with: str
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A form in which another library reads networks.
+
+    `outline` raises `ConversionError` for a network that the target cannot hold; `write` writes the file;
+    `check` names the function that loads it with the other library and compares, as `module:function`.
+    """
+
+    name: str
+    outline: Callable[[Checkpoint, str], Outline]
+    write: Callable[[Checkpoint, BinaryIO], None]
+    check: str
+
+
+def require(true: bool, what: str, checkpoint: Checkpoint, fix: str = "export it to torch or onnx") -> None:
+    """Raise `ConversionError` that says what a target cannot hold, unless it can."""
+    if not true:
+        raise ConversionError(what, where=checkpoint.path, fix=fix, code="export.unfit")
+
+
+def require_config(checkpoint: Checkpoint, target: str) -> ModelConfig:
+    """Return the config of a network of the family atari-dqn; raise `ConversionError` for what is none."""
+    config = checkpoint.config
+    if not isinstance(config, ModelConfig):
+        raise ConversionError(
+            f"{target} needs to know the network, and its architecture is unknown",
+            where=checkpoint.path,
+            fix="export it to torch, which takes tensors as they are",
+            code="export.unfit",
+        )
+    return config
+
+
+def left_out(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what no target holds beside the network, in words."""
+    manifest = checkpoint.manifest
+    parts = {
+        "optimizer and generators": STATE in manifest.files,
+        "replay buffer": REPLAY in manifest.files,
+        "evaluations": bool(manifest.evaluation),
+    }
+    return tuple(name for name, there in parts.items() if there)
+
+
+def pixel_scale(checkpoint: Checkpoint, config: ModelConfig) -> float:
+    """Return by what pixels of 0 to 255 are divided before the first convolution, outside and inside together."""
+    outside = checkpoint.manifest.environment.get("observation_scale")
+    if outside is None:
+        # Nobody says that the environment scales; a network that does not expects what it is given.
+        outside = 1.0
+    return config.input_scale * float(outside)
+
+
+def stored_tensors(checkpoint: Checkpoint, rename: Callable[[str], str]) -> Mapping[str, StoredTensor]:
+    """Return the network's tensors under other names, each read and verified when it is written."""
+    return {rename(name): _stored(checkpoint, name) for name in checkpoint.names()}
+
+
+def _stored(checkpoint: Checkpoint, name: str) -> StoredTensor:
+    info: Any = checkpoint.info(name)
+    return StoredTensor(info.dtype, tuple(info.shape), lambda: checkpoint.read(name))

@@ -1,0 +1,46 @@
+"""ckpt export: take it elsewhere."""
+
+import click
+
+from ckptfmt.share.export import TARGETS
+from ckptfmt.share.export import export as export_checkpoint
+
+from ..complete import checkpoints
+from ..options import argument, command, option
+from ..output import Output
+from ..text import size
+
+__all__ = ["export"]
+
+
+@command(
+    examples=[
+        "ckpt export runs/pong/best dqn_pong.zip --to sb3",
+        "ckpt export runs/pong/best pong.onnx --to onnx --check",
+        "ckpt export runs/pong/best pong.pth --to torch --force",
+    ]
+)
+@argument("path", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
+@argument("dest", "The file to write.", type=click.Path())
+@option("--to", required=True, type=click.Choice(TARGETS), help="Which library is to load it.")
+@option("--force", "overwrite", is_flag=True, help="Replace a file that is there.")
+@option(
+    "--check/--no-check",
+    "check",
+    default=None,
+    help="Load it with that library and compare; by default where it is installed.",
+)
+def export(output: Output, path: str, dest: str, to: str, overwrite: bool, check: bool | None) -> int:
+    """Write the network of a checkpoint as another library loads it.
+
+    What the other library cannot hold is said before a byte is written.
+    """
+    made = export_checkpoint(path, dest, to=to, overwrite=overwrite, check=check)
+    output.result(made.to_dict())
+    output.line(f"{made.to:<9}", made.summary)
+    output.line("loads    ", made.loads_with)
+    output.line("checked  ", made.checked or "not: the library is not installed, or --no-check was given")
+    if made.left_out:
+        output.line("left out ", ", ".join(made.left_out))
+    output.line("wrote    ", f"{dest}  {size(made.bytes)}")
+    return 0

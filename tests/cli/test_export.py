@@ -1,0 +1,41 @@
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
+from .conftest import Run  # noqa: F401
+
+
+def test_an_export_says_what_it_is_how_it_loads_and_what_was_left_out(ckpt, work):
+    done = ckpt("export", "runs/breakout-042", "net.pth", "--to", "torch")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "torch    state dict of dqn, 10 tensors",
+        'loads    torch.load("net.pth", weights_only=True)',
+        "checked  10 tensors equal, bit for bit",
+        "left out config",
+        f"wrote    net.pth  {(work / 'net.pth').stat().st_size / 1024:.0f} KiB",
+    ]
+
+
+def test_an_export_as_json_is_as_the_schema_says(ckpt, work):
+    done = ckpt("export", "runs/breakout-042", "net.pth", "--to", "torch", "--no-check", "--json")
+    assert done.document["result"]["checked"] == ""
+    assert done.document["result"]["bytes"] == (work / "net.pth").stat().st_size
+
+
+def test_a_network_that_does_not_fit_is_exit_2_and_leaves_nothing(ckpt, work):
+    done = ckpt("export", "runs/breakout-042", "net.cleanrl_model", "--to", "cleanrl")
+    assert done.code == 2
+    assert done.err == (
+        "error: runs/breakout-042: CleanRL's network takes 4×84×84 frames; export it to torch or onnx\n"
+    )
+    assert not (work / "net.cleanrl_model").exists()
+
+
+def test_an_occupied_name_is_named(ckpt, work):
+    (work / "net.pth").write_text("mine")
+    done = ckpt("export", "runs/breakout-042", "net.pth", "--to", "torch")
+    assert (done.code, done.err) == (
+        2,
+        "error: net.pth: exists; add --force to replace it, or choose another name\n",
+    )
