@@ -13,7 +13,7 @@ def test_an_export_says_what_it_is_how_it_loads_and_what_was_left_out(ckpt, work
         'loads    torch.load("net.pth", weights_only=True)',
         "checked  10 tensors equal, bit for bit",
         "left out config",
-        f"wrote    net.pth  {(work / 'net.pth').stat().st_size / 1024:.0f} KiB",
+        f"wrote    net.pth  {(work / 'net.pth').stat().st_size / 1024:.1f} KiB",
     ]
 
 

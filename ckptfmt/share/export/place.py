@@ -18,7 +18,11 @@ def write_new(path: str, *, overwrite: bool = False) -> Iterator[str]:
     Raises `TargetExists` where there is something and `overwrite` is not given, or where it is no plain file.
     """
     if os.path.lexists(path) and not (overwrite and os.path.isfile(path) and not os.path.islink(path)):
-        fix = "add --force to replace it, or choose another name" if os.path.isfile(path) else "choose another name"
+        fix = (
+            "add overwrite=True to replace it, or choose another name"
+            if os.path.isfile(path)
+            else "choose another name"
+        )
         raise TargetExists("exists", where=path, fix=fix)
     parent, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(parent):
