@@ -29,7 +29,7 @@ KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?![={])")
 # Keywords of functions that no command calls with a choice of the user's.
 OF_PYTHON_ALONE = {"allow_nan", "model", "q_values"}
 # What a layer of torch prints of itself.
-OF_TORCH = {"out_features", "std_init"}
+OF_TORCH = {"weights_only", "out_features", "std_init"}
 # Attributes that git knows.
 OF_GIT = {"diff", "merge"}
 
