@@ -29,6 +29,8 @@ COMMANDS = {
     },
     "Change": {
         "clean": "List or remove what writers that died left behind.",
+        "compress": "Store checkpoints compressed, their identity unchanged.",
+        "decompress": "Store compressed checkpoints plain again.",
         "repair": "Make a whole checkpoint of a damaged one.",
         "evaluate": "Play episodes and write the returns into the manifest.",
         "git": "Let git show and merge checkpoints.",

@@ -14,8 +14,6 @@ NOT_IN_A_FOLDER = {
     "layout.unreadable": "archives keep no permissions",
     "layout.changed": "needs somebody who writes at that moment",
     "report.more": "needs a thousand faults",
-    "layout.twice": "validate does not look at compressed files so far",
-    "weights.stored": "validate does not look at compressed files so far",
 }
 
 

@@ -20,6 +20,7 @@ from typing import IO, Any, Literal
 from ckptfmt.convert.convert import convert
 from ckptfmt.convert.sources import Item
 from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.format.datafile import open_data
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, read_manifest
 from ckptfmt.format.manifest import Manifest, parse_manifest
 
@@ -114,10 +115,12 @@ def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
     folder = open_folder(item.dest)
     try:
         manifest = parse_manifest(read_manifest(folder, where=item.dest), where=os.path.join(item.dest, MANIFEST))
-        weights = os.stat(WEIGHTS, dir_fd=folder, follow_symlinks=False)
+        with open_data(folder, WEIGHTS, manifest.weights.segments, where=item.dest) as weights:
+            weights.check_layout()
+            whole = weights.size == manifest.weights.bytes
     finally:
         os.close(folder)
-    if weights.st_size == manifest.weights.bytes and _answers(manifest, options) and _made_of(manifest, item.source):
+    if whole and _answers(manifest, options) and _made_of(manifest, item.source):
         return True
     raise TargetExists(
         "is a checkpoint of other bytes or of other options", where=item.dest, fix="add overwrite=True to replace it"

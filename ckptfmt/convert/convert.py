@@ -9,10 +9,10 @@ from ckptfmt.convert.plan import Plan, make_plan
 from ckptfmt.errors import CkptError, Problem, SourceError, WouldAssume, printable
 from ckptfmt.families.atari_dqn.answer import Classification
 from ckptfmt.families.blueprint import Blueprint
-from ckptfmt.format.files import MANIFEST, WEIGHTS
+from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import ConversionEntry, FileEntry, Lineage, Manifest, Source
 from ckptfmt.format.provenance import created_by, instant
-from ckptfmt.store.write import Payload, TensorFile, write_checkpoint
+from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
 __all__ = ["FACTS", "Conversion", "convert", "migrate_old_checkpoint"]
 
@@ -84,6 +84,7 @@ def convert(
     settings: Mapping[str, Any] | None = None,
     wait: float = 0.0,
     bulk: bool = False,
+    compress: bool = False,
     progress: Callable[[int], None] | None = None,
     **facts: Any,
 ) -> Conversion:
@@ -91,7 +92,8 @@ def convert(
 
     `facts` are what the file cannot say, as named in `FACTS`; `settings` are further fields of `ModelConfig`.
     With `strict` nothing is assumed. `bulk` is for one of many files: one processor is used, and the memory in
-    which the system holds what was written is given back. `progress` is called with the bytes written since its
+    which the system holds what was written is given back. With `compress` the weights are stored as zstd if they
+    get a tenth smaller. `progress` is called with the bytes written since its
     last call. Raises `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then
     nothing was written.
 
@@ -107,7 +109,8 @@ def convert(
                 where=plan.path,
                 fix="give what is assumed, or leave strict=True out",
             )
-        manifest = None if dry_run else _write(plan, dest, progress, overwrite=overwrite, wait=wait, bulk=bulk)
+        form = Compression() if compress else None
+        manifest = None if dry_run else _write(plan, dest, progress, form, overwrite=overwrite, wait=wait, bulk=bulk)
         return _report(plan, os.fspath(dest), manifest)
 
 
@@ -146,12 +149,16 @@ class _Watched:
 
 
 def _write(
-    plan: Plan, dest: str | os.PathLike[str], progress: Callable[[int], None] | None, **options: Any
+    plan: Plan,
+    dest: str | os.PathLike[str],
+    progress: Callable[[int], None] | None,
+    form: Compression | None,
+    **options: Any,
 ) -> Manifest:
     tensors: Mapping[str, Payload] = plan.tensors
     if progress is not None:
         tensors = {name: _Watched(tensor, progress) for name, tensor in tensors.items()}
-    file = TensorFile(tensors, plan.tied)
+    file = TensorFile(tensors, plan.tied, form)
     try:
         return write_checkpoint(dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), **options)
     except CkptError as e:
@@ -205,7 +212,7 @@ def _source(plan: Plan) -> Source:
 
 def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
     silent = [name for name in ("training_info", "environment") if not getattr(plan.declared, name)]
-    written = {} if manifest is None else {WEIGHTS: manifest.weights.bytes, MANIFEST: _manifest_bytes(dest)}
+    written = {} if manifest is None else _sizes(dest)
     return Conversion(
         source=_source(plan),
         dest=dest,
@@ -229,5 +236,7 @@ def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
     )
 
 
-def _manifest_bytes(dest: str) -> int:
-    return os.stat(os.path.join(dest, MANIFEST)).st_size
+def _sizes(dest: str) -> dict[str, int]:
+    """Return the bytes of what was written, in the form in which it lies there."""
+    places = {name: os.path.join(dest, name) for name in (WEIGHTS, compressed_name(WEIGHTS), MANIFEST)}
+    return {name: os.stat(place).st_size for name, place in places.items() if os.path.exists(place)}

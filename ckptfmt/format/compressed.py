@@ -15,18 +15,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from ckptfmt.errors import WeightsError
 from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
 from ckptfmt.format.digest import new_blake3
-from ckptfmt.format.files import read_exactly
+from ckptfmt.format.files import read_exactly, release
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-__all__ = ["LEVEL", "MOST", "PART", "CompressedFile", "Encoder", "decode", "frame_sizes", "open_by_table"]
+__all__ = ["PART", "CompressedFile", "Encoder", "decode", "frame_sizes", "open_by_table"]
 
 PART = 4 << 20
-LEVEL = 3
-MOST = 22
 
 # https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
 _ROW = struct.Struct("<II")
@@ -49,7 +47,7 @@ def frame_sizes(segments: Iterable[int]) -> Iterator[int]:
 class Encoder:
     """Makes the frames of one file, in order, and then what comes behind them."""
 
-    def __init__(self, level: int = LEVEL) -> None:
+    def __init__(self, level: int) -> None:
         parameter = zstd.CompressionParameter
         self._zstd = zstd.ZstdCompressor(options={parameter.compression_level: level, parameter.checksum_flag: 1})
         self._digest = new_blake3()
@@ -73,8 +71,8 @@ def decode(frame: bytes | memoryview, size: int) -> bytes:
     decoder = zstd.ZstdDecompressor(options=_WINDOW)
     try:
         plain = decoder.decompress(frame, max_length=size + 1)
-    except zstd.ZstdError as e:
-        raise DamagedFrame(f"cannot be decompressed: {e}") from None
+    except zstd.ZstdError:
+        raise DamagedFrame("cannot be decompressed, it is damaged or asks for too much memory") from None
     if len(plain) != size or not decoder.eof or decoder.unused_data:
         raise DamagedFrame("does not decompress to what the manifest says")
     return plain
@@ -172,8 +170,16 @@ class _Frames:
 def open_by_table(descriptor: int, stored: int, where: str) -> CompressedFile:
     """Return a file of which no manifest tells the frames, as its own table tells them.
 
-    Raises `WeightsError` where it has none. What it holds is proved by nothing.
+    Raises `WeightsError` where it has none, the descriptor closed. What it holds is proved by nothing.
     """
+    try:
+        return CompressedFile(descriptor, stored, _claimed_sizes(descriptor, stored, where), where)
+    except BaseException:
+        release(descriptor)
+        raise
+
+
+def _claimed_sizes(descriptor: int, stored: int, where: str) -> list[int]:
     foot = read_exactly(descriptor, max(0, stored - _FOOT.size), min(stored, _FOOT.size), where=where)
     count = _FOOT.unpack(foot)[0] if len(foot) == _FOOT.size else 0
     length = _table_bytes(count - 1)
@@ -183,7 +189,7 @@ def open_by_table(descriptor: int, stored: int, where: str) -> CompressedFile:
     sizes = [size for _, size in _ROW.iter_unpack(table[_ROW.size : -_FOOT.size])][:-1]
     if any(size > PART for size in sizes):
         raise _wrong("has frames larger than any of a checkpoint", where)
-    return CompressedFile(descriptor, stored, sizes, where)
+    return sizes
 
 
 class _FrameCursor(Cursor):

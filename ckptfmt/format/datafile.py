@@ -7,13 +7,19 @@ from typing import Self
 from ckptfmt.errors import MissingFile, WeightsError
 from ckptfmt.format.files import compressed_name, is_there, open_file, read_exactly, read_into, release
 
-__all__ = ["Cursor", "DamagedFrame", "DataFile", "open_data"]
+__all__ = ["Cursor", "DamagedFrame", "DataFile", "TwoForms", "open_data"]
 
 
 class DamagedFrame(WeightsError):
     """A compressed frame does not give the bytes it should; whoever reads knows which tensor that is."""
 
     code = "weights.digest"
+
+
+class TwoForms(WeightsError):
+    """A file lies there plain and compressed, and nothing says which of the two is meant."""
+
+    code = "layout.twice"
 
 
 class Cursor:
@@ -63,6 +69,9 @@ class DataFile:
     def check_stored(self) -> None:
         """Read what is stored; raise `WeightsError` where a byte of it was changed that the plain ones do not show."""
 
+    def walk(self) -> None:
+        """Find what can be read of a file that is not sound; a plain one is read as far as it goes."""
+
     def close(self) -> None:
         """Close the file."""
         release(self.descriptor)
@@ -89,16 +98,11 @@ def open_data(folder: int, name: str, segments: Sequence[int], *, where: str) ->
         file = DataFile(descriptor, size, os.path.join(where, name))
         if is_there(folder, packed):
             file.close()
-            raise _twice(file.where)
+            what = "lies there twice, plain and compressed"
+            raise TwoForms(what, where=file.where, fix="remove one of the two")
         return file
     # The one import that waits: only who reads a compressed file needs zstd.
     from ckptfmt.format.compressed import CompressedFile
 
     descriptor, size = open_file(folder, packed, where=where)
     return CompressedFile(descriptor, size, segments, os.path.join(where, packed))
-
-
-def _twice(place: str) -> WeightsError:
-    return WeightsError(
-        "lies there twice, plain and compressed", where=place, fix="remove one of the two", code="layout.twice"
-    )

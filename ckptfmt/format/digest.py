@@ -21,9 +21,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True,
 _MAX_EXACT = 2**53 - 1
 
 
-def new_blake3() -> Any:
+def new_blake3(data: bytes = b"") -> Any:
     """Return a BLAKE3 hasher with `update(bytes)` and `hexdigest()`; both release the GIL."""
-    return blake3()
+    return blake3(data)
 
 
 def tensor_digest(data: bytes | bytearray | memoryview) -> str:

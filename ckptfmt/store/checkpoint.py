@@ -5,22 +5,14 @@ kills the reader with a signal that Python cannot catch.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, WrongSize, printable
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
+from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data
 from ckptfmt.format.digest import new_blake3
-from ckptfmt.format.files import (
-    MANIFEST,
-    WEIGHTS,
-    open_file,
-    open_folder,
-    read_exactly,
-    read_into,
-    read_manifest,
-    release,
-)
+from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
 from ckptfmt.format.safetensors import parse_header, tensor_bytes
 
@@ -35,6 +27,9 @@ _ATTEMPTS = 100
 # A part is hashed while it is still in the processor's cache.
 _PART = 1 << 20
 
+_Asked = TypeVar("_Asked")
+_Got = TypeVar("_Got")
+
 
 class Checkpoint:
     """A checkpoint folder, held open, so that a replacement while it is read goes unnoticed.
@@ -45,8 +40,9 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._folder = -1
-        self._files: dict[str, tuple[int, int]] = {}
+        self._files: dict[str, DataFile] = {}
         self._starts: dict[str, int] = {}
+        self._unread: dict[str, set[str]] = {}
         for attempt in range(_ATTEMPTS):
             try:
                 self.manifest, self.network = self._open()
@@ -64,9 +60,9 @@ class Checkpoint:
         """Open the folder and every file that its manifest lists, all of the one checkpoint."""
         self._folder = open_folder(self.path)
         manifest, network = self._read_manifest()
-        for file in manifest.files:
+        for file, entry in manifest.files.items():
             try:
-                self._files[file] = open_file(self._folder, file, where=self.path)
+                self._files[file] = open_data(self._folder, file, entry.segments, where=self.path)
             except MissingFile:
                 # A file that is missing is an error when it is used; one that a replacement removed, now.
                 if not self._is_current():
@@ -145,46 +141,54 @@ class Checkpoint:
     def chunks(self, name: str, file: str = WEIGHTS, *, size: int = 4 << 20, verify: bool = True) -> Iterator[bytes]:
         """Return a tensor's bytes in parts of at most `size`; the last step raises if their digest is wrong."""
         info = self.info(name, file)
-        descriptor, start = self._file(file)
-        position = start + info.offset
-        end = position + tensor_bytes(info.dtype, info.shape)
+        opened, start = self._file(file)
+        cursor, left = opened.cursor(start + info.offset), tensor_bytes(info.dtype, info.shape)
         hasher = new_blake3()
-        while position < end:
-            part = read_exactly(descriptor, position, min(size, end - position), where=self._where(file))
+        while left:
+            part = self._named(name, file, cursor.read, min(size, left))
             if verify:
                 hasher.update(part)
-            position += len(part)
+            left -= len(part)
             yield part
-        if verify and hasher.hexdigest() != info.blake3:
-            raise self._damaged(name, file)
+        if verify:
+            self._check(name, file, hasher.hexdigest())
 
     def read(self, name: str, file: str = WEIGHTS, *, verify: bool = True) -> bytearray:
         """Return all of a tensor's bytes, row-major and little-endian, verified before they are handed out."""
         info = self.info(name, file)
-        descriptor, start = self._file(file)
+        opened, start = self._file(file)
         whole = bytearray(tensor_bytes(info.dtype, info.shape))
-        hasher = new_blake3()
+        cursor, hasher = opened.cursor(start + info.offset), new_blake3()
         for begin in range(0, len(whole), _PART):
             part = memoryview(whole)[begin : begin + _PART]
-            read_into(descriptor, start + info.offset + begin, part, where=self._where(file))
+            self._named(name, file, cursor.fill, part)
             if verify:
                 hasher.update(part)
-        if verify and hasher.hexdigest() != info.blake3:
-            raise self._damaged(name, file)
+        if verify:
+            self._check(name, file, hasher.hexdigest())
         return whole
 
     def verify(self) -> None:
         """Read every byte of every file; raise `WeightsError` that names the first one that is damaged."""
         for file, entry in self.manifest.files.items():
-            self._file(file)
+            self._unread[file] = set()
             for name in entry.tensors:
                 for _ in self.chunks(name, file):
                     pass
+            self._file(file)[0].check_stored()
+
+    def stored_bytes(self, file: str = WEIGHTS) -> int:
+        """Return how many bytes a file takes as it lies there, compressed or not."""
+        return self._opened(file).stored
+
+    def compressed(self, file: str = WEIGHTS) -> bool:
+        """Return whether a file lies there in its compressed form."""
+        return self._opened(file).compressed
 
     def close(self) -> None:
         """Close every descriptor; closing twice is allowed."""
-        for descriptor, _ in self._files.values():
-            release(descriptor)
+        for opened in self._files.values():
+            opened.close()
         self._files.clear()
         if self._folder >= 0:
             release(self._folder)
@@ -208,15 +212,42 @@ class Checkpoint:
             raise WeightsError("this checkpoint has no such file", where=self._where(file), code="layout.missing-file")
         return self.manifest.files[file]
 
-    def _file(self, file: str) -> tuple[int, int]:
-        """Return (descriptor, where the data begins) of a file whose size and header were checked."""
-        entry, where = self._entry(file), self._where(file)
+    def _opened(self, file: str) -> DataFile:
+        entry = self._entry(file)
         if file not in self._files:
-            self._files[file] = open_file(self._folder, file, where=self.path)
-        descriptor, size = self._files[file]
+            self._files[file] = open_data(self._folder, file, entry.segments, where=self.path)
+        return self._files[file]
+
+    def _file(self, file: str) -> tuple[DataFile, int]:
+        """Return (the file, where its data begins), its size and header checked."""
+        opened = self._opened(file)
         if file not in self._starts:
-            self._starts[file] = _check_file(descriptor, size, entry, where)
-        return descriptor, self._starts[file]
+            self._starts[file] = _check_file(opened, self._entry(file))
+        return opened, self._starts[file]
+
+    def _named(self, name: str, file: str, read: Callable[[_Asked], _Got], asked: _Asked) -> _Got:
+        """Read; a frame that is damaged is that of the tensor which is read."""
+        try:
+            return read(asked)
+        except DamagedFrame:
+            raise self._damaged(name, file) from None
+
+    def _check(self, name: str, file: str, digest: str) -> None:
+        """Hold a tensor's digest against the manifest; once all of a file were read, what it stores against itself.
+
+        A compressed file has bits that no tensor shows.
+        """
+        entry = self._entry(file)
+        stored = entry.tied.get(name, name)
+        if digest != entry.tensors[stored].blake3:
+            raise self._damaged(name, file)
+        if file not in self._unread:
+            self._unread[file] = set(entry.tensors)
+        unread = self._unread[file]
+        if stored in unread:
+            unread.remove(stored)
+            if not unread:
+                self._file(file)[0].check_stored()
 
     def _damaged(self, name: str, file: str) -> WeightsError:
         return WeightsError(
@@ -227,21 +258,34 @@ class Checkpoint:
         )
 
 
-def _check_file(descriptor: int, size: int, entry: FileEntry, where: str) -> int:
-    if size != entry.bytes:
+def _check_file(file: DataFile, entry: FileEntry) -> int:
+    file.check_layout()
+    if file.size != entry.bytes:
         raise WrongSize(
-            f"has {size:,} bytes, the manifest says {entry.bytes:,}", where=where, fix="copy it again or re-save it"
+            f"has {file.size:,} bytes, the manifest says {entry.bytes:,}",
+            where=file.where,
+            fix="copy it again or re-save it",
         )
     header, _ = expected_header(entry)
-    if size < len(header) or read_exactly(descriptor, 0, len(header), where=where) != header:
-        parse_header(lambda offset, length: read_exactly(descriptor, offset, length, where=where), size, where=where)
+    if not _begins_with(file, header):
         raise WeightsError(
             "its header is not the one the manifest describes",
-            where=where,
+            where=file.where,
             fix="copy it again or re-save it",
             code="weights.header",
         )
     return len(header)
+
+
+def _begins_with(file: DataFile, header: bytes) -> bool:
+    """Return whether a file begins with a header; raise `WeightsError` where it begins with none at all."""
+    try:
+        if file.size >= len(header) and file.read(0, len(header)) == header:
+            return True
+        parse_header(file.read, file.size, where=file.where)
+    except DamagedFrame:
+        pass
+    return False
 
 
 # `ckptfmt.open(path)` reads as the built-in does.

@@ -6,25 +6,21 @@ from the headers of the files; what the tensors held before cannot be proved the
 """
 
 import contextlib
-import functools
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, printable
 from ckptfmt.families.atari_dqn import Candidate, classify
 from ckptfmt.families.blueprint import Blueprint, read_blueprint
-from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import (
     MANIFEST,
     SAFETENSORS,
     WEIGHTS,
-    open_file,
     open_folder,
-    read_exactly,
     read_manifest,
     release,
 )
@@ -39,11 +35,12 @@ from ckptfmt.format.manifest import (
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.write import Payload, TensorFile, write_checkpoint
+from ckptfmt.store.kept import KeptTensor
+from ckptfmt.store.salvage import StoredTensor, as_before, begins_with, open_damaged, open_unlisted
+from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
 __all__ = ["Repair", "repair"]
 
-_BLOCK = 4 << 20
 _DIGEST = re.compile(rb'"blake3": ?"([0-9a-f]{64})"')
 
 
@@ -107,45 +104,6 @@ def repair(
         return done
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """A tensor as it lies in an open file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    file: int
-    begin: int
-    where: str
-
-    def chunks(self) -> Iterator[bytes]:
-        position, left = self.begin, tensor_bytes(self.dtype, self.shape)
-        while left:
-            part = read_exactly(self.file, position, min(left, _BLOCK), where=self.where)
-            position += len(part)
-            left -= len(part)
-            yield part
-
-    def digest(self) -> str:
-        hasher = new_blake3()
-        for part in self.chunks():
-            hasher.update(part)
-        return str(hasher.hexdigest())
-
-
-@dataclass(frozen=True, slots=True)
-class _Borrowed:
-    """A tensor of another checkpoint, verified as it is read."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    checkpoint: Checkpoint
-    file: str
-    name: str
-
-    def chunks(self) -> Iterator[bytes]:
-        return self.checkpoint.chunks(self.name, self.file)
-
-
 def _manifest(folder: int, where: str) -> Manifest:
     place = os.path.join(where, MANIFEST)
     manifest = parse_manifest(read_manifest(folder, where=where), where=place)
@@ -166,18 +124,18 @@ def _collect(
     for name, entry in manifest.files.items():
         tensors: dict[str, Payload] = {}
         header, infos = expected_header(entry)
-        file, size = _open(folder, name, where, stack)
-        whole = whole and size == entry.bytes and read_exactly(file, 0, len(header), where=where) == header
+        file, sound = open_damaged(folder, name, entry.segments, where, stack)
+        whole = whole and sound and begins_with(file, header) and file.size == entry.bytes
         for info in infos:
-            own = _Stored(info.dtype, info.shape, file, len(header) + info.begin, os.path.join(where, name))
-            if len(header) + info.end <= size and own.digest() == entry.tensors[info.name].blake3:
+            own = StoredTensor(info.dtype, info.shape, file, len(header) + info.begin)
+            if own.digest() == entry.tensors[info.name].blake3:
                 tensors[info.name] = own
             elif found := _borrow(entry.tensors[info.name].blake3, info, others):
                 tensors[info.name] = found
                 restored[info.name] = found.checkpoint.path
             else:
                 lost.append(f"{name}: {printable(info.name)}")
-        files[name] = TensorFile(tensors, entry.tied)
+        files[name] = TensorFile(tensors, entry.tied, as_before(file))
     if lost:
         raise WeightsError(
             f"{', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''} cannot be restored, no sibling has the bytes",
@@ -188,17 +146,7 @@ def _collect(
     return files, None if whole and not restored else restored
 
 
-def _open(folder: int, name: str, where: str, stack: contextlib.ExitStack) -> tuple[int, int]:
-    """Return a descriptor of a file and its size; (-1, 0) where it is missing or cannot be opened."""
-    try:
-        file, size = open_file(folder, name, where=where)
-    except WeightsError:
-        return -1, 0
-    stack.callback(release, file)
-    return file, size
-
-
-def _borrow(blake3: str, info: TensorInfo, others: Sequence[Checkpoint]) -> _Borrowed | None:
+def _borrow(blake3: str, info: TensorInfo, others: Sequence[Checkpoint]) -> KeptTensor | None:
     for checkpoint in others:
         for file, entry in checkpoint.manifest.files.items():
             for name, tensor in entry.tensors.items():
@@ -206,7 +154,7 @@ def _borrow(blake3: str, info: TensorInfo, others: Sequence[Checkpoint]) -> _Bor
                     with contextlib.suppress(CkptError):
                         for _ in checkpoint.chunks(name, file):
                             pass
-                        return _Borrowed(info.dtype, info.shape, checkpoint, file, name)
+                        return KeptTensor(info.dtype, info.shape, checkpoint, file, name)
     return None
 
 
@@ -243,31 +191,28 @@ def _rebuild(
         architecture=candidate.name if candidate else None,
     )
     if not dry_run:
-        plain = {name: TensorFile(dict(file.tensors)) for name, file in files.items()}
-        write_checkpoint(target, plain, lambda entries: _new(entries, candidate, done), overwrite=in_place)
+        again = {name: TensorFile(dict(file.tensors), compression=file.form) for name, file in files.items()}
+        write_checkpoint(target, again, lambda entries: _new(entries, candidate, done), overwrite=in_place)
     return done
 
 
 @dataclass(frozen=True, slots=True)
 class _OwnFile:
-    tensors: Mapping[str, _Stored]
+    tensors: Mapping[str, StoredTensor]
+    form: Compression | None
 
 
 def _own_files(folder: int, where: str, stack: contextlib.ExitStack) -> dict[str, _OwnFile]:
     files = {}
     for name in SAFETENSORS:
-        place = os.path.join(where, name)
-        file, size = _open(folder, name, where, stack)
-        if file < 0:
-            continue
-        header = parse_header(functools.partial(_read, file, place), size, where=place)
-        tensors = {t.name: _Stored(t.dtype, t.shape, file, header.data_start + t.begin, place) for t in header.tensors}
-        files[name] = _OwnFile(tensors)
+        if (file := open_unlisted(folder, name, where)) is not None:
+            stack.enter_context(file)
+            header = parse_header(file.read, file.size, where=file.where)
+            tensors = {
+                t.name: StoredTensor(t.dtype, t.shape, file, header.data_start + t.begin) for t in header.tensors
+            }
+            files[name] = _OwnFile(tensors, as_before(file))
     return files
-
-
-def _read(file: int, where: str, offset: int, size: int) -> bytes:
-    return read_exactly(file, offset, size, where=where)
 
 
 def _classified(weights: _OwnFile) -> Candidate | None:

@@ -87,6 +87,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 )
 @option("--strict", is_flag=True, help="Assume nothing: exit 1 where something would be.")
 @option("--dry-run", is_flag=True, help="Say what would be done and write nothing.")
+@option("--compress", is_flag=True, help="Store the weights as zstd if they get a tenth smaller.")
 @option("--force", is_flag=True, help="Replace the checkpoint that is at DEST.")
 @option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for another writer of DEST.")
 @option(

@@ -6,7 +6,7 @@ import click
 
 from ckptfmt.codes import check_pattern, explain
 from ckptfmt.errors import CkptError, Problem
-from ckptfmt.format.files import SAFETENSORS
+from ckptfmt.format.files import PARTS
 from ckptfmt.look.validate import Report, counts
 from ckptfmt.look.validate import validate as look_at
 
@@ -89,7 +89,7 @@ def _explain(output: Output, code: str) -> int:
 
 def _bytes(path: str) -> int:
     total = 0
-    for name in SAFETENSORS:
+    for name in PARTS:
         try:
             total += os.stat(os.path.join(path, name), follow_symlinks=False).st_size
         except (OSError, ValueError):

@@ -179,7 +179,7 @@ def test_a_window_wider_than_eight_mebibytes_is_refused():
     wide = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
     frame = wide.compress(b"x" * 100) + wide.flush()
     assert zstd.get_frame_info(frame).decompressed_size is None
-    with pytest.raises(DamagedFrame, match=r"cannot be decompressed: .*[Ff]rame requires too much memory"):
+    with pytest.raises(DamagedFrame, match="cannot be decompressed, it is damaged or asks for too much memory"):
         decode(frame, 100)
 
 

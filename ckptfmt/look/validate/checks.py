@@ -11,7 +11,7 @@ from ckptfmt.families import registry
 from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
-from ckptfmt.format.files import MANIFEST, SAFETENSORS, WEIGHTS
+from ckptfmt.format.files import MANIFEST, SAFETENSORS, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import FileEntry, Manifest, contradictions
 from ckptfmt.format.versions import FORMAT_VERSION
 
@@ -59,7 +59,7 @@ def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             message = f"is {_kind(mode)}, a checkpoint holds plain files only"
             yield Problem("layout.not-regular", where, message, "remove it, or copy what it stands for elsewhere")
-        elif name.endswith(".safetensors"):
+        elif name.endswith((".safetensors", compressed_name(".safetensors"))):
             message = "is not in the manifest; whoever loads every safetensors file of a folder would load it"
             yield Problem("layout.unlisted-weights", where, message, "move it out of the folder")
         else:

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
-from ckptfmt.errors import Problem, Unreadable, WeightsError, WrongSize, printable
+from ckptfmt.errors import Problem, WeightsError, WrongSize, printable
+from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data
 from ckptfmt.format.digest import new_blake3
-from ckptfmt.format.files import WEIGHTS, open_file, read_exactly
+from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import FileEntry, TensorEntry, expected_header
 from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_text, tensor_bytes
 from ckptfmt.look.validate.nonfinite import count_non_finite
@@ -27,6 +28,8 @@ THOROUGH = 128 << 20
 _CHUNK = 1 << 20
 # Files up to this size are hashed before threads would have begun.
 _ALONE = 1 << 20
+# Each of these holds a frame as it is stored, one as it was, and what the decoder needs.
+_COMPRESSED_THREADS = 4
 _AGAIN = "copy it again or re-save it"
 
 # Called with how many more bytes were hashed, from any thread, never from two at once.
@@ -51,53 +54,57 @@ class FileCheck:
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with the file; read it once, in bounded parts, and never write."""
         try:
-            file, size = open_file(self.folder, self.name, where="")
+            with open_data(self.folder, self.name, self.entry.segments, where="") as file:
+                before = _state(file)
+                yield from self._look(file)
+                if _state(file) != before:
+                    yield Problem("layout.changed", file.where, "was changed while it was read", "validate it again")
         except WeightsError as e:
-            yield Problem.of(e, where=self.name, fix=_AGAIN)
-            return
-        try:
-            before = _state(file)
-            yield from self._look(file, size)
-            if _state(file) != before:
-                yield Problem("layout.changed", self.name, "was changed while it was read", "validate it again")
-        except WeightsError as e:
-            yield Problem.of(e, where=self.name, fix=_AGAIN)
-        finally:
-            os.close(file)
+            yield Problem.of(e, where=e.where or self.name, fix=_AGAIN)
 
-    def _look(self, file: int, size: int) -> list[Problem]:
+    def _look(self, file: DataFile) -> list[Problem]:
+        file.check_layout()
         problems = []
-        if size != self.entry.bytes:
-            message = f"has {size:,} bytes, the manifest says {self.entry.bytes:,}"
+        if file.size != self.entry.bytes:
+            message = f"has {file.size:,} bytes, the manifest says {self.entry.bytes:,}"
             problems.append(Problem("weights.size", self.name, message, _AGAIN))
-        found, start = self._look_at_header(file, size)
+        found, start = self._look_at_header(file)
         problems += found
-        self.bytes_read += min(start, size)
-        return problems + self._look_at_bytes(file, size, start, sound=not problems) if self.deep else problems
+        self.bytes_read += min(start, file.size)
+        if self.deep:
+            problems += self._look_at_bytes(file, start, sound=not problems)
+            if not any(problem.severity == "error" for problem in problems):
+                file.check_stored()
+        return problems
 
-    def _look_at_header(self, file: int, size: int) -> tuple[list[Problem], int]:
+    def _look_at_header(self, file: DataFile) -> tuple[list[Problem], int]:
         """Return what is wrong with the header, and where the data begins."""
         expected, infos = expected_header(self.entry)
-        if size >= len(expected) and read_exactly(file, 0, len(expected), where="") == expected:
-            return [], len(expected)
         try:
-            header = parse_header(lambda at, length: read_exactly(file, at, length, where=""), size, where=self.name)
+            if file.size >= len(expected) and file.read(0, len(expected)) == expected:
+                return [], len(expected)
+            header = parse_header(file.read, file.size, where=self.name)
+        except DamagedFrame as e:
+            return [Problem("weights.header", f"{self.name} header", e.what, _AGAIN)], len(expected)
         except WeightsError as e:
-            told = isinstance(e, WrongSize) and size != self.entry.bytes
+            told = isinstance(e, WrongSize) and file.size != self.entry.bytes
             return [] if told else [Problem(e.code, e.where or self.name, e.what, _AGAIN)], len(expected)
         differences = list(_header_differences(self.name, infos, header))
         message = "says what the manifest says in other bytes: its metadata, order or padding was changed"
         return differences or [Problem("weights.header", f"{self.name} header", message, _AGAIN)], header.data_start
 
-    def _look_at_bytes(self, file: int, size: int, start: int, *, sound: bool) -> list[Problem]:
+    def _look_at_bytes(self, file: DataFile, start: int, *, sound: bool) -> list[Problem]:
+        size = file.size
         thorough = self.strict or size <= THOROUGH
-        sweep = _Sweep(file, size, start, self.name, thorough and self.name == WEIGHTS, self.progress)
+        sweep = _Sweep(file, start, self.name, thorough and self.name == WEIGHTS, self.progress)
         tensors = sorted(self.entry.tensors.items(), key=lambda item: item[1].offset)
         whole: Callable[[], str] = sweep.sha256
         if size <= _ALONE:
             found = [sweep.tensor(*item) for item in tensors]
         else:
-            with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            with ThreadPoolExecutor(
+                max_workers=min(_COMPRESSED_THREADS if file.compressed else 8, os.cpu_count() or 1)
+            ) as pool:
                 if thorough and sound:
                     whole = pool.submit(sweep.sha256).result
                 found = list(pool.map(lambda item: sweep.tensor(*item), tensors))
@@ -113,8 +120,8 @@ class FileCheck:
 class _Sweep:
     """One pass over the bytes of an open file; its methods run in threads, each with one small buffer."""
 
-    def __init__(self, file: int, size: int, start: int, name: str, numbers: bool, progress: Progress | None) -> None:
-        self._file, self._size, self._start, self._name = file, size, start, name
+    def __init__(self, file: DataFile, start: int, name: str, numbers: bool, progress: Progress | None) -> None:
+        self._file, self._start, self._name = file, start, name
         self._numbers, self._progress, self._lock = numbers, progress, Lock()
 
     def tensor(self, name: str, entry: TensorEntry) -> list[Problem]:
@@ -122,13 +129,16 @@ class _Sweep:
         place = f"{self._name} {printable(name)}"
         begin = self._start + entry.offset
         end = begin + tensor_bytes(entry.dtype, entry.shape)
-        if end > self._size:
+        if end > self._file.size:
             return [Problem("weights.digest", place, "its bytes lie beyond the end of the file", _AGAIN)]
         hasher, special = new_blake3(), 0
-        for part in self._parts(begin, end):
-            hasher.update(part)
-            special += count_non_finite(part, entry.dtype) if self._numbers else 0
-            self._tell(len(part))
+        try:
+            for part in self._parts(begin, end):
+                hasher.update(part)
+                special += count_non_finite(part, entry.dtype) if self._numbers else 0
+                self._tell(len(part))
+        except DamagedFrame as e:
+            return [Problem("weights.digest", place, f"its frame {e.what}", _AGAIN)]
         if hasher.hexdigest() != entry.blake3:
             return [Problem("weights.digest", place, "bytes do not match the manifest", _AGAIN)]
         if special:
@@ -139,24 +149,25 @@ class _Sweep:
     def sha256(self) -> str:
         """Return the SHA-256 of the whole file."""
         hasher = hashlib.sha256()
-        for part in self._parts(0, self._size):
+        for part in self._parts(0, self._file.size):
             hasher.update(part)
         return hasher.hexdigest()
 
     def _parts(self, position: int, end: int) -> Iterator[bytearray]:
         """Yield the bytes in parts of whole elements, each in the memory of the one before."""
-        buffer = bytearray(min(_CHUNK, end - position))
+        buffer, cursor = bytearray(min(_CHUNK, end - position)), self._file.cursor(position)
         while position < end:
             if end - position < len(buffer):
                 buffer = buffer[: end - position]
-            _fill(self._file, buffer, position)
+            cursor.fill(memoryview(buffer))
             yield buffer
             position += len(buffer)
 
     def _tell(self, count: int) -> None:
         if self._progress is not None:
             with self._lock:
-                self._progress(count)
+                # Of a compressed file, what is stored: that is what the total was taken of.
+                self._progress(count * self._file.stored // max(1, self._file.size))
 
 
 def _header_differences(file: str, expected: Sequence[TensorInfo], header: Header) -> Iterator[Problem]:
@@ -177,19 +188,6 @@ def _header_differences(file: str, expected: Sequence[TensorInfo], header: Heade
         yield Problem("weights.surplus", f"{file} {printable(name)}", "is in the file, not in the manifest", _AGAIN)
 
 
-def _fill(file: int, buffer: bytearray, position: int) -> None:
-    """Read the whole of `buffer` from `position` of the file, into the memory that it has already."""
-    view = memoryview(buffer)
-    while view:
-        try:
-            count = os.preadv(file, [view], position)
-        except OSError as e:
-            raise Unreadable(f"cannot be read: {e.strerror}") from None
-        if not count:
-            raise WrongSize("ends too early, it was truncated")
-        view, position = view[count:], position + count
-
-
-def _state(file: int) -> tuple[int, int, int]:
-    info = os.fstat(file)
+def _state(file: DataFile) -> tuple[int, int, int]:
+    info = os.fstat(file.descriptor)
     return info.st_size, info.st_mtime_ns, info.st_ino

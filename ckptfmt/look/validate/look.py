@@ -9,7 +9,7 @@ from typing import Any
 from ckptfmt.errors import ManifestError, Problem, Unreadable, UnsupportedVersion, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, parse_blueprint
 from ckptfmt.format import jsontext
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, SAFETENSORS, open_folder, read_manifest
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, SAFETENSORS, compressed_name, open_folder, read_manifest
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.versions import check_version
 from ckptfmt.look.validate import checks
@@ -62,7 +62,8 @@ class _Look:
         folder = open_folder(self.path)
         try:
             yield from self._manifest(folder)
-            yield from checks.folder(folder, frozenset(self.files or SAFETENSORS))
+            listed = frozenset(self.files or SAFETENSORS)
+            yield from checks.folder(folder, listed.union(map(compressed_name, listed)))
             for name, entry in self.files.items():
                 check = FileCheck(folder, name, entry, self.deep, self.strict, self.progress)
                 yield from check.problems()

@@ -36,7 +36,8 @@ class CheckpointManager:
     is raised by the next call, by `close`, or at the end of the process. `report` is called with each `Problem`
     worth knowing: a damaged checkpoint that was passed over, weights that have not changed since the last step.
     `on_saved` is called with the step and the manifest of each checkpoint that is on the disk, by the thread
-    that wrote it.
+    that wrote it. With `compress`, files that get a tenth smaller are stored as zstd: of a run on Atari the state
+    and, above all, the replay buffer.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class CheckpointManager:
         metric: str = "reward",
         mode: Literal["max", "min"] = "max",
         background: bool = False,
+        compress: bool = False,
         wait: float = 0.0,
         report: Callable[[Problem], None] | None = None,
         on_saved: Callable[[int, Manifest], None] | None = None,
@@ -56,6 +58,7 @@ class CheckpointManager:
         self.folder = os.fspath(folder)
         self.retention = Retention(last=keep_last, best=keep_best, every=keep_every, metric=metric, mode=mode)
         self.problems: list[Problem] = []
+        self._compress = compress
         self._wait = wait
         self._report = report
         self._on_saved = on_saved
@@ -84,7 +87,7 @@ class CheckpointManager:
         extra = {**(parts.pop("extra", None) or {}), **noted}
 
         def write(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
-            options = {"overwrite": overwrite, "wait": self._wait, "extra": extra, **others}
+            options = {"overwrite": overwrite, "wait": self._wait, "compress": self._compress, "extra": extra, **others}
             with reported(path):
                 with save(path, arrays, config, training_info, **options) as saved:
                     manifest = saved.manifest

@@ -19,7 +19,7 @@ from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.place import Place, discard, hold_place, sync_folder
 from ckptfmt.store.write.publish import publish_file, publish_folder
 
-__all__ = ["remove_checkpoint", "update_manifest", "write_checkpoint", "write_file"]
+__all__ = ["remove_checkpoint", "stage", "update_manifest", "write_checkpoint", "write_file"]
 
 # What a manifest takes beside the tensors: a part of its own, and a part for each tensor.
 _MANIFEST_SPACE = 64 << 10
@@ -49,12 +49,12 @@ def write_checkpoint(
     with reported(where), hold_place(path, wait=wait) as place:
         occupant = place.occupant(overwrite=overwrite)
         require_space(place.folder, _space(files), where=where)
-        with _stage(place) as stage:
-            entries = {name: write_tensors(stage.folder, name, files[name], where=where, bulk=bulk) for name in files}
+        with stage(place) as staged:
+            entries = {name: write_tensors(staged.folder, name, files[name], where=where, bulk=bulk) for name in files}
             data, manifest = accepted(build(entries), where=where)
-            write_file(stage.folder, MANIFEST, data, where=where)
-            os.fsync(stage.folder)
-            publish_folder(place, stage.name, manifest, replacing=occupant == "checkpoint")
+            write_file(staged.folder, MANIFEST, data, where=where)
+            os.fsync(staged.folder)
+            publish_folder(place, staged.name, manifest, replacing=occupant == "checkpoint")
     return manifest
 
 
@@ -134,7 +134,7 @@ class _Stage:
 
 
 @contextlib.contextmanager
-def _stage(place: Place) -> Iterator[_Stage]:
+def stage(place: Place) -> Iterator[_Stage]:
     """Make a staging folder; whatever has its name in the end, the predecessor for one, is removed."""
     name = stage_name(place.name)
     try:

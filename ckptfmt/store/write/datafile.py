@@ -1,22 +1,27 @@
-"""One safetensors file, written in large parts and read back in the same pass."""
+"""One safetensors file, written in large parts and read back in the same pass; where it pays, compressed."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ckptfmt.errors import WrongSize, printable
-from ckptfmt.format.files import release
+from ckptfmt.format.files import compressed_name, release
 from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
 from ckptfmt.store.write.linux import start_writeback
-from ckptfmt.store.write.readback import BLOCK, ReadBack
+from ckptfmt.store.write.readback import BLOCK, Found, ReadBack
 
-__all__ = ["Payload", "TensorFile", "create", "write_all", "write_tensors"]
+__all__ = ["Compression", "Payload", "TensorFile", "create", "file_parts", "write_all", "write_tensors"]
 
 # How much is written before the kernel is told to begin with the disk: often enough that little is left for the
 # end, seldom enough that the telling costs nothing.
 _WRITEBACK = 16 << 20
+# Levels above it take windows that readers refuse.
+_HIGHEST = 19
+# How many tensors are looked at to tell whether compressing a file would pay.
+_SAMPLED = 16
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -36,11 +41,28 @@ class Payload(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Compression:
+    """How a file is compressed: at a zstd level, and only where it gets smaller by the share `least` at least."""
+
+    level: int = 3
+    least: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= _HIGHEST:
+            raise ValueError(f"level is {self.level}, it must be 1 to {_HIGHEST}")
+
+    def most(self, plain: int) -> float:
+        """Return how many bytes the compressed form of a file of `plain` bytes may have."""
+        return (1 - self.least) * plain
+
+
+@dataclass(frozen=True, slots=True)
 class TensorFile:
     """What goes into one safetensors file; `tied` maps names that are not stored to the stored name they share."""
 
     tensors: Mapping[str, Payload]
     tied: Mapping[str, str] = field(default_factory=dict)
+    compression: Compression | None = None
 
     def layout(self) -> tuple[bytes, tuple[TensorInfo, ...]]:
         """Return the header's bytes and where each tensor lies behind it."""
@@ -68,10 +90,25 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
     more or fewer bytes than its shape says, `OSError` for what the system refuses.
     """
     header, infos = content.layout()
+    found = None
+    if content.compression is not None:
+        found = _write_compressed(folder, name, content, content.compression, where, bulk)
+    if found is None:
+        found = _write_plain(folder, name, content, where, bulk)
+    tensors = {
+        info.name: TensorEntry(dtype=info.dtype, shape=info.shape, offset=info.begin, blake3=digest)
+        for info, digest in zip(infos, found.segments[1:], strict=True)
+    }
+    size = len(header) + (infos[-1].end if infos else 0)
+    return FileEntry(bytes=size, sha256=found.sha256, tensors=tensors, tied=dict(content.tied))
+
+
+def _write_plain(folder: int, name: str, content: TensorFile, where: str, bulk: bool) -> Found:
+    header, infos = content.layout()
     place = os.path.join(where, name)
-    file = create(folder, name)
-    try:
-        with ReadBack(file, [len(header), *(info.nbytes for info in infos)], where=place, threads=not bulk) as back:
+    with _created(folder, name, bulk) as file:
+        segments = [len(header), *(info.nbytes for info in infos)]
+        with ReadBack(file, segments, where=place, threads=not bulk) as back:
             waiting = 0
             for block in _blocks(header, _parts(content, infos, place)):
                 write_all(file, block)
@@ -81,19 +118,72 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
                     start_writeback(file)
                     waiting = 0
             os.fsync(file)
-            found = back.finish()
+            return back.finish()
+
+
+def _write_compressed(
+    folder: int, name: str, content: TensorFile, how: Compression, where: str, bulk: bool
+) -> Found | None:
+    """Write the compressed form; return None, nothing left, where the file does not get small enough."""
+    # The one import that waits: only who compresses needs zstd.
+    from ckptfmt.format.compressed import Encoder
+    from ckptfmt.store.write.compressing import FrameReadBack, frames, share
+
+    header, infos = content.layout()
+    segments = [len(header), *(info.nbytes for info in infos)]
+    most = how.most(sum(segments))
+    if how.least and share(_samples(content, infos), how.level) * sum(segments) > most:
+        return None
+    packed = compressed_name(name)
+    place = os.path.join(where, packed)
+    encoder, written = Encoder(how.level), 0
+    with _created(folder, packed, bulk) as file:
+        with FrameReadBack(file, segments, where=place, threads=not bulk) as back:
+            for plain in frames(segments, file_parts(content, place)):
+                stored = encoder.frame(plain)
+                write_all(file, stored)
+                back.frame(plain, len(stored))
+                written += len(stored)
+                if written > most:
+                    break
+            end = encoder.end()
+            if written + len(end) <= most:
+                write_all(file, end)
+                os.fsync(file)
+                found = back.finish()
+                if os.pread(file, len(end) + 1, written) != end:
+                    raise back.differs()
+                return found
+        os.unlink(packed, dir_fd=folder)
+    return None
+
+
+@contextlib.contextmanager
+def _created(folder: int, name: str, bulk: bool) -> Iterator[int]:
+    """Give the descriptor of a new file; its close counts, except after an error."""
+    file = create(folder, name)
+    try:
+        yield file
         if bulk:
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     except BaseException:
         release(file)
         raise
     os.close(file)
-    tensors = {
-        info.name: TensorEntry(dtype=info.dtype, shape=info.shape, offset=info.begin, blake3=digest)
-        for info, digest in zip(infos, found.segments[1:], strict=True)
-    }
-    size = len(header) + (infos[-1].end if infos else 0)
-    return FileEntry(bytes=size, sha256=found.sha256, tensors=tensors, tied=dict(content.tied))
+
+
+def _samples(content: TensorFile, infos: Sequence[TensorInfo]) -> Iterator[tuple[int, memoryview]]:
+    """Yield the sizes of the largest tensors, with their first bytes."""
+    for info in sorted(infos, key=lambda info: -info.nbytes)[:_SAMPLED]:
+        first = next(iter(content.tensors[info.name].chunks()), b"")
+        yield info.nbytes, memoryview(first).cast("B")
+
+
+def file_parts(content: TensorFile, where: str) -> Iterator[memoryview]:
+    """Return the bytes of a whole file, header first, in parts that cross no border of a tensor."""
+    header, infos = content.layout()
+    yield memoryview(header)
+    yield from _parts(content, infos, where)
 
 
 def _parts(content: TensorFile, infos: Iterable[TensorInfo], where: str) -> Iterator[memoryview]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ckptfmt.errors import TargetExists, WriteError, printable
-from ckptfmt.format.files import MANIFEST, SAFETENSORS, release
+from ckptfmt.format.files import MANIFEST, PARTS, release
 from ckptfmt.format.siblings import aside_name, parse_beside
 from ckptfmt.store.write.lock import hold
 
@@ -22,7 +22,7 @@ __all__ = ["Occupant", "Place", "discard", "hold_place", "mend", "sync_folder"]
 Occupant = Literal["nothing", "checkpoint"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_OURS = (MANIFEST, *SAFETENSORS)
+_OURS = (MANIFEST, *PARTS)
 # What is left of 255 bytes when the longest name beside a target is made of it.
 _LONGEST_NAME = 220
 

@@ -12,14 +12,14 @@ import hashlib
 import os
 
 from ckptfmt.errors import TargetExists, WriteError
-from ckptfmt.format.files import MANIFEST, release
+from ckptfmt.format.files import MANIFEST, compressed_name, is_there, release
 from ckptfmt.format.manifest import Manifest, render_manifest
 from ckptfmt.format.siblings import aside_name
 from ckptfmt.store.write.datafile import create, write_all
 from ckptfmt.store.write.linux import exchange
 from ckptfmt.store.write.place import Place, discard, sync_folder
 
-__all__ = ["publish_file", "publish_folder"]
+__all__ = ["copy_file", "publish_file", "publish_folder"]
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 # What filesystems say that rename no folders; gcsfuse reports too many open files.
@@ -110,7 +110,10 @@ def _publish_copies(place: Place, stage: str, manifest: Manifest) -> None:
     target = os.open(place.name, _FOLDER, dir_fd=place.folder)
     try:
         for name, entry in manifest.files.items():
-            _copy(source, target, name, entry.sha256, place.path)
+            if is_there(source, name):
+                _copy(source, target, name, entry.sha256, place.path)
+            else:
+                copy_file(source, target, compressed_name(name), place.path)
         sync_folder(target)
         _place_manifest(source, target, manifest, place.path)
         sync_folder(target)
@@ -121,6 +124,16 @@ def _publish_copies(place: Place, stage: str, manifest: Manifest) -> None:
     finally:
         release(source)
         release(target)
+
+
+def copy_file(source: int, target: int, name: str, where: str) -> None:
+    """Copy a file whose digest stands nowhere, such as a compressed one, flushed and read back."""
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    try:
+        sha256 = _sha256(file)
+    finally:
+        release(file)
+    _copy(source, target, name, sha256, where)
 
 
 def _place_manifest(source: int, target: int, manifest: Manifest, where: str) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.digest import new_blake3
@@ -48,6 +48,9 @@ class ReadBack:
     handing on costs more than it wins.
     """
 
+    # How many parts may wait to be hashed.
+    _ahead = _BUFFERS
+
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         self._file = file
         self._where = where
@@ -56,10 +59,10 @@ class ReadBack:
         self._segments = [new_blake3() for _ in sizes]
         self._left = [*enumerate(sizes)][::-1]
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(min(_BUFFERS, -(-sum(sizes) // _PART) + 1)):
+        for _ in range(min(self._ahead, -(-sum(sizes) // _PART) + 1)):
             self._free.put(_borrow())
         self._reader = _Worker(self._read, _DEPTH) if threads else _Here(self._read)
-        self._hasher = _Worker(self._hash, _BUFFERS) if threads else _Here(self._hash)
+        self._hasher = _Worker(self._hash, self._ahead) if threads else _Here(self._hash)
 
     def __enter__(self) -> Self:
         return self
@@ -97,12 +100,16 @@ class ReadBack:
             self._digest_segments(view)
         self._hasher.give((buffer, len(block)))
         if not same:
-            raise WriteError(
-                "what was read back is not what was written",
-                where=self._where,
-                fix="do not change tensors while they are saved; else look after the disk",
-                code="write.read-back",
-            )
+            raise self.differs()
+
+    def differs(self) -> WriteError:
+        """Return the error of a file that does not hold what was written."""
+        return WriteError(
+            "what was read back is not what was written",
+            where=self._where,
+            fix="do not change tensors while they are saved; else look after the disk",
+            code="write.read-back",
+        )
 
     def _fill(self, view: memoryview) -> bool:
         """Read on into all of `view`; return whether the file went that far."""
@@ -120,7 +127,7 @@ class ReadBack:
             if len(part) < left:
                 self._left.append((index, left - len(part)))
 
-    def _hash(self, filled: tuple[bytearray, int]) -> None:
+    def _hash(self, filled: tuple[Any, int]) -> None:
         buffer, size = filled
         self._sha256.update(memoryview(buffer)[:size])
         self._free.put(buffer)

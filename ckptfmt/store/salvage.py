@@ -1,0 +1,93 @@
+"""What can still be read of a checkpoint's files that are damaged, in either form, with a manifest or without."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ckptfmt.errors import WeightsError
+from ckptfmt.format.datafile import DataFile, TwoForms, open_data
+from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.files import compressed_name, open_file
+from ckptfmt.format.safetensors import tensor_bytes
+from ckptfmt.store.write import Compression
+
+__all__ = ["StoredTensor", "as_before", "begins_with", "open_damaged", "open_unlisted"]
+
+_BLOCK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor as it lies in an open file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: DataFile
+    begin: int
+
+    def chunks(self) -> Iterator[bytes]:
+        """Return the bytes in parts; raise `WeightsError` where they are not there."""
+        cursor, left = self.file.cursor(self.begin), tensor_bytes(self.dtype, self.shape)
+        while left:
+            part = cursor.read(min(left, _BLOCK))
+            left -= len(part)
+            yield part
+
+    def digest(self) -> str:
+        """Return the BLAKE3 of the bytes, "" where they cannot be read."""
+        hasher = new_blake3()
+        try:
+            for part in self.chunks():
+                hasher.update(part)
+        except WeightsError:
+            return ""
+        return str(hasher.hexdigest())
+
+
+def open_damaged(
+    folder: int, name: str, segments: Sequence[int], where: str, stack: contextlib.ExitStack
+) -> tuple[DataFile, bool]:
+    """Return a file as far as it can be read, and whether what lies around its plain bytes is sound.
+
+    Of a file that lies there in both forms the plain one is taken; one that is missing has no bytes.
+    """
+    file = DataFile(-1, 0, os.path.join(where, name))
+    try:
+        file = stack.enter_context(open_data(folder, name, segments, where=where))
+        file.check_layout()
+        file.check_stored()
+    except TwoForms:
+        return stack.enter_context(DataFile(*open_file(folder, name, where=where), file.where)), False
+    except WeightsError:
+        file.walk()
+        return file, False
+    return file, True
+
+
+def begins_with(file: DataFile, header: bytes) -> bool:
+    """Return whether a file begins with a header."""
+    try:
+        return file.read(0, len(header)) == header
+    except WeightsError:
+        return False
+
+
+def as_before(file: DataFile) -> Compression | None:
+    """Return the form in which a file is written again: the one in which it lies there."""
+    return Compression(least=0.0) if file.compressed else None
+
+
+def open_unlisted(folder: int, name: str, where: str) -> DataFile | None:
+    """Return a file of which no manifest tells anything, None where it is missing or cannot be opened."""
+    with contextlib.suppress(WeightsError):
+        return DataFile(*open_file(folder, name, where=where), os.path.join(where, name))
+    packed = compressed_name(name)
+    try:
+        descriptor, stored = open_file(folder, packed, where=where)
+    except WeightsError:
+        return None
+    # The one import that waits: only who reads a compressed file needs zstd.
+    from ckptfmt.format.compressed import open_by_table
+
+    return open_by_table(descriptor, stored, os.path.join(where, packed))

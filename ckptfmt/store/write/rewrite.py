@@ -1,0 +1,66 @@
+"""Write some files of a checkpoint anew, in another form, and keep the others: the content stays what it is."""
+
+import errno
+import os
+from collections.abc import Mapping
+
+from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
+from ckptfmt.format.files import MANIFEST, compressed_name, is_there, open_folder, read_manifest, release
+from ckptfmt.format.manifest import parse_manifest
+from ckptfmt.store.write.commit import stage, write_file
+from ckptfmt.store.write.datafile import TensorFile, write_tensors
+from ckptfmt.store.write.failure import reported, require_space
+from ckptfmt.store.write.place import Place, hold_place
+from ckptfmt.store.write.publish import copy_file, publish_folder
+
+__all__ = ["rewrite_files"]
+
+# What filesystems say that give a file no second name.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
+
+
+def rewrite_files(path: str | os.PathLike[str], files: Mapping[str, TensorFile], *, wait: float = 0.0) -> None:
+    """Write `files` of the checkpoint at `path` again, in the form that each asks for, in one step for all.
+
+    The other files get a second name in the new folder, the manifest stays as it is to the byte. Raises
+    `WriteError` where a file no longer holds what the manifest says; every failure leaves what was there before.
+    """
+    where = os.fspath(path)
+    with reported(where), hold_place(path, wait=wait) as place:
+        _require_checkpoint(place)
+        folder = open_folder(path)
+        try:
+            data = read_manifest(folder, where=where)
+            manifest = parse_manifest(data, where=os.path.join(where, MANIFEST))
+            require_space(place.folder, sum(manifest.files[name].bytes for name in files), where=where)
+            with stage(place) as staged:
+                for name, entry in manifest.files.items():
+                    if name not in files:
+                        _keep(folder, name, staged.folder, where)
+                    elif write_tensors(staged.folder, name, files[name], where=where) != entry:
+                        raise WriteError("changed while it was read", where=os.path.join(where, name), fix="try again")
+                write_file(staged.folder, MANIFEST, data, where=where)
+                os.fsync(staged.folder)
+                publish_folder(place, staged.name, manifest, replacing=True)
+        finally:
+            release(folder)
+
+
+def _require_checkpoint(place: Place) -> None:
+    try:
+        occupant = place.occupant(overwrite=True)
+    except TargetExists as e:
+        raise WriteError(e.what, where=e.where, fix="move it away", code="write.foreign") from None
+    if occupant != "checkpoint":
+        raise NotACheckpoint("no such folder", where=place.path, fix="check the path", code="layout.missing")
+
+
+def _keep(source: int, name: str, target: int, where: str) -> None:
+    """Give a file of one folder a second name in another; where there are none, copy it."""
+    kept = name if is_there(source, name) else compressed_name(name)
+    try:
+        os.link(kept, kept, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as e:
+        if e.errno not in _NO_LINKS:
+            raise
+        copy_file(source, target, kept, where)

@@ -1,0 +1,27 @@
+"""ckpt decompress: plain again."""
+
+from functools import partial
+
+import click
+
+from ckptfmt.store.forms import decompress as expand
+
+from ..complete import checkpoints
+from ..forms import change_forms
+from ..options import argument, command, option
+from ..output import Output
+
+__all__ = ["decompress"]
+
+
+@command(examples=["ckpt decompress runs/step-200", "ckpt decompress runs/* --dry-run"])
+@argument("paths", "The checkpoints.", nargs=-1, required=True, metavar="P...", shell_complete=checkpoints)
+@option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+@option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for another writer of P.")
+def decompress(output: Output, paths: tuple[str, ...], dry_run: bool, wait: float) -> int:
+    """Store compressed checkpoints plain again.
+
+    Every file is byte for byte what it was before it was compressed.
+    """
+    change = partial(expand, dry_run=dry_run, wait=wait)
+    return change_forms(output, paths, change, idle="no file is compressed", dry_run=dry_run)

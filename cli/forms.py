@@ -1,0 +1,42 @@
+"""How checkpoints that get another form are told: a line each, with what they took and what they take."""
+
+from collections.abc import Callable, Sequence
+
+from ckptfmt.errors import CkptError
+from ckptfmt.store.forms import FormChange
+
+from .failure import TROUBLE
+from .output import Output
+from .text import short_digest, size
+
+__all__ = ["change_forms"]
+
+
+def change_forms(
+    output: Output, paths: Sequence[str], change: Callable[[str], FormChange], *, idle: str, dry_run: bool
+) -> int:
+    """Change each checkpoint, tell it, and return the exit code; one that fails does not keep the others."""
+    done: list[FormChange] = []
+    troubles: list[CkptError] = []
+    for path in paths:
+        try:
+            done.append(change(path))
+            output.line(*_told(output, done[-1], idle))
+        except CkptError as e:
+            if len(paths) == 1:
+                raise
+            troubles.append(e)
+            output.error(e)
+    if dry_run and any(one.changed for one in done):
+        output.line("nothing written; run again without --dry-run")
+    output.result({"checkpoints": [one.to_dict() for one in done], "written": not dry_run})
+    return TROUBLE if troubles else 0
+
+
+def _told(output: Output, done: FormChange, idle: str) -> tuple[str, ...]:
+    before, after = sum(done.before.values()), sum(done.after.values())
+    if not done.changed:
+        return output.paint(done.path, "bold"), f"  {size(before)}, {idle}"
+    share = f" ({100 * after / before:.1f} %)" if before > after else ""
+    same = f"  still {short_digest(done.content_digest)}"
+    return output.paint(done.path, "bold"), f"  {size(before)} -> {size(after)}{share}", output.paint(same, "dim")
