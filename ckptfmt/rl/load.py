@@ -20,7 +20,7 @@ from ckptfmt.rl.families.noisy import reset_noise
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint"]
+__all__ = ["check_network", "load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint"]
 
 Loaded = tuple[nn.Module, ModelConfig | None, dict[str, Any]]
 
@@ -97,7 +97,7 @@ def load_open_checkpoint(
     if model is None:
         if network is None:
             raise _unknown(checkpoint)
-        _check_names(checkpoint, network)
+        check_network(checkpoint, network)
         model = create_model_from_config(config, "meta")
     tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
     _assign(model, tensors, checkpoint, network.optional() if network else frozenset(), place)
@@ -130,7 +130,8 @@ def _unknown(checkpoint: Checkpoint) -> CkptError:
     )
 
 
-def _check_names(checkpoint: Checkpoint, network: Blueprint) -> None:
+def check_network(checkpoint: Checkpoint, network: Blueprint) -> None:
+    """Raise `WeightsError` unless the tensors in a checkpoint are those of the network that it describes."""
     if wrong := next(network.mismatches(checkpoint.manifest.weights.named), None):
         raise WeightsError(wrong, where=os.path.join(checkpoint.path, WEIGHTS), code="weights.shape")
 

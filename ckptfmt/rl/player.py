@@ -15,7 +15,8 @@ from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.manifest import Manifest
-from ckptfmt.rl.envs.description import Env, Environment, make_env
+from ckptfmt.rl.described import parse_environment, refuse_untrusted
+from ckptfmt.rl.envs.description import Env, Environment, is_atari, make_env
 from ckptfmt.rl.load import load_open_checkpoint
 from ckptfmt.rl.play import Evaluation
 from ckptfmt.store.checkpoint import Checkpoint
@@ -46,12 +47,14 @@ def open_player(
     device: str = "cpu",
     game: str | None = None,
     render_mode: str | None = None,
+    trust: bool = False,
     **facts: Any,
 ) -> Iterator[Player]:
     """Give the network in a checkpoint or a legacy file, and the environment it was trained in.
 
     `game` is the gymnasium id where the file does not say it, and wins over what it says; `facts` are for
-    `ckptfmt.convert`. Raises `CkptError` where no environment is known or it does not fit the network.
+    `ckptfmt.convert`. What the file asks for beyond what its network needs is refused without `trust`. Raises
+    `CkptError` where no environment is known or it does not fit the network.
     """
     with tempfile.TemporaryDirectory(prefix="ckptfmt-") as folder:
         place = os.fspath(path)
@@ -60,7 +63,9 @@ def open_player(
             convert(path, place, **facts)
         with Checkpoint(place) as checkpoint:
             environment, scale = _environment(checkpoint, game)
-            env = make_env(environment, render_mode=render_mode, trusted=game is not None)
+            if not trust and isinstance(checkpoint.config, ModelConfig):
+                refuse_untrusted(environment.resolved(), checkpoint.config.input_shape, atari=is_atari(environment.id))
+            env = make_env(environment, render_mode=render_mode, trusted=trust or game is not None)
             try:
                 model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
                 if config is None:
@@ -101,7 +106,7 @@ def _with(manifest: Manifest, evaluation: Evaluation) -> Manifest:
 
 def _environment(checkpoint: Checkpoint, game: str | None) -> tuple[Environment, float]:
     """Return the description of the environment, and what its observations are divided by."""
-    described = dict(checkpoint.manifest.environment)
+    described = dict(parse_environment(checkpoint.manifest.environment))
     config = checkpoint.config
     inside = config.input_scale if config else 1.0
     # Where nobody says who brings the pixels into 0 to 1, a network that does not leaves it to the environment.

@@ -1,14 +1,28 @@
 """Random generators as plain data, and back."""
 
 import random
+import struct
 from typing import Any
 
 import numpy as np
 import torch
 
+from ckptfmt.rl.alike import check_alike, check_range, item, refuse
+
 __all__ = ["GENERATORS", "capture_generator", "capture_global", "restore_generator", "restore_global", "seed_global"]
 
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
+# Where a generator stands in the words that it made in advance: NumPy takes any number, and reads there.
+_NUMPY_RANGES = {
+    "pos": (0, 624),
+    "buffer_pos": (0, 4),
+    "has_uint32": (0, 1),
+    "has_gauss": (0, 1),
+    "uinteger": (0, 2**32 - 1),
+}
+# torch's Mersenne Twister: seed, words left, whether seeded, next word; then 624 words of 8 bytes.
+_TORCH_HEAD = struct.Struct("<QiiQ")
+_TORCH_WORDS = 624
 
 
 def capture_generator(generator: Any) -> Any:
@@ -24,17 +38,26 @@ def capture_generator(generator: Any) -> Any:
     return {"version": version, "words": np.array(words, dtype=np.uint32), "gauss": gauss}
 
 
-def restore_generator(generator: Any, state: Any) -> None:
-    """Set a generator to a state that `capture_generator` gave."""
-    match generator:
-        case np.random.Generator():
-            generator.bit_generator.state = state
-        case np.random.RandomState():
-            generator.set_state(state)
-        case torch.Generator():
-            generator.set_state(state)
-        case _:
-            generator.setstate((state["version"], tuple(state["words"].tolist()), state["gauss"]))
+def restore_generator(generator: Any, state: Any, where: str = "generator") -> None:
+    """Set a generator to a state that `capture_generator` gave; raise `WeightsError` for any other."""
+    live = capture_generator(generator)
+    # Half of a pair of normal numbers may be kept or not.
+    check_alike(state, {**live, "gauss": None} if isinstance(generator, random.Random) else live, where)
+    try:
+        match generator:
+            case np.random.Generator():
+                _check_numpy(state, generator.bit_generator.state, where)
+                generator.bit_generator.state = state
+            case np.random.RandomState():
+                _check_numpy(state, generator.get_state(legacy=False), where)
+                generator.set_state(state)
+            case torch.Generator():
+                _check_torch(state, where)
+                generator.set_state(state)
+            case _:
+                generator.setstate((state["version"], tuple(state["words"].tolist()), state["gauss"]))
+    except (ValueError, TypeError, OverflowError, RuntimeError) as e:
+        refuse(f"is no state of this generator: {e}", where)
 
 
 def capture_global() -> dict[str, Any]:
@@ -47,13 +70,17 @@ def capture_global() -> dict[str, Any]:
     }
 
 
-def restore_global(state: dict[str, Any]) -> None:
-    """Set the shared generators to a state that `capture_global` gave."""
-    restore_generator(random._inst, state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    for i, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(cuda, i)
+def restore_global(state: Any, where: str = "rng") -> None:
+    """Set the shared generators to a state that `capture_global` gave; raise `WeightsError` for any other."""
+    restore_generator(random._inst, item(state, "python", where), f"{where}/python")
+    restore_generator(np.random.mtrand._rand, item(state, "numpy", where), f"{where}/numpy")
+    restore_generator(torch.default_generator, item(state, "torch", where), f"{where}/torch")
+    cuda = item(state, "cuda", where)
+    if not isinstance(cuda, list):
+        refuse("must be a list", f"{where}/cuda")
+    for i, words in enumerate(cuda[: torch.cuda.device_count()]):
+        check_alike(words, torch.cuda.get_rng_state(i), f"{where}/cuda/{i}")
+        torch.cuda.set_rng_state(words, i)
 
 
 def seed_global(seed: int) -> None:
@@ -61,3 +88,21 @@ def seed_global(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def _check_numpy(state: Any, live: Any, where: str) -> None:
+    """Check the fields of a bit generator, some of which lie a level deeper."""
+    if state["bit_generator"] != live["bit_generator"]:
+        refuse(f"is of another generator than {live['bit_generator']}", f"{where}/bit_generator")
+    for name, value in (*state.items(), *state["state"].items()):
+        if name in _NUMPY_RANGES:
+            check_range(value, *_NUMPY_RANGES[name], f"{where}/{name}")
+
+
+def _check_torch(state: torch.Tensor, where: str) -> None:
+    """Check that torch would read its words inside of them: it looks at either number alone."""
+    if state.device.type != "cpu" or state.numel() < _TORCH_HEAD.size + 8 * _TORCH_WORDS:
+        return
+    _, left, _, following = _TORCH_HEAD.unpack(state.numpy().tobytes()[: _TORCH_HEAD.size])
+    if not 1 <= left <= _TORCH_WORDS or following > _TORCH_WORDS or left + following > _TORCH_WORDS + 1:
+        refuse("stands outside of its words", where)

@@ -1,6 +1,6 @@
 """Everything beside the weights that a training needs to go on where it stopped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,8 +10,11 @@ from torch import nn
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.format.manifest import Resume
+from ckptfmt.format.safetensors import tensor_bytes
+from ckptfmt.rl.alike import check_alike, item, refuse
 from ckptfmt.rl.envs.description import Env
 from ckptfmt.rl.envs.state import capture_env, restore_env
+from ckptfmt.rl.optimizers import restore_optimizer
 from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global
 from ckptfmt.rl.stored import StoredArrays, read_tensors
 from ckptfmt.rl.tree import flatten, unflatten
@@ -20,6 +23,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 __all__ = ["PARTS", "Captured", "TrainingState"]
 
 PARTS = ("optimizer", "target", "schedulers", "rng", "generators", "environments", "counters", "replay")
+_MOST_SHARED = 8
 
 
 class HasState(Protocol):
@@ -116,25 +120,54 @@ class TrainingState:
                 fix="resume from a checkpoint that the trainer saved",
                 code="resume.nothing",
             )
-        parts = unflatten(read_tensors(checkpoint, STATE, verify=verify))
+        parts = _parts(checkpoint, verify)
         self._restore_modules(parts)
-        for name, state in parts.get("generators", {}).items():
+        for name, state in _named(parts, "generators"):
             if name in self.generators:
-                restore_generator(self.generators[name], state)
-        for env, layers in zip(self.environments, parts.get("environments", ()), strict=False):
-            restore_env(env, layers)
+                restore_generator(self.generators[name], state, f"generators/{name}")
+        for i, (env, layers) in enumerate(zip(self.environments, parts.get("environments", ()), strict=False)):
+            restore_env(env, layers, f"environments/{i}")
         if self.replay is not None and REPLAY in checkpoint.manifest.files:
             self.replay.restore(StoredArrays(checkpoint, REPLAY, verify=verify))
         # Last, since what was made or reset above may have drawn from the shared generators.
-        restore_global(parts["rng"])
-        counters: dict[str, Any] = parts.get("counters", {})
-        return counters
+        restore_global(item(parts, "rng", STATE))
+        return dict(_named(parts, "counters"))
 
     def _restore_modules(self, parts: Mapping[str, Any]) -> None:
         if self.optimizer is not None and "optimizer" in parts:
-            self.optimizer.load_state_dict(parts["optimizer"])
+            restore_optimizer(self.optimizer, parts["optimizer"])
         if self.target is not None and "target" in parts:
+            check_alike(parts["target"], dict(self.target.state_dict()), "target")
             self.target.load_state_dict(parts["target"])
-        for name, state in parts.get("schedulers", {}).items():
+        for name, state in _named(parts, "schedulers"):
             if name in self.schedulers:
+                # Their own loaders set whatever attribute is named.
+                check_alike(state, self.schedulers[name].state_dict(), f"schedulers/{name}")
                 self.schedulers[name].load_state_dict(state)
+
+
+def _parts(checkpoint: Checkpoint, verify: bool) -> Mapping[str, Any]:
+    """Return what the state file holds by part; raise `WeightsError` where it is no such thing."""
+    entry = checkpoint.manifest.files[STATE]
+    # Names may share a stored tensor, but not so many that what is read is far more than what is there.
+    if sum(_bytes(checkpoint, name) for name in checkpoint.names(STATE)) > _MOST_SHARED * entry.bytes:
+        refuse("holds far fewer bytes than it names", STATE)
+    parts = unflatten(read_tensors(checkpoint, STATE, verify=verify))
+    if not isinstance(parts, dict):
+        refuse("must be a mapping of parts", STATE)
+    if not isinstance(parts.get("environments", []), list):
+        refuse("must be a list", "environments")
+    return parts
+
+
+def _named(parts: Mapping[str, Any], part: str) -> Iterator[tuple[str, Any]]:
+    """Yield what a part holds by name."""
+    stored = parts.get(part, {})
+    if not isinstance(stored, Mapping) or not all(isinstance(name, str) for name in stored):
+        refuse("must be a mapping with names", part)
+    yield from stored.items()
+
+
+def _bytes(checkpoint: Checkpoint, name: str) -> int:
+    info = checkpoint.info(name, STATE)
+    return tensor_bytes(info.dtype, info.shape)

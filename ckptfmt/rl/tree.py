@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ckptfmt.errors import WeightsError
+from ckptfmt.errors import ManifestError, WeightsError, printable
 from ckptfmt.format.jsontext import decode_free, encode_free, parse
 
 __all__ = ["TREE", "flatten", "is_plain", "unflatten"]
 
 TREE = "tree"
-_MAX_TREE = 64 << 20
+# The numbers lie in arrays of their own: this holds names, counters and the returns of evaluations.
+_MAX_TREE = 16 << 20
 _TAGS = frozenset({"$array", "$tensor", "$scalar", "$bytes", "$tuple", "$deque", "$pairs"})
 _LEAVES = (np.ndarray, np.generic, torch.Tensor, bytes, bytearray)
 
@@ -44,24 +45,43 @@ def is_plain(value: Any) -> bool:
 def flatten(value: Any) -> dict[str, Array]:
     """Return the arrays of a nested value by path, and under `TREE` its skeleton as uint8 JSON.
 
-    Raises `ManifestError` with the path of a value that cannot be stored.
+    Raises `ManifestError` with the path of a value that cannot be stored, `WeightsError` for more text than is read.
     """
     arrays: dict[str, Array] = {}
     skeleton = encode_free(_strip(value, "", arrays), where="$")
     text = json.dumps(skeleton, separators=(",", ":"), ensure_ascii=True)
+    if len(text) > _MAX_TREE:
+        raise _unsound(f"takes {len(text):,} bytes beside its arrays, more than the {_MAX_TREE:,} allowed")
     return {TREE: np.frombuffer(text.encode(), dtype=np.uint8), **arrays}
 
 
 def unflatten(arrays: Mapping[str, Any]) -> Any:
-    """Return the value whose `flatten` gave these arrays; raise `WeightsError` where they are no such thing."""
+    """Return the value whose `flatten` gave these arrays; raise `WeightsError` where they are no such thing.
+
+    Every array stands in one place: a description that names one a thousand times would be a thousand copies of it.
+    """
     if TREE not in arrays:
-        raise WeightsError("holds no description of its contents", where=TREE, code="state.tree")
-    text = _as_numpy(arrays[TREE]).tobytes()
-    skeleton = parse(text, where=TREE, limit=_MAX_TREE, error=WeightsError, code="state.tree")
+        raise _unsound("holds no description of its contents")
+    text = _as_numpy(arrays[TREE])
+    if text.dtype != np.uint8 or text.ndim != 1:
+        raise _unsound("is no text")
+    skeleton = parse(text.tobytes(), where=TREE, limit=_MAX_TREE, error=WeightsError, code="state.tree")
+    left = {name: array for name, array in arrays.items() if name != TREE}
     try:
-        return _fill(skeleton, arrays)
-    except (KeyError, TypeError, ValueError, IndexError) as e:
-        raise WeightsError(f"describes what is not there: {e}", where=TREE, code="state.tree") from None
+        value = _fill(skeleton, left)
+    except KeyError as e:
+        raise _unsound(f"names '{printable(e.args[0], 60)}', which is not there or named twice") from None
+    except ManifestError as e:
+        raise _unsound(e.what) from None
+    except (TypeError, ValueError, IndexError, OverflowError, AttributeError) as e:
+        raise _unsound(f"describes what is not there: {e}") from None
+    if left:
+        raise _unsound(f"does not name '{printable(next(iter(left)), 60)}'")
+    return value
+
+
+def _unsound(what: str) -> WeightsError:
+    return WeightsError(what, where=TREE, code="state.tree")
 
 
 def _strip(value: Any, path: str, arrays: dict[str, Array]) -> Any:
@@ -93,7 +113,8 @@ def _strip_leaf(value: Any, path: str, arrays: dict[str, Array]) -> dict[str, st
     return {"$scalar" if isinstance(value, np.generic) else "$array": name}
 
 
-def _fill(value: Any, arrays: Mapping[str, Any]) -> Any:
+def _fill(value: Any, arrays: dict[str, Any]) -> Any:
+    """Return a value with its arrays in place, which are taken out of `arrays`."""
     if isinstance(value, list):
         return [_fill(item, arrays) for item in value]
     if not isinstance(value, dict):
@@ -106,22 +127,30 @@ def _fill(value: Any, arrays: Mapping[str, Any]) -> Any:
     return {key: _fill(item, arrays) for key, item in value.items()}
 
 
-def _fill_tag(tag: str, value: Any, arrays: Mapping[str, Any]) -> Any:
+def _fill_tag(tag: str, value: Any, arrays: dict[str, Any]) -> Any:
     match tag:
         case "$tuple":
-            return tuple(_fill(item, arrays) for item in value)
+            return tuple(_fill(_of(value, list), arrays))
         case "$deque":
-            return deque((_fill(item, arrays) for item in value[0]), maxlen=value[1])
+            items, most = value
+            return deque(_fill(_of(items, list), arrays), maxlen=most)
         case "$pairs":
-            return {_fill(key, arrays): _fill(item, arrays) for key, item in value}
+            return {_fill(key, arrays): _fill(item, arrays) for key, item in _of(value, list)}
+    array = arrays.pop(_of(value, str))
+    match tag:
         case "$tensor":
-            array = arrays[value]
             return array if isinstance(array, torch.Tensor) else torch.from_numpy(np.array(array))
         case "$bytes":
-            return _as_numpy(arrays[value]).tobytes()
+            return _as_numpy(array).astype(np.uint8, casting="no").tobytes()
         case "$scalar":
-            return _as_numpy(arrays[value])[()]
-    return np.array(_as_numpy(arrays[value]))
+            return _as_numpy(array).reshape(())[()]
+    return np.array(_as_numpy(array))
+
+
+def _of(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {type(value).__name__} in place of a {kind.__name__}")
+    return value
 
 
 def _as_numpy(array: Any) -> np.ndarray[Any, Any]:

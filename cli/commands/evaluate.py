@@ -23,6 +23,7 @@ __all__ = ["evaluate"]
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many actions.")
 @option("--game", metavar="ID", help="The environment, where the checkpoint does not name it.")
+@option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto.")
 @option("--dry-run", is_flag=True, help="Play, but leave the manifest as it is.")
 def evaluate(output: Output, path: str, **given: Any) -> int:
@@ -30,7 +31,7 @@ def evaluate(output: Output, path: str, **given: Any) -> int:
     if os.path.isfile(path):
         raise click.UsageError(f"{path} is a file; make a checkpoint of it with: ckpt convert {path} OUT")
     names = ("episodes", "epsilon", "seed", "max_steps")
-    with open_player(path, device=given["device"], game=given["game"]) as player:
+    with open_player(path, device=given["device"], game=given["game"], trust=given["trust"]) as player:
         episodes = []
         for episode in play_episodes(
             player.model, player.env, scale=player.scale, **{name: given[name] for name in names}

@@ -31,6 +31,7 @@ __all__ = ["play", "show_episode", "show_total"]
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many actions.")
 @option("--game", metavar="ID", help="The environment, where the file does not name it.")
+@option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto.")
 @option("--render", type=click.Choice(["human", "none"]), default="none", help="Show it in a window.")
 @option("--record", type=click.Path(), metavar="FILE", help="Write an MP4 of it.")
@@ -40,7 +41,9 @@ def play(output: Output, path: str, **given: Any) -> int:
     if given["record"] and given["render"] == "human":
         raise click.UsageError("--record and --render human exclude each other")
     mode = "rgb_array" if given["record"] else "human" if given["render"] == "human" else None
-    with open_player(path, device=given["device"], game=given["game"], render_mode=mode) as player:
+    with open_player(
+        path, device=given["device"], game=given["game"], render_mode=mode, trust=given["trust"]
+    ) as player:
         for line in describe(player.config).text().splitlines():
             output.line(line)
         output.line("")

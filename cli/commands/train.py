@@ -100,11 +100,19 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
 @option("--config", "file", type=click.Path(), metavar="FILE", help="A YAML file of settings; options win over it.")
 @option("--out", type=click.Path(), metavar="DIR", help="Folder of the checkpoints.")
 @option("--resume", metavar="P", shell_complete=checkpoints, help="Go on from a checkpoint of this trainer.")
+@option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
 @option("--rainbow", is_flag=True, help="All six techniques together.")
 @option("--dry-run", is_flag=True, help="Print the full configuration and stop.")
 @_settings
 def train(
-    output: Output, file: str | None, out: str | None, resume: str | None, rainbow: bool, dry_run: bool, **given: Any
+    output: Output,
+    file: str | None,
+    out: str | None,
+    resume: str | None,
+    trust: bool,
+    rainbow: bool,
+    dry_run: bool,
+    **given: Any,
 ) -> int:
     """Train a network on an environment, from the first step or onward."""
     changes = {**(RAINBOW if rainbow else {}), **{name: value for name, value in given.items() if value is not None}}
@@ -112,7 +120,7 @@ def train(
     if resume is not None:
         if file is not None:
             raise click.UsageError("--config and --resume exclude each other; a checkpoint holds its settings")
-        trainer = Trainer.resume(resume, out, shown, **changes)
+        trainer = Trainer.resume(resume, out, shown, trust=trust, **changes)
         _say_how_exact(output, trainer)
         return _run(output, shown, trainer)
     config = TrainConfig.from_file(file, **changes) if file else TrainConfig.from_dict(changes)

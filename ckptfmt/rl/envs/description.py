@@ -16,9 +16,10 @@ from gymnasium import wrappers
 from numpy.typing import NDArray
 
 from ckptfmt.errors import CkptError
+from ckptfmt.rl.described import parse_environment
 from ckptfmt.rl.envs.atari import FireReset, describe_baselines
 
-__all__ = ["Env", "Environment", "describe_env", "layers", "make_env"]
+__all__ = ["Env", "Environment", "describe_env", "is_atari", "layers", "make_env"]
 
 Env = gymnasium.Env[Any, Any]
 
@@ -79,6 +80,7 @@ class Environment:
         """Build a description from the manifest's `environment`; fields it does not know are left alone."""
         if not isinstance(data.get("id"), str):
             raise CkptError("names no environment", where="$.environment.id", code="environment.unknown")
+        parse_environment(data)
         known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
         if isinstance(known.get("screen_size"), list):
             known["screen_size"] = tuple(known["screen_size"])
@@ -92,7 +94,7 @@ class Environment:
     def resolved(self) -> Self:
         """Return the description with the usual values of its kind filled in."""
         usual: dict[str, Any] = {"frame_skip": 1, "noop_max": 0, "sticky_actions": 0.0}
-        if _is_atari(self.id):
+        if is_atari(self.id):
             usual = {"frame_skip": 4, "screen_size": 84, "noop_max": 30, "sticky_actions": 0.25}
         filled = {name: value for name, value in usual.items() if getattr(self, name) is None}
         return type(self)(**{f.name: filled.get(f.name, getattr(self, f.name)) for f in fields(self)})
@@ -109,7 +111,7 @@ def make_env(environment: Environment, *, render_mode: str | None = None, truste
     _refuse_foreign(description, trusted)
     base = _make_base(description, render_mode)
     try:
-        env = _preprocess_atari(base, description) if _is_atari(description.id) else _preprocess(base, description)
+        env = _preprocess_atari(base, description) if is_atari(description.id) else _preprocess(base, description)
     except (TypeError, ValueError, AssertionError) as e:
         base.close()
         raise _cannot(description, str(e)) from None
@@ -174,7 +176,8 @@ def _describe_layer(layer: Env) -> dict[str, Any]:
     return {}
 
 
-def _is_atari(env_id: str) -> bool:
+def is_atari(env_id: str) -> bool:
+    """Return whether an id is that of a game of the emulator."""
     spec = gymnasium.registry.get(env_id)
     return spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("ale_py")
 
@@ -193,7 +196,7 @@ def _refuse_foreign(description: Environment, trusted: bool) -> None:
 
 def _make_base(description: Environment, render_mode: str | None) -> Env:
     kwargs = dict(description.kwargs)
-    if _is_atari(description.id):
+    if is_atari(description.id):
         kwargs |= {"frameskip": 1, "repeat_action_probability": 0.0}
         kwargs["obs_type"] = "grayscale" if description.grayscale else "rgb"
     if render_mode is not None:

@@ -1,11 +1,16 @@
 """The whole state of an environment as plain data, so that an episode goes on in another process.
 
-An environment may say itself what its state is, with `get_state()` and `set_state(state)`. Of any other the
-attributes are taken, of each wrapper as well: numbers, text, arrays, containers of them and random
-generators. The emulator of Atari games gives its state as bytes.
+An environment may say itself what its state is, with `get_state()` and `set_state(state)`. Of wrappers and of the
+environments that come with gymnasium's games, the attributes in a table are taken; of any other environment those
+that hold numbers: arrays, flags, containers of them, random generators. Text is not taken, since it may be a
+path or a name. The emulator of Atari games gives its state as bytes.
+
+What is put back was written by whoever made the checkpoint. So only attributes are set that the environment at hand
+has and gives out itself, to values of the same kinds and sizes.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +19,42 @@ import gymnasium
 import numpy as np
 
 from ckptfmt.errors import WeightsError
+from ckptfmt.rl.alike import check_alike, check_names, check_range, has_text, item, refuse
 from ckptfmt.rl.envs.description import Env, layers
 from ckptfmt.rl.rng import GENERATORS, capture_generator, restore_generator
 from ckptfmt.rl.tree import is_plain
 
 __all__ = ["EnvState", "capture_env", "restore_env"]
 
-# What a wrapper or an environment is made with and never changes, and what is made anew for each process.
+# What changes in a wrapper while it is played; all else it was made with.
+_CHANGES: Mapping[str, frozenset[str]] = {
+    "AtariEnv": frozenset({"_np_random", "_np_random_seed"}),
+    "Catch": frozenset({"_np_random", "_np_random_seed", "ball", "drift", "paddle"}),
+    "AtariPreprocessing": frozenset({"obs_buffer", "lives", "game_over"}),
+    "FrameStackObservation": frozenset({"obs_queue"}),
+    "MaxAndSkipObservation": frozenset({"_obs_buffer"}),
+    "OrderEnforcing": frozenset({"_has_reset"}),
+    "StickyAction": frozenset({"last_action", "is_sticky_actions", "num_repeats", "repeats_taken"}),
+    "TimeLimit": frozenset({"_elapsed_steps"}),
+}
+# Numbers that an environment uses as places, without looking.
+_RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "AtariPreprocessing": {"lives": (0, 255)},
+    "Catch": {"ball": (0, 10), "drift": (-1, 1), "paddle": (0, 9)},
+    "StickyAction": {"last_action": (0, 255), "num_repeats": (0, 1), "repeats_taken": (0, 1)},
+    "TimeLimit": {"_elapsed_steps": (0, 2**53)},
+}
+_UNCHANGED = frozenset({"ReshapeObservation", "ResizeObservation", "GrayscaleObservation", "TransformObservation"})
+# What an environment is made with and never changes, and what is made anew for each process.
 _FIXED = frozenset(
     {
         "_action_set",
+        "_action_space",
         "_cached_spec",
         "_ezpickle_args",
         "_ezpickle_kwargs",
         "_metadata",
+        "_observation_space",
         "_saved_kwargs",
         "env",
         "func",
@@ -57,52 +84,104 @@ def capture_env(env: Env) -> EnvState:
     return EnvState(captured, tuple(lacks))
 
 
-def restore_env(env: Env, captured: list[dict[str, Any]]) -> None:
+def restore_env(env: Env, captured: Any, where: str = "env") -> None:
     """Set an environment that was made from the same description to a captured state.
 
     Resets it first, so that what lies outside its attributes is there. Raises `WeightsError` where the
-    state is that of another environment.
+    state is that of another environment, or of none.
     """
     chain = list(layers(env))
     names = [type(layer).__name__ for layer in chain]
-    if names != [state["type"] for state in captured]:
+    if not isinstance(captured, list) or not all(isinstance(state, Mapping) for state in captured):
+        refuse("must be a list of mappings", where)
+    if names != [state.get("type") for state in captured]:
         raise WeightsError(
-            f"the state is that of other wrappers than {', '.join(names)}", where="env", code="state.environment"
+            f"the state is that of other wrappers than {', '.join(names)}", where=where, code="state.environment"
         )
     env.reset(seed=0)
     for layer, state in zip(chain, captured, strict=True):
-        _restore_layer(layer, state)
+        _restore_layer(layer, state, f"{where}/{type(layer).__name__}")
 
 
 def _capture_layer(layer: Env) -> tuple[dict[str, Any], list[str]]:
-    if not isinstance(layer, gymnasium.Wrapper) and hasattr(layer, "get_state"):
-        return {"own": layer.get_state()}, []
+    if _says_itself(layer):
+        return {"own": layer.get_state()}, []  # type: ignore[attr-defined]
     state: dict[str, Any] = {"attributes": {}, "generators": {}}
     missing = []
-    for name, value in vars(layer).items():
-        if name in _FIXED or isinstance(value, _FIXED_TYPES) or callable(value):
-            continue
+    for name, value in _changing(layer):
         if isinstance(value, GENERATORS):
             state["generators"][name] = capture_generator(value)
         elif isinstance(value, ale_py.ALEInterface):
             state["emulator"] = value.cloneState(include_rng=True).serialize()
-        elif is_plain(value):
+        elif is_plain(value) and not has_text(value):
             state["attributes"][name] = _copy(value)
         else:
             missing.append(name)
     return state, missing
 
 
-def _restore_layer(layer: Any, state: Mapping[str, Any]) -> None:
-    if "own" in state:
-        layer.set_state(state["own"])
+def _says_itself(layer: Env) -> bool:
+    return not isinstance(layer, gymnasium.Wrapper) and hasattr(layer, "get_state") and hasattr(layer, "set_state")
+
+
+def _changing(layer: Env) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes of a layer that playing changes."""
+    kind = type(layer).__name__
+    known = _CHANGES.get(kind, frozenset() if kind in _UNCHANGED else None)
+    for name, value in vars(layer).items():
+        if known is not None and name not in known and not isinstance(value, ale_py.ALEInterface):
+            continue
+        if name not in _FIXED and not isinstance(value, _FIXED_TYPES) and not callable(value):
+            yield name, value
+
+
+def _restore_layer(layer: Any, state: Mapping[str, Any], where: str) -> None:
+    if _says_itself(layer):
+        layer.set_state(item(state, "own", where))
         return
-    for name, value in state["attributes"].items():
+    live, _ = _capture_layer(layer)
+    attributes, generators = item(state, "attributes", where), item(state, "generators", where)
+    check_alike(attributes, live["attributes"], where, absent=True)
+    check_names(generators, live["generators"], where)
+    check_names(state, {"type": "", **live}, where)
+    for name, value in attributes.items():
+        _check_known(layer, name, value, live["attributes"][name], f"{where}/{name}")
         setattr(layer, name, value)
-    for name, value in state["generators"].items():
-        restore_generator(getattr(layer, name), value)
-    if "emulator" in state:
-        layer.ale.restoreState(ale_py.ALEState(state["emulator"]))
+    for name, value in generators.items():
+        restore_generator(getattr(layer, name), value, f"{where}/{name}")
+    if "emulator" in live:
+        _restore_emulator(layer.ale, state["emulator"], live["emulator"], f"{where}/emulator")
+
+
+def _check_known(layer: Any, name: str, stored: Any, live: Any, where: str) -> None:
+    """Hold what the tables know to its length and range; other environments have to look themselves."""
+    kind = type(layer).__name__
+    if kind in _CHANGES and isinstance(live, list | deque) and len(stored) != len(live):
+        refuse(f"holds {len(stored)}, must hold {len(live)}", where)
+    if name not in _RANGES.get(kind, {}):
+        return
+    least, most = _RANGES[kind][name]
+    if name == "last_action":
+        most = int(layer.action_space.n) - 1
+    for number in stored if isinstance(stored, list) else [stored]:
+        if number is not None or live is not None:
+            check_range(number, least, most, where)
+
+
+def _restore_emulator(emulator: ale_py.ALEInterface, stored: Any, live: bytes, where: str) -> None:
+    """Set an emulator to the state that it gave out of the same cartridge, whose digest the state begins with."""
+    if not isinstance(stored, bytes) or not 0 < len(stored) < 2 * len(live):
+        refuse("must be the bytes of an emulator", where)
+    if stored[_CARTRIDGE] != live[_CARTRIDGE]:
+        refuse("is of another game", where)
+    try:
+        emulator.restoreState(ale_py.ALEState(stored))
+    except (RuntimeError, ValueError, MemoryError, SystemError) as e:
+        refuse(f"is no state of the emulator: {e}", where)
+
+
+# Frame counters and the length come first, then the MD5 of the cartridge as text.
+_CARTRIDGE = slice(28, 64)
 
 
 def _copy(value: Any) -> Any:

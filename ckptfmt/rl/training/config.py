@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Self
 
 import yaml
@@ -25,6 +24,8 @@ RAINBOW: Mapping[str, bool] = {
     "prioritized_replay": True,
     "n_step_learning": True,
 }
+# Every setting on a line of its own takes a fiftieth of this.
+_MAX_FILE = 128 << 10
 
 
 def _setting(default: Any, doc: str, least: float = -math.inf, most: float = math.inf) -> Any:
@@ -124,12 +125,7 @@ class TrainConfig:
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Self:
         """Build the settings from a YAML file; `changes` win over what it says."""
-        try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as e:
-            raise CkptError(f"cannot be read: {e.strerror}", where=os.fspath(path), code="train.config") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
-            raise CkptError(f"is not YAML: {e}", where=os.fspath(path), code="train.config") from None
+        data = _read_yaml(os.fspath(path))
         if not isinstance(data, dict | None):
             raise CkptError("must map settings to values", where=os.fspath(path), code="train.config")
         return cls.from_dict({**{str(name): value for name, value in (data or {}).items()}, **changes})
@@ -178,6 +174,29 @@ class TrainConfig:
         numbers = all(isinstance(value, int | float) for value in (self.v_min, self.v_max))
         if numbers and self.v_min >= self.v_max:
             yield f"v_min must be less than v_max ({self.v_max:g}), not {self.v_min:g}"
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML without aliases: with them a few lines are as many words as somebody wants."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read here, write the value out")
+        return super().compose_node(parent, index)
+
+
+def _read_yaml(path: str) -> Any:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_MAX_FILE + 1)
+        if len(text) > _MAX_FILE:
+            raise CkptError(f"is more than {_MAX_FILE:,} bytes of settings", where=path, code="train.config")
+        return yaml.load(text, Loader=_PlainLoader)
+    except OSError as e:
+        raise CkptError(f"cannot be read: {e.strerror}", where=path, code="train.config") from None
+    # A date that there is not and an integer of thousands of digits are ValueErrors to the parser.
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
+        raise CkptError(f"is not YAML: {e}", where=path, code="train.config") from None
 
 
 def _kind(annotation: Any) -> str:

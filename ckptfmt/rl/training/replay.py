@@ -6,6 +6,7 @@ state is arrays; two buffers with the same state draw the same batches.
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.rl.rng import restore_generator
 from ckptfmt.rl.stored import fill, shape_of
 from ckptfmt.rl.training.sumtree import SumTree
 
@@ -88,6 +90,14 @@ class Replay:
         """Return how many entries can be drawn or lie among those that can."""
         return int(np.maximum(self._newest() - self._oldest(), 0).sum())
 
+    def has_drawable(self) -> bool:
+        """Return whether any entry would be drawn; a draw looks for one until it finds it."""
+        if self.prioritized:
+            return self.tree.total > 0
+        pairs = zip(self._oldest().tolist(), self._newest().tolist(), strict=True)
+        places = (env * self.length + np.arange(*pair) % self.length for env, pair in enumerate(pairs))
+        return any(not self.final[slots].all() for slots in places)
+
     def add(
         self, env: int, observation: Array, action: int, reward: float, terminated: bool, truncated: bool, after: Array
     ) -> None:
@@ -140,19 +150,20 @@ class Replay:
         A smaller buffer keeps the newest frames. Of a `StoredArrays` every part goes to its place as it is read.
         Raises `WeightsError` for other frames or environments.
         """
-        counts = np.array(state["counts"]) if "counts" in state else np.zeros(0, dtype=np.int64)
-        if counts.shape != (self.num_envs,) or counts.dtype != np.int64:
-            raise _other_replay(f"it is of {counts.size} environments, not of {self.num_envs}")
+        dtype, shape = _shape(state, "counts")
+        if dtype != np.int64 or shape != (self.num_envs,):
+            raise _other_replay(f"it is of {math.prod(shape)} environments, not of {self.num_envs}")
+        counts = np.array(state["counts"])
         leaves = np.zeros(self.num_envs * self.length)
         for env, count in enumerate(counts.tolist()):
-            rows = _shape(state, _name(env, _LEAVES))[1][0]
+            rows = next(iter(_shape(state, _name(env, _LEAVES))[1]), 0)
             for name in _STORED:
                 ring = leaves[self._slots(env)] if name == _LEAVES else self._ring(env, name)
                 self._restore_ring(env, count, rows, ring, state, _name(env, name))
             self._forget_torn(env, leaves[self._slots(env)], count)
         self.tree.restore(leaves)
-        self.max_priority = float(state["max_priority"])
-        self.rng.bit_generator.state = _rng_state(state["rng"])
+        self.max_priority = float(_read(state, "max_priority", np.float64, ()))
+        restore_generator(self.rng, _rng_state(_read(state, "rng", np.uint64, (6,))), "replay/rng")
 
     def _restore_ring(
         self, env: int, count: int, rows: int, ring: Array, state: Mapping[str, Array], name: str
@@ -284,6 +295,14 @@ def _shape(state: Mapping[str, Array], name: str) -> tuple[np.dtype[Any], tuple[
     if name not in state:
         raise _other_replay(f"it has no {name}")
     return shape_of(state, name)
+
+
+def _read(state: Mapping[str, Array], name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
+    """Return a small array of this dtype and shape; raise `WeightsError` where there is another or none."""
+    found = _shape(state, name)
+    if found != (np.dtype(dtype), shape):
+        raise _other_replay(f"{name} is {found[0]}{found[1]}")
+    return np.array(state[name])
 
 
 def _rng_words(rng: np.random.Generator) -> Array:

@@ -17,11 +17,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
+from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.envs.description import make_env
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
+from ckptfmt.rl.load import check_network
 from ckptfmt.rl.play import evaluate
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.rng import seed_global
@@ -33,6 +36,7 @@ from ckptfmt.rl.training.learner import Learner
 from ckptfmt.rl.training.replay import Batch, Replay
 from ckptfmt.rl.training.resume import changed_settings
 from ckptfmt.rl.training.runsaves import RunSaves
+from ckptfmt.rl.training.takeover import check_counters, check_replay, check_settings
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Trainer"]
@@ -95,9 +99,14 @@ class Trainer:
         checkpoint_path: str | os.PathLike[str],
         out: str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        *,
+        trust: bool = False,
         **changes: Any,
     ) -> Self:
         """Go on from a checkpoint of a trainer, exactly where it lacks nothing; `changes` are new settings.
+
+        Settings that ask for far more than the checkpoint's own tensors need, and environments that name a module,
+        are refused without `trust`.
 
         The trainer's `has` and `lacks` then name what was found, `changed` is {setting: [before, after]} of what
         makes it another training than the one before: it goes on exactly where both are empty. Raises `CkptError`
@@ -111,9 +120,16 @@ class Trainer:
             before = TrainConfig.from_dict(settings)
             config = before.replace(**changes)
             changed = changed_settings(before, config, checkpoint.path)
-            trainer = cls(config, folder, on_event, trusted="env" in changes)
-            trainer.learner.online.load_state_dict(read_tensors(checkpoint))
+            if not trust:
+                check_settings(config, checkpoint.config, changes, checkpoint.path)
+            if checkpoint.network is not None:
+                check_network(checkpoint, checkpoint.network)
+            trainer = cls(config, folder, on_event, trusted=trust or "env" in changes)
+            weights = read_tensors(checkpoint)
+            check_alike(weights, trainer.learner.online.state_dict(), WEIGHTS)
+            trainer.learner.online.load_state_dict(weights)
             trainer._take_over(trainer._state("resume").restore(checkpoint))
+            check_replay(trainer.replay, trainer.model_config.n_action)
             trainer.learner.apply_settings()
             trainer._note_resume(checkpoint, changed)
         return trainer
@@ -273,8 +289,8 @@ class Trainer:
         )
 
     def _take_over(self, counters: dict[str, Any]) -> None:
-        for name in _COUNTERS:
-            setattr(self, name, counters[name])
+        for name, value in check_counters(counters, {name: getattr(self, name) for name in _COUNTERS}).items():
+            setattr(self, name, value)
 
     def _note_resume(self, checkpoint: Checkpoint, changed: dict[str, list[Any]]) -> None:
         """Remember where this training goes on from, and in what it is another one."""
@@ -287,7 +303,8 @@ class Trainer:
         self.parent = checkpoint.manifest.manifest_digest
         self.run_id = lineage.run_id if lineage and lineage.run_id else self.run_id
         resumed = {"step": self.step, "changed": changed, "lacks": list(self.lacks)}
-        self.resumes = [*info.get("resumes", ()), resumed]
+        before = info.get("resumes")
+        self.resumes = [*(before if isinstance(before, list) else ()), resumed]
 
 
 _COUNTERS = (
