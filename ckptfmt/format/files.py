@@ -67,7 +67,7 @@ def open_folder(path: str | os.PathLike[str]) -> int:
     """
     where = os.fspath(path)
     try:
-        return _open_first(where, _aside(where), where)
+        return _open_or_aside(where)
     except FileNotFoundError:
         raise NotACheckpoint("no such folder", where=where, fix="check the path", code="layout.missing") from None
     except NotADirectoryError:
@@ -81,11 +81,13 @@ def open_folder(path: str | os.PathLike[str]) -> int:
         raise NotACheckpoint(f"cannot be opened: {_reason(e)}", where=where, code="layout.unreadable") from None
 
 
-def _open_first(*paths: str) -> int:
-    for path in paths[:-1]:
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(path, _FOLDER_FLAGS)
-    return os.open(paths[-1], _FOLDER_FLAGS)
+def _open_or_aside(path: str) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, _FOLDER_FLAGS)
+    # A link or a file of that name was set aside by no writer.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.open(_aside(path), _FOLDER_FLAGS | os.O_NOFOLLOW)
+    return os.open(path, _FOLDER_FLAGS)
 
 
 def _aside(path: str) -> str:

@@ -1,8 +1,8 @@
 """The names a writer uses beside its target: its lock, its staging, a predecessor set aside.
 
 For a target `best` they are `.best.ckpt-lock`, `.best.ckpt-stage-0123456789abcdef` and `.best.ckpt-old`. They
-begin with a dot, so that listings and globs pass over them, and they end in what no person types by chance:
-only names of this form are ever removed.
+begin with a dot, so that listings and globs pass over them, and they end in what no person types by chance.
+Only names of this form are ever removed, and only where what they name is proven to be a writer's.
 """
 
 import os
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 __all__ = ["Beside", "aside_name", "lock_name", "owner_name", "parse_beside", "stage_name"]
 
-_FORM = re.compile(r"\.(?P<stem>.+)\.ckpt-(?P<kind>lock|owner|old|stage)(?:-[0-9a-f]{16})?", re.DOTALL)
+_FORM = re.compile(r"\.(?P<stem>.+)\.ckpt-(?P<kind>lock|owner|old|stage(?=-))(?:(?<=stage)-[0-9a-f]{16})?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

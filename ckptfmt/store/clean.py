@@ -1,25 +1,26 @@
 """Find and remove what writers that died have left beside their targets.
 
 What a living writer uses is recognised by its lock, which it holds, and left alone: neither age nor a clock
-plays a part. Only names that writers give are looked at, and only files that belong to checkpoints removed.
+plays a part. Only names that writers give are looked at, and only what is proven to be a writer's is removed.
 """
 
-import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from ckptfmt.errors import Locked, WriteError
-from ckptfmt.format.files import MANIFEST, release
-from ckptfmt.format.siblings import Beside, lock_name, owner_name, parse_beside
+from ckptfmt.errors import WriteError
+from ckptfmt.format.files import MANIFEST, is_there, release
+from ckptfmt.format.siblings import Beside, parse_beside
 from ckptfmt.store.write.failure import reported
-from ckptfmt.store.write.lock import hold, is_held, owner
-from ckptfmt.store.write.place import mend
+from ckptfmt.store.write.held import Held, hold_open
+from ckptfmt.store.write.lock import hold, holder, remove_dead_owner
+from ckptfmt.store.write.mend import mend
+from ckptfmt.store.write.proof import foreign_leftover
 
 __all__ = ["Leftover", "clean", "leftovers"]
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+State = Literal["left", "removed", "restored", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,82 +28,121 @@ class Leftover:
     """Something that a writer put beside its target; `held_by` says which living one uses it, "" for none.
 
     `kind` is `stage` (an unfinished checkpoint or one that was replaced), `old` (one that was set aside while
-    it was replaced; it comes back where its target is missing), `lock` or `owner` (a lock).
+    it was replaced; it comes back where its target is missing), `lock` or `owner` (a lock). `state` is `left`
+    until it is `removed` or `restored`; one that is `kept` is not touched, for the reason `why`.
     """
 
     path: str
     kind: str
     bytes: int
     held_by: str = ""
+    state: State = "left"
+    why: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the leftover with the keys of `report.schema.json`."""
-        return {"path": self.path, "kind": self.kind, "bytes": self.bytes, "held_by": self.held_by}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def leftovers(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Leftover, ...]:
     """Return what writers have put into the folder at `path`, with `deep` also below it; change nothing."""
-    where = os.fspath(path)
-    with reported(where):
-        if not os.path.isdir(where):
-            raise WriteError("no such folder", where=where, fix="name the folder checkpoints lie in", code="clean.path")
-        return tuple(_describe(folder, found) for folder, found in _search(where, deep))
+    return tuple(left for group in _groups(os.fspath(path), deep) for left in group.described())
 
 
 def clean(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Leftover, ...]:
-    """Remove what dead writers left at `path`, with `deep` also below it; return what `leftovers` returned.
+    """Remove what dead writers left at `path`, with `deep` also below it; return what was found and became of it.
 
-    Entries with `held_by` are left alone. A predecessor whose successor never came is put back.
+    What has `held_by` or is not proven to be a writer's is left alone. A predecessor whose successor never came
+    is put back.
     """
-    before = leftovers(path, deep=deep)
-    for folder, stem in sorted({_key(entry.path) for entry in before if not entry.held_by}):
-        # A writer that came in the meantime cleans up itself.
-        with contextlib.suppress(Locked):
-            _mend(folder, stem)
-    return before
+    return tuple(left for group in _groups(os.fspath(path), deep) for left in group.cleaned())
 
 
-def _key(path: str) -> tuple[str, str]:
-    folder, name = os.path.split(path)
-    found = parse_beside(name)
-    assert found is not None
-    return folder, found.stem
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What lies beside one target, in the folder that `folder` describes."""
 
+    where: str
+    folder: int
+    stem: str
+    found: tuple[Beside, ...]
 
-def _mend(folder: str, stem: str) -> None:
-    with reported(folder):
-        descriptor = os.open(folder, _FOLDER)
+    def described(self) -> tuple[Leftover, ...]:
+        """Return the leftovers as they are."""
         try:
-            with hold(descriptor, stem, where=os.path.join(folder, stem)):
-                mend(descriptor, stem)
+            held_by = holder(self.folder, self.stem)
+            why = ""
+        except OSError as e:
+            held_by, why = "", _reason(e)
+        return tuple(self._describe(found, held_by, why) for found in self.found)
+
+    def cleaned(self) -> tuple[Leftover, ...]:
+        """Remove what is dead and proven, and return the leftovers as they were, with what became of them."""
+        before = self.described()
+        if all(left.state == "kept" or left.held_by for left in before):
+            return before
+        try:
+            with hold(self.folder, self.stem, where=self.where):
+                mended = {one.name: one for one in mend(self.folder, self.stem, self.found)}
+                remove_dead_owner(self.folder, self.stem)
+        except OSError as e:
+            return tuple(replace(left, state="kept", why=left.why or _reason(e)) for left in before)
+        return tuple(
+            replace(left, state=mended[found.name].done, why=mended[found.name].why)
+            if found.name in mended
+            else self._after(left, found)
+            for left, found in zip(before, self.found, strict=True)
+        )
+
+    def _describe(self, found: Beside, held_by: str, why: str) -> Leftover:
+        path = os.path.join(self.where, found.name)
+        try:
+            with hold_open(self.folder, found.name) as held:
+                size = _bytes(held) if held else 0
+                if held and not why and not held_by and found.kind in ("stage", "old"):
+                    why = foreign_leftover(held, self.stem)
+        except OSError as e:
+            size, why = 0, why or _reason(e)
+        return Leftover(path, found.kind, size, held_by, "kept" if why else "left", why)
+
+    def _after(self, left: Leftover, found: Beside) -> Leftover:
+        """Return what became of a lock, which went with the cleaning."""
+        if is_there(self.folder, found.name):
+            return replace(left, state="kept", why=left.why or "is in use again")
+        return replace(left, state="removed")
+
+
+def _groups(where: str, deep: bool) -> Iterator[_Group]:
+    with reported(where):
+        try:
+            top = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            what, fix = "no such folder", "name the folder checkpoints lie in"
+            raise WriteError(what, where=where, fix=fix, code="clean.path") from None
+        try:
+            # No link is followed on the way down, and each folder is held while it is looked at.
+            for root, names, files, folder in os.fwalk(".", dir_fd=top):
+                yield from _group(os.path.join(where, root[2:]), folder, [*names, *files])
+                # Checkpoints hold no checkpoints.
+                names[:] = [] if MANIFEST in files or not deep else sorted(n for n in names if not parse_beside(n))
         finally:
-            release(descriptor)
+            release(top)
 
 
-def _search(top: str, deep: bool) -> Iterator[tuple[str, Beside]]:
-    for folder, names, files in os.walk(top):
-        for name in sorted([*names, *files]):
-            if found := parse_beside(name):
-                yield folder, found
-        # Checkpoints hold no checkpoints.
-        names[:] = [] if MANIFEST in files or not deep else sorted(name for name in names if not parse_beside(name))
+def _group(where: str, folder: int, names: list[str]) -> Iterator[_Group]:
+    groups: dict[str, list[Beside]] = {}
+    for name in sorted(names):
+        if found := parse_beside(name):
+            groups.setdefault(found.stem, []).append(found)
+    return (_Group(where, folder, stem, tuple(found)) for stem, found in groups.items())
 
 
-def _describe(folder: str, found: Beside) -> Leftover:
-    path = os.path.join(folder, found.name)
-    descriptor = os.open(folder, _FOLDER)
-    try:
-        held_by = ""
-        if is_held(descriptor, found.stem):
-            by = owner(descriptor, lock_name(found.stem)) or owner(descriptor, owner_name(found.stem))
-            held_by = str(by or "another process")
-    finally:
-        release(descriptor)
-    return Leftover(path, found.kind, _bytes(path), held_by)
+def _reason(e: OSError) -> str:
+    return e.what if isinstance(e, WriteError) else f"cannot be looked at: {e.strerror}"
 
 
-def _bytes(path: str) -> int:
-    if not os.path.isdir(path) or os.path.islink(path):
-        return os.lstat(path).st_size
-    with os.scandir(path) as entries:
+def _bytes(held: Held) -> int:
+    if not held.is_folder:
+        return held.state.st_size
+    with os.scandir(held.file) as entries:
         return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)

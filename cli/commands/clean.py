@@ -26,18 +26,19 @@ def clean(output: Output, path: str, dry_run: bool) -> int:
     """List or remove what writers that died left behind.
 
     A leftover is known by its lock, which nobody holds, and not by its age. What a living writer uses is never
-    touched. A checkpoint that was set aside and never replaced is put back.
+    touched, nor what no writer of this program left, whatever its name. A checkpoint that was set aside and never
+    replaced is put back.
     """
     found = leftovers(path) if dry_run else remove(path)
     output.result(
         {
             "path": path,
-            "removed": any(not left.held_by for left in found),
+            "removed": any(left.state in ("removed", "restored") for left in found),
             "leftovers": [one.to_dict() for one in found],
         }
     )
-    output.table([_row(left, dry_run) for left in found], right=[1])
-    dead = [left for left in found if not left.held_by]
+    output.table([_row(left) for left in found], right=[1])
+    dead = [left for left in found if not left.held_by and left.state != "kept"]
     verb = "to remove" if dry_run else "removed"
     output.line(f"{plural(len(dead), 'leftover')} {verb}, {size(sum(left.bytes for left in dead))}")
     if dry_run and dead:
@@ -45,6 +46,6 @@ def clean(output: Output, path: str, dry_run: bool) -> int:
     return 0
 
 
-def _row(left: Leftover, dry_run: bool) -> tuple[str, str, str, str]:
-    state = f"in use by {left.held_by}" if left.held_by else "left" if dry_run else "removed"
-    return left.path, size(left.bytes), _KINDS[left.kind], state
+def _row(left: Leftover) -> tuple[str, str, str, str]:
+    state = f"kept: {left.why}" if left.state == "kept" else left.state
+    return left.path, size(left.bytes), _KINDS[left.kind], f"in use by {left.held_by}" if left.held_by else state

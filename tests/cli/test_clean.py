@@ -26,9 +26,13 @@ def test_the_answer_as_json(ckpt, tmp_path):
     document = ckpt("clean", ".", "--json", cwd=tmp_path).document
     assert document["result"] == {
         "path": ".",
-        "removed": True,
-        "leftovers": [{"path": "./.out.ckpt-lock", "kind": "lock", "bytes": 0, "held_by": ""}],
+        "removed": False,
+        "leftovers": [
+            {"path": "./.out.ckpt-lock", "kind": "lock", "bytes": 0, "held_by": "", "state": "left", "why": ""}
+        ],
     }
+    document = ckpt("clean", ".", "--force", "--json", cwd=tmp_path).document
+    assert (document["result"]["removed"], document["result"]["leftovers"][0]["state"]) == (True, "removed")
 
 
 def test_a_folder_that_is_not_there_is_one_line(ckpt, tmp_path):

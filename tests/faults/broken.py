@@ -11,7 +11,9 @@ from typing import Any
 
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.write import commit, datafile, lock, place, publish, readback
+from ckptfmt.store.write import commit, datafile, lock, mend, publish, readback
+from ckptfmt.store.write.held import Held, hold_open
+from ckptfmt.store.write.place import Place
 from tests.faults.calls import Tally, strike
 from tests.faults.crowd import crowd
 from tests.faults.flips import flip_bits
@@ -36,31 +38,31 @@ def no_stage_flush() -> None:
 
 
 def no_parent_flush() -> None:
-    publish.sync_folder = place.sync_folder = lambda folder: None
+    publish.sync_folder = commit.sync_folder = mend.sync_folder = lambda folder: None
 
 
 def manifest_first() -> None:
     """Where files are copied one by one, the marker comes before what it marks."""
     copied = publish._copy
 
-    def copy(source: int, target: int, name: str, sha256: str, where: str) -> None:
+    def copy(source: int, target: int, name: str, sha256: str, where: str) -> Held:
         if MANIFEST not in os.listdir(target):
             os.rename(MANIFEST, MANIFEST, src_dir_fd=source, dst_dir_fd=target)
-        copied(source, target, name, sha256, where)
+        return copied(source, target, name, sha256, where)
 
     publish._copy = copy
-    publish._place_manifest = lambda *_: None
+    publish._place_manifest = lambda _, target, *__: Held(target, MANIFEST, -1, os.stat(MANIFEST, dir_fd=target))
 
 
 def rename_early() -> None:
     """The staging folder gets its name before the manifest is in it."""
     written = commit.write_file
 
-    def write_file(folder: int, name: str, data: bytes, *, where: str) -> None:
+    def write_file(folder: int, name: str, data: bytes, *, where: str) -> os.stat_result:
         stage = os.readlink(f"/proc/self/fd/{folder}")
         if not os.path.exists(where):
             os.rename(stage, where)
-        written(folder, name, data, where=where)
+        return written(folder, name, data, where=where)
 
     commit.write_file = write_file
     commit.publish_folder = lambda *_, **__: None
@@ -69,9 +71,9 @@ def rename_early() -> None:
 def remove_first() -> None:
     """The old checkpoint is removed before the new one takes its name."""
 
-    def publish_folder(at: place.Place, stage: str, *_: Any, **__: Any) -> None:
+    def publish_folder(at: Place, stage: Held, *_: Any, **__: Any) -> None:
         shutil.rmtree(at.path)
-        os.rename(stage, at.name, src_dir_fd=at.folder, dst_dir_fd=at.folder)
+        os.rename(stage.name, at.name, src_dir_fd=at.folder, dst_dir_fd=at.folder)
         _fsync(at.folder)
 
     commit.publish_folder = publish_folder
@@ -84,7 +86,8 @@ def remove_before_flush() -> None:
     def sync_folder(folder: int) -> None:
         for name in os.listdir(folder):
             if ".ckpt-stage-" in name:
-                place.discard(folder, name)
+                with hold_open(folder, name) as held:
+                    held.remove()
         flush(folder)
 
     publish.sync_folder = sync_folder
@@ -116,8 +119,7 @@ def ignore_errors() -> None:
 
 
 def no_cleaning() -> None:
-    commit.discard = lambda folder, name: None
-    place.discard = lambda folder, name: None
+    Held.remove = lambda self, name="": False
 
 
 def no_lock() -> None:

@@ -234,8 +234,10 @@ SCENARIOS = (
     Scenario("one of many", _nothing, _one_of_many, _look, variant=True),
     Scenario("no exchange", _first, _second, _look_replaced, ("renameat2:error=EINVAL",), variant=True),
     Scenario("after a death", _first, _after_a_death, _look_after_death, variant=True),
-    Scenario("no folder renames", _nothing, _second, _look_copies, ("renameat:error=EMFILE:when=1",), variant=True),
-    Scenario("no renames", _nothing, _second, _look_unrenamed, ("rename,renameat:error=ENOSYS",), variant=True),
+    Scenario("no folder renames", _nothing, _second, _look_copies, ("renameat2:error=EMFILE:when=1",), variant=True),
+    Scenario(
+        "no renames", _nothing, _second, _look_unrenamed, ("rename,renameat,renameat2:error=ENOSYS",), variant=True
+    ),
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Literal, Self
 
-from ckptfmt.errors import CkptError, NotACheckpoint, Problem
+from ckptfmt.errors import CkptError, Locked, NotACheckpoint, Problem
 from ckptfmt.families.registry import Config
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.store.checkpoint import Checkpoint
@@ -63,6 +63,7 @@ class CheckpointManager:
         self._report = report
         self._on_saved = on_saved
         self._cleaned = False
+        self._kept: set[int] = set()
         self._index = Index(self.folder)
         self._background = Background() if background else None
         self._buffers = Buffers(self._background.abandoned) if self._background else None
@@ -223,9 +224,20 @@ class CheckpointManager:
             self._alarm_if_stale(saved, before)
         if self.retention.is_given:
             for entry in self.retention.superfluous(self._index.entries(older)):
-                # A checkpoint that somebody writes or that holds foreign files stays, until the next time.
-                with contextlib.suppress(CkptError):
-                    remove_checkpoint(self.path(entry.step))
+                self._remove(entry)
+
+    def _remove(self, entry: Entry) -> None:
+        """Remove a superfluous checkpoint; what is not the one that was saved stays, which is said once."""
+        path = self.path(entry.step)
+        try:
+            remove_checkpoint(path, digest=entry.manifest_digest)
+        except Locked:
+            # A checkpoint that somebody writes stays until the next time.
+            return
+        except CkptError as e:
+            if entry.step not in self._kept:
+                self._kept.add(entry.step)
+                self._tell(Problem("manager.kept", path, f"{e.what}; it stays", e.fix, "warning"))
 
     def _alarm_if_stale(self, saved: Entry, before: Entry) -> None:
         if saved.content_digest == before.content_digest:

@@ -20,11 +20,12 @@ _FORM = re.compile(r"step-(\d{12,})")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A checkpoint that a manager wrote: its step, its metrics, the digest of its weights."""
+    """A checkpoint that a manager wrote: its step, its metrics, the digests of its weights and of its manifest."""
 
     step: int
     metrics: Mapping[str, float]
     content_digest: str
+    manifest_digest: str = ""
 
 
 def step_name(step: int) -> str:
@@ -88,4 +89,4 @@ def _entry(manifest: Manifest, step: int) -> Entry | None:
     metrics = noted.get("metrics")
     values = metrics.items() if isinstance(metrics, Mapping) else ()
     numbers = {name: float(value) for name, value in values if isinstance(value, int | float)}
-    return Entry(step, numbers, manifest.content_digest)
+    return Entry(step, numbers, manifest.content_digest, manifest.manifest_digest)

@@ -7,7 +7,6 @@ then one rename publishes it. At every instant the target is the old checkpoint 
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, open_folder, read_manifest, release
@@ -15,11 +14,14 @@ from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest
 from ckptfmt.format.siblings import stage_name
 from ckptfmt.store.write.acceptance import accepted
 from ckptfmt.store.write.datafile import TensorFile, create, write_all, write_tensors
-from ckptfmt.store.write.failure import reported, require_space
-from ckptfmt.store.write.place import Place, discard, hold_place, sync_folder
+from ckptfmt.store.write.failure import disturbed, reported, require_space
+from ckptfmt.store.write.held import Held, hold_open
+from ckptfmt.store.write.linux import sync_folder
+from ckptfmt.store.write.place import Place, hold_place
+from ckptfmt.store.write.proof import read_whole
 from ckptfmt.store.write.publish import publish_file, publish_folder
 
-__all__ = ["remove_checkpoint", "stage", "update_manifest", "write_checkpoint", "write_file"]
+__all__ = ["remove_checkpoint", "replace_file", "stage", "update_manifest", "write_checkpoint", "write_file"]
 
 # What a manifest takes beside the tensors: a part of its own, and a part for each tensor.
 _MANIFEST_SPACE = 64 << 10
@@ -38,23 +40,27 @@ def write_checkpoint(
     """Write a checkpoint of `files` (names of `layout.SAFETENSORS`) at `path` and return its manifest.
 
     `build` is called once all tensors are on the disk, with the entries that describe them; digests are filled
-    in afterwards. Another writer of the same path is waited for `wait` seconds. With `overwrite` a checkpoint
-    that is there is replaced in one step; without it, and for anything that is no checkpoint, `TargetExists`
-    is raised. `bulk` is for one of many checkpoints, as of `write_tensors`. Every failure raises `WriteError`
-    and leaves what was there before.
+    in afterwards, and what a reader makes of the manifest's bytes is what is returned. Another writer of the same
+    path is waited for `wait` seconds. With `overwrite` a checkpoint that is there is replaced in one step; without
+    it, and for anything that is no checkpoint, `TargetExists` is raised. `bulk` is for one of many checkpoints, as
+    of `write_tensors`. Raises `ManifestError` for a manifest that no reader accepts, `WriteError` for every other
+    failure; what was there before is left.
     """
     where = os.fspath(path)
     if unknown := sorted(set(files) - set(SAFETENSORS)):
         raise WriteError(f"a checkpoint has no file {unknown[0]}", where=where, code="write.file-name")
-    with reported(where), hold_place(path, wait=wait) as place:
-        occupant = place.occupant(overwrite=overwrite)
+    with (
+        reported(where),
+        hold_place(path, wait=wait) as place,
+        place.occupant(overwrite=overwrite) as before,
+    ):
         require_space(place.folder, _space(files), where=where)
-        with stage(place) as staged:
-            entries = {name: write_tensors(staged.folder, name, files[name], where=where, bulk=bulk) for name in files}
+        with stage(place, before) as staged:
+            entries = {name: write_tensors(staged.file, name, files[name], where=where, bulk=bulk) for name in files}
             data, manifest = accepted(build(entries), where=where)
-            write_file(staged.folder, MANIFEST, data, where=where)
-            os.fsync(staged.folder)
-            publish_folder(place, staged.name, manifest, replacing=occupant == "checkpoint")
+            write_file(staged.file, MANIFEST, data, where=where)
+            os.fsync(staged.file)
+            publish_folder(place, staged, manifest, replacing=before)
     return manifest
 
 
@@ -66,38 +72,57 @@ def update_manifest(
     The files of the checkpoint are not touched and stay listed as they are. Raises as `write_checkpoint`.
     """
     where = os.fspath(path)
-    with reported(where), _existing(path), hold_place(path, wait=wait) as place:
-        folder = open_folder(path)
-        try:
-            current = parse_manifest(read_manifest(folder, where=where), where=os.path.join(where, MANIFEST))
-            changed = change(current)
-            if changed.files != current.files:
-                raise WriteError("the files listed cannot change", where=where, code="write.file-name")
-            data, manifest = accepted(changed, where=where)
-            name = stage_name(place.name)
-            try:
-                write_file(place.folder, name, data, where=where)
-                publish_file(place.folder, name, folder, MANIFEST)
-            finally:
-                discard(place.folder, name)
-        finally:
-            release(folder)
+    with (
+        reported(where),
+        _existing(path),
+        hold_place(path, wait=wait) as place,
+        place.checkpoint() as folder,
+        hold_open(folder.file, MANIFEST) as old,
+    ):
+        current = parse_manifest(read_manifest(folder.file, where=where), where=os.path.join(where, MANIFEST))
+        changed = change(current)
+        if changed.files != current.files:
+            raise WriteError("the files listed cannot change", where=where, code="write.file-name")
+        data, manifest = accepted(changed, where=where)
+        replace_file(place, folder, MANIFEST, data, old)
     return manifest
 
 
-def remove_checkpoint(path: str | os.PathLike[str], *, wait: float = 0.0) -> None:
+def replace_file(place: Place, folder: Held, name: str, data: bytes, old: Held | None) -> None:
+    """Let a file with `data` be called `name` in the target's `folder`, in one step, in place of `old`."""
+    staged = stage_name(place.name)
+    new = Held(place.folder, staged, -1, write_file(place.folder, staged, data, where=place.path))
+    try:
+        publish_file(place, new, folder, name, old)
+    finally:
+        # What has the staging name in the end: what was not published, or what it replaced.
+        for state in (new.state, old.state if old else new.state):
+            Held(place.folder, staged, -1, state).remove()
+
+
+def remove_checkpoint(path: str | os.PathLike[str], *, digest: str = "", wait: float = 0.0) -> None:
     """Remove the checkpoint at `path`: from one instant to the next it is not there any more.
 
-    Raises `TargetExists` where it holds foreign files, `WriteError` where somebody writes it.
+    With a `digest` it is removed only while it is whole and that is its manifest's. Raises `TargetExists` where it
+    holds foreign files or is a link, `WriteError` where somebody writes it or it is another one by now.
     """
     where = os.fspath(path)
-    with reported(where), _existing(path), hold_place(path, wait=wait) as place:
-        if place.occupant(overwrite=True) == "checkpoint":
-            name = stage_name(place.name)
-            os.rename(place.name, name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
-            # Else a power cut may bring the name back after the files have gone.
-            sync_folder(place.folder)
-            discard(place.folder, name)
+    with (
+        reported(where),
+        _existing(path),
+        hold_place(path, wait=wait) as place,
+        place.occupant(overwrite=True) as there,
+    ):
+        if there is None:
+            return
+        if digest and ((manifest := read_whole(there.file, where)) is None or manifest.manifest_digest != digest):
+            raise WriteError("is damaged or was changed since it was saved", where=where, code="write.changed")
+        name = stage_name(place.name)
+        if not there.move(name):
+            raise disturbed(where)
+        # Else a power cut may bring the name back after the files have gone.
+        sync_folder(place.folder)
+        there.remove(name)
 
 
 @contextlib.contextmanager
@@ -107,45 +132,52 @@ def _existing(path: str | os.PathLike[str]) -> Iterator[None]:
     yield
 
 
-def write_file(folder: int, name: str, data: bytes, *, where: str) -> None:
-    """Write a new file, flushed to the disk and read back."""
+def write_file(folder: int, name: str, data: bytes, *, where: str) -> os.stat_result:
+    """Write a new file, flushed to the disk and read back; return what it is."""
     file = create(folder, name)
+    state = os.fstat(file)
     try:
-        write_all(file, data)
-        os.fsync(file)
-        same = os.pread(file, len(data) + 1, 0) == data
+        try:
+            write_all(file, data)
+            os.fsync(file)
+            same = os.pread(file, len(data) + 1, 0) == data
+        except BaseException:
+            release(file)
+            raise
+        os.close(file)
+        if not same:
+            raise WriteError(
+                "what was read back is not what was written",
+                where=os.path.join(where, name),
+                fix="look after the disk",
+                code="write.read-back",
+            )
     except BaseException:
-        release(file)
+        Held(folder, name, -1, state).remove()
         raise
-    os.close(file)
-    if not same:
-        raise WriteError(
-            "what was read back is not what was written",
-            where=os.path.join(where, name),
-            fix="look after the disk",
-            code="write.read-back",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    name: str
-    folder: int
+    return state
 
 
 @contextlib.contextmanager
-def stage(place: Place) -> Iterator[_Stage]:
-    """Make a staging folder; whatever has its name in the end, the predecessor for one, is removed."""
+def stage(place: Place, before: Held | None) -> Iterator[Held]:
+    """Make a staging folder; what of ours has its name in the end, the predecessor for one, is removed."""
     name = stage_name(place.name)
-    try:
-        os.mkdir(name, dir_fd=place.folder)
-        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.folder)
+    os.mkdir(name, dir_fd=place.folder)
+    with contextlib.ExitStack() as stack:
         try:
-            yield _Stage(name, folder)
+            staged = stack.enter_context(hold_open(place.folder, name))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.rmdir(name, dir_fd=place.folder)
+            raise
+        if staged is None or not staged.is_folder or os.listdir(staged.file):
+            raise disturbed(place.path)
+        try:
+            yield staged
         finally:
-            release(folder)
-    finally:
-        discard(place.folder, name)
+            for held in (staged, before):
+                if held is not None and held.is_at(name):
+                    held.remove(name)
 
 
 def _space(files: Mapping[str, TensorFile]) -> int:

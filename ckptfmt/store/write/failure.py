@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ckptfmt.errors import CkptError, WriteError
 
-__all__ = ["reported", "require_space"]
+__all__ = ["disturbed", "reported", "require_space"]
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -30,10 +30,20 @@ def reported(where: str) -> Iterator[None]:
     except CkptError:
         raise
     except OSError as e:
-        code, fix = _FIXES.get(e.errno or 0, ("write.failed", "nothing was changed"))
+        code, fix = _FIXES.get(e.errno or 0, ("write.failed", "what was there before is still there"))
         failure = WriteError(f"cannot be written: {e.strerror or e}", where=where, fix=fix, code=code)
         failure.errno = e.errno
         raise failure from e
+
+
+def disturbed(where: str) -> WriteError:
+    """Return the error for a name that stands for another thing than the one that was opened under it."""
+    return WriteError(
+        "somebody else moved or replaced parts of it while it was written",
+        where=where,
+        fix="see who writes into its folder, then try again",
+        code="write.disturbed",
+    )
 
 
 def require_space(folder: int, needed: int, *, where: str) -> None:

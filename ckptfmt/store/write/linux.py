@@ -4,9 +4,11 @@ import ctypes
 import errno
 import os
 
-__all__ = ["exchange", "start_writeback"]
+from ckptfmt.format.files import is_there
 
-_RENAME_EXCHANGE = 2
+__all__ = ["exchange", "rename_new", "start_writeback", "sync_folder"]
+
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 # What kernels and filesystems say that know no exchange; overlay filesystems say EXDEV for lower folders.
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV)
 _SYNC_FILE_RANGE_WRITE = 2
@@ -18,10 +20,26 @@ def exchange(folder: int, name: str, other_folder: int, other: str) -> bool:
 
     Raises `OSError` for everything else that goes wrong.
     """
+    return _rename(folder, name, other_folder, other, _RENAME_EXCHANGE)
+
+
+def rename_new(folder: int, name: str, other_folder: int, other: str) -> None:
+    """Rename `name` to `other`, which must not exist: `FileExistsError` where it does.
+
+    Where the filesystem knows no such call, `other` is looked for right before.
+    """
+    if _rename(folder, name, other_folder, other, _RENAME_NOREPLACE):
+        return
+    if is_there(other_folder, other):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), other)
+    os.rename(name, other, src_dir_fd=folder, dst_dir_fd=other_folder)
+
+
+def _rename(folder: int, name: str, other_folder: int, other: str, flag: int) -> bool:
     call = getattr(_libc, "renameat2", None)
     if call is None:
         return False
-    if call(folder, os.fsencode(name), other_folder, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+    if call(folder, os.fsencode(name), other_folder, os.fsencode(other), flag) == 0:
         return True
     code = ctypes.get_errno()
     if code in _UNKNOWN:
@@ -36,3 +54,12 @@ def start_writeback(file: int) -> None:
     """
     if (call := getattr(_libc, "sync_file_range", None)) is not None:
         call(file, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+
+
+def sync_folder(folder: int) -> None:
+    """Flush the names in a folder to the disk; filesystems that keep no such promise refuse with EINVAL."""
+    try:
+        os.fsync(folder)
+    except OSError as e:
+        if e.errno != errno.EINVAL:
+            raise

@@ -10,18 +10,23 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptfmt.errors import Locked
+from ckptfmt.errors import Locked, WriteError, printable
 from ckptfmt.format.files import release
 from ckptfmt.format.siblings import lock_name, owner_name, stage_name
+from ckptfmt.store.write.held import Held, hold_open, kind_of
+from ckptfmt.store.write.proof import is_signature
 
-__all__ = ["Owner", "hold", "is_held", "owner"]
+__all__ = ["Owner", "hold", "holder", "remove_dead_owner"]
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_MAKE = _WRITE | os.O_CREAT | os.O_EXCL
+# No process has a number of more digits; what holds one was written by nobody of ours.
+_SIGNATURE = re.compile(rb'\{"host": (?P<host>"[^\n"]{0,255}"), "process": (?P<process>[1-9][0-9]{0,8})\}')
 _NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 # The longest time between two tries, in seconds: random and short, so that no writer starves beside others that
 # save all the time.
@@ -58,37 +63,56 @@ class Owner:
 def hold(folder: int, stem: str, *, where: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock of a target whose names lie in `folder`, waiting at most `wait` seconds for it.
 
-    Raises `Locked` that names the host and the process of the writer that holds it.
+    Raises `Locked` that names the host and the process of the writer that holds it, `WriteError` where what has
+    the name of the lock is none: that is left as it is.
     """
-    deadline = time.monotonic() + wait
-    while (held := _acquire(folder, stem)) is None:
-        if time.monotonic() >= deadline:
-            other = owner(folder, lock_name(stem)) or owner(folder, owner_name(stem)) or "another process"
-            raise Locked(
-                f"is being written by {other}", where=where, fix="wait for it with wait=SECONDS, or end that process"
-            )
-        time.sleep(_PAUSE * (1 + os.urandom(1)[0]) / 256)
-    file, name = held
-    _HELD.add(file)
+    lock = _wait_for(folder, stem, where, time.monotonic() + wait)
+    _HELD.add(lock.file)
     try:
-        _sign(file)
+        _sign(lock.file)
         yield
     finally:
-        _HELD.discard(file)
+        _HELD.discard(lock.file)
         # Removed while it is held: whoever got hold of the removed file sees that it is gone and starts again.
-        with contextlib.suppress(OSError):
-            os.unlink(name, dir_fd=folder)
-        release(file)
+        lock.remove()
+        release(lock.file)
 
 
-def is_held(folder: int, stem: str) -> bool:
-    """Return whether a writer holds the lock of a target; changes nothing."""
-    if (named := owner(folder, owner_name(stem))) is not None and not named.is_gone():
-        return True
+def _wait_for(folder: int, stem: str, where: str, deadline: float) -> Held:
     try:
-        file = os.open(lock_name(stem), _READ, dir_fd=folder)
-    except FileNotFoundError:
-        return False
+        while (lock := _acquire(folder, stem)) is None:
+            if time.monotonic() >= deadline:
+                raise Locked(
+                    f"is being written by {holder(folder, stem) or 'another process'}",
+                    fix="wait for it with wait=SECONDS, or end that process",
+                )
+            time.sleep(_PAUSE * (1 + os.urandom(1)[0]) / 256)
+    except WriteError as e:
+        raise e.but(where=where) from None
+    return lock
+
+
+def holder(folder: int, stem: str) -> str:
+    """Return which writer holds the lock of a target, "" for none; changes nothing.
+
+    Raises `WriteError` where what has the name of the lock is none.
+    """
+    with hold_open(folder, owner_name(stem)) as named:
+        if named is not None:
+            _require_lock(named)
+            signed = _signed(named)
+            if signed is None or not signed.is_gone():
+                return str(signed or "another process")
+    with hold_open(folder, lock_name(stem)) as lock:
+        if lock is None:
+            return ""
+        if lock.is_file and _is_locked(lock.file):
+            return str(_signed(lock) or "another process")
+        _require_lock(lock)
+    return ""
+
+
+def _is_locked(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -96,75 +120,116 @@ def is_held(folder: int, stem: str) -> bool:
     except OSError as e:
         if e.errno not in _NO_FLOCK:
             raise
-    finally:
-        release(file)
     return False
 
 
-def owner(folder: int, name: str) -> Owner | None:
-    """Return which process signed the file `name`; None where there is none or it is not signed."""
-    try:
-        file = os.open(name, _READ, dir_fd=folder)
-    except OSError:
+def _signed(lock: Held) -> Owner | None:
+    """Return which process signed a lock file; None where it is not signed."""
+    if (found := _SIGNATURE.fullmatch(os.pread(lock.file, 1024, 0) if lock.is_file else b"")) is None:
         return None
     try:
-        signed = json.loads(os.pread(file, 4096, 0))
-        return Owner(str(signed["host"]), int(signed["process"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return Owner(json.loads(found["host"]), int(found["process"]))
+    except ValueError:
         return None
-    finally:
-        release(file)
 
 
-def _acquire(folder: int, stem: str) -> tuple[int, str] | None:
-    """Return (descriptor, name) of the lock file, locked; None while another process holds it."""
+def _require_lock(lock: Held) -> None:
+    """Raise `WriteError` unless this is a plain file with one name that holds what a lock of ours holds."""
+    if not lock.is_file:
+        why = f"is {kind_of(lock.state.st_mode)}"
+    elif os.fstat(lock.file).st_nlink > 1:
+        why = "is a link to a file that has another name"
+    elif not is_signature(os.pread(lock.file, 2048, 0)):
+        why = "holds what no writer wrote into it"
+    else:
+        return
+    raise WriteError(
+        f"'{printable(lock.name, 120)}', the name of its lock, {why}", fix="move that away", code="write.lock"
+    )
+
+
+def _acquire(folder: int, stem: str) -> Held | None:
+    """Return the lock file, locked; None while another process holds it."""
     name = lock_name(stem)
-    file = os.open(name, _OPEN, 0o666, dir_fd=folder)
+    if (lock := _open_lock(folder, name)) is None:
+        return None
+    try:
+        locked = _try_lock(lock.file)
+        if locked is not False:
+            _require_lock(lock)
+        if locked and lock.is_at(name):
+            return lock
+        if locked is None:
+            lock.remove()
+    except BaseException:
+        release(lock.file)
+        raise
+    release(lock.file)
+    return _acquire_by_name(folder, stem) if locked is None else None
+
+
+def _try_lock(file: int) -> bool | None:
+    """Return whether the file is locked by this process now; None where the filesystem knows no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_still(file, folder, name):
-            return file, name
     except BlockingIOError:
-        pass
-    except OSError as e:
-        release(file)
-        if e.errno in _NO_FLOCK:
-            os.unlink(name, dir_fd=folder)
-            return _acquire_by_name(folder, stem)
-        raise
-    release(file)
-    return None
-
-
-def _is_still(file: int, folder: int, name: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=folder, follow_symlinks=False))
-    except FileNotFoundError:
         return False
+    except OSError as e:
+        if e.errno in _NO_FLOCK:
+            return None
+        raise
+    return True
 
 
-def _acquire_by_name(folder: int, stem: str) -> tuple[int, str] | None:
-    """Return (descriptor, name) of a lock file that did not exist; None while its owner may live."""
+def _open_lock(folder: int, name: str) -> Held | None:
+    """Return the lock file, open for writing; None where it is gone again, or another user's that is locked."""
+    with contextlib.suppress(FileExistsError):
+        return _make(folder, name)
+    with hold_open(folder, name) as found:
+        if found is None:
+            return None
+        if not found.is_file:
+            _require_lock(found)
+        try:
+            file = os.open(name, _WRITE, dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        except PermissionError:
+            if _is_locked(found.file):
+                return None
+            raise
+        return Held(folder, name, file, os.fstat(file))
+
+
+def _make(folder: int, name: str) -> Held:
+    file = os.open(name, _MAKE, 0o666, dir_fd=folder)
+    return Held(folder, name, file, os.fstat(file))
+
+
+def _acquire_by_name(folder: int, stem: str) -> Held | None:
+    """Return a lock file that did not exist; None while its owner may live."""
     name = owner_name(stem)
-    try:
-        return os.open(name, _OPEN | os.O_EXCL, 0o666, dir_fd=folder), name
-    except FileExistsError:
-        pass
-    first = owner(folder, name)
-    if first is not None and first.is_gone():
-        _retire(folder, stem, first)
+    with contextlib.suppress(FileExistsError):
+        return _make(folder, name)
+    remove_dead_owner(folder, stem)
     return None
 
 
-def _retire(folder: int, stem: str, gone: Owner) -> None:
+def _retire(named: Held, stem: str) -> None:
     """Remove the lock file of a process that has ended; of two that try, one moves it away."""
-    name, moved = owner_name(stem), stage_name(stem)
+    moved = stage_name(stem)
     with contextlib.suppress(FileNotFoundError):
-        os.rename(name, moved, src_dir_fd=folder, dst_dir_fd=folder)
-        if owner(folder, moved) == gone:
-            os.unlink(moved, dir_fd=folder)
-        else:
-            os.rename(moved, name, src_dir_fd=folder, dst_dir_fd=folder)
+        if named.move(moved):
+            named.remove(moved)
+
+
+def remove_dead_owner(folder: int, stem: str) -> None:
+    """Remove the file that was the lock of a target by its existence, where its process has ended."""
+    with hold_open(folder, owner_name(stem)) as named:
+        if named is not None:
+            _require_lock(named)
+            if (signed := _signed(named)) is not None and signed.is_gone():
+                _retire(named, stem)
 
 
 def _sign(file: int) -> None:

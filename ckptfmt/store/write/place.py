@@ -5,24 +5,22 @@ that lock being free, and mended or removed before anything else is done.
 """
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from ckptfmt.errors import TargetExists, WriteError, printable
-from ckptfmt.format.files import MANIFEST, PARTS, release
-from ckptfmt.format.siblings import aside_name, parse_beside
+from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError, printable
+from ckptfmt.format.files import release
+from ckptfmt.store.write.held import Held, hold_open, kind_of
+from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.lock import hold
+from ckptfmt.store.write.mend import mend
+from ckptfmt.store.write.proof import foreign_content
 
-__all__ = ["Occupant", "Place", "discard", "hold_place", "mend", "sync_folder"]
-
-Occupant = Literal["nothing", "checkpoint"]
+__all__ = ["Place", "hold_place"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_OURS = (MANIFEST, *PARTS)
 # What is left of 255 bytes when the longest name beside a target is made of it.
 _LONGEST_NAME = 220
 
@@ -35,38 +33,60 @@ class Place:
     folder: int
     name: str
 
-    def occupant(self, *, overwrite: bool) -> Occupant:
-        """Return what is at the target; raise `TargetExists` for what must not be replaced.
+    @contextlib.contextmanager
+    def occupant(self, *, overwrite: bool) -> Iterator[Held | None]:
+        """Hold the checkpoint at the target while the block runs; None where nothing is there, or an empty folder.
 
-        A folder that holds anything but files of a checkpoint is never replaced: it would be removed with
-        what it holds.
+        Raises `TargetExists` for what must not be replaced: without `overwrite` whatever holds anything, with it
+        everything but a folder with files of a checkpoint, since it would be removed with what it holds. A link
+        is not followed: what it names lies elsewhere, and may be somebody else's.
         """
+        with hold_open(self.folder, self.name) as there:
+            if there is not None and not there.is_folder:
+                raise self._taken_by(there)
+            if there is None or not os.listdir(there.file):
+                yield None
+                return
+            if not overwrite:
+                fix = "add overwrite=True to replace it, or choose another folder"
+                raise _taken(self.path, "exists and is not empty", fix)
+            if why := foreign_content(there):
+                raise _taken(self.path, f"{why} and would be lost", "move it away, or choose another folder")
+            yield there
+
+    @contextlib.contextmanager
+    def checkpoint(self) -> Iterator[Held]:
+        """Hold the folder at the target while the block runs; raise `TargetExists` for a link or a file.
+
+        Raises `NotACheckpoint` where nothing is there.
+        """
+        with hold_open(self.folder, self.name) as there:
+            if there is None:
+                raise NotACheckpoint("no such folder", where=self.path, fix="check the path", code="layout.missing")
+            if not there.is_folder:
+                raise self._taken_by(there)
+            yield there
+
+    def _taken_by(self, there: Held) -> TargetExists:
+        if not stat.S_ISLNK(there.state.st_mode):
+            return _taken(self.path, f"is {kind_of(there.state.st_mode)}", "choose another folder")
         try:
-            names = _names(self.folder, self.name)
-        except FileNotFoundError:
-            return "nothing"
-        except NotADirectoryError:
-            raise _taken(self.path, "is a file", "choose another folder") from None
-        if not names:
-            return "nothing"
-        if not overwrite:
-            fix = "add overwrite=True to replace it, or choose another folder"
-            raise _taken(self.path, "exists and is not empty", fix)
-        if foreign := sorted(set(names) - set(_OURS)):
-            what = f"holds '{printable(foreign[0], 60)}', which is no part of a checkpoint and would be lost"
-            raise _taken(self.path, what, "move it away, or choose another folder")
-        return "checkpoint"
+            target = os.readlink(self.name, dir_fd=self.folder)
+        except OSError:
+            target = "nothing"
+        what = f"is a link to '{printable(target, 120)}', which is not written through it"
+        return _taken(self.path, what, "name the folder itself, or remove the link")
 
 
 @contextlib.contextmanager
 def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[Place]:
     """Hold the target's place under its lock, its parent folders made, what dead writers left there mended.
 
-    Parents that were made are removed again where the block raises.
+    Links on the way to the target are followed, one at its end is not. Parents that were made are removed again
+    where the block raises.
     """
     given = os.fspath(path)
-    real = os.path.realpath(given)
-    parent, name = os.path.split(real)
+    parent, name = _split(given)
     if not name:
         raise TargetExists("is the root folder", where=given, fix="choose another folder")
     if len(os.fsencode(name)) > _LONGEST_NAME:
@@ -89,56 +109,12 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
         raise
 
 
-def discard(folder: int, name: str) -> None:
-    """Remove a leftover: a file, or a folder as far as it holds files of a checkpoint and nothing else.
-
-    The manifest goes first, so that nobody takes the rest for a checkpoint. What cannot be removed stays.
-    """
-    with contextlib.suppress(OSError):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=folder)
-            return
-        inside = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
-        try:
-            for file in _OURS:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(file, dir_fd=inside)
-        finally:
-            release(inside)
-        os.rmdir(name, dir_fd=folder)
-
-
-def sync_folder(folder: int) -> None:
-    """Flush the names in a folder to the disk; filesystems that keep no such promise refuse with EINVAL."""
-    try:
-        os.fsync(folder)
-    except OSError as e:
-        if e.errno != errno.EINVAL:
-            raise
-
-
-def mend(folder: int, stem: str) -> None:
-    """Finish or undo what a writer of the target called `stem` began and left, now that its lock is ours."""
-    left = [found for name in os.listdir(folder) if (found := parse_beside(name)) and found.stem == stem]
-    left = [found for found in left if found.kind in ("old", "stage")]
-    if not left:
-        return
-    if any(found.kind == "old" for found in left):
-        # Succeeds only where the target is missing or empty: the predecessor comes back.
-        with contextlib.suppress(OSError):
-            os.rename(aside_name(stem), stem, src_dir_fd=folder, dst_dir_fd=folder)
-    # The dead writer's own renames must last before what they replaced is removed.
-    sync_folder(folder)
-    for found in left:
-        discard(folder, found.name)
-
-
-def _names(folder: int, name: str) -> list[str]:
-    inside = os.open(name, _FOLDER, dir_fd=folder)
-    try:
-        return os.listdir(inside)
-    finally:
-        release(inside)
+def _split(path: str) -> tuple[str, str]:
+    """Return the real folder that a path lies in, and its name there."""
+    parent, name = os.path.split(path.rstrip("/") or "/")
+    if name in ("", ".", ".."):
+        return os.path.split(os.path.realpath(path))
+    return os.path.realpath(parent or "."), name
 
 
 def _make_parents(parent: str) -> list[str]:
@@ -160,5 +136,5 @@ def _make_parents(parent: str) -> list[str]:
     return made
 
 
-def _taken(path: str, what: str, fix: str) -> WriteError:
+def _taken(path: str, what: str, fix: str) -> TargetExists:
     return TargetExists(what, where=path, fix=fix)

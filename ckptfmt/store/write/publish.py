@@ -11,57 +11,75 @@ import errno
 import hashlib
 import os
 
-from ckptfmt.errors import TargetExists, WriteError
+from ckptfmt.errors import TargetExists, WriteError, printable
 from ckptfmt.format.files import MANIFEST, compressed_name, is_there, release
 from ckptfmt.format.manifest import Manifest, render_manifest
 from ckptfmt.format.siblings import aside_name
 from ckptfmt.store.write.datafile import create, write_all
-from ckptfmt.store.write.linux import exchange
-from ckptfmt.store.write.place import Place, discard, sync_folder
+from ckptfmt.store.write.failure import disturbed
+from ckptfmt.store.write.held import Held, hold_open
+from ckptfmt.store.write.linux import exchange, rename_new, sync_folder
+from ckptfmt.store.write.place import Place
 
 __all__ = ["copy_file", "publish_file", "publish_folder"]
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 # What filesystems say that rename no folders; gcsfuse reports too many open files.
 _NO_FOLDERS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV, errno.EPERM, errno.EINVAL, errno.EMFILE)
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 8 << 20
 
 
-def publish_folder(place: Place, stage: str, manifest: Manifest, *, replacing: bool) -> None:
-    """Give the staged folder the target's name, durably; afterwards `stage` may name what it replaced.
+def publish_folder(place: Place, stage: Held, manifest: Manifest, *, replacing: Held | None) -> None:
+    """Give the staged folder the target's name, durably; afterwards its old name may name what it replaced.
 
-    Raises `OSError` or `WriteError` with the target as it was before.
+    Raises `OSError` or `WriteError` with the target as it was before; the latter where names stand for other
+    things than those that are held.
     """
-    if not replacing:
+    if not stage.is_at(stage.name) or set(os.listdir(stage.file)) != {MANIFEST, *_stored(stage, manifest)}:
+        raise disturbed(place.path)
+    if replacing is None:
         _publish_new(place, stage, manifest)
-    elif exchange(place.folder, stage, place.folder, place.name):
+    elif exchange(place.folder, stage.name, place.folder, place.name):
         try:
+            if not (stage.is_at(place.name) and replacing.is_at(stage.name)):
+                raise disturbed(place.path)
             sync_folder(place.folder)
         except BaseException:
-            exchange(place.folder, stage, place.folder, place.name)
+            exchange(place.folder, stage.name, place.folder, place.name)
             raise
     else:
-        _publish_aside(place, stage)
+        _publish_aside(place, stage, replacing)
 
 
-def publish_file(source: int, staged: str, folder: int, name: str) -> None:
-    """Let the staged file of the folder `source` replace `name` in `folder`, durably."""
-    swapped = exchange(source, staged, folder, name)
-    if not swapped:
-        os.rename(staged, name, src_dir_fd=source, dst_dir_fd=folder)
+def publish_file(place: Place, staged: Held, folder: Held, name: str, old: Held | None) -> None:
+    """Let the staged file be called `name` in the target's `folder`, durably, in place of `old`, which is there."""
+    if old is None:
+        rename_new(place.folder, staged.name, folder.file, name)
+        swapped = False
+    elif not (swapped := exchange(place.folder, staged.name, folder.file, name)):
+        if not (old.is_at(name) and staged.is_at(staged.name)):
+            raise disturbed(place.path)
+        os.rename(staged.name, name, src_dir_fd=place.folder, dst_dir_fd=folder.file)
     try:
-        sync_folder(folder)
+        if not staged.is_at(name, folder.file) or (swapped and old and not old.is_at(staged.name, place.folder)):
+            raise disturbed(place.path)
+        sync_folder(folder.file)
     except BaseException:
         if swapped:
-            exchange(source, staged, folder, name)
+            exchange(place.folder, staged.name, folder.file, name)
+        elif old is None:
+            rename_new(folder.file, name, place.folder, staged.name)
         raise
 
 
-def _publish_new(place: Place, stage: str, manifest: Manifest) -> None:
+def _stored(stage: Held, manifest: Manifest) -> list[str]:
+    """Return the names of the manifest's files in the form in which each was staged."""
+    return [name if is_there(stage.file, name) else compressed_name(name) for name in manifest.files]
+
+
+def _publish_new(place: Place, stage: Held, manifest: Manifest) -> None:
     try:
-        # Of folders, rename replaces none that holds anything.
-        os.rename(stage, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+        _take_name(place, stage)
     except OSError as e:
         if e.errno in _TAKEN:
             raise TargetExists(
@@ -72,16 +90,32 @@ def _publish_new(place: Place, stage: str, manifest: Manifest) -> None:
             return
         raise
     try:
+        if not stage.is_at(place.name):
+            raise disturbed(place.path)
         sync_folder(place.folder)
     except BaseException:
-        os.rename(place.name, stage, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+        rename_new(place.folder, place.name, place.folder, stage.name)
         raise
 
 
-def _publish_aside(place: Place, stage: str) -> None:
+def _take_name(place: Place, stage: Held) -> None:
+    """Rename the staged folder to the target, where nothing is or an empty folder."""
+    try:
+        rename_new(place.folder, stage.name, place.folder, place.name)
+    except FileExistsError:
+        if not stage.is_at(stage.name):
+            raise
+        # Of folders, rename replaces none that holds anything.
+        os.rename(stage.name, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+
+
+def _publish_aside(place: Place, stage: Held, replacing: Held) -> None:
     aside = aside_name(place.name)
     try:
-        os.rename(place.name, aside, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+        moved = replacing.move(aside)
+    except FileExistsError:
+        what = f"'{printable(aside, 120)}', the name under which the old one waits, is taken"
+        raise WriteError(what, where=place.path, fix="move that away", code="write.aside") from None
     except OSError as e:
         if e.errno not in _NO_FOLDERS:
             raise
@@ -92,77 +126,95 @@ def _publish_aside(place: Place, stage: str) -> None:
             code="write.no-replace",
         ) from e
     try:
+        if not moved:
+            raise disturbed(place.path)
         sync_folder(place.folder)
-        os.rename(stage, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+        if not stage.move(place.name):
+            raise disturbed(place.path)
         sync_folder(place.folder)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.rename(place.name, stage, src_dir_fd=place.folder, dst_dir_fd=place.folder)
-        os.rename(aside, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
+            if stage.is_at(place.name):
+                rename_new(place.folder, place.name, place.folder, stage.name)
+        if replacing.is_at(aside):
+            rename_new(place.folder, aside, place.folder, place.name)
         raise
-    discard(place.folder, aside)
+    replacing.remove(aside)
 
 
-def _publish_copies(place: Place, stage: str, manifest: Manifest) -> None:
+def _publish_copies(place: Place, stage: Held, manifest: Manifest) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(place.name, dir_fd=place.folder)
-    source = os.open(stage, _FOLDER, dir_fd=place.folder)
-    target = os.open(place.name, _FOLDER, dir_fd=place.folder)
-    try:
-        for name, entry in manifest.files.items():
-            if is_there(source, name):
-                _copy(source, target, name, entry.sha256, place.path)
-            else:
-                copy_file(source, target, compressed_name(name), place.path)
-        sync_folder(target)
-        _place_manifest(source, target, manifest, place.path)
-        sync_folder(target)
-        sync_folder(place.folder)
-    except BaseException:
-        discard(place.folder, place.name)
-        raise
-    finally:
-        release(source)
-        release(target)
+    with hold_open(place.folder, place.name) as target:
+        if target is None or not target.is_folder or os.listdir(target.file):
+            raise TargetExists("came into being while it was written", where=place.path, fix="choose another folder")
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove_empty, target)
+            for name in _stored(stage, manifest):
+                entry = manifest.files.get(name)
+                copied = (
+                    _copy(stage.file, target.file, name, entry.sha256, place.path)
+                    if entry
+                    else copy_file(stage.file, target.file, name, place.path)
+                )
+                undo.callback(copied.remove)
+            sync_folder(target.file)
+            undo.callback(_place_manifest(stage.file, target.file, manifest, place.path).remove)
+            sync_folder(target.file)
+            sync_folder(place.folder)
+            undo.pop_all()
 
 
-def copy_file(source: int, target: int, name: str, where: str) -> None:
+def _remove_empty(target: Held) -> None:
+    with contextlib.suppress(OSError):
+        if target.is_at(target.name):
+            os.rmdir(target.name, dir_fd=target.folder)
+
+
+def copy_file(source: int, target: int, name: str, where: str) -> Held:
     """Copy a file whose digest stands nowhere, such as a compressed one, flushed and read back."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
     try:
         sha256 = _sha256(file)
     finally:
         release(file)
-    _copy(source, target, name, sha256, where)
+    return _copy(source, target, name, sha256, where)
 
 
-def _place_manifest(source: int, target: int, manifest: Manifest, where: str) -> None:
-    """Move the manifest; where nothing can be renamed, stores show a file once it is closed."""
+def _place_manifest(source: int, target: int, manifest: Manifest, where: str) -> Held:
+    """Move the manifest and return it; where nothing can be renamed, stores show a file once it is closed."""
     try:
-        os.rename(MANIFEST, MANIFEST, src_dir_fd=source, dst_dir_fd=target)
+        rename_new(source, MANIFEST, target, MANIFEST)
     except OSError as e:
         if e.errno not in _NO_FOLDERS:
             raise
-        _copy(source, target, MANIFEST, hashlib.sha256(render_manifest(manifest)).hexdigest(), where)
+        return _copy(source, target, MANIFEST, hashlib.sha256(render_manifest(manifest)).hexdigest(), where)
+    return Held(target, MANIFEST, -1, os.stat(MANIFEST, dir_fd=target, follow_symlinks=False))
 
 
-def _copy(source: int, target: int, name: str, sha256: str, where: str) -> None:
-    """Copy a file, flushed; raise `WriteError` where what lies in the copy has another SHA-256."""
+def _copy(source: int, target: int, name: str, sha256: str, where: str) -> Held:
+    """Copy a file, flushed, and return it; raise `WriteError` where what lies in the copy has another SHA-256."""
     old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
     try:
         new = create(target, name)
+        copied = Held(target, name, -1, os.fstat(new))
         try:
-            while block := os.read(old, _BLOCK):
-                write_all(new, block)
-            os.fsync(new)
-            if _sha256(new) != sha256:
-                raise WriteError("what was copied is not what was written", where=where, code="write.read-back")
+            try:
+                while block := os.read(old, _BLOCK):
+                    write_all(new, block)
+                os.fsync(new)
+                if _sha256(new) != sha256:
+                    raise WriteError("what was copied is not what was written", where=where, code="write.read-back")
+            except BaseException:
+                release(new)
+                raise
+            os.close(new)
         except BaseException:
-            release(new)
+            copied.remove()
             raise
-        os.close(new)
     finally:
         release(old)
+    return copied
 
 
 def _sha256(file: int) -> str:

@@ -1,15 +1,17 @@
 """Write some files of a checkpoint anew, in another form, and keep the others: the content stays what it is."""
 
+import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
-from ckptfmt.format.files import MANIFEST, compressed_name, is_there, open_folder, read_manifest, release
+from ckptfmt.format.files import MANIFEST, compressed_name, is_there, read_manifest
 from ckptfmt.format.manifest import parse_manifest
 from ckptfmt.store.write.commit import stage, write_file
 from ckptfmt.store.write.datafile import TensorFile, write_tensors
 from ckptfmt.store.write.failure import reported, require_space
+from ckptfmt.store.write.held import Held
 from ckptfmt.store.write.place import Place, hold_place
 from ckptfmt.store.write.publish import copy_file, publish_folder
 
@@ -26,33 +28,30 @@ def rewrite_files(path: str | os.PathLike[str], files: Mapping[str, TensorFile],
     `WriteError` where a file no longer holds what the manifest says; every failure leaves what was there before.
     """
     where = os.fspath(path)
-    with reported(where), hold_place(path, wait=wait) as place:
-        _require_checkpoint(place)
-        folder = open_folder(path)
-        try:
-            data = read_manifest(folder, where=where)
-            manifest = parse_manifest(data, where=os.path.join(where, MANIFEST))
-            require_space(place.folder, sum(manifest.files[name].bytes for name in files), where=where)
-            with stage(place) as staged:
-                for name, entry in manifest.files.items():
-                    if name not in files:
-                        _keep(folder, name, staged.folder, where)
-                    elif write_tensors(staged.folder, name, files[name], where=where) != entry:
-                        raise WriteError("changed while it was read", where=os.path.join(where, name), fix="try again")
-                write_file(staged.folder, MANIFEST, data, where=where)
-                os.fsync(staged.folder)
-                publish_folder(place, staged.name, manifest, replacing=True)
-        finally:
-            release(folder)
+    with reported(where), hold_place(path, wait=wait) as place, _checkpoint(place) as folder:
+        data = read_manifest(folder.file, where=where)
+        manifest = parse_manifest(data, where=os.path.join(where, MANIFEST))
+        require_space(place.folder, sum(manifest.files[name].bytes for name in files), where=where)
+        with stage(place, folder) as staged:
+            for name, entry in manifest.files.items():
+                if name not in files:
+                    _keep(folder.file, name, staged.file, where)
+                elif write_tensors(staged.file, name, files[name], where=where) != entry:
+                    raise WriteError("changed while it was read", where=os.path.join(where, name), fix="try again")
+            write_file(staged.file, MANIFEST, data, where=where)
+            os.fsync(staged.file)
+            publish_folder(place, staged, manifest, replacing=folder)
 
 
-def _require_checkpoint(place: Place) -> None:
+@contextlib.contextmanager
+def _checkpoint(place: Place) -> Iterator[Held]:
     try:
-        occupant = place.occupant(overwrite=True)
+        with place.occupant(overwrite=True) as folder:
+            if folder is None:
+                raise NotACheckpoint("no such folder", where=place.path, fix="check the path", code="layout.missing")
+            yield folder
     except TargetExists as e:
         raise WriteError(e.what, where=e.where, fix="move it away", code="write.foreign") from None
-    if occupant != "checkpoint":
-        raise NotACheckpoint("no such folder", where=place.path, fix="check the path", code="layout.missing")
 
 
 def _keep(source: int, name: str, target: int, where: str) -> None:

@@ -103,12 +103,30 @@ def test_a_folder_with_foreign_files_is_never_replaced(tmp_path):
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
-def test_a_link_is_followed_and_stays(tmp_path):
+@pytest.mark.parametrize("target", ["real", "nowhere"])
+def test_nothing_is_written_through_a_link(tmp_path, target):
     save(tmp_path / "real")
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(TargetExists) as caught:
+        save(tmp_path / "link", 2, overwrite=True)
+    assert str(caught.value) == (
+        f"{tmp_path}/link: is a link to '{target}', which is not written through it; "
+        "name the folder itself, or remove the link"
+    )
+    for write in (lambda path: update_manifest(path, lambda m: m), remove_checkpoint):
+        with pytest.raises((TargetExists, NotACheckpoint)):
+            write(tmp_path / "link")
+    assert os.readlink(tmp_path / "link") == target
+    assert value(tmp_path / "real") == 1
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def test_links_on_the_way_to_the_target_are_followed(tmp_path):
+    (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    save(tmp_path / "link", 2, overwrite=True)
-    assert os.readlink(tmp_path / "link") == "real"
-    assert value(tmp_path / "real") == 2
+    save(tmp_path / "link" / "out")
+    save(tmp_path / "link" / ".." / "link" / "out" / ".", 2, overwrite=True)
+    assert value(tmp_path / "real" / "out") == 2
 
 
 @pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0, 0o666, 0o777)])

@@ -12,7 +12,8 @@ import ckptfmt
 from ckptfmt.errors import WriteError
 from ckptfmt.format.siblings import Beside, parse_beside, stage_name
 from ckptfmt.store.clean import clean, leftovers
-from ckptfmt.store.write.lock import hold, is_held
+from ckptfmt.store.write import lock
+from ckptfmt.store.write.lock import hold
 
 HOLDER = """
 import os, sys, time
@@ -100,7 +101,7 @@ def test_without_flock_the_file_is_the_lock(tmp_path, monkeypatch):
     folder = os.open(tmp_path, os.O_RDONLY)
     with hold(folder, "out", where="out"):
         assert os.listdir(tmp_path) == [".out.ckpt-owner"]
-        assert is_held(folder, "out")
+        assert lock.holder(folder, "out") == f"process {os.getpid()} on {socket.gethostname()}"
         with pytest.raises(WriteError) as caught, hold(folder, "out", where="out"):
             pass
         assert caught.value.what == f"is being written by process {os.getpid()} on {socket.gethostname()}"
@@ -135,7 +136,17 @@ def refuse_flock(monkeypatch):
 def test_names_beside_a_target_are_recognised_and_no_others():
     assert parse_beside(".a.b.ckpt-lock") == Beside(".a.b.ckpt-lock", "a.b", "lock")
     assert parse_beside(stage_name("out")).stem == "out"
-    for name in ("out", ".out", ".out.ckpt-stage-xyz", "out.ckpt-lock", ".ckpt-lock", ".out.ckpt-lock~"):
+    for name in (
+        "out",
+        ".out",
+        ".out.ckpt-stage",
+        ".out.ckpt-stage-xyz",
+        ".out.ckpt-old-0123456789abcdef",
+        ".out.ckpt-lock-0123456789abcdef",
+        "out.ckpt-lock",
+        ".ckpt-lock",
+        ".out.ckpt-lock~",
+    ):
         assert parse_beside(name) is None
 
 
@@ -148,12 +159,15 @@ def test_cleaning_takes_what_the_dead_left_and_nothing_else(tmp_path, holder):
     (mine / "notes.txt").write_text("mine")
     living = tmp_path / ".out.ckpt-stage-0123456789abcdef"
     living.mkdir()
-    found = {os.path.basename(left.path): (left.kind, left.bytes, bool(left.held_by)) for left in leftovers(tmp_path)}
+    found = {
+        os.path.basename(left.path): (left.kind, left.bytes, bool(left.held_by), left.state)
+        for left in leftovers(tmp_path)
+    }
     assert found == {
-        ".new.ckpt-stage-0123456789abcdef": ("stage", 10, False),
-        ".mine.ckpt-stage-0123456789abcdef": ("stage", 4, False),
-        ".out.ckpt-stage-0123456789abcdef": ("stage", 0, True),
-        ".out.ckpt-lock": ("lock", (tmp_path / ".out.ckpt-lock").stat().st_size, True),
+        ".new.ckpt-stage-0123456789abcdef": ("stage", 10, False, "left"),
+        ".mine.ckpt-stage-0123456789abcdef": ("stage", 4, False, "kept"),
+        ".out.ckpt-stage-0123456789abcdef": ("stage", 0, True, "left"),
+        ".out.ckpt-lock": ("lock", (tmp_path / ".out.ckpt-lock").stat().st_size, True, "left"),
     }
     clean(tmp_path)
     assert not stage.exists()
@@ -164,5 +178,5 @@ def test_cleaning_takes_what_the_dead_left_and_nothing_else(tmp_path, holder):
 def test_cleaning_puts_back_what_was_set_aside(tmp_path):
     save(tmp_path / "out")
     os.rename(tmp_path / "out", tmp_path / ".out.ckpt-old")
-    assert [left.kind for left in clean(tmp_path)] == ["old"]
+    assert [(left.kind, left.state) for left in clean(tmp_path)] == [("old", "restored")]
     assert os.listdir(tmp_path) == ["out"]

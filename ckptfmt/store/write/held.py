@@ -1,0 +1,117 @@
+"""What has a name in a folder, opened without following a link and held, so that a name alone moves nothing.
+
+Anybody who may write into a folder may give any name to anything at any time. So whatever is moved or removed
+here is opened first and looked at through its descriptor, and its name is looked at again right before it is
+used. Linux removes by name alone, so between that last look and the removal lies one system call.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ckptfmt.format.files import MANIFEST, PARTS, release
+from ckptfmt.store.write.linux import rename_new
+
+__all__ = ["CONTENTS", "Held", "hold_open", "kind_of"]
+
+# The files of a checkpoint, in the order in which they are removed: without its manifest it is none.
+CONTENTS = (MANIFEST, *PARTS)
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file or folder that is called `name` in `folder`; `file` is its descriptor.
+
+    What is neither a file nor a folder is not opened: `file` is -1 then.
+    """
+
+    folder: int
+    name: str
+    file: int
+    state: os.stat_result
+
+    @property
+    def is_folder(self) -> bool:
+        """Return whether it is a folder."""
+        return stat.S_ISDIR(self.state.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Return whether it is a regular file."""
+        return stat.S_ISREG(self.state.st_mode)
+
+    def is_at(self, name: str, folder: int | None = None) -> bool:
+        """Return whether `name`, in the same folder unless another is given, is this very thing."""
+        try:
+            there = os.stat(name, dir_fd=self.folder if folder is None else folder, follow_symlinks=False)
+        except OSError:
+            return False
+        return os.path.samestat(there, self.state)
+
+    def move(self, name: str) -> bool:
+        """Give it another name in its folder, which must be free; return False where it is not there any more."""
+        if not self.is_at(self.name):
+            return False
+        rename_new(self.folder, self.name, self.folder, name)
+        if self.is_at(name):
+            return True
+        # Something else came to its name in between: it gets its name back.
+        rename_new(self.folder, name, self.folder, self.name)
+        return False
+
+    def remove(self, name: str = "") -> bool:
+        """Remove it, called `name` by now: a file, or a folder and its files of a checkpoint; return whether it went.
+
+        What else a folder holds stays, and the folder with it.
+        """
+        called = name or self.name
+        with contextlib.suppress(OSError):
+            if self.is_folder:
+                for file in CONTENTS:
+                    self._remove_inside(file)
+                if self.is_at(called):
+                    os.rmdir(called, dir_fd=self.folder)
+            elif self.is_file and self.is_at(called):
+                os.unlink(called, dir_fd=self.folder)
+        return not self.is_at(called)
+
+    def _remove_inside(self, file: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(os.stat(file, dir_fd=self.file, follow_symlinks=False).st_mode):
+                os.unlink(file, dir_fd=self.file)
+
+
+@contextlib.contextmanager
+def hold_open(folder: int, name: str) -> Iterator[Held | None]:
+    """Hold what is called `name` in a folder while the block runs; None where there is nothing.
+
+    Raises `OSError` for what may not be opened.
+    """
+    try:
+        state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        plain = stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)
+        # To open a device may already do something to it.
+        file = os.open(name, _READ, dir_fd=folder) if plain else -1
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield Held(folder, name, file, os.fstat(file) if plain else state)
+    finally:
+        if plain:
+            release(file)
+
+
+def kind_of(mode: int) -> str:
+    """Return what a mode says it is: a link, a file, a folder."""
+    return _KINDS.get(stat.S_IFMT(mode), "a device")
