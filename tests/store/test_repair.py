@@ -58,7 +58,7 @@ def test_what_no_sibling_has_is_named_and_nothing_is_written(damaged):
         repair(damaged / "out", siblings=[damaged / "sibling"])
     assert str(caught.value) == (
         f"{damaged}/out: weights.safetensors: fc.2.bias cannot be restored, no sibling has the bytes; "
-        "name checkpoints of the same run with --from"
+        "name checkpoints of the same run with siblings="
     )
     assert sorted(os.listdir(damaged)) == ["out", "sibling"]
 

@@ -77,7 +77,7 @@ def test_an_error_nobody_asked_for_is_said_at_the_end_of_the_process(tmp_path):
     )
     assert done.stderr.splitlines()[-1] == (
         f"ckptfmt.errors.TargetExists: {tmp_path}/step-000000000001: exists and is not empty; "
-        "add --force to replace it, or choose another folder"
+        "add overwrite=True to replace it, or choose another folder"
     )
 
 

@@ -67,7 +67,7 @@ def test_what_is_there_is_replaced_only_when_told(tmp_path):
     with pytest.raises(TargetExists) as caught:
         save(tmp_path / "out", 2)
     assert str(caught.value) == (
-        f"{tmp_path}/out: exists and is not empty; add --force to replace it, or choose another folder"
+        f"{tmp_path}/out: exists and is not empty; add overwrite=True to replace it, or choose another folder"
     )
     assert value(tmp_path / "out") == 1
     save(tmp_path / "out", 2, overwrite=True)

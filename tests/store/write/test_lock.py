@@ -47,7 +47,7 @@ def test_a_second_writer_names_the_first(tmp_path, holder):
         save(tmp_path / "out")
     assert str(caught.value) == (
         f"{tmp_path}/out: is being written by process {holder.pid} on {socket.gethostname()}; "
-        "wait for it with --wait SECONDS, or end that process"
+        "wait for it with wait=SECONDS, or end that process"
     )
     assert caught.value.code == "write.locked"
 
