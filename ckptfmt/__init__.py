@@ -25,6 +25,7 @@ _MODULES = {
     "rl.families.factory": ("create_model_from_config",),
     "rl.load": ("load_legacy_checkpoint", "load_model_checkpoint"),
     "rl.save": ("save_model_checkpoint",),
+    "report": ("report",),
     "share.export": ("export",),
     "share.sign": ("sign", "verify"),
     "store.save": ("save",),

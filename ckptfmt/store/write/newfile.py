@@ -1,4 +1,4 @@
-"""Where an export goes: a new file, whole or not there, under a name that nobody else has."""
+"""A new file beside checkpoints, an export or a page: whole or not there, and in nobody's place."""
 
 import contextlib
 import os

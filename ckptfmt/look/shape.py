@@ -1,0 +1,117 @@
+"""How the numbers of a tensor lie: a histogram on a symmetric range, and the norm of each output unit."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.numeric import block_bytes, blocks, has_numbers, widen
+from ckptfmt.format.plain import plain
+from ckptfmt.look.stats import tensor_stats
+from ckptfmt.look.summary import TensorStats
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["BINS", "FEW", "TensorShape", "shape_of"]
+
+BINS = 48
+# So few values are shown one by one; a histogram of four biases says nothing.
+FEW = 64
+# A unit whose norm is below this share of the layer's mean norm gives next to nothing, whatever goes in.
+_DEAD = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class TensorShape:
+    """The figures of a tensor and how its values lie.
+
+    `counts` are those of `BINS` bins of one width from -`reach` to `reach`; `values` all finite values where
+    they are few; `norms` the Euclidean norm of each output unit (the first dimension), none for vectors.
+    """
+
+    stats: TensorStats
+    reach: float
+    counts: tuple[int, ...]
+    values: tuple[float, ...]
+    norms: tuple[float, ...]
+
+    @property
+    def dead(self) -> int:
+        """Return how many output units have a norm near zero beside the others."""
+        if not self.norms or not all(map(math.isfinite, self.norms)):
+            return 0
+        mean = math.fsum(self.norms) / len(self.norms)
+        return sum(norm <= _DEAD * mean for norm in self.norms)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        return {
+            "stats": self.stats.to_dict(),
+            "reach": plain(self.reach),
+            "counts": list(self.counts),
+            "values": [plain(value) for value in self.values],
+            "norms": [plain(norm) for norm in self.norms],
+            "dead": self.dead,
+        }
+
+
+def shape_of(checkpoint: Checkpoint, name: str, file: str = WEIGHTS, reach: float | None = None) -> TensorShape | None:
+    """Return how a tensor's numbers lie; None where its dtype has none.
+
+    The tensor is read twice in blocks, so that memory is bounded whatever its size. `reach` widens the range,
+    so that two tensors can be laid over each other. Raises `WeightsError` for damaged bytes.
+    """
+    info = checkpoint.info(name, file)
+    if not has_numbers(info.dtype):
+        return None
+    stats = tensor_stats(checkpoint.chunks(name, file, size=block_bytes(info.dtype)), info.dtype)
+    if stats is None:
+        return None
+    widest = max(abs(stats.min or 0.0), abs(stats.max or 0.0), reach or 0.0)
+    count = math.prod(info.shape)
+    lying = _Lying(widest, count <= FEW, tuple(info.shape))
+    for values in _values(checkpoint, name, file, info.dtype):
+        lying.add(values)
+    return TensorShape(stats, widest, tuple(map(int, lying.counts)), tuple(lying.values), lying.norms())
+
+
+def _values(checkpoint: Checkpoint, name: str, file: str, dtype: str) -> Iterator[NDArray[Any]]:
+    for block in blocks(checkpoint.chunks(name, file, size=block_bytes(dtype)), block_bytes(dtype)):
+        values = widen(block, dtype)
+        yield np.abs(values) if values.dtype.kind == "c" else values
+
+
+class _Lying:
+    """Counts and sums of squares over the blocks of one tensor, in the order of its bytes."""
+
+    def __init__(self, reach: float, keep: bool, shape: tuple[int, ...]) -> None:
+        self.counts = np.zeros(BINS, dtype=np.int64)
+        self.values: list[float] = []
+        self._keep = keep
+        self._reach = reach
+        self._row = math.prod(shape[1:]) if len(shape) > 1 else 0
+        self._squares = np.zeros(shape[0] if self._row else 0)
+        self._at = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take the next block into account."""
+        finite = values[np.isfinite(values)]
+        if self._reach > 0 and math.isfinite(self._reach):
+            self.counts += np.histogram(finite, BINS, (-self._reach, self._reach))[0]
+        if self._keep:
+            self.values += finite.tolist()
+        if self._row:
+            units = (self._at + np.arange(len(values))) // self._row
+            with np.errstate(over="ignore", invalid="ignore"):
+                first = int(units[0]) if len(units) else 0
+                sums = np.bincount(units - first, values * values)
+                self._squares[first : first + len(sums)] += sums
+        self._at += len(values)
+
+    def norms(self) -> tuple[float, ...]:
+        """Return the norm of each output unit."""
+        with np.errstate(invalid="ignore"):
+            return tuple(np.sqrt(self._squares).tolist())

@@ -1,0 +1,159 @@
+"""Pictures as SVG and PNG, made of numbers alone: no text of a checkpoint gets into one.
+
+Lines and areas take their colours from classes of the page, so that a picture is readable in the light and in
+the dark. Each picture has its numbers beside it as text; here is only what eyes see.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from ckptfmt.report.png import png_uri
+
+__all__ = ["curve", "filters", "histogram", "strip"]
+
+_WIDTH, _HEIGHT = 144, 36
+_CURVE_WIDTH, _CURVE_HEIGHT = 640, 200
+_MARGIN = 8
+# Colours saturate at this quantile of the magnitudes, so that one large weight does not pale all others.
+_QUANTILE = 0.995
+# Tiles of a mosaic: more than this many filters or input channels are not drawn, and that is said beside it.
+MOST_FILTERS, MOST_CHANNELS = 64, 8
+_TILE_PIXELS = 4
+_BLUE, _WHITE, _RED = (np.array(colour, dtype=float) for colour in ((33, 102, 172), (247, 247, 247), (178, 24, 43)))
+
+
+def histogram(counts: Sequence[int], values: Sequence[float], reach: float, over: Sequence[int] = ()) -> Markup:
+    """Draw a histogram with log counts; few values as dots; `over` is another one as a line upon it."""
+    if not counts or not math.isfinite(reach) or reach <= 0:
+        return Markup("")
+    if values:
+        return _svg(_WIDTH, _HEIGHT, _axis() + "".join(_dot(value / reach) for value in values))
+    heights = [math.log1p(count) for count in counts]
+    others = [math.log1p(count) for count in over]
+    most = max([*heights, *others, 1e-9])
+    area = _points(heights, most)
+    body = f'<polygon class="fill" points="0,{_HEIGHT} {area} {_WIDTH},{_HEIGHT}"/>'
+    if others:
+        body += f'<polyline class="line" points="{_points(others, most)}"/>'
+    return _svg(_WIDTH, _HEIGHT, _axis() + body)
+
+
+def curve(points: Sequence[tuple[float, float, float]], others: Sequence[tuple[float, float, float]] = ()) -> Markup:
+    """Draw (step, mean, deviation) as dots, a line and a band; `others` is a second curve on the same axes."""
+    everything = [*points, *others]
+    if not everything:
+        return Markup("")
+    steps = [step for step, _, _ in everything]
+    low = min(mean - spread for _, mean, spread in everything)
+    high = max(mean + spread for _, mean, spread in everything)
+    scale = _Scale(min(steps), max(steps), low, high)
+    body = _one_curve(points, scale, "a") + _one_curve(others, scale, "b")
+    body += f'<text x="4" y="14">{high:.4g}</text><text x="4" y="{_CURVE_HEIGHT - 4}">{low:.4g}</text>'
+    return _svg(_CURVE_WIDTH, _CURVE_HEIGHT, body)
+
+
+def strip(changes: Sequence[float], most: float) -> Markup:
+    """Draw one cell for each output unit, darker the more it changed; `most` is the scale of the whole page."""
+    if not changes or most <= 0 or not math.isfinite(most):
+        return Markup("")
+    cells = _gathered(changes)
+    width = _WIDTH / len(cells)
+    body = "".join(
+        f'<rect class="cell" x="{i * width:.2f}" y="0" width="{width:.2f}" height="12" '
+        f'fill-opacity="{min(max(change / most, 0.0), 1.0) if math.isfinite(change) else 1.0:.3f}"/>'
+        for i, change in enumerate(cells)
+    )
+    return _svg(_WIDTH, 12, body)
+
+
+def filters(weights: NDArray[Any], limit: float | None = None) -> tuple[str, int, int, float]:
+    """Return (PNG as a data URI, filters, channels, limit) of convolution kernels (out, in, height, width).
+
+    One tile for each filter and input channel, blue below zero, red above; colours saturate at `limit`.
+    """
+    kernels = weights[:MOST_FILTERS, :MOST_CHANNELS].astype(float)
+    finite = np.abs(kernels[np.isfinite(kernels)])
+    reach = limit or (float(np.quantile(finite, _QUANTILE)) if finite.size else 0.0) or 1.0
+    out, channels, height, width = kernels.shape
+    tiles = _colours(np.nan_to_num(kernels / reach, nan=0.0, posinf=1.0, neginf=-1.0))
+    tiles = tiles.repeat(_TILE_PIXELS, axis=2).repeat(_TILE_PIXELS, axis=3)
+    # A border of one dark pixel after each tile; a row of the picture is an input channel, a column a filter.
+    framed = np.full((out, channels, height * _TILE_PIXELS + 1, width * _TILE_PIXELS + 1, 3), 32, np.uint8)
+    framed[:, :, :-1, :-1] = tiles
+    rows, columns = framed.shape[2:4]
+    picture = framed.transpose(1, 2, 0, 3, 4).reshape(channels * rows, out * columns, 3)
+    return png_uri(picture), out, channels, reach
+
+
+def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return colours of values from -1 to 1 in a last dimension of 3."""
+    clipped = np.clip(values, -1, 1)[..., None]
+    towards = np.where(clipped < 0, _BLUE, _RED)
+    colours: NDArray[np.uint8] = (_WHITE + (towards - _WHITE) * np.abs(clipped)).astype(np.uint8)
+    return colours
+
+
+class _Scale:
+    """From data to pixels of a curve; a flat one lies in the middle."""
+
+    def __init__(self, first: float, last: float, low: float, high: float) -> None:
+        self._first, self._span = first, (last - first) or 1.0
+        self._low, self._reach = (low, high - low) if high > low else (low - 1, 2.0)
+
+    def __call__(self, step: float, value: float) -> str:
+        x = _MARGIN + (step - self._first) / self._span * (_CURVE_WIDTH - 2 * _MARGIN)
+        y = _CURVE_HEIGHT - _MARGIN - (value - self._low) / self._reach * (_CURVE_HEIGHT - 2 * _MARGIN)
+        return f"{x:.1f},{y:.1f}"
+
+
+def _one_curve(points: Sequence[tuple[float, float, float]], scale: _Scale, which: str) -> str:
+    if not points:
+        return ""
+    ordered = sorted(points)
+    upper = [scale(step, mean + spread) for step, mean, spread in ordered]
+    lower = [scale(step, mean - spread) for step, mean, spread in reversed(ordered)]
+    middle = [scale(step, mean) for step, mean, _ in ordered]
+    dots = "".join(_circle(place, which) for place in middle)
+    return (
+        f'<polygon class="band {which}" points="{" ".join(upper + lower)}"/>'
+        f'<polyline class="line {which}" points="{" ".join(middle)}"/>{dots}'
+    )
+
+
+def _circle(place: str, which: str) -> str:
+    x, _, y = place.partition(",")
+    return f'<circle class="dot {which}" cx="{x}" cy="{y}" r="3"/>'
+
+
+def _gathered(changes: Sequence[float]) -> list[float]:
+    """Return at most as many cells as there are pixels, each the largest of those it stands for."""
+    each = math.ceil(len(changes) / _WIDTH)
+    return [max(changes[i : i + each]) for i in range(0, len(changes), each)]
+
+
+def _points(heights: Sequence[float], most: float) -> str:
+    step = _WIDTH / len(heights)
+    return " ".join(
+        f"{(i + 0.5) * step:.1f},{_HEIGHT - height / most * (_HEIGHT - 2):.1f}" for i, height in enumerate(heights)
+    )
+
+
+def _axis() -> str:
+    return f'<line class="axis" x1="{_WIDTH / 2}" y1="0" x2="{_WIDTH / 2}" y2="{_HEIGHT}"/>'
+
+
+def _dot(position: float) -> str:
+    return f'<circle class="dot" cx="{(position + 1) / 2 * _WIDTH:.1f}" cy="{_HEIGHT / 2}" r="2"/>'
+
+
+def _svg(width: int, height: int, body: str) -> Markup:
+    # What is drawn stands beside it in words, so a reader of screens is spared the picture.
+    return Markup(
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" aria-hidden="true" '
+        f'focusable="false">{body}</svg>'
+    )

@@ -1,0 +1,113 @@
+"""One page about a checkpoint, or about what changed between two: what it is, where from, how well it plays."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.errors import printable
+from ckptfmt.look.diff import Diff, diff
+from ckptfmt.look.summary import Summary, summarize
+from ckptfmt.look.validate import Report, validate
+from ckptfmt.report.render import render
+from ckptfmt.report.rows import evaluation_points, facts, flatten
+from ckptfmt.report.weights import WeightRow, change_rows, first_layers, weight_rows
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["Page", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page as HTML, self-contained: `sections` names what is in it."""
+
+    title: str
+    html: str
+    sections: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of the page in bytes."""
+        return len(self.html.encode("utf-8"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the title, the size and the sections."""
+        return {"title": self.title, "bytes": self.bytes, "sections": list(self.sections)}
+
+
+def report(a: str | os.PathLike[str], b: str | os.PathLike[str] | None = None, *, weights: bool = True) -> Page:
+    """Return a page about the checkpoint `a`, or about `b` and what changed in it since `a`.
+
+    Every byte is held against its digest. Without `weights` no tensor is drawn. Nothing in the page runs or is
+    fetched, and text of the checkpoints is shown as text only. Raises what `ckptfmt.open` raises.
+
+    >>> Path("pong.html").write_text(ckptfmt.report("runs/pong/best").html)
+    """
+    with Checkpoint(b if b is not None else a) as newer:
+        if b is None:
+            return _page(newer, None, weights)
+        with Checkpoint(a) as older:
+            return _page(newer, older, weights)
+
+
+def _page(newer: Checkpoint, older: Checkpoint | None, weights: bool) -> Page:
+    found, verdict = summarize(newer), validate(newer.path)
+    before = summarize(older) if older else None
+    sound = verdict.valid and weights
+    rows = tuple(weight_rows(newer, older)) if sound else ()
+    sections = dict(_sections(found, before, verdict, rows))
+    if older is not None:
+        changes = diff(older.path, newer.path)
+        sections |= _changes(changes, newer, older, sound)
+    if sound:
+        sections["first layer"] = {"pictures": first_layers(newer, older)}
+    title = printable(os.path.basename(os.path.realpath(newer.path)), 80)
+    context = {
+        "title": title,
+        "other": printable(os.path.basename(os.path.realpath(older.path)), 80) if older else None,
+        "summary": found,
+        "verdict": verdict,
+        "facts": facts(found),
+        "sections": sections,
+    }
+    return Page(title, render("report", context), tuple(name for name, part in sections.items() if part))
+
+
+def _sections(
+    found: Summary, before: Summary | None, verdict: Report, rows: Sequence[WeightRow]
+) -> Iterator[tuple[str, Any]]:
+    yield "problems", [problem.to_dict() for problem in verdict.problems]
+    points, others = evaluation_points(found), evaluation_points(before) if before else []
+    yield "evaluation", {"points": points, "others": others} if points or others else None
+    yield "made", list(_made(found))
+    yield "weights", rows
+    yield "lineage", flatten(found.lineage)
+    yield "changes", None
+    yield "first layer", None
+
+
+def _made(found: Summary) -> Iterator[tuple[str, str]]:
+    """Yield what made this checkpoint: versions, seed, revision of the code, settings, source."""
+    yield "written", found.created_at
+    for name, version in sorted(found.created_by.items()):
+        yield f"by {printable(name, 60)}", printable(version)
+    parts: Mapping[str, Any] = {
+        "network": found.network,
+        "environment": found.environment,
+        "training": found.training,
+        "source": (found.conversion or {}).get("source"),
+    }
+    for part, said in parts.items():
+        for name, value in flatten(said):
+            yield f"{part} {name}", value
+
+
+def _changes(changes: Diff, newer: Checkpoint, older: Checkpoint, sound: bool) -> dict[str, Any]:
+    return {
+        "changes": {
+            "same": changes.same,
+            "counts": changes.counts,
+            "manifest": [change.to_dict() for change in changes.manifest if not change.volatile],
+            "tensors": change_rows(changes, newer, older) if sound else [],
+        }
+    }

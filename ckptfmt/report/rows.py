@@ -1,0 +1,75 @@
+"""What a manifest says, as rows of names and values for people."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckptfmt.errors import printable
+from ckptfmt.format.plain import plain
+from ckptfmt.look.summary import Summary
+
+__all__ = ["evaluation_points", "facts", "flatten"]
+
+# What a page shows of one value; a manifest of 60 MB does not make a page of as many.
+_LONGEST = 200
+_MOST = 400
+
+
+def facts(found: Summary) -> list[tuple[str, str]]:
+    """Return the first lines of a page: what the checkpoint is, in words."""
+    totals = found.totals
+    dtypes = ", ".join(map(str, totals["dtypes"]))
+    rows = [
+        ("network", found.algorithm or "of unknown architecture"),
+        ("environment", str((found.environment or {}).get("id", "not told"))),
+        ("weights", f"{totals['parameters']:,} parameters in {totals['tensors']:,} tensors, {dtypes}"),
+        ("return", _last_return(found)),
+        ("written", found.created_at),
+        ("identity", found.content_digest),
+    ]
+    return [(name, printable(value, _LONGEST)) for name, value in rows]
+
+
+def flatten(said: Any, path: str = "") -> list[tuple[str, str]]:
+    """Return the leaves of nested values as (dotted path, text), cut where there are too many."""
+    rows: list[tuple[str, str]] = []
+    for name, value in _leaves(said, path):
+        if len(rows) == _MOST:
+            rows.append(("…", f"more than {_MOST} values"))
+            break
+        rows.append((printable(name, 80), printable(value, _LONGEST)))
+    return rows
+
+
+def evaluation_points(found: Summary) -> list[tuple[float, float, float]]:
+    """Return (step, mean, deviation) of each evaluation that tells a return; without steps they are counted."""
+    points = []
+    for number, entry in enumerate(found.evaluation):
+        told = entry["return"] if isinstance(entry.get("return"), Mapping) else entry
+        mean, spread = _number(told.get("mean")), _number(told.get("std")) or 0.0
+        step = _number(entry.get("step", entry.get("frames")))
+        if mean is not None:
+            points.append((number if step is None else step, mean, spread))
+    return points
+
+
+def _last_return(found: Summary) -> str:
+    points = evaluation_points(found)
+    if not points:
+        return "not evaluated"
+    _, mean, spread = points[-1]
+    return f"{mean:,.2f} ± {spread:,.2f}"
+
+
+def _leaves(said: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(said, Mapping) and said:
+        for name, value in said.items():
+            yield from _leaves(value, f"{path}.{name}" if path else str(name))
+    elif said is not None and said != {}:
+        yield path, plain(said)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,134 @@
+"""The weights of a checkpoint as rows and pictures; beside those of another one, on the same scales."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ckptfmt.errors import printable
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.look.diff import Diff
+from ckptfmt.look.shape import TensorShape, shape_of
+from ckptfmt.look.summary import summarize
+from ckptfmt.report.draw import MOST_CHANNELS, MOST_FILTERS, filters, histogram, strip
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["WeightRow", "change_rows", "first_layers", "weight_rows"]
+
+# A page shows no more tensors than somebody looks at; the first ones, in the order of the layers.
+_MOST_TENSORS = 400
+# Kernels smaller than this are points, not pictures; tensors larger are no first layer of images.
+_LEAST_KERNEL = 3
+_MOST_ELEMENTS = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRow:
+    """One tensor of the table: its name, dtype, shape, figures, picture."""
+
+    name: str
+    dtype: str
+    shape: str
+    parameters: int
+    figures: TensorShape | None
+    picture: Markup
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as plain data, without its picture."""
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": self.shape,
+            "parameters": self.parameters,
+            "figures": self.figures.to_dict() if self.figures else None,
+        }
+
+
+def weight_rows(newer: Checkpoint, older: Checkpoint | None) -> Iterator[WeightRow]:
+    """Yield a row for each stored tensor of the network; the older one's histogram lies over the newer one's."""
+    stored = (tensor for tensor in summarize(newer).tensors if tensor.file == WEIGHTS and tensor.tied_to is None)
+    for tensor in islice(stored, _MOST_TENSORS):
+        name, info = tensor.name, newer.info(tensor.name)
+        found = shape_of(newer, name)
+        before = _same_tensor(older, name, found)
+        if found and before and before.reach > found.reach:
+            found = shape_of(newer, name, reach=before.reach)
+        picture = Markup("")
+        if found:
+            picture = histogram(found.counts, found.values, found.reach, before.counts if before else ())
+        size = "×".join(map(str, info.shape)) or "scalar"
+        yield WeightRow(printable(name, 120), info.dtype, size, math.prod(info.shape), found, picture)
+
+
+def _same_tensor(older: Checkpoint | None, name: str, found: TensorShape | None) -> TensorShape | None:
+    if older is None or found is None or name not in older.names():
+        return None
+    return shape_of(older, name, reach=found.reach)
+
+
+def change_rows(changes: Diff, newer: Checkpoint, older: Checkpoint) -> list[dict[str, Any]]:
+    """Return a row for each tensor that changed, with the relative change of each output unit on one scale."""
+    rows = []
+    for change in changes.weights[:_MOST_TENSORS]:
+        units: list[float] = []
+        if change.op == "changed" and change.file == WEIGHTS and change.from_shape is None:
+            units = _unit_changes(older, newer, change.name)
+        rows.append({**change.to_dict(), "name": printable(change.name, 120), "units": units})
+    most = max((unit for row in rows for unit in row["units"] if math.isfinite(unit)), default=0.0)
+    for row in rows:
+        row["picture"] = strip(row["units"], most)
+        row["most"] = max(row["units"], default=None)
+    return rows
+
+
+def _unit_changes(older: Checkpoint, newer: Checkpoint, name: str) -> list[float]:
+    """Return |b - a| / |a| of each output unit; a unit that was zero and is not changed without bound, by 1."""
+    shape = tuple(newer.info(name).shape)
+    if not shape or not 0 < math.prod(shape) <= _MOST_ELEMENTS:
+        return []
+    a, b = (checkpoint.tensors[name].astype(np.float64).reshape(shape[0], -1) for checkpoint in (older, newer))
+    with np.errstate(all="ignore"):
+        moved, size = np.linalg.norm(b - a, axis=1), np.linalg.norm(a, axis=1)
+        shares = np.where(size > 0, moved / size, (moved > 0).astype(float))
+    return [float(share) for share in np.nan_to_num(shares, nan=1.0, posinf=1.0)]
+
+
+def first_layers(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, Any]]:
+    """Return pictures of the first convolution's kernels, side by side where there are two, in the same colours."""
+    name = _first_convolution(newer)
+    if name is None:
+        return []
+    limit = None
+    pictures = []
+    for checkpoint in (newer, older):
+        if checkpoint is None or name not in checkpoint.names():
+            continue
+        weights = checkpoint.tensors[name]
+        if weights.ndim != 4:
+            continue
+        uri, shown, channels, limit = filters(weights, limit)
+        norms = np.linalg.norm(weights.astype(np.float64).reshape(len(weights), -1), axis=1)
+        pictures.append(
+            {
+                "older": checkpoint is older,
+                "name": printable(name, 120),
+                "uri": uri,
+                "filters": shown,
+                "channels": channels,
+                "cut": len(weights) > MOST_FILTERS or weights.shape[1] > MOST_CHANNELS,
+                "limit": limit,
+                "norms": [f"{norm:.4g}" for norm in norms[:MOST_FILTERS]],
+            }
+        )
+    return pictures
+
+
+def _first_convolution(checkpoint: Checkpoint) -> str | None:
+    for name, info in checkpoint.manifest.files[WEIGHTS].tensors.items():
+        if len(info.shape) == 4 and min(info.shape[2:]) >= _LEAST_KERNEL and math.prod(info.shape) <= _MOST_ELEMENTS:
+            return name
+    return None

@@ -1,0 +1,47 @@
+"""ckpt report: one page to send to a colleague."""
+
+import os
+import webbrowser
+
+import click
+
+from ckptfmt.report import report as make_page
+from ckptfmt.store.write.newfile import write_new
+
+from ..complete import checkpoints
+from ..options import argument, command, option
+from ..output import Output
+from ..text import size
+
+__all__ = ["report"]
+
+
+@command(
+    examples=[
+        "ckpt report runs/breakout-042",
+        "ckpt report runs/breakout-041 runs/breakout-042 -o change.html --force",
+    ]
+)
+@argument("a", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
+@argument("b", "Another one: the page tells what changed from the first to this.", required=False, type=click.Path())
+@option("-o", "--output", "dest", type=click.Path(), metavar="FILE", help="Where to write; NAME.html by default.")
+@option("--no-weights", "weights", is_flag=True, default=True, flag_value=False, help="Draw no tensors.")
+@option("--open", "show", is_flag=True, help="Show it in a browser.")
+@option("--force", "overwrite", is_flag=True, help="Replace a file that is there.")
+def report(output: Output, a: str, b: str | None, dest: str | None, weights: bool, show: bool, overwrite: bool) -> int:
+    """Write one page about a checkpoint, or about two.
+
+    The page is one file without script, and fetches nothing.
+    """
+    page = make_page(a, b, weights=weights)
+    name = os.path.basename(os.path.realpath(b or a))
+    file = dest or f"{name}.html"
+    with write_new(file, overwrite=overwrite) as staged, open(staged, "w", encoding="utf-8") as text:
+        text.write(page.html)
+        text.flush()
+        os.fsync(text.fileno())
+    output.result({"file": file, "bytes": page.bytes, "sections": list(page.sections)})
+    output.line(f"{file}  {size(page.bytes)}, self-contained")
+    if show:
+        webbrowser.open(f"file://{os.path.abspath(file)}")
+    return 0
