@@ -24,6 +24,7 @@ COMMANDS = {
         "validate": "Check that checkpoints are sound, every byte of them.",
         "diff": "Show what changed between two checkpoints.",
         "play": "Play episodes with the network of a checkpoint.",
+        "lineage": "Show from which checkpoints one came.",
         "report": "Write one page about a checkpoint, or about two.",
         "verify": "Check that a checkpoint is what was signed.",
         "schema": "Print the JSON Schema of manifests, answers or configs.",

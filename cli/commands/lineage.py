@@ -1,0 +1,66 @@
+"""ckpt lineage: where it came from."""
+
+import json
+import os
+
+import click
+
+from ckptfmt.look.lineage import Ancestor, Descent
+from ckptfmt.look.lineage import lineage as trace
+
+from ..complete import checkpoints
+from ..options import argument, command, exit_zero, option
+from ..output import Output
+
+__all__ = ["lineage"]
+
+
+@command(
+    examples=[
+        "ckpt lineage runs/breakout-042",
+        "ckpt lineage runs/breakout-042 --in runs --graph dot",
+    ]
+)
+@argument("path", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
+@option("--in", "folders", multiple=True, type=click.Path(), metavar="DIR", help="Look for parents here too.")
+@option("--graph", type=click.Choice(["text", "dot"]), default="text", help="A tree, or the language of Graphviz.")
+@exit_zero
+def lineage(output: Output, path: str, folders: tuple[str, ...], graph: str) -> int:
+    """Show from which checkpoints one came.
+
+    Parents are found by their digests beside it and in the folders of --in. Exit 1 where one is named and not
+    found.
+    """
+    found = trace(path, folders)
+    output.result(found.to_dict())
+    for line in _dot(found) if graph == "dot" else _tree(found):
+        output.line(line)
+    return 0 if found.complete else 1
+
+
+def _tree(found: Descent) -> list[str]:
+    lines = []
+    for depth, node in enumerate(found.nodes):
+        mark = "  " * (depth - 1) + "└ " if depth else ""
+        lines.append(mark + "  ".join(_words(node)))
+    return lines
+
+
+def _words(node: Ancestor) -> list[str]:
+    if node.path is None:
+        return [f"missing {node.digest}"]
+    words = [node.path]
+    words += [f"{node.step:,.0f} steps"] if node.step is not None else []
+    words += [f"return {node.mean:.1f}"] if node.mean is not None else []
+    words += [node.kind or "of unknown origin"]
+    return words if node.source is None else [*words, f"from {node.source}"]
+
+
+def _dot(found: Descent) -> list[str]:
+    lines = ["digraph lineage {"]
+    for number, node in enumerate(found.nodes):
+        label = os.path.basename(node.path) if node.path else f"missing {node.digest[:19]}"
+        lines.append(f"  n{number} [label={json.dumps(label)}];")
+    for number, edge in enumerate(found.edges):
+        lines.append(f"  n{number + 1} -> n{number} [label={json.dumps(edge['kind'])}];")
+    return [*lines, "}"]

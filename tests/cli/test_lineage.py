@@ -1,0 +1,19 @@
+import ckptfmt
+from ckptfmt.format.manifest import Lineage
+
+from .conftest import Run  # noqa: F401
+
+
+def test_a_checkpoint_without_parents_is_a_tree_of_one(ckpt, work):
+    done = ckpt("lineage", "runs/breakout-042")
+    assert (done.code, done.out) == (0, "runs/breakout-042  4,000,000 steps  of unknown origin\n")
+
+
+def test_a_parent_that_is_named_and_not_found_is_exit_1(ckpt, work, tensors):
+    missing = "sha256:" + "0" * 64
+    line = Lineage(kind="resumed", parent=missing)
+    ckptfmt.save(work / "runs" / "late", tensors, lineage=line).close()
+    done = ckpt("lineage", "runs/late")
+    assert (done.code, done.out) == (1, f"runs/late  resumed\n└ missing {missing}\n")
+    assert ckpt("lineage", "runs/late", "--json").document["result"]["edges"][0]["kind"] == "resumed"
+    assert ckpt("lineage", "runs/late", "--graph", "dot").out.startswith("digraph lineage {\n")
