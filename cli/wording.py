@@ -24,6 +24,7 @@ OPTIONS = {
     "overwrite": "--force",
     "siblings": "--from",
     "strict": "--strict",
+    "timeout": "--timeout",
     "trust": "--trust",
     "v_max": "--v-max",
     "v_min": "--v-min",

@@ -38,6 +38,7 @@ GUESTS = {
     "backports": ("format/compressed",),
     "compression": ("format/compressed",),
     "rfc8785": ("format/digest",),
+    "pebble": ("convert/",),
     "click": ("cli/",),
     "cryptography": ("share/_keys",),
 }

@@ -1,21 +1,18 @@
-"""Convert many legacy files, in several processes, going on where one file fails.
+"""Convert many legacy files, in several processes, going on where one fails.
 
-A worker is a fresh interpreter that is fed one file at a time over a pipe. So a file that exhausts the memory
-of its worker fails alone, and a program that has threads or no main guard may call this all the same.
+The workers are Pebble's: of what was tried, it alone knows which file a worker died of and ends one that hangs, so
+that the file fails by its name and nothing is done twice. Any other executor may take its place.
 """
 
 import contextlib
 import hashlib
-import json
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from multiprocessing import get_context
+from typing import Any, Literal, NoReturn
 
 from ckptfmt.convert.convert import convert
 from ckptfmt.convert.sources import Item
@@ -27,11 +24,11 @@ from ckptfmt.format.manifest import Manifest, parse_manifest
 __all__ = ["Outcome", "convert_many"]
 
 Status = Literal["converted", "planned", "unchanged", "failed"]
-_Pending = queue.SimpleQueue[tuple[int, Item]]
-_Results = queue.SimpleQueue[tuple[int, "Outcome"]]
-_PATIENCE = 5.0
 # A worker waits for the disk about a third of its time; two of them keep one processor busy.
 _PER_PROCESSOR = 2
+# The largest checkpoints of the corpus take seconds; ten minutes are enough for 100 GB from a slow disk.
+_TIMEOUT = 600.0
+_ALONE = "convert it alone to see why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +54,36 @@ class Outcome:
         }
 
 
-def convert_many(items: Sequence[Item], *, jobs: int = 1, **options: Any) -> Iterator[Outcome]:
-    """Convert each item and yield what became of it, in their order; `options` are those of `convert`.
+def convert_many(
+    items: Sequence[Item | tuple[str, str]],
+    *,
+    jobs: int = 1,
+    executor: Executor | None = None,
+    timeout: float = _TIMEOUT,
+    **options: Any,
+) -> Iterator[Outcome]:
+    """Convert each (source, dest) and yield what became of it, in their order; `options` are those of `convert`.
 
-    `jobs` is how many processors are kept busy, by workers that overlap waiting for the disk.
+    `jobs` is how many processors are kept busy, by workers that overlap waiting for the disk. A file that kills its
+    worker, or takes longer than `timeout` seconds in one, fails alone. With more than one job a script must call
+    this under `if __name__ == "__main__":`, as with `multiprocessing`. An `executor` takes the place of the workers:
+    anything with the interface of `concurrent.futures`, such as Dask's or mpi4py's. It is not shut down here. Where
+    it breaks, the files that it left are converted by workers of this machine.
 
     A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
     unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
     rest; folders in which nothing was written are removed again.
     """
-    made = _make_folders(items) if not options.get("dry_run") else []
+    todo = [item if isinstance(item, Item) else Item(*map(os.fspath, item)) for item in items]
+    made = _make_folders(todo) if not options.get("dry_run") else []
+    workers = min(jobs * _PER_PROCESSOR, len(todo))
     try:
-        if jobs > 1 and len(items) > 1:
-            yield from _in_workers(items, min(jobs * _PER_PROCESSOR, len(items)), options)
+        if executor is not None:
+            yield from _by(executor, todo, max(workers, 1), timeout, options)
+        elif jobs > 1 and len(todo) > 1:
+            yield from _in_workers(todo, workers, timeout, options)
         else:
-            yield from (_convert_one(item, options) for item in items)
+            yield from (_convert_one(item, options) for item in todo)
     finally:
         for folder in reversed(made):
             with contextlib.suppress(OSError):
@@ -96,6 +108,7 @@ def _make_folders(items: Sequence[Item]) -> list[str]:
 
 
 def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
+    """Convert one file; whatever goes wrong is in the outcome, so that an executor's own errors can be told from it."""
     try:
         if not options.get("overwrite") and _is_current(item, options):
             return Outcome(item, "unchanged")
@@ -104,8 +117,13 @@ def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
     except CkptError as e:
         return Outcome(item, "failed", error=e.to_dict())
     except (OSError, MemoryError, RecursionError) as e:
-        failure = CkptError(str(e) or type(e).__name__, where=item.source, code="convert.fault")
-        return Outcome(item, "failed", error=failure.to_dict())
+        return _failed(item, str(e) or type(e).__name__, "convert.fault")
+    except Exception as e:
+        return _failed(item, f"a fault in ckptfmt: {type(e).__name__}: {e}", "convert.fault", "please report it")
+
+
+def _failed(item: Item, what: str, code: str, fix: str = "") -> Outcome:
+    return Outcome(item, "failed", error=CkptError(what, where=item.source, fix=fix, code=code).to_dict())
 
 
 def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
@@ -150,135 +168,98 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _in_workers(items: Sequence[Item], jobs: int, options: Mapping[str, Any]) -> Iterator[Outcome]:
-    results: _Results = queue.SimpleQueue()
-    pending: _Pending = queue.SimpleQueue()
-    for place, item in enumerate(items):
-        pending.put((place, item))
-    workers: list[_Worker] = []
+def _by(
+    executor: Executor, items: Sequence[Item], workers: int, timeout: float, options: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    """Convert by an executor of the caller's; what it leaves undone, because it broke, by workers of our own."""
+    futures: list[Future[Outcome]] = []
     try:
-        for _ in range(jobs):
-            workers.append(_Worker(options, pending, results))  # noqa: PERF401 - those begun are ended if one cannot
-        yield from _in_order(results, len(items))
-    finally:
-        for worker in workers:
-            worker.stop()
-        for worker in workers:
-            worker.join()
-
-
-def _in_order(results: _Results, total: int) -> Iterator[Outcome]:
-    early: dict[int, Outcome] = {}
-    for place in range(total):
-        while place not in early:
-            arrived, outcome = results.get()
-            early[arrived] = outcome
-        yield early.pop(place)
-
-
-class _Worker:
-    """A process that converts what is pending, and the thread that feeds it; another one takes its place if it dies."""
-
-    def __init__(self, options: Mapping[str, Any], pending: _Pending, results: _Results) -> None:
-        self._options = json.dumps(options)
-        self._pending, self._results = pending, results
-        # Held wherever the process is started, told something or told to end: it may die at any of these.
-        self._lock = threading.Lock()
-        self._stopped = False
-        self._process = self._start()
-        self._feeder = threading.Thread(target=self._feed, daemon=True)
-        self._feeder.start()
-
-    def stop(self) -> None:
-        """Tell the process to end once it has finished its file."""
-        with self._lock:
-            self._stopped = True
-            _close(self._process.stdin)
-
-    def join(self) -> None:
-        """Wait for the process to end; one whose file takes long is made to clear it away."""
-        for end in (self._process.terminate, self._process.kill):
-            try:
-                self._process.wait(_PATIENCE)
+        with contextlib.suppress(BrokenExecutor):
+            futures.extend(executor.submit(_convert_one, item, options) for item in items)
+        for place, item in enumerate(items):
+            if place == len(futures) or isinstance(futures[place].exception(), BrokenExecutor):
                 break
-            except subprocess.TimeoutExpired:
-                end()
-        self._process.wait()
-        self._feeder.join()
-        _close(self._process.stdout)
+            yield _answer(item, futures[place])
+        else:
+            return
+        rest = [(item, futures[i] if i < len(futures) else None) for i, item in enumerate(items) if i >= place]
+        lost = [item for item, future in rest if not future or isinstance(future.exception(), BrokenExecutor)]
+        again = {outcome.item: outcome for outcome in _in_workers(lost, workers, timeout, options)}
+        yield from (again[item] if item in again or not future else _answer(item, future) for item, future in rest)
+    finally:
+        for future in futures:
+            future.cancel()
 
-    def _feed(self) -> None:
-        while not self._stopped:
+
+def _answer(item: Item, future: "Future[Outcome]") -> Outcome:
+    if (e := future.exception()) is not None:
+        return _failed(item, f"its worker failed: {type(e).__name__}: {e}", "convert.worker", _ALONE)
+    return future.result()
+
+
+def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Mapping[str, Any]) -> Iterator[Outcome]:
+    # The one import that waits: who converts one file needs no processes.
+    from pebble import ProcessExpired, ProcessPool
+
+    pool = ProcessPool(max_workers=workers, initializer=_begin, context=get_context("spawn"))
+    try:
+        futures = [pool.schedule(_work, args=(item, options), timeout=timeout) for item in items]
+        for item, future in zip(items, futures, strict=True):
             try:
-                place, item = self._pending.get_nowait()
-            except queue.Empty:
-                return
-            self._results.put((place, self._convert(item)))
-
-    def _convert(self, item: Item) -> Outcome:
-        """Return what became of one file."""
-        try:
-            if answer := self._ask(json.dumps([item.source, item.dest])):
-                return Outcome(item, **json.loads(answer))
-            code = self._process.wait()
-            what = f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with {code}"
-        except OSError as e:
-            what = f"its worker cannot be started: {e.strerror}"
-        error = CkptError(what, where=item.source, fix="convert it alone to see why", code="convert.worker")
-        return Outcome(item, "failed", error=error.to_dict())
-
-    def _ask(self, line: str) -> str:
-        """Return the answer of the process, nothing where it dies or was told to end."""
-        with self._lock:
-            if self._stopped:
-                return ""
-            if self._process.returncode is not None:
-                dead, self._process = self._process, self._start()
-                _close(dead.stdin)
-                _close(dead.stdout)
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(line + "\n")  # type: ignore[union-attr]
-                self._process.stdin.flush()  # type: ignore[union-attr]
-        return self._process.stdout.readline()  # type: ignore[union-attr]
-
-    def _start(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "ckptfmt.convert.batch", self._options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="ascii",
-        )
+                outcome = future.result()
+            except ProcessExpired as e:
+                code = e.exitcode
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+                outcome = _failed(item, f"the process that converted it {how}", "convert.worker", _ALONE)
+            except TimeoutError:
+                outcome = _failed(
+                    item, f"took longer than {timeout:g} seconds", "convert.worker", "give it more with timeout="
+                )
+            except BrokenExecutor:
+                raise _cannot_start() from None
+            yield outcome
+    finally:
+        pool.stop()  # type: ignore[no-untyped-call]
+        pool.join()
 
 
-def _close(pipe: IO[str] | None) -> None:
-    # What a dead worker was still to be told cannot be delivered.
-    with contextlib.suppress(OSError):
-        pipe.close()  # type: ignore[union-attr]
+def _cannot_start() -> CkptError:
+    return CkptError(
+        "no process that converts can be started",
+        where="convert_many",
+        fix="in a script, call it under: if __name__ == '__main__'",
+        code="convert.no-workers",
+    )
 
 
-def _work() -> None:
-    """Be a worker: take a file on each line and write a line that says what became of it."""
-    options = json.loads(sys.argv[1])
-    if options.get("input_shape"):
-        options["input_shape"] = tuple(options["input_shape"])
-    for line in sys.stdin:
-        outcome = _convert_one(Item(*json.loads(line)), options)
-        answer = {"status": outcome.status, "conversion": outcome.conversion, "error": outcome.error}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+_converting = False
+
+
+def _begin() -> None:
+    """Be a worker: Ctrl-C reaches the whole group, and the parent alone decides when a worker ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _told_to_end)
+
+
+def _work(item: Item, options: Mapping[str, Any]) -> Outcome:
+    global _converting
+    _converting = True
+    try:
+        return _convert_one(item, options)
+    except KeyboardInterrupt:
+        _end()
+    finally:
+        _converting = False
 
 
 def _told_to_end(*_: object) -> None:
     """Clear away what is half written, which a second signal must not cut short."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not _converting:
+        _end()
     raise KeyboardInterrupt
 
 
-if __name__ == "__main__":
-    # Ctrl-C reaches the whole group; the parent alone decides when a worker ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _told_to_end)
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        _work()
+def _end() -> NoReturn:
+    # The pool takes any exception for the answer of a file, and would give the worker another one.
+    os._exit(128 + signal.SIGTERM)

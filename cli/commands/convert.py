@@ -105,11 +105,21 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     group=_MANY,
     help="How many processors to keep busy.",
 )
-def convert(output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: int, **given: Any) -> int:
+@option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    metavar="SECONDS",
+    group=_MANY,
+    help="With more than one job, give a file up that takes longer.",
+)
+def convert(
+    output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: int, timeout: float, **given: Any
+) -> int:
     """Make a checkpoint of a foreign file, without running it."""
     options = _options(given)
     if out_dir is not None:
-        return _convert_many(output, paths, out_dir, jobs, options)
+        return _convert_many(output, paths, out_dir, {**options, "jobs": jobs, "timeout": timeout})
     if len(paths) > 2 or (len(paths) == 1 and not options["dry_run"]):
         raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
     source, dest = (*paths, "")[:2]
@@ -137,14 +147,14 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _convert_many(output: Output, paths: tuple[str, ...], out_dir: str, jobs: int, options: dict[str, Any]) -> int:
+def _convert_many(output: Output, paths: tuple[str, ...], out_dir: str, options: dict[str, Any]) -> int:
     # What many files need beside one: most calls convert one, and start sooner without.
     from ckptfmt.convert.batch import convert_many
     from ckptfmt.convert.sources import find_sources
 
     sources = find_sources(paths, out_dir)
     tally: Counter[str] = Counter(files=len(sources.items), others=sources.others)
-    for outcome in convert_many(sources.items, jobs=jobs, **options):
+    for outcome in convert_many(sources.items, **options):
         tally[outcome.status] += 1
         show_outcome(output, outcome)
         output.stream(outcome_line(outcome))

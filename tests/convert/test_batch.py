@@ -1,6 +1,6 @@
 """Many files at once: each its own outcome, whatever happens to the others."""
 
-import json
+import contextlib
 import os
 import pickle
 import signal
@@ -8,11 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ckptfmt
+import ckptfmt.store.clean
 from ckptfmt.convert.batch import convert_many
 from ckptfmt.convert.sources import Item
 
@@ -33,6 +38,10 @@ def items(count=6):
 
 def statuses(outcomes):
     return [outcome.status for outcome in outcomes]
+
+
+def spawned(workers):
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -82,60 +91,126 @@ def test_folders_in_which_nothing_was_written_go_away(folder):
     assert not os.path.exists("out")
 
 
-def test_a_worker_that_dies_takes_one_file_with_it(folder):
-    os.mkfifo("pipe")
-    children = []
-
-    def kill_first() -> None:
-        while not children:
-            with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
-                children.extend(map(int, file.read().split()))
-            time.sleep(0.01)
-        os.kill(children[0], signal.SIGKILL)
-
-    killer = threading.Thread(target=kill_first)
-    killer.start()
-    outcomes = list(convert_many(items(), jobs=2))
-    killer.join()
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    assert [outcome.error["what"] for outcome in failed] == ["its worker was killed by signal 9"]
-    assert statuses(convert_many(items())).count("unchanged") == 5
-
-
-def test_a_worker_that_cannot_be_replaced_fails_its_files_and_nobody_waits(folder, monkeypatch):
-    many = [Item("0.pth", f"out/{i}") for i in range(300)]
-    outcomes = convert_many(many, jobs=2)
-    next(outcomes)
-    monkeypatch.setattr(sys, "executable", str(folder / "missing"))
+def children() -> list[int]:
     with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
-        for child in file.read().split():
-            os.kill(int(child), signal.SIGKILL)
-    rest = list(outcomes)
-    assert len(rest) == 299
-    assert rest[-1].error["what"] == "its worker cannot be started: No such file or directory"
+        return [int(pid) for pid in file.read().split()]
 
 
-@pytest.mark.parametrize("taken", [1, 2, 4])
-def test_giving_up_half_way_ends_the_workers(folder, taken):
+def is_worker(pid: int) -> bool:
+    # The process that tracks what multiprocessing shares stays, for other pools of the program.
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return b"spawn_main" in file.read()
+
+
+def slow(path: Path) -> None:
+    """Make a file that takes a while to convert."""
+    with open(path, "wb") as file:
+        pickle.dump({"some.weight": np.zeros((2000, 4000))}, file)
+
+
+def worker_of(name: str) -> int:
+    """Return the worker that reads a file, once there is one."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for pid in filter(is_worker, children()):
+            with contextlib.suppress(OSError):
+                opened = (os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+                if any(os.path.basename(path) == name for path in opened):
+                    return pid
+        time.sleep(0.005)
+    raise AssertionError(f"no worker reads {name}")
+
+
+def test_a_worker_that_dies_takes_one_file_with_it(folder):
+    slow(folder / "2.pth")
+    outcomes = convert_many(items(), jobs=2)
+    found = [next(outcomes)]
+    os.kill(worker_of("2.pth"), signal.SIGKILL)
+    found += outcomes
+    assert statuses(found) == ["converted", "converted", "failed", "converted", "converted", "converted"]
+    assert found[2].error["code"] == "convert.worker"
+    assert found[2].error["what"] == "the process that converted it was killed by signal 9"
+    assert statuses(convert_many(items(), jobs=2)) == [*["unchanged"] * 2, "converted", *["unchanged"] * 3]
+
+
+def test_a_file_that_hangs_its_worker_fails_alone_by_its_name(folder):
+    slow(folder / "2.pth")
+    outcomes = convert_many(items(), jobs=2, timeout=10)
+    found = [next(outcomes)]
+    os.kill(worker_of("2.pth"), signal.SIGSTOP)
+    found += outcomes
+    assert statuses(found) == ["converted", "converted", "failed", "converted", "converted", "converted"]
+    assert found[2].error == {
+        "code": "convert.worker",
+        "what": "took longer than 10 seconds",
+        "where": "2.pth",
+        "fix": "give it more with timeout=",
+    }
+
+
+@pytest.mark.parametrize("make", [ThreadPoolExecutor, spawned], ids=["threads", "processes"])
+def test_any_executor_takes_the_place_of_the_workers(folder, make):
+    (folder / "2.pth").write_bytes(b"\x80\x04nothing")
+    with make(2) as executor:
+        found = list(convert_many([(item.source, item.dest) for item in items()], executor=executor))
+        assert executor.submit(len, "abc").result() == 3
+    assert [outcome.item for outcome in found] == items()
+    assert statuses(found) == ["converted", "converted", "failed", "converted", "converted", "converted"]
+    assert found[2].error["code"] == "source.pickle"
+
+
+def test_files_that_an_executor_leaves_when_it_breaks_are_converted_all_the_same(folder):
+    with spawned(1) as executor:
+        executor.submit(os.kill, 0, 0).result()
+        killed = executor.submit(os._exit, 7)
+        found = list(convert_many(items(), executor=executor))
+        assert isinstance(killed.exception(), BrokenProcessPool)
+    assert set(statuses(found)) <= {"converted", "unchanged"}
+    assert [outcome.item for outcome in found] == items()
+    assert sorted(os.listdir("out")) == list("012345")
+
+
+def test_an_executor_that_is_broken_from_the_start_leaves_all_files_to_workers(folder):
+    with spawned(1) as executor:
+        assert isinstance(executor.submit(os._exit, 7).exception(), BrokenProcessPool)
+        assert statuses(convert_many(items(), executor=executor)) == ["converted"] * 6
+
+
+@pytest.mark.parametrize("taken", [1, 4])
+def test_giving_up_half_way_ends_the_workers_and_leaves_nothing_half_written(folder, taken):
+    slow(folder / "5.pth")
     before = set(threading.enumerate())
     outcomes = convert_many(items(), jobs=2)
     for _ in range(taken):
         next(outcomes)
     outcomes.close()
     assert set(threading.enumerate()) <= before
-    with open(f"/proc/self/task/{threading.main_thread().native_id}/children") as file:
-        assert file.read().split() == []
+    assert list(filter(is_worker, children())) == []
+    assert ckptfmt.store.clean.leftovers("out") == ()
 
 
-def test_it_needs_no_main_guard(folder):
+def test_a_script_without_a_main_guard_is_told_what_it_lacks(folder):
     program = folder / "script.py"
     program.write_text(
         "from ckptfmt.convert.batch import convert_many\n"
         "from ckptfmt.convert.sources import find_sources\n"
-        "import json, sys\n"
-        "print(json.dumps([o.status for o in convert_many(find_sources(['.'], 'out').items, jobs=2)]))\n"
+        "print([o.status for o in convert_many(find_sources(['.'], 'out').items, jobs=2)])\n"
     )
     run = subprocess.run([sys.executable, "-P", str(program)], capture_output=True, text=True, timeout=60)
-    assert json.loads(run.stdout) == ["converted"] * 6
-    assert run.stderr == ""
+    assert run.returncode == 1
+    assert run.stderr.endswith(
+        "convert_many: no process that converts can be started; in a script, call it under: if __name__ == '__main__'\n"
+    )
+
+
+def test_a_script_with_one_converts(folder):
+    program = folder / "script.py"
+    program.write_text(
+        "from ckptfmt.convert.batch import convert_many\n"
+        "from ckptfmt.convert.sources import find_sources\n"
+        "if __name__ == '__main__':\n"
+        "    print([o.status for o in convert_many(find_sources(['.'], 'out').items, jobs=2)])\n"
+    )
+    run = subprocess.run([sys.executable, "-P", str(program)], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == (f"{['converted'] * 6}\n", "")
     assert ckptfmt.validate("out/0").valid
