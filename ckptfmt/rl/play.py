@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ckptfmt.rl.envs.description import Env
+from ckptfmt.rl.envs.atari import EpisodicLife
+from ckptfmt.rl.envs.description import layers
+from ckptfmt.rl.envs.make import Env
+from ckptfmt.rl.protocol import Protocol
 
 __all__ = ["Episode", "Evaluation", "evaluate", "play_episodes"]
 
@@ -28,11 +31,10 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Episodes, and how they were played: `epsilon` is the share of random actions."""
+    """Episodes, and the protocol they were played by."""
 
     episodes: tuple[Episode, ...]
-    epsilon: float = 0.0
-    max_steps: int | None = None
+    protocol: Protocol
 
     @property
     def mean(self) -> float:
@@ -49,67 +51,92 @@ class Evaluation:
         return {
             "mean": self.mean,
             "std": self.std,
-            "protocol": {"epsilon": self.epsilon, "max_steps": self.max_steps},
+            "protocol": self.protocol.to_dict(),
             "episodes": [episode.to_dict() for episode in self.episodes],
         }
 
 
 def evaluate(
-    model: nn.Module, env: Env, *, episodes: int, seed: int = 0, epsilon: float = 0.0, max_steps: int | None = None
+    model: nn.Module,
+    env: Env,
+    protocol: Protocol,
+    *,
+    episodes: int,
+    seed: int = 0,
+    frame_skip: int = 1,
+    on_step: Callable[[], None] | None = None,
 ) -> Evaluation:
-    """Play `episodes` episodes without learning; the same weights, environment and seed give the same returns."""
-    played = play_episodes(model, env, episodes=episodes, seed=seed, epsilon=epsilon, max_steps=max_steps)
-    return Evaluation(tuple(played), epsilon, max_steps)
+    """Play `episodes` episodes without learning; the same weights, environment and seed give the same returns.
+
+    What `on_step` raises ends the evaluation.
+    """
+    played = play_episodes(model, env, protocol, episodes=episodes, seed=seed, frame_skip=frame_skip, on_step=on_step)
+    return Evaluation(tuple(played), protocol)
 
 
 def play_episodes(
     model: nn.Module,
     env: Env,
+    protocol: Protocol,
     *,
     episodes: int,
     seed: int = 0,
-    epsilon: float = 0.0,
-    max_steps: int | None = None,
+    frame_skip: int = 1,
     scale: float = 1.0,
     on_step: Callable[[], None] | None = None,
 ) -> Iterator[Episode]:
     """Yield each episode once it is over; episode i begins with the seed `seed + i`.
 
-    The network chooses greedily and in eval mode, its mode is put back afterwards. Observations are divided by
-    `scale` first. `on_step` is called behind every reset and step, to render or record.
+    The network chooses greedily and in eval mode, its mode is put back afterwards. An action of it lasts
+    `frame_skip` frames. Observations are divided by `scale` first. `on_step` is called behind every reset and step,
+    to render or record.
     """
     was_training = model.training
     model.eval()
     try:
         for number in range(episodes):
-            yield _play(model, env, seed + number, epsilon, max_steps, scale, on_step or _nothing)
+            game = _Game(env, seed + number, protocol.whole_games, on_step or _nothing)
+            yield _play(model, game, protocol.epsilon, protocol.steps(frame_skip), scale)
     finally:
         model.train(was_training)
 
 
-def _play(
-    model: nn.Module,
-    env: Env,
-    seed: int,
-    epsilon: float,
-    max_steps: int | None,
-    scale: float,
-    on_step: Callable[[], None],
-) -> Episode:
-    rng = np.random.Generator(np.random.PCG64(seed))
-    device = next(model.parameters()).device
-    observation, _ = env.reset(seed=seed)
-    on_step()
-    total, steps, over = 0.0, 0, False
-    while not over and (max_steps is None or steps < max_steps):
-        if epsilon and rng.random() < epsilon:
-            action = int(rng.integers(env.action_space.n))  # type: ignore[attr-defined]
-        else:
-            action = greedy_action(model, observation, device, scale)
-        observation, reward, terminated, truncated, _ = env.step(action)
+class _Game:
+    """One episode of an environment, in which the lives of a game may be episodes by themselves."""
+
+    def __init__(self, env: Env, seed: int, whole: bool, on_step: Callable[[], None]) -> None:
+        self.env, self.seed, self.on_step = env, seed, on_step
+        self.actions = int(env.action_space.n)  # type: ignore[attr-defined]
+        self._lives = next((layer for layer in layers(env) if isinstance(layer, EpisodicLife)), None) if whole else None
+        self.observation, _ = env.reset(seed=seed)
+        self.over = False
         on_step()
-        total, steps, over = total + float(reward), steps + 1, terminated or truncated
-    return Episode(total, steps, seed)
+
+    def step(self, action: int) -> float:
+        """Take a step and return its reward; where a life ended and the game did not, the next life begins."""
+        self.observation, reward, terminated, truncated, _ = self.env.step(action)
+        self.over = terminated or truncated
+        self.on_step()
+        if self.over and self._lives is not None and not self._lives.game_over:
+            game = self._lives.games
+            self.observation, _ = self.env.reset()
+            # The last life can end in the step with which its next one begins.
+            self.over = self._lives.games > game
+            self.on_step()
+        return float(reward)
+
+
+def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None, scale: float) -> Episode:
+    rng = np.random.Generator(np.random.PCG64(game.seed))
+    device = next(model.parameters()).device
+    total, steps = 0.0, 0
+    while not game.over and (max_steps is None or steps < max_steps):
+        if epsilon and rng.random() < epsilon:
+            action = int(rng.integers(game.actions))
+        else:
+            action = greedy_action(model, game.observation, device, scale)
+        total, steps = total + game.step(action), steps + 1
+    return Episode(total, steps, game.seed)
 
 
 @torch.no_grad()

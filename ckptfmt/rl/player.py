@@ -16,9 +16,11 @@ from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.rl.described import parse_environment, refuse_untrusted
-from ckptfmt.rl.envs.description import Env, Environment, is_atari, make_env
+from ckptfmt.rl.environment import Environment
+from ckptfmt.rl.envs.make import Env, is_atari, make_env, resolve
 from ckptfmt.rl.load import load_open_checkpoint
 from ckptfmt.rl.play import Evaluation
+from ckptfmt.rl.protocol import Protocol
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write import update_manifest
 
@@ -26,11 +28,15 @@ __all__ = ["Player", "Recorder", "add_evaluation", "open_player"]
 
 _PIXELS = 255.0
 _FRAMES_PER_SECOND = 60
+_ALL_ACTIONS = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """What `open_player` found; `scale` is what observations are divided by before the network sees them."""
+    """What `open_player` found; `scale` is what observations are divided by before the network sees them.
+
+    `environment` is what is played, and `protocol` how, with all that it leaves open filled in.
+    """
 
     model: nn.Module
     config: ModelConfig
@@ -38,6 +44,12 @@ class Player:
     environment: Environment
     scale: float
     manifest: Manifest
+    protocol: Protocol
+
+    @property
+    def frame_skip(self) -> int:
+        """Return how many frames of the game an action lasts."""
+        return self.environment.frame_skip or 1
 
 
 @contextmanager
@@ -46,15 +58,16 @@ def open_player(
     *,
     device: str = "cpu",
     game: str | None = None,
+    protocol: Protocol | None = None,
     render_mode: str | None = None,
     trust: bool = False,
     **facts: Any,
 ) -> Iterator[Player]:
     """Give the network in a checkpoint or a legacy file, and the environment it was trained in.
 
-    `game` is the gymnasium id where the file does not say it, and wins over what it says; `facts` are for
-    `ckptfmt.convert`. What the file asks for beyond what its network needs is refused without `trust`. Raises
-    `CkptError` where no environment is known or it does not fit the network.
+    `game` is the gymnasium id where the file does not say it, and wins over what it says; `protocol` decides how
+    it is played; `facts` are for `ckptfmt.convert`. What the file asks for beyond what its network needs is refused
+    without `trust`. Raises `CkptError` where no environment is known or it does not fit the network.
     """
     with tempfile.TemporaryDirectory(prefix="ckptfmt-") as folder:
         place = os.fspath(path)
@@ -62,15 +75,16 @@ def open_player(
             place = os.path.join(folder, "converted")
             convert(path, place, **facts)
         with Checkpoint(place) as checkpoint:
-            environment, scale = _environment(checkpoint, game)
+            trained, scale = _environment(checkpoint, game)
+            environment, followed = _follow(protocol or Protocol(), trained, checkpoint.config)
             if not trust and isinstance(checkpoint.config, ModelConfig):
-                refuse_untrusted(environment.resolved(), checkpoint.config.input_shape, atari=is_atari(environment.id))
+                refuse_untrusted(environment, checkpoint.config.input_shape, atari=is_atari(environment.id))
             env = make_env(environment, render_mode=render_mode, trusted=trust or game is not None)
             try:
                 model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
                 if config is None:
                     raise CkptError("its architecture is unknown", where=checkpoint.path, code="config.unknown")
-                yield Player(model, config, env, environment, scale, checkpoint.manifest)
+                yield Player(model, config, env, environment, scale, checkpoint.manifest, followed)
             finally:
                 env.close()
 
@@ -85,7 +99,10 @@ class Recorder:
 
     def __init__(self, env: Env, path: str | os.PathLike[str], frame_skip: int = 1) -> None:
         self._env = env
-        fps = env.metadata.get("render_fps", _FRAMES_PER_SECOND) / max(1, frame_skip)
+        # The emulator says that it shows 30 pictures a second, and the console that it is made 60.
+        emulated = hasattr(env.unwrapped, "ale")
+        shown = _FRAMES_PER_SECOND if emulated else env.metadata.get("render_fps", _FRAMES_PER_SECOND)
+        fps = shown / max(1, frame_skip)
         try:
             self._writer = imageio.get_writer(os.fspath(path), format="FFMPEG", fps=fps, macro_block_size=2)
         except OSError as e:
@@ -102,6 +119,22 @@ class Recorder:
 
 def _with(manifest: Manifest, evaluation: Evaluation) -> Manifest:
     return replace(manifest, evaluation=(*manifest.evaluation, evaluation.to_dict()))
+
+
+def _follow(protocol: Protocol, trained: Environment, config: ModelConfig | None) -> tuple[Environment, Protocol]:
+    """Return the environment that a protocol plays, and the protocol as far as this network can follow it.
+
+    The set of actions is the network's own: one with six outputs cannot play eighteen.
+    """
+    environment = resolve(protocol.environment(trained))
+    can_all = config is not None and config.n_action == _ALL_ACTIONS and is_atari(environment.id)
+    if not (can_all and protocol.full_action_space):
+        environment = replace(environment, kwargs=trained.kwargs)
+    played = protocol.played(environment)
+    names = ("sticky_actions", "noop_max", "fire_reset", "full_action_space")
+    asked = {name: getattr(protocol, name) for name in names if getattr(protocol, name) is not None}
+    differs = tuple(name for name, value in asked.items() if getattr(played, name) != value)
+    return environment, replace(played, differs=differs if protocol.name else ())
 
 
 def _environment(checkpoint: Checkpoint, game: str | None) -> tuple[Environment, float]:
@@ -123,4 +156,5 @@ def _environment(checkpoint: Checkpoint, game: str | None) -> tuple[Environment,
             code="environment.unknown",
         )
     channels, height, width = config.input_shape
-    return Environment(id=name, frame_stack=channels, screen_size=(width, height)), outside
+    kwargs = {"full_action_space": True} if config.n_action == _ALL_ACTIONS and is_atari(name) else {}
+    return Environment(id=name, kwargs=kwargs, frame_stack=channels, screen_size=(width, height)), outside

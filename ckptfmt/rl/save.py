@@ -11,7 +11,8 @@ from torch import nn
 from ckptfmt.errors import WeightsError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.manifest import Lineage, Manifest, parse_manifest, render_manifest
-from ckptfmt.rl.envs.description import Environment, describe_env
+from ckptfmt.rl.environment import Environment
+from ckptfmt.rl.envs.description import describe_env
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.state import TrainingState

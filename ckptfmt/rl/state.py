@@ -12,7 +12,7 @@ from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.format.manifest import Resume
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.rl.alike import check_alike, item, refuse
-from ckptfmt.rl.envs.description import Env
+from ckptfmt.rl.envs.make import Env
 from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.optimizers import restore_optimizer
 from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global

@@ -1,12 +1,14 @@
 """ckpt evaluate: how well does it play, written down."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from ckptfmt.rl.play import Evaluation, play_episodes
 from ckptfmt.rl.player import add_evaluation, open_player
+from ckptfmt.rl.protocol import PROTOCOLS, Protocol
 
 from ..complete import checkpoints
 from ..options import argument, command, option
@@ -16,11 +18,19 @@ from .play import show_episode, show_total
 __all__ = ["evaluate"]
 
 
-@command(examples=["ckpt evaluate runs/breakout-042 --episodes 100", "ckpt evaluate runs/breakout-042 --dry-run"])
+@command(
+    examples=[
+        "ckpt evaluate runs/breakout-042 --episodes 100",
+        "ckpt evaluate runs/breakout-042 --protocol mnih-2015",
+        "ckpt evaluate runs/breakout-042 --dry-run",
+    ]
+)
 @argument("path", "A checkpoint folder.", metavar="P", shell_complete=checkpoints)
 @option("--episodes", type=click.IntRange(min=1), default=30, metavar="N", help="How many episodes.")
-@option("--epsilon", type=click.FloatRange(0, 1), default=0.001, metavar="X", help="Share of random actions.")
+@option("--protocol", type=click.Choice(list(PROTOCOLS)), help="How it is played, as in that paper.")
+@option("--epsilon", type=click.FloatRange(0, 1), metavar="X", help="Share of random actions [0.001].")
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
+@option("--max-frames", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many frames [108000].")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many actions.")
 @option("--game", metavar="ID", help="The environment, where the checkpoint does not name it.")
 @option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
@@ -30,16 +40,27 @@ def evaluate(output: Output, path: str, **given: Any) -> int:
     """Play episodes and write the returns into the manifest."""
     if os.path.isfile(path):
         raise click.UsageError(f"{path} is a file; make a checkpoint of it with: ckpt convert {path} OUT")
-    names = ("episodes", "epsilon", "seed", "max_steps")
-    with open_player(path, device=given["device"], game=given["game"], trust=given["trust"]) as player:
+    protocol = PROTOCOLS[given["protocol"]] if given["protocol"] else Protocol()
+    limits = {name: given[name] for name in ("epsilon", "max_frames", "max_steps") if given[name] is not None}
+    options = {name: given[name] for name in ("device", "game", "trust")}
+    with open_player(path, protocol=replace(protocol, **limits), **options) as player:
+        if player.protocol.differs:
+            output.note(f"differs from {player.protocol.name} in {', '.join(player.protocol.differs)}")
         episodes = []
-        for episode in play_episodes(
-            player.model, player.env, scale=player.scale, **{name: given[name] for name in names}
-        ):
+        played = play_episodes(
+            player.model,
+            player.env,
+            player.protocol,
+            episodes=given["episodes"],
+            seed=given["seed"],
+            frame_skip=player.frame_skip,
+            scale=player.scale,
+        )
+        for episode in played:
             episodes.append(episode)
             show_episode(output, len(episodes), episode)
             output.out.flush()
-        evaluation = Evaluation(tuple(episodes), given["epsilon"], given["max_steps"])
+        evaluation = Evaluation(tuple(episodes), player.protocol)
         before = player.manifest
     show_total(output, evaluation, None)
     digest = before.manifest_digest if given["dry_run"] else add_evaluation(path, evaluation).manifest_digest

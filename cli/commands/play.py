@@ -9,6 +9,7 @@ import click
 from ckptfmt.rl.families.describe import describe
 from ckptfmt.rl.play import Episode, Evaluation, play_episodes
 from ckptfmt.rl.player import Player, Recorder, open_player
+from ckptfmt.rl.protocol import Protocol
 
 from ..complete import checkpoints
 from ..options import argument, command, option
@@ -29,6 +30,9 @@ __all__ = ["play", "show_episode", "show_total"]
 @option("--episodes", type=click.IntRange(min=1), default=10, metavar="N", help="How many episodes.")
 @option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Share of random actions.")
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
+@option(
+    "--max-frames", type=click.IntRange(min=1), default=108_000, metavar="N", help="Cut episodes after so many frames."
+)
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many actions.")
 @option("--game", metavar="ID", help="The environment, where the file does not name it.")
 @option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
@@ -41,9 +45,9 @@ def play(output: Output, path: str, **given: Any) -> int:
     if given["record"] and given["render"] == "human":
         raise click.UsageError("--record and --render human exclude each other")
     mode = "rgb_array" if given["record"] else "human" if given["render"] == "human" else None
-    with open_player(
-        path, device=given["device"], game=given["game"], render_mode=mode, trust=given["trust"]
-    ) as player:
+    protocol = Protocol(epsilon=given["epsilon"], max_frames=given["max_frames"], max_steps=given["max_steps"])
+    options = {name: given[name] for name in ("device", "game", "trust")}
+    with open_player(path, render_mode=mode, protocol=protocol, **options) as player:
         for line in describe(player.config).text().splitlines():
             output.line(line)
         output.line("")
@@ -52,7 +56,7 @@ def play(output: Output, path: str, **given: Any) -> int:
             episodes.append(episode)
             show_episode(output, len(episodes), episode)
             output.out.flush()
-        evaluation = Evaluation(tuple(episodes), given["epsilon"], given["max_steps"])
+        evaluation = Evaluation(tuple(episodes), player.protocol)
         known = _known(player)
         show_total(output, evaluation, known)
         as_expected = _as_expected(evaluation, known) if given["expect"] else None
@@ -77,15 +81,15 @@ def _episodes(player: Player, given: dict[str, Any]) -> Iterator[Episode]:
     with contextlib.ExitStack() as stack:
         recorder = None
         if given["record"]:
-            recorder = Recorder(player.env, given["record"], player.environment.resolved().frame_skip or 1)
+            recorder = Recorder(player.env, given["record"], player.frame_skip)
             stack.callback(recorder.close)
         yield from play_episodes(
             player.model,
             player.env,
+            player.protocol,
             episodes=given["episodes"],
             seed=given["seed"],
-            epsilon=given["epsilon"],
-            max_steps=given["max_steps"],
+            frame_skip=player.frame_skip,
             scale=player.scale,
             on_step=recorder,
         )

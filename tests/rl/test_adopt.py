@@ -9,7 +9,7 @@ from torch import nn
 import ckptfmt
 from ckptfmt.errors import ConversionError
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
-from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.integrations.adopt import adopt
 from ckptfmt.rl.load import load_model_checkpoint
 from ckptfmt.rl.save import save_model_checkpoint

@@ -14,7 +14,7 @@ from gymnasium import wrappers
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.rl.envs.description import Environment, describe_env, make_env
+from ckptfmt.rl.envs import Environment, describe_env, make_env
 from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.tree import flatten, unflatten
 
@@ -60,7 +60,7 @@ def test_an_episode_goes_on_exactly_in_another_environment(environment):
 
 _FRESH = """
 import json, sys
-from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.envs.state import restore_env
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.rl.tree import unflatten
@@ -218,6 +218,7 @@ def test_an_environment_made_by_hand_is_described():
         noop_max=7,
         sticky_actions=0.25,
         observation_scale=255.0,
+        stack_padding="reset",
         wrappers=("ClipReward",),
     )
     with pytest.raises(CkptError) as caught:

@@ -464,7 +464,7 @@ def test_trust_lets_an_argument_through(honest, tmp_path):
 
 
 def test_an_emulator_of_another_game_or_of_noise_is_refused():
-    from ckptfmt.rl.envs.description import Environment, make_env
+    from ckptfmt.rl.envs import Environment, make_env
     from ckptfmt.rl.envs.state import capture_env, restore_env
 
     env, other = (make_env(Environment(id=f"ALE/{game}-v5")) for game in ("Pong", "Breakout"))

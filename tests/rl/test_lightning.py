@@ -10,7 +10,7 @@ from torch import nn
 
 import ckptfmt
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.integrations.adopt import adopt
 from ckptfmt.rl.integrations.lightning import SaveCheckpoints

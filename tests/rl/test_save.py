@@ -12,7 +12,7 @@ import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES, ModelConfig
 from ckptfmt.families.encoder import Conv, Encoder
-from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import load_legacy_checkpoint, load_model_checkpoint
 from ckptfmt.rl.save import refuse_nan, save_model_checkpoint

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.rl.envs.description import Environment, make_env
+from ckptfmt.rl.envs import make_env
 from ckptfmt.rl.integrations.sb3 import SaveCheckpoints, describe_vec_env
 from ckptfmt.rl.load import load_model_checkpoint
 from ckptfmt.rl.play import play_episodes
@@ -60,7 +60,7 @@ def test_what_is_rebuilt_plays_as_the_model_does(model, tmp_path):
             observation, reward, over, _ = envs.step(model.predict(observation, deterministic=True)[0])
         theirs.append(float(reward[0]))
     with open_player(tmp_path / "run" / "step-000000000200") as player:
-        ours = list(play_episodes(player.model, player.env, episodes=5, scale=player.scale))
+        ours = list(play_episodes(player.model, player.env, player.protocol, episodes=5, scale=player.scale))
     assert [episode.total for episode in ours] == theirs
     assert [episode.steps for episode in ours] == [11] * 5
 
@@ -93,35 +93,6 @@ def test_the_description_of_the_environment_rebuilds_it(model):
     assert description.wrappers == ()
     env = make_env(description)
     assert env.observation_space.shape == model.observation_space.shape == (4, 36, 36)
-
-
-@pytest.mark.parametrize("lives", [True, False])
-@pytest.mark.parametrize("game", ["BreakoutNoFrameskip-v4", "PongNoFrameskip-v4"])
-def test_atari_as_stable_baselines_wraps_it_is_rebuilt_frame_for_frame(game, lives):
-    theirs = VecFrameStack(make_atari_env(game, seed=5, wrapper_kwargs={"terminal_on_life_loss": lives}), 4)
-    description = describe_vec_env(theirs)
-    assert description == Environment(
-        id=game,
-        frame_skip=4,
-        frame_stack=4,
-        screen_size=84,
-        noop_max=30,
-        sticky_actions=0.0,
-        terminal_on_life_loss=lives,
-        fire_reset=True,
-    )
-    ours = make_env(description)
-    theirs.seed(5)
-    seen, mine = theirs.reset(), ours.reset(seed=5)[0]
-    rng = np.random.default_rng(0)
-    for _ in range(150):
-        assert np.array_equal(seen[0].transpose(2, 0, 1)[-1], mine[-1])
-        action = int(rng.integers(4))
-        seen, reward, over, _ = theirs.step([action])
-        mine, same, terminated, truncated, _ = ours.step(action)
-        assert (reward[0], over[0]) == (np.sign(same), terminated or truncated)
-        if over[0]:
-            break
 
 
 def test_what_cannot_be_rebuilt_is_named():

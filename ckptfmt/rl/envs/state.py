@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import ale_py
 import gymnasium
 import numpy as np
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.rl.alike import check_alike, check_names, check_range, has_text, item, refuse
-from ckptfmt.rl.envs.description import Env, layers
+from ckptfmt.rl.envs.description import layers
+from ckptfmt.rl.envs.make import Env
 from ckptfmt.rl.rng import GENERATORS, capture_generator, restore_generator
 from ckptfmt.rl.tree import is_plain
 
@@ -31,8 +31,10 @@ _CHANGES: Mapping[str, frozenset[str]] = {
     "AtariEnv": frozenset({"_np_random", "_np_random_seed"}),
     "Catch": frozenset({"_np_random", "_np_random_seed", "ball", "drift", "paddle"}),
     "AtariPreprocessing": frozenset({"obs_buffer", "lives", "game_over"}),
+    "EpisodicLife": frozenset({"lives", "game_over", "games"}),
     "FrameStackObservation": frozenset({"obs_queue"}),
     "MaxAndSkipObservation": frozenset({"_obs_buffer"}),
+    "PoolAndSkip": frozenset({"last"}),
     "OrderEnforcing": frozenset({"_has_reset"}),
     "StickyAction": frozenset({"last_action", "is_sticky_actions", "num_repeats", "repeats_taken"}),
     "TimeLimit": frozenset({"_elapsed_steps"}),
@@ -41,10 +43,22 @@ _CHANGES: Mapping[str, frozenset[str]] = {
 _RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "AtariPreprocessing": {"lives": (0, 255)},
     "Catch": {"ball": (0, 10), "drift": (-1, 1), "paddle": (0, 9)},
+    "EpisodicLife": {"lives": (0, 255), "games": (0, 2**53)},
     "StickyAction": {"last_action": (0, 255), "num_repeats": (0, 1), "repeats_taken": (0, 1)},
     "TimeLimit": {"_elapsed_steps": (0, 2**53)},
 }
-_UNCHANGED = frozenset({"ReshapeObservation", "ResizeObservation", "GrayscaleObservation", "TransformObservation"})
+_UNCHANGED = frozenset(
+    {
+        "FireFirst",
+        "FireReset",
+        "GrayscaleObservation",
+        "NoopReset",
+        "ReshapeObservation",
+        "ResizeObservation",
+        "TransformObservation",
+        "Warp",
+    }
+)
 # What an environment is made with and never changes, and what is made anew for each process.
 _FIXED = frozenset(
     {
@@ -111,7 +125,7 @@ def _capture_layer(layer: Env) -> tuple[dict[str, Any], list[str]]:
     for name, value in _changing(layer):
         if isinstance(value, GENERATORS):
             state["generators"][name] = capture_generator(value)
-        elif isinstance(value, ale_py.ALEInterface):
+        elif _is_emulator(value):
             state["emulator"] = value.cloneState(include_rng=True).serialize()
         elif is_plain(value) and not has_text(value):
             state["attributes"][name] = _copy(value)
@@ -129,7 +143,7 @@ def _changing(layer: Env) -> Iterator[tuple[str, Any]]:
     kind = type(layer).__name__
     known = _CHANGES.get(kind, frozenset() if kind in _UNCHANGED else None)
     for name, value in vars(layer).items():
-        if known is not None and name not in known and not isinstance(value, ale_py.ALEInterface):
+        if known is not None and name not in known and not _is_emulator(value):
             continue
         if name not in _FIXED and not isinstance(value, _FIXED_TYPES) and not callable(value):
             yield name, value
@@ -168,14 +182,19 @@ def _check_known(layer: Any, name: str, stored: Any, live: Any, where: str) -> N
             check_range(number, least, most, where)
 
 
-def _restore_emulator(emulator: ale_py.ALEInterface, stored: Any, live: bytes, where: str) -> None:
+def _is_emulator(value: Any) -> bool:
+    # Told by its name: without the emulator installed there is none to be told.
+    return type(value).__name__ == "ALEInterface"
+
+
+def _restore_emulator(emulator: Any, stored: Any, live: bytes, where: str) -> None:
     """Set an emulator to the state that it gave out of the same cartridge, whose digest the state begins with."""
     if not isinstance(stored, bytes) or not 0 < len(stored) < 2 * len(live):
         refuse("must be the bytes of an emulator", where)
     if stored[_CARTRIDGE] != live[_CARTRIDGE]:
         refuse("is of another game", where)
     try:
-        emulator.restoreState(ale_py.ALEState(stored))
+        emulator.restoreState(type(emulator.cloneState())(stored))
     except (RuntimeError, ValueError, MemoryError, SystemError) as e:
         refuse(f"is no state of the emulator: {e}", where)
 

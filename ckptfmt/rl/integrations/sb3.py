@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStac
 
 from ckptfmt.errors import ConversionError, ManifestError
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.rl.envs.description import Environment, describe_env
+from ckptfmt.rl.environment import Environment
+from ckptfmt.rl.envs.description import describe_env
 from ckptfmt.rl.integrations.adopt import Adopted, adopt
 from ckptfmt.rl.integrations.periodic import PeriodicSaves
 from ckptfmt.store.manager import CheckpointManager
@@ -128,10 +130,11 @@ def describe_vec_env(env: VecEnv) -> Environment:
 
     Those in other processes give only their id; they and what lies around them stand in `wrappers`.
     """
-    stack, others = 1, []
+    stack, others, padding = 1, [], None
     while isinstance(env, VecEnvWrapper):
         if isinstance(env, VecFrameStack):
             stack *= env.stacked_obs.n_stack
+            padding = "zero"
         elif not isinstance(env, _NEUTRAL):
             others.append(type(env).__name__)
         env = env.venv
@@ -142,5 +145,9 @@ def describe_vec_env(env: VecEnv) -> Environment:
         spec = env.get_attr("spec", 0)[0]
         found = Environment(id=spec.id if spec else "unknown", frame_stack=1)
         others.append(type(env).__name__)
-    data = {**found.to_dict(), "frame_stack": found.frame_stack * stack, "wrappers": [*others, *found.wrappers]}
-    return Environment.from_dict(data)
+    return replace(
+        found,
+        frame_stack=found.frame_stack * stack,
+        stack_padding=padding or found.stack_padding,
+        wrappers=(*others, *found.wrappers),
+    )

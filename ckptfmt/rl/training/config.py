@@ -12,7 +12,9 @@ import yaml
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.encoder import ENCODERS
-from ckptfmt.rl.envs.description import Environment
+from ckptfmt.rl.environment import Environment
+from ckptfmt.rl.envs.make import resolve
+from ckptfmt.rl.protocol import Protocol
 
 __all__ = ["RAINBOW", "TrainConfig"]
 
@@ -138,7 +140,13 @@ class TrainConfig:
     def environment(self) -> Environment:
         """Return the description of the environment, the usual values of its kind filled in."""
         names = {f.name for f in fields(Environment)} & {f.name for f in fields(self)}
-        return Environment(id=self.env, **{name: getattr(self, name) for name in names}).resolved()
+        return resolve(Environment(id=self.env, **{name: getattr(self, name) for name in names}))
+
+    @property
+    def protocol(self) -> Protocol:
+        """Return how this training is evaluated: whole games, in the environment that it learns in."""
+        own = Protocol(epsilon=self.eval_epsilon, max_frames=self.eval_max_frames)
+        return own.played(self.environment)
 
     def epsilon(self, step: int) -> float:
         """Return the share of random actions at a step; noisy networks need none."""

@@ -21,11 +21,11 @@ from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.device import parse_device
-from ckptfmt.rl.envs.description import make_env
+from ckptfmt.rl.envs.make import make_env
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import check_network
-from ckptfmt.rl.play import evaluate
+from ckptfmt.rl.play import Evaluation, evaluate
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.rng import seed_global
 from ckptfmt.rl.state import TrainingState
@@ -43,6 +43,10 @@ __all__ = ["Trainer"]
 
 _EVAL_SEED = 10_000
 _PIXELS = 255.0
+
+
+class _Stopped(Exception):
+    """An evaluation was given up."""
 
 
 class Trainer:
@@ -81,6 +85,7 @@ class Trainer:
         self.step = self.episodes = self.updates = 0
         self.loss: float | None = None
         self.best: float | None = None
+        self.owed = False
         self.evaluations: list[dict[str, Any]] = []
         self.parent: str | None = None
         self.run_id = uuid.uuid4().hex
@@ -142,6 +147,8 @@ class Trainer:
     def advance(self, until: int) -> None:
         """Train until so many steps are taken or `stop` is called, without the checkpoint of the end."""
         config, started, first = self.config, time.perf_counter(), self.step
+        if self.owed and not self._stop:
+            self._evaluate()
         while self.step < until and not self._stop:
             for env in range(config.num_envs):
                 self._act(env)
@@ -154,11 +161,14 @@ class Trainer:
                 self._report(first, started)
             if self._due(config.eval_every):
                 self._evaluate()
-            if self._due(config.save_every) and self.step < config.total_steps:
+            if self._due(config.save_every) and self.step < config.total_steps and not self._stop:
                 self._save("interval")
 
     def stop(self) -> None:
-        """Let `run` save and return after the step at hand; safe in a signal handler."""
+        """Let `run` save and return after the step at hand, of an evaluation too; safe in a signal handler.
+
+        An evaluation that was given up is played whole by the training that goes on from here.
+        """
         self._stop = True
 
     def close(self) -> None:
@@ -199,17 +209,31 @@ class Trainer:
         self.updates += 1
 
     def _evaluate(self) -> None:
-        """Play on an environment of its own, whose seeds are the same every time."""
+        """Play on an environment of its own, whose seeds are the same every time; put it off where `stop` is called."""
+        self.owed = True
         env = make_env(self.config.environment)
-        evaluation = evaluate(
-            self.learner.online,
-            env,
-            episodes=self.config.eval_episodes,
-            seed=self.config.seed + _EVAL_SEED,
-            epsilon=self.config.eval_epsilon,
-            max_steps=max(1, self.config.eval_max_frames // (self.config.environment.frame_skip or 1)),
-        )
-        env.close()
+        try:
+            evaluation = evaluate(
+                self.learner.online,
+                env,
+                self.config.protocol,
+                episodes=self.config.eval_episodes,
+                seed=self.config.seed + _EVAL_SEED,
+                frame_skip=self.config.environment.frame_skip or 1,
+                on_step=self._give_up_if_stopped,
+            )
+        except _Stopped:
+            return
+        finally:
+            env.close()
+        self.owed = False
+        self._note_evaluation(evaluation)
+
+    def _give_up_if_stopped(self) -> None:
+        if self._stop:
+            raise _Stopped
+
+    def _note_evaluation(self, evaluation: Evaluation) -> None:
         best = self.best is None or evaluation.mean > self.best
         self.evaluations.append({"step": self.step, **evaluation.to_dict()})
         self._log({"evaluation/return_mean": evaluation.mean, "evaluation/return_std": evaluation.std})
@@ -313,6 +337,7 @@ _COUNTERS = (
     "updates",
     "loss",
     "best",
+    "owed",
     "running",
     "returns",
     "observations",

@@ -1,0 +1,200 @@
+"""Environments from a description, each with the frames of the library whose agent plays it.
+
+Sticky actions (Machado et al. 2018) are made by a wrapper and not by the emulator: the emulator keeps the
+action that stuck outside the state it gives out, so that a resume from that state takes another course now
+and then.
+"""
+
+import dataclasses
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import wrappers
+from numpy.typing import NDArray
+
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.rl.environment import PREPROCESSINGS, Environment
+from ckptfmt.rl.envs.atari import (
+    EpisodicLife,
+    FireFirst,
+    FireReset,
+    NoopReset,
+    PoolAndSkip,
+    Warp,
+    has_fire,
+    register_games,
+)
+
+__all__ = ["Env", "is_atari", "make_env", "resolve"]
+
+Env = gymnasium.Env[Any, Any]
+_ZERO_PADDED = ("stable-baselines3", "ale")
+_GREY_FIRST = ("gymnasium", "ale")
+
+register_games()
+gymnasium.register("ckptfmt/Catch-v0", entry_point="ckptfmt.rl.envs.catch:Catch")
+
+
+def make_env(environment: Environment, *, render_mode: str | None = None, trusted: bool = True) -> Env:
+    """Build the environment; observations are (frame_stack x channels, height, width).
+
+    With `trusted=False`, as for a description out of a checkpoint, an id that asks for a module to be imported
+    is refused. Raises `CkptError` where there is no such environment, its observations are no images, or
+    it had wrappers that cannot be rebuilt.
+    """
+    description = resolve(environment)
+    _refuse_foreign(description, trusted)
+    base = _make_base(description, render_mode)
+    if description.preprocessing not in PREPROCESSINGS:
+        raise _cannot(description, f"its frames are of {printable(description.preprocessing)}, which is not known")
+    try:
+        env = _preprocess_atari(base, description) if is_atari(description.id) else _preprocess(base, description)
+        return _stack(env, description)
+    except (TypeError, ValueError, AssertionError) as e:
+        base.close()
+        raise _cannot(description, str(e)) from None
+
+
+def resolve(environment: Environment) -> Environment:
+    """Return the description with the usual values of its kind filled in."""
+    usual: dict[str, Any] = {"frame_skip": 1, "noop_max": 0, "sticky_actions": 0.0}
+    if is_atari(environment.id):
+        usual = {"frame_skip": 4, "screen_size": 84, "noop_max": 30, "sticky_actions": 0.25}
+    usual["stack_padding"] = "zero" if environment.preprocessing in _ZERO_PADDED else "reset"
+    filled = {name: value for name, value in usual.items() if getattr(environment, name) is None}
+    return dataclasses.replace(environment, **filled)
+
+
+def is_atari(env_id: str) -> bool:
+    """Return whether a registered environment is a game of the Arcade Learning Environment."""
+    spec = gymnasium.registry.get(env_id)
+    return spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("ale_py")
+
+
+def _refuse_foreign(description: Environment, trusted: bool) -> None:
+    if description.wrappers:
+        raise _cannot(description, f"it was wrapped in {', '.join(description.wrappers)}, which cannot be rebuilt")
+    if ":" in description.id and not trusted:
+        raise CkptError(
+            f"refused, the environment {description.id} asks for a module to be imported",
+            where="$.environment.id",
+            fix="import it yourself, then name the environment without the module",
+            code="environment.foreign",
+        )
+
+
+def _make_base(description: Environment, render_mode: str | None) -> Env:
+    kwargs = dict(description.kwargs)
+    if is_atari(description.id):
+        kwargs |= {"frameskip": 1, "repeat_action_probability": 0.0}
+        grey = description.grayscale and description.preprocessing in _GREY_FIRST
+        kwargs["obs_type"] = "grayscale" if grey else "rgb"
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    try:
+        return gymnasium.make(description.id, disable_env_checker=True, **kwargs)
+    except (gymnasium.error.Error, ImportError, TypeError) as e:
+        raise _cannot(description, str(e).splitlines()[0].rstrip(".")) from None
+
+
+def _preprocess_atari(base: Env, description: Environment) -> Env:
+    env: Env = base
+    fire = description.fire_reset and has_fire(env)
+    if description.sticky_actions:
+        env = wrappers.StickyAction(env, description.sticky_actions)
+    if description.preprocessing == "ale":
+        env = _limit(_pool_grey(FireFirst(env, description.noop_max or 0, fire), description, 0), description)
+        return _channels_first(EpisodicLife(env) if description.terminal_on_life_loss else env)
+    if description.preprocessing == "gymnasium":
+        env = _pool_grey(env, description, description.noop_max or 0)
+    else:
+        env = _pool_colours(env, description)
+    env = _limit(env, description)
+    env = EpisodicLife(env) if description.terminal_on_life_loss else env
+    env = FireReset(env) if fire else env
+    return _channels_first(env if description.preprocessing == "gymnasium" else _shrink(env, description))
+
+
+def _pool_grey(env: Env, description: Environment, noop_max: int) -> Env:
+    """Pool over frames that are grey already, and shrink them, as gymnasium and ALE do."""
+    return wrappers.AtariPreprocessing(
+        env,
+        noop_max=noop_max,
+        frame_skip=description.frame_skip or 1,
+        screen_size=description.screen_size or 84,
+        grayscale_obs=description.grayscale,
+    )
+
+
+def _pool_colours(env: Env, description: Environment) -> Env:
+    """Pool over frames in colour, as Stable-Baselines3 and CleanRL do."""
+    env = NoopReset(env, description.noop_max) if description.noop_max else env
+    skip = description.frame_skip or 1
+    return PoolAndSkip(env, skip) if skip > 1 else env
+
+
+def _shrink(env: Env, description: Environment) -> Env:
+    """Take the colours out, then shrink (Stable-Baselines3), or the other way round (CleanRL)."""
+    size = description.screen_size or 84
+    width, height = (size, size) if isinstance(size, int) else size
+    if description.preprocessing == "stable-baselines3":
+        return Warp(env, width, height)
+    env = wrappers.ResizeObservation(env, (height, width))
+    return wrappers.GrayscaleObservation(env) if description.grayscale else env
+
+
+def _limit(env: Env, description: Environment) -> Env:
+    limit = description.max_episode_steps
+    return wrappers.TimeLimit(env, limit) if limit else env
+
+
+def _preprocess(base: Env, description: Environment) -> Env:
+    env: Env = base
+    if description.sticky_actions:
+        env = wrappers.StickyAction(env, description.sticky_actions)
+    if (description.frame_skip or 1) > 1:
+        env = wrappers.MaxAndSkipObservation(env, skip=description.frame_skip or 1)
+    if description.grayscale and _image_shape(env)[2] == 3:
+        env = wrappers.GrayscaleObservation(env)
+    if size := description.screen_size:
+        width, height = (size, size) if isinstance(size, int) else size
+        env = wrappers.ResizeObservation(env, (height, width))
+    return _limit(_channels_first(env), description)
+
+
+def _channels_first(env: Env) -> Env:
+    """Turn (height, width) or (height, width, channels) into (channels, height, width)."""
+    height, width, channels = _image_shape(env)
+    space = env.observation_space
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise TypeError("its observations are no images")
+    low, high = space.low.min(), space.high.max()
+    turned = gymnasium.spaces.Box(low, high, (channels, height, width), space.dtype.type)
+
+    def turn(image: NDArray[Any]) -> NDArray[Any]:
+        return np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]
+
+    return wrappers.TransformObservation(env, turn, turned)
+
+
+def _image_shape(env: Env) -> tuple[int, int, int]:
+    shape = env.observation_space.shape or ()
+    if len(shape) == 2:
+        return shape[0], shape[1], 1
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        return shape[0], shape[1], shape[2]
+    raise TypeError(f"its observations are no images, their shape is {shape}")
+
+
+def _stack(env: Env, description: Environment) -> Env:
+    channels, height, width = env.observation_space.shape or ()
+    frames, padding = description.frame_stack, description.stack_padding or "reset"
+    stacked = wrappers.FrameStackObservation(env, frames, padding_type=padding)
+    return wrappers.ReshapeObservation(stacked, (frames * channels, height, width))
+
+
+def _cannot(description: Environment, reason: str) -> CkptError:
+    return CkptError(
+        f"the environment {description.id} cannot be made: {reason}", where="environment", code="environment.unknown"
+    )

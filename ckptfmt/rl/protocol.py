@@ -1,0 +1,104 @@
+"""How an evaluation is played: whole games or lives, how random, for how long; with two protocols of the literature."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from ckptfmt.errors import CkptError
+from ckptfmt.rl.environment import Environment
+
+__all__ = ["PROTOCOLS", "Protocol", "named_protocol"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protocol:
+    """What decides a return beside the network: in the manifest it stands with every evaluation.
+
+    `epsilon` is the share of random actions, `max_frames` (of the game, not of the agent) and `max_steps` (actions)
+    cut an episode, None never. With `whole_games` an episode ends with the game and not with a life.
+    `sticky_actions`, `noop_max`, `fire_reset` and `full_action_space` are those of the environment, None for
+    what the agent was trained with. `differs` names in what a protocol with a name could not be followed.
+    """
+
+    name: str | None = None
+    epsilon: float = 0.001
+    max_frames: int | None = 108_000
+    max_steps: int | None = None
+    whole_games: bool = True
+    sticky_actions: float | None = None
+    noop_max: int | None = None
+    fire_reset: bool | None = None
+    full_action_space: bool | None = None
+    differs: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the protocol as it stands in the manifest."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "differs": list(self.differs)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build a protocol from its manifest form; fields it does not know are left alone."""
+        known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        return cls(**{**known, "differs": tuple(known.get("differs", ()))})
+
+    def environment(self, environment: Environment) -> Environment:
+        """Return the environment that an agent of `environment` is evaluated in."""
+        names = ("sticky_actions", "noop_max", "fire_reset")
+        wanted = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.full_action_space is not None:
+            wanted["kwargs"] = {**environment.kwargs, "full_action_space": self.full_action_space}
+        return replace(environment, **wanted)
+
+    def steps(self, frame_skip: int) -> int | None:
+        """Return after how many actions, each of `frame_skip` frames, an episode is cut; None for never."""
+        limits = [self.max_steps] if self.max_steps is not None else []
+        if self.max_frames is not None:
+            limits.append(max(1, self.max_frames // frame_skip))
+        return min(limits, default=None)
+
+    def played(self, environment: Environment) -> Self:
+        """Return the protocol with what was played in place of each None."""
+        actions = bool(environment.kwargs.get("full_action_space", False))
+        return replace(
+            self,
+            sticky_actions=environment.sticky_actions,
+            noop_max=environment.noop_max,
+            fire_reset=environment.fire_reset,
+            full_action_space=actions,
+        )
+
+
+# Machado et al. 2018, section 5: sticky actions make the randomness, five minutes a game, all 18 actions.
+# Mnih et al. 2015, methods: up to 30 idle frames, five minutes a game, the actions that a game needs.
+PROTOCOLS: Mapping[str, Protocol] = {
+    "machado-2018": Protocol(
+        name="machado-2018",
+        epsilon=0.01,
+        max_frames=18_000,
+        sticky_actions=0.25,
+        noop_max=0,
+        fire_reset=False,
+        full_action_space=True,
+    ),
+    "mnih-2015": Protocol(
+        name="mnih-2015",
+        epsilon=0.05,
+        max_frames=18_000,
+        sticky_actions=0.0,
+        noop_max=30,
+        fire_reset=False,
+        full_action_space=False,
+    ),
+}
+
+
+def named_protocol(name: str) -> Protocol:
+    """Return a protocol by its name; raise `CkptError` where there is none of that name."""
+    if name not in PROTOCOLS:
+        raise CkptError(
+            f"there is no protocol {name}",
+            where="protocol",
+            fix=f"use {' or '.join(PROTOCOLS)}",
+            code="protocol.unknown",
+        )
+    return PROTOCOLS[name]
