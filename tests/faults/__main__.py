@@ -16,6 +16,7 @@ from tests.faults.calls import Tally, strike
 from tests.faults.crowd import crowd
 from tests.faults.flips import flip_bits
 from tests.faults.limits import fill_disk, jump_clock, limit_files, limits_work, read_only
+from tests.faults.neighbours import neighbours
 from tests.faults.power import cut_power, power_works
 from tests.faults.replay import replay
 from tests.faults.scenarios import SCENARIOS
@@ -36,6 +37,7 @@ def parts(short: bool, trace: str, power: str, limits: str) -> list[Part]:
     ]
     struck += [
         ("bit flips", "", lambda: flip_bits(every=8 if short else 1)),
+        ("a hostile neighbour", "", lambda: neighbours(every=48 if short else 3)),
         ("ten writers, ten readers", "", lambda: crowd(seconds=5 if short else 60)),
         ("file size limit", "", lambda: limit_files(200_000 if short else 20_000)),
         ("jumping clock", "", jump_clock),

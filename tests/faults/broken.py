@@ -11,12 +11,13 @@ from typing import Any
 
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.write import commit, datafile, lock, mend, publish, readback
+from ckptfmt.store.write import commit, datafile, held, lock, mend, place, publish, readback
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.place import Place
 from tests.faults.calls import Tally, strike
 from tests.faults.crowd import crowd
 from tests.faults.flips import flip_bits
+from tests.faults.neighbours import NAMES, neighbours
 from tests.faults.power import cut_power
 from tests.faults.replay import replay
 from tests.faults.scenarios import SCENARIOS
@@ -136,6 +137,31 @@ def _unverified(self: Checkpoint, plain: Callable[..., Any], name: str, *args: A
     return plain(self, name, *args, **{**options, "verify": False})
 
 
+def no_second_look() -> None:
+    """A name is taken for what was opened under it once."""
+    Held.is_at = lambda self, name, folder=None: True
+
+
+def any_lock() -> None:
+    """Whatever has the name of the lock is taken for one, and written to."""
+    lock._require_lock = lambda lock: None
+
+
+def any_leftover() -> None:
+    """Whatever has the name of a leftover is taken for one."""
+    mend.foreign_leftover = lambda held, stem: ""
+
+
+def any_file() -> None:
+    """Whatever has the name of a checkpoint's file is removed with it."""
+    held.resembles = lambda name, head: True
+
+
+def follow_links() -> None:
+    """A link at the target is followed to where it leads."""
+    place._split = lambda path: os.path.split(os.path.realpath(path))
+
+
 def _scenario(name: str) -> Any:
     return next(scenario for scenario in SCENARIOS if scenario.name == name)
 
@@ -155,5 +181,13 @@ BREAKS: dict[str, tuple[Callable[[], None], Callable[[Callable[[], None]], Tally
     "write errors ignored": (ignore_errors, lambda b: strike(_scenario("new"), short=True, breaking=b)),
     "nothing cleaned up": (no_cleaning, lambda b: strike(_scenario("new"), short=True, breaking=b)),
     "no lock": (no_lock, lambda b: crowd(seconds=3, breaking=b)),
+    "names not looked at again": (no_second_look, lambda b: neighbours(every=6, only="replace", breaking=b)),
+    "any lock taken for one": (any_lock, lambda b: neighbours(every=6, only="new", names=NAMES[:1], breaking=b)),
+    "any leftover taken for one": (any_leftover, lambda b: neighbours(every=12, only="clean", breaking=b)),
+    "any file of a checkpoint removed": (any_file, lambda b: neighbours(every=6, only="remove", breaking=b)),
+    "a link followed to the target": (
+        follow_links,
+        lambda b: neighbours(every=6, only="update", names=("{}",), breaking=b),
+    ),
     "not verified on load": (no_check_on_load, lambda b: flip_bits(every=16, breaking=b)),
 }

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from ckptfmt.errors import CkptError
 from ckptfmt.store.clean import clean, leftovers
 from ckptfmt.store.manager import CheckpointManager
@@ -18,7 +16,7 @@ from ckptfmt.store.write import commit
 from ckptfmt.store.write.lock import hold
 from tests.faults.calls import Tally, last_line
 from tests.faults.parallel import MEMORY
-from tests.faults.scenarios import Violation, generation, managed, recognised, write
+from tests.faults.scenarios import Violation, generation, managed, recognised, write, write_step
 from tests.faults.trace import Run, run_fresh
 
 
@@ -142,11 +140,6 @@ def jump_clock() -> Tally:
             _look(lambda: _must(managed(root / "run") == [5, 4], f"{managed(root / 'run')} are kept, not 5 and 4"))
         )
     return tally
-
-
-def write_step(manager: CheckpointManager, step: int) -> None:
-    """Save a step that says everywhere which one it is."""
-    manager.save(step, {"a": np.full(3, step, "f4")})
 
 
 def _dead_and_alive(root: Path, age: int) -> None:

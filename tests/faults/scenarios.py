@@ -101,6 +101,11 @@ def managed(path: Path) -> list[int]:
     return manager.steps()
 
 
+def write_step(manager: CheckpointManager, step: int) -> None:
+    """Save a step that says everywhere which one it is."""
+    manager.save(step, {"a": np.full(3, step, "f4")})
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """`prepare` makes what is there before, `act` is struck, `look` tells old from new or raises `Violation`.

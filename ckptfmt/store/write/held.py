@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckptfmt.format.files import MANIFEST, PARTS, release
+from ckptfmt.store.write.heads import HEAD, resembles
 from ckptfmt.store.write.linux import rename_new
 
 __all__ = ["CONTENTS", "Held", "hold_open", "kind_of"]
@@ -63,16 +64,14 @@ class Held:
         if not self.is_at(self.name):
             return False
         rename_new(self.folder, self.name, self.folder, name)
-        if self.is_at(name):
-            return True
-        # Something else came to its name in between: it gets its name back.
-        rename_new(self.folder, name, self.folder, self.name)
-        return False
+        # Where something else came in between, nobody knows any more which name it had: it is left alone.
+        return self.is_at(name)
 
     def remove(self, name: str = "") -> bool:
         """Remove it, called `name` by now: a file, or a folder and its files of a checkpoint; return whether it went.
 
-        What else a folder holds stays, and the folder with it.
+        What else a folder holds stays, and the folder with it; so does a file that no writer wrote, whatever its
+        name.
         """
         called = name or self.name
         with contextlib.suppress(OSError):
@@ -85,10 +84,10 @@ class Held:
                 os.unlink(called, dir_fd=self.folder)
         return not self.is_at(called)
 
-    def _remove_inside(self, file: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISREG(os.stat(file, dir_fd=self.file, follow_symlinks=False).st_mode):
-                os.unlink(file, dir_fd=self.file)
+    def _remove_inside(self, name: str) -> None:
+        with hold_open(self.file, name) as file:
+            if file is not None and file.is_file and resembles(name, os.pread(file.file, HEAD, 0)):
+                file.remove()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 
 from ckptfmt.errors import TargetExists, WriteError, printable
 from ckptfmt.format.files import MANIFEST, compressed_name, is_there, release
@@ -35,7 +36,9 @@ def publish_folder(place: Place, stage: Held, manifest: Manifest, *, replacing: 
     Raises `OSError` or `WriteError` with the target as it was before; the latter where names stand for other
     things than those that are held.
     """
-    if not stage.is_at(stage.name) or set(os.listdir(stage.file)) != {MANIFEST, *_stored(stage, manifest)}:
+    _check_staged(place, stage, manifest)
+    # The last look before the step: nothing but the step itself lies behind it.
+    if (replacing and not replacing.is_at(place.name)) or not stage.is_at(stage.name):
         raise disturbed(place.path)
     if replacing is None:
         _publish_new(place, stage, manifest)
@@ -45,7 +48,9 @@ def publish_folder(place: Place, stage: Held, manifest: Manifest, *, replacing: 
                 raise disturbed(place.path)
             sync_folder(place.folder)
         except BaseException:
-            exchange(place.folder, stage.name, place.folder, place.name)
+            # Where the old one is not at hand any more, the new one is better than what would come in its place.
+            if replacing.is_at(stage.name):
+                exchange(place.folder, stage.name, place.folder, place.name)
             raise
     else:
         _publish_aside(place, stage, replacing)
@@ -65,11 +70,22 @@ def publish_file(place: Place, staged: Held, folder: Held, name: str, old: Held 
             raise disturbed(place.path)
         sync_folder(folder.file)
     except BaseException:
-        if swapped:
+        if swapped and old and old.is_at(staged.name, place.folder):
             exchange(place.folder, staged.name, folder.file, name)
-        elif old is None:
+        elif old is None and staged.is_at(name, folder.file):
             rename_new(folder.file, name, place.folder, staged.name)
         raise
+
+
+def _check_staged(place: Place, stage: Held, manifest: Manifest) -> None:
+    """Raise `WriteError` where the staging folder holds anything but the files that were written into it."""
+    stored = {MANIFEST: None, **{name: manifest.files.get(name) for name in _stored(stage, manifest)}}
+    if set(os.listdir(stage.file)) != set(stored):
+        raise disturbed(place.path)
+    for name, entry in stored.items():
+        there = os.stat(name, dir_fd=stage.file, follow_symlinks=False)
+        if not stat.S_ISREG(there.st_mode) or (entry is not None and there.st_size != entry.bytes):
+            raise disturbed(place.path)
 
 
 def _stored(stage: Held, manifest: Manifest) -> list[str]:
@@ -94,7 +110,8 @@ def _publish_new(place: Place, stage: Held, manifest: Manifest) -> None:
             raise disturbed(place.path)
         sync_folder(place.folder)
     except BaseException:
-        rename_new(place.folder, place.name, place.folder, stage.name)
+        if stage.is_at(place.name):
+            rename_new(place.folder, place.name, place.folder, stage.name)
         raise
 
 
