@@ -109,7 +109,7 @@ def _network(result: Conversion) -> str:
 
 
 def _assumed(result: Conversion, verbose: bool) -> str:
-    values: Mapping[str, Any] = result.config or {}
+    values: Mapping[str, Any] = {**(result.config or {}), "architecture": result.architecture}
     named = [name for name in result.assumed if verbose or name not in _TRAINING]
     rest = len(result.assumed) - len(named)
     words = [f"{name} {_value(values.get(name))}" for name in named]

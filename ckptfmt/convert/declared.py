@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
-from ckptfmt.families.atari_dqn.answer import Facts
 from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
+from ckptfmt.families.skeleton import Facts
 from ckptfmt.format.jsontext import encode_free
 from ckptfmt.legacy.pickle.inert import Opaque
 

@@ -3,13 +3,13 @@
 import os
 import struct
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from ckptfmt.convert.declared import Declared, read_declared
+from ckptfmt.convert.recognise import classify_network, merge
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
-from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Facts, Placement
-from ckptfmt.families.atari_dqn.classify import classify
+from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Placement
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.encoder import Encoder
@@ -19,7 +19,7 @@ from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.find.find import Network, find_networks, twins
 from ckptfmt.legacy.open import LegacyFile, read
 
-__all__ = ["Plan", "classify_network", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 
 @dataclass(slots=True)
@@ -100,12 +100,16 @@ def _encoder(said: Any, path: str) -> Encoder:
 
 
 def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any], settings: dict[str, Any]) -> Plan:
-    networks = _eligible(find_networks(legacy.members), key, path)
+    found = find_networks(legacy.members)
+    networks = _eligible(found, key, path)
     unknown = given.get("architecture") == "none"
     answers = []
     for network in networks:
         declared = read_declared(network.facts, where=path)
-        answer = Classification(refusal="not looked for") if unknown else classify_network(network, declared, given)
+        # Who names one network of several by its key has said that the others do not matter.
+        others = found if key is None else ()
+        said = Classification(refusal="not looked for")
+        answer = said if unknown else classify_network(network, declared, given, others)
         answers.append((network, declared, answer))
         if answer.chosen and not answer.refusal:
             break
@@ -148,29 +152,6 @@ def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tupl
     return online or networks
 
 
-def classify_network(network: Network, declared: Declared, given: Mapping[str, Any]) -> Classification:
-    """Return which of the eight networks this is, on the evidence of its tensors, what lay beside and `given`."""
-    shapes = {name: tensor.shape for name, tensor in network.tensors.items()}
-
-    def values(name: str) -> list[float]:
-        return [float(number) for number in network.tensors[name].numbers()]
-
-    facts = _merge(declared.facts, given)
-    context = (*network.context, *declared.agent)
-    answer = classify(shapes, values=values, facts=facts, context=context, wiring=network.wiring)
-    if answer.chosen is None and answer.options and declared.settings.known():
-        # Settings beside the weights may answer what the weights leave open; they never overrule them.
-        more = {name: value for name, value in declared.settings.known().items() if name not in facts.known()}
-        fuller = replace(facts, **more, declared=facts.declared | frozenset(more))
-        answer = classify(shapes, values=values, facts=fuller, context=context, wiring=network.wiring)
-    return answer
-
-
-def _merge(declared: Facts, given: Mapping[str, Any]) -> Facts:
-    spoken = {name: value for name, value in given.items() if value is not None}
-    return replace(declared, **spoken, declared=declared.declared - frozenset(spoken))
-
-
 def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
     """Raise where one more fact would decide, or where facts and weights contradict one another."""
     answer = plan.classification
@@ -178,9 +159,7 @@ def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
     if answer.options:
         give = ", ".join(f"{name}=" for name in answer.options)
         raise ConversionError(answer.refusal, where=plan.path, fix=f"give {give}, {keep}", code="convert.ambiguous")
-    if answer.chosen:
-        raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.ambiguous")
-    facts = _merge(plan.declared.facts, given).known()
+    facts = merge(plan.declared.facts, given).known()
     if facts and classify_network(plan.network, Declared(), {}).chosen:
         raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
     if given.get("architecture") or given.get("encoder"):
@@ -251,7 +230,8 @@ def _overlay(
             raise ConversionError(f"{speaker} config: {e.what}", where=plan.path, code="convert.config") from None
         origin |= dict.fromkeys(words, speaker)
     silent = {field.name for field in fields(ModelConfig)} - set(origin)
-    facts = {name for name in silent if getattr(config, name) is not None}
+    alone = frozenset() if config.dueling_dqn else {"dueling_join"}
+    facts = {name for name in silent - alone if getattr(config, name) is not None}
     return config, dict(sorted({**origin, **dict.fromkeys(facts, "assumed")}.items()))
 
 

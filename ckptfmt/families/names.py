@@ -30,11 +30,14 @@ _KINDS: dict[str, Kind] = {
 _STREAMS = {"v": "value", "vs": "value", "state": "value", "a": "advantage"}
 
 _QUANTILE = frozenset({"qr", "qrdqn", "iqn", "fqf", "tau", "taus", "expectile", "expectiles"})
-_ACTOR = frozenset({"actor", "critic", "policy", "pi", "logits", "logit", "logstd", "baseline", "ppo"})
+_ACTOR = frozenset({
+    "actor", "critic", "policy", "pi", "logits", "logit", "logstd", "baseline", "ppo", "trpo", "ddpg", "vpg", "acktr",
+})  # fmt: skip
 _OTHER = frozenset({
     "projection", "projector", "predictor", "decoder", "reward", "inverse", "discriminator", "icm", "rnd",
     "curl", "byol", "lstm", "gru", "rnn", "successor", "termination",
 })  # fmt: skip
+_Q_VALUE = ("q", "value")
 # In texts around a network "policy" and "tau" are everyday words of DQN code, unlike inside a network.
 _EVERYDAY = frozenset({"policy", "tau", "taus", "reward", "baseline", "inverse"})
 # Names whose digits `words` would part from their letters.
@@ -116,29 +119,30 @@ def kin(stem: Iterable[str]) -> frozenset[str]:
     return frozenset(_stream(word) for word in stem)
 
 
-def suspicion(names: Iterable[str], context: Iterable[str] = ()) -> str:
-    """Return what in the names, or in texts around them, speaks against a value network; "" if nothing does.
+def suspicion(names: Iterable[str], context: Iterable[str] = ()) -> tuple[str, str]:
+    """Return which of the names, or of texts around them, speaks of another kind of network, and of which; else "", "".
 
     Words that all names share are part of a wrapper's name and count as text around the network.
     """
     split = {name: words(name) for name in names}
     shared = frozenset.intersection(*map(frozenset, split.values())) if split else frozenset()
     for name, found in split.items():
-        if what := _verdict(word for word in found if word not in shared or word not in _EVERYDAY):
-            return f"{name} is a name of {what}"
+        if what := _verdict(tuple(word for word in found if word not in shared or word not in _EVERYDAY)):
+            return name, what
     for text in context:
         if _ACTOR_CODES.search(text):
-            return f"{text} is a name of actor-critics"
-        if what := _verdict(word for word in words(text) if word not in _EVERYDAY):
-            return f"{text} is a name of {what}"
-    return ""
+            return text, "actor-critics"
+        if what := _verdict(tuple(word for word in words(text) if word not in _EVERYDAY)):
+            return text, what
+    return "", ""
 
 
-def _verdict(found: Iterable[str]) -> str:
-    for word in found:
+def _verdict(found: tuple[str, ...]) -> str:
+    for i, word in enumerate(found):
         if word.startswith("quant") or word in _QUANTILE:
             return "quantile networks"
-        if word in _ACTOR:
+        # An actor that takes the best of Q-values (TorchRL's QValueActor) is a Q-network.
+        if word in _ACTOR and not (word == "actor" and found[max(i - 2, 0) : i] == _Q_VALUE):
             return "actor-critics"
         if word in _OTHER:
             return "something beside or before a Q-network"

@@ -3,12 +3,12 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.convert.declared import read_declared
-from ckptfmt.convert.plan import classify_network
+from ckptfmt.convert.recognise import classify_network
 from ckptfmt.errors import CkptError, Problem, UnsafeSource
 from ckptfmt.format.plain import plain
 from ckptfmt.legacy.find.find import Network, find_networks
@@ -110,7 +110,8 @@ def summarize_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False
         legacy = _read_refused(path, e)
     with legacy:
         source = legacy.source
-        networks = tuple(_network(network, os.fspath(path)) for network in find_networks(legacy.members))
+        found = find_networks(legacy.members)
+        networks = tuple(_network(network, found, os.fspath(path)) for network in found)
         return SourceSummary(
             path=os.fspath(path),
             bytes=source.bytes,
@@ -133,7 +134,7 @@ def _read_refused(path: str | os.PathLike[str], refused: UnsafeSource) -> Legacy
         raise refused from None
 
 
-def _network(network: Network, where: str) -> NetworkSummary:
+def _network(network: Network, others: Sequence[Network], where: str) -> NetworkSummary:
     tensors = tuple(
         SourceTensor(name, tensor.dtype, tuple(tensor.shape), math.prod(tensor.shape), tensor.nbytes)
         for name, tensor in network.tensors.items()
@@ -142,5 +143,5 @@ def _network(network: Network, where: str) -> NetworkSummary:
         declared = read_declared(network.facts, where=where)
     except CkptError as e:
         return NetworkSummary(network.path, network.role, tensors, None, {}, {}, str(e))
-    answer = None if network.role == "optimizer" else classify_network(network, declared, {}).to_dict()
+    answer = None if network.role == "optimizer" else classify_network(network, declared, {}, others).to_dict()
     return NetworkSummary(network.path, network.role, tensors, answer, declared.config, declared.training_info)

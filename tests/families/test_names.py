@@ -38,16 +38,17 @@ def test_streams_are_named_in_many_ways():
 
 
 @pytest.mark.parametrize(
-    ("names", "context", "sentence"),
+    ("names", "context", "told"),
     [
-        (("quantile_net.0.weight", "x"), (), "quantile_net.0.weight is a name of quantile networks"),
-        (("conv.weight", "actor.weight"), (), "actor.weight is a name of actor-critics"),
-        (("conv.weight",), ("critic",), "critic is a name of actor-critics"),
-        (("conv.weight",), ("a2c_agent",), "a2c_agent is a name of actor-critics"),
-        (("projection.weight", "x"), (), "projection.weight is a name of something beside or before a Q-network"),
-        (("policy_net.conv.weight", "policy_net.fc.weight"), (), ""),
-        (("conv.weight",), ("policy.pth", "target_net"), ""),
+        (("quantile_net.0.weight", "x"), (), ("quantile_net.0.weight", "quantile networks")),
+        (("conv.weight", "actor.weight"), (), ("actor.weight", "actor-critics")),
+        (("conv.weight",), ("critic",), ("critic", "actor-critics")),
+        (("conv.weight",), ("torchrl.modules.QValueActor",), ("", "")),
+        (("conv.weight",), ("a2c_agent",), ("a2c_agent", "actor-critics")),
+        (("projection.weight", "x"), (), ("projection.weight", "something beside or before a Q-network")),
+        (("policy_net.conv.weight", "policy_net.fc.weight"), (), ("", "")),
+        (("conv.weight",), ("policy.pth", "target_net"), ("", "")),
     ],
 )  # fmt: skip
-def test_suspicion_names_the_word(names, context, sentence):
-    assert suspicion(names, context) == sentence
+def test_suspicion_names_the_word(names, context, told):
+    assert suspicion(names, context) == told

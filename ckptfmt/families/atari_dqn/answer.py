@@ -1,66 +1,14 @@
-"""What a classification says: facts that were given, candidates with their evidence, the answer."""
+"""What a classification says: candidates with their evidence, and the answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.encoder import Encoder
+from ckptfmt.families.claim import Witness
+from ckptfmt.families.skeleton import Facts, Origin, Window, Wiring
 
 __all__ = ["Candidate", "Classification", "Facts", "Origin", "Placement", "Window", "Wiring"]
-
-Origin = Literal["inferred", "given", "assumed", "declared"]
-# Stride and padding of a convolution, in pixels, the same in both directions.
-Window = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is known beside the weights; None where it is not.
-
-    `input_shape` is (channels, height, width) in pixels, `input_scale` the divisor inside the network, `encoder`
-    describes the trunk where weights leave it open. `declared` names the fields that the file's own config says;
-    the others were given by the user.
-    """
-
-    architecture: str | None = None
-    n_action: int | None = None
-    n_atoms: int | None = None
-    v_min: float | None = None
-    v_max: float | None = None
-    input_shape: tuple[int, int, int] | None = None
-    input_scale: float | None = None
-    encoder: Encoder | None = None
-    declared: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        # JSON and people give lists.
-        if self.input_shape is not None:
-            object.__setattr__(self, "input_shape", tuple(self.input_shape))
-
-    def origin(self, name: str) -> Origin:
-        """Return whether the field `name` was given by the user or declared by the file."""
-        return "declared" if name in self.declared else "given"
-
-    def known(self) -> dict[str, Any]:
-        """Return the fields that are known."""
-        names = (item.name for item in fields(self) if item.name != "declared")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
-    """What a whole module says of its layers beside their weights.
-
-    `windows` are those of the convolutions by the names of their weights, `activation` is one of
-    `ckptfmt.families.encoder.ACTIVATIONS` or "" where none is seen, `softmax` is true where probabilities are made, and
-    `stranger` is what none of the eight architectures has, "" if nothing.
-    """
-
-    windows: Mapping[str, Window] = field(default_factory=dict)
-    activation: str = ""
-    softmax: bool = False
-    stranger: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +50,8 @@ class Candidate:
     against: tuple[str, ...] = ()
     layout: str = ""
     transform: Literal["", "shared-hidden", "fused-hidden"] = ""
+    witnesses: tuple[Witness, ...] = ()
+    assumes: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as plain data."""
@@ -115,6 +65,7 @@ class Candidate:
             "against": list(self.against),
             "layout": self.layout,
             "transform": self.transform,
+            "witnesses": [witness.to_dict() for witness in self.witnesses],
         }
 
 
@@ -122,9 +73,8 @@ class Candidate:
 class Classification:
     """The answer: the chosen candidate, or None and why; all candidates, best first.
 
-    `refusal` is empty exactly when every tensor of `chosen` has its place. It is not empty beside a `chosen`
-    whose architecture the shapes tell, while its tensors cannot be told apart. `options` are the command
-    line options that would decide.
+    `refusal` is one sentence, empty exactly where there is a `chosen`, of which every tensor has its place and every
+    head a meaning. `options` are the facts that would decide.
     """
 
     chosen: Candidate | None = None

@@ -5,15 +5,16 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ckptfmt.families.atari_dqn import contradiction, trunk
-from ckptfmt.families.atari_dqn.answer import Candidate, Facts, Origin, Window, Wiring
+from ckptfmt.families.atari_dqn.answer import Candidate
 from ckptfmt.families.atari_dqn.canonical import Assignment, Unplaced, placements
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.layouts import Layout
-from ckptfmt.families.atari_dqn.support import Values, ends, find
+from ckptfmt.families.atari_dqn.support import ends, find
 from ckptfmt.families.atari_dqn.topology import Fit
-from ckptfmt.families.names import kin, leads
+from ckptfmt.families.names import leads
+from ckptfmt.families.skeleton import Facts, Origin, Skeleton, Values, Window, Wiring
 
 __all__ = ["Undecided", "build"]
 
@@ -34,23 +35,15 @@ class Undecided(Exception):
 
 
 def build(
-    fit: Fit,
-    reading: Reading,
-    assignment: Assignment | None,
-    shapes: Mapping[str, Shape],
-    values: Values | None,
-    facts: Facts,
-    layout: Layout | None,
-    wiring: Wiring,
+    fit: Fit, reading: Reading, assignment: Assignment | None, seen: Skeleton, layout: Layout | None
 ) -> Candidate:
     """Return the candidate of a sure reading; raise `Undecided` or `NoSupport` where it may not be claimed."""
-    if assignment is not None and layout is None and facts.architecture is None:
-        _check_streams(reading, assignment)
-    if fit.topology.streams == "shared":
-        _check_shared(assignment, facts, layout)
+    shapes, values, facts = seen.shapes, seen.values, seen.facts
+    if reading.noisy and assignment is not None and layout is None and facts.architecture is None:
+        _check_sigmas(assignment)
     support = find(fit, shapes, values)
     fields, origin = _support(reading, support, values, facts)
-    _trunk(fit, assignment, shapes, facts, layout, wiring, fields, origin)
+    _trunk(fit, assignment, seen, layout, fields, origin)
     placed, dropped, reasons = _placed(fit, assignment, shapes, support, layout)
     fields |= {
         "n_action": reading.n_action,
@@ -77,41 +70,13 @@ def build(
     )
 
 
-def _check_streams(reading: Reading, found: Assignment) -> None:
-    """Two streams may be those of an actor and a critic, two sets of layers a network of means and one of sigmas."""
-    if reading.dueling and not reading.distributional and "advantage_hidden" in found.roles:
-        value, advantage = (
-            kin((*found.roles[f"{side}_hidden"].stem, *found.roles[f"{side}_head"].stem))
-            for side in ("value", "advantage")
-        )
-        own = sorted(word for word in advantage - value if not word.isdigit())
-        told = "advantage" in own or ("q" in own and "value" in value)
-        if own and not told:
-            raise Undecided(
-                "two streams, one of which ends in a single row, are the shapes of a dueling network and of an "
-                f"actor-critic, and '{own[0]}' is no name of an advantage",
-                ("architecture",),
-            )
-    if reading.noisy and all(leads(group.weight_sigma) for group in found.roles.values()):
+def _check_sigmas(found: Assignment) -> None:
+    """Two sets of layers may be a network of means and one of sigmas."""
+    if all(leads(group.weight_sigma) for group in found.roles.values()):
         raise Undecided(
             "its sigmas could be a stream of their own beside a stream of means, and not those of noisy layers",
             ("architecture",),
         )
-
-
-def _check_shared(assignment: Assignment | None, facts: Facts, layout: Layout | None) -> None:
-    """One hidden layer with two heads is an actor-critic's shape as well: the names must say dueling."""
-    if facts.architecture is not None or (layout is not None and layout.shared_hidden):
-        return
-    if assignment is not None:
-        value, advantage = (assignment.roles[role].stem for role in ("value_head", "advantage_head"))
-        if any(word.startswith("adv") for word in advantage) and not any(word.startswith("adv") for word in value):
-            return
-    raise Undecided(
-        "one hidden layer with two heads is the shape of a dueling network and of an actor-critic, "
-        "and the names do not tell which",
-        ("architecture",),
-    )
 
 
 def _support(
@@ -133,13 +98,12 @@ def _support(
 def _trunk(
     fit: Fit,
     assignment: Assignment | None,
-    shapes: Mapping[str, Shape],
-    facts: Facts,
+    seen: Skeleton,
     layout: Layout | None,
-    wiring: Wiring,
     fields: dict[str, Any],
     origin: dict[str, Origin],
 ) -> None:
+    shapes, facts, wiring = seen.shapes, seen.facts, seen.wiring
     convs = [shapes[group.weight] for group in assignment.convs] if assignment else list(fit.topology.convs)
     windows = _given_windows(convs, facts) or _windows(assignment, wiring)
     try:
@@ -148,6 +112,7 @@ def _trunk(
             fit.topology.features,
             shape=facts.input_shape,
             padding=layout.padding if layout else None,
+            settled=_settled(layout, facts),
             windows=windows,
             activation=facts.encoder.activation if facts.encoder else wiring.activation or "relu",
         )
@@ -159,11 +124,15 @@ def _trunk(
     elif windows and not wiring.activation:
         found = replace(found, encoder_origin="assumed")
     scale, source = _scale(facts, layout)
+    join, joined = _join(facts, layout)
+    if fit.topology.dueling:
+        origin["dueling_join"] = joined
     fields |= {
+        "dueling_join": join,
         "encoder": found.encoder,
         "input_shape": found.input_shape,
         "input_scale": scale,
-        "notes": _notes(found, source),
+        "notes": _notes(found, scale, origin | {"input_scale": source}),
     }
     shape_origin = facts.origin("input_shape") if facts.input_shape else found.shape_origin
     origin |= {"encoder": found.encoder_origin, "input_shape": shape_origin, "input_scale": source}
@@ -189,7 +158,7 @@ def _windows(assignment: Assignment | None, wiring: Wiring) -> list[Window] | No
     return windows if windows and len(windows) == len(found) else None
 
 
-def _notes(found: trunk.Trunk, scale: Origin) -> tuple[str, ...]:
+def _notes(found: trunk.Trunk, scale: float, origin: Mapping[str, Origin]) -> tuple[str, ...]:
     """What is assumed because weights do not show it, one sentence each."""
     padded = any(conv.padding != (0, 0) for conv in found.encoder.convs)
     assumed = f"{'padding' if padded else 'no padding'} and {found.encoder.activation}"
@@ -198,17 +167,32 @@ def _notes(found: trunk.Trunk, scale: Origin) -> tuple[str, ...]:
         f"weights do not show padding and activation: {assumed} are assumed"
         if found.encoder_origin == "assumed"
         else "",
-        "weights do not show what the network divides its input by: 1 is assumed" if scale == "assumed" else "",
+        f"weights do not show what the network divides its input by: {scale:g} is assumed"
+        if origin["input_scale"] == "assumed"
+        else "",
+        "weights do not show how value and advantage are joined: V + A - mean A is assumed"
+        if origin.get("dueling_join") == "assumed"
+        else "",
     )
     return tuple(note for note in notes if note)
+
+
+def _settled(layout: Layout | None, facts: Facts) -> bool:
+    """Whether the file holds the config that one project alone writes, so that its code is known."""
+    return layout is not None and layout.config and "architecture" in facts.declared
 
 
 def _scale(facts: Facts, layout: Layout | None) -> tuple[float, Origin]:
     if facts.input_scale is not None:
         return facts.input_scale, facts.origin("input_scale")
-    if layout is not None and layout.input_scale is not None:
-        return layout.input_scale, "inferred"
-    return 1.0, "assumed"
+    likely = layout.input_scale if layout is not None and layout.input_scale is not None else 1.0
+    return likely, "inferred" if _settled(layout, facts) else "assumed"
+
+
+def _join(facts: Facts, layout: Layout | None) -> tuple[str, Origin]:
+    if facts.dueling_join is not None:
+        return facts.dueling_join, facts.origin("dueling_join")
+    return "mean", "inferred" if _settled(layout, facts) else "assumed"
 
 
 def _placed(

@@ -11,7 +11,11 @@ from ckptfmt.families.encoder import NATURE, Encoder
 from ckptfmt.format.digest import json_digest
 from ckptfmt.format.jsontext import encode_free
 
-__all__ = ["ARCHITECTURES", "ModelConfig", "architecture_name"]
+__all__ = ["ARCHITECTURES", "JOINS", "ModelConfig", "architecture_name"]
+
+# How value V and advantage A make Q-values: V + A - mean A and V + A - max A (Wang et al. 2016, equations 9 and 8),
+# V + A (equation 7), and V - A + mean A, which some write.
+JOINS = ("mean", "max", "sum", "inverted")
 
 ARCHITECTURES = (
     "dqn",
@@ -38,8 +42,9 @@ class ModelConfig:
     `input_shape` is (channels, height, width) in pixels. `n_atoms`, `v_min` and `v_max` describe the support
     of a distributional network (Bellemare et al. 2017) and are None for the others. `input_scale` is the
     divisor the network itself applies to its input: 255 where raw bytes go in, 1 where the environment
-    scales. The training flags (`double_dqn`, `prioritized_replay`, `n_step_learning`) leave no trace in
-    weights. Raises `ManifestError` that names the first field that is wrong.
+    scales. `dueling_join`, one of `JOINS`, says how a dueling network makes Q-values of its two streams. The
+    training flags (`double_dqn`, `prioritized_replay`, `n_step_learning`) leave no trace in weights. Raises
+    `ManifestError` that names the first field that is wrong.
     """
 
     family: ClassVar[str] = "atari-dqn"
@@ -60,6 +65,7 @@ class ModelConfig:
     encoder: Encoder = NATURE
     hidden_size: int = 512
     input_scale: float = 1.0
+    dueling_join: str = "mean"
     game: str | None = None
     training_config_hash: str | None = None
     model_version: str | None = None
@@ -212,6 +218,12 @@ def _parse_text(name: str, value: Any) -> str:
     return value
 
 
+def _parse_join(name: str, value: Any) -> str:
+    if value not in JOINS:
+        raise _wrong(name, f"must be one of {', '.join(JOINS)}, not {value!r}")
+    return str(value)
+
+
 def _parse_encoder(name: str, value: Any) -> Encoder:
     if isinstance(value, Encoder):
         return value
@@ -241,6 +253,7 @@ _PARSERS: dict[str, Any] = {
     "encoder": _parse_encoder,
     "hidden_size": _parse_count,
     "input_scale": _parse_divisor,
+    "dueling_join": _parse_join,
     "game": _optional(_parse_text),
     "training_config_hash": _optional(_parse_text),
     "model_version": _optional(_parse_text),

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ckptfmt.families.atari_dqn.answer import Facts
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
 from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.topology import Fit
+from ckptfmt.families.skeleton import Facts
 
 __all__ = ["ends", "find"]
 

@@ -1,13 +1,21 @@
 """Why shapes are none of the eight architectures: what is there instead, what is missing, what is too many."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ckptfmt.families.atari_dqn.config import architecture_name
 from ckptfmt.families.atari_dqn.fingerprint import MAX_CONVS, MAX_MATRICES, MAX_TENSORS, Fingerprint, Shape
 from ckptfmt.families.atari_dqn.topology import Fit, Layer
+from ckptfmt.families.rivals import q_network
+from ckptfmt.families.skeleton import Kind, Skeleton
 
 __all__ = ["misfit", "nearest", "unusable"]
+
+_STRANGE: dict[Kind, str] = {
+    "batch norm": "batch normalisation",
+    "norm": "a normalisation layer",
+    "cell": "a recurrent cell",
+}
 
 _ROLES = {
     "hidden": "the hidden layer",
@@ -49,13 +57,16 @@ def _no_chain(found: Fingerprint) -> str:
     if len(convs) > MAX_CONVS:
         return f"{len(convs)} convolutions make a residual trunk, and the eight architectures have a plain one"
     shown = ", ".join(_text(shape) for shape in convs)
-    return f"the convolutions {shown} do not follow one another, so there is more than one trunk or another layout"
+    twice = f"{len(convs)} convolutions" if len(convs) > 3 else f"the convolutions {shown}"
+    return f"{twice} do not follow one another, so there is more than one trunk or another layout"
 
 
-def misfit(found: Fingerprint, fits: list[Fit]) -> str:
-    """Return why nothing fits exactly, by the nearest architecture; "" where nothing is near."""
+def misfit(found: Fingerprint, fits: list[Fit], seen: Skeleton) -> str:
+    """Return why nothing fits exactly: the thing that is there and should not be, else what the nearest one lacks."""
     if _transposed(found):
         return "the linear weights are stored as (in, out), as TensorFlow and JAX do, which is not read"
+    if thing := _thing(seen):
+        return thing
     if not fits:
         return "no linear layer takes the features of the trunk and leads to a head"
     fit = fits[0]
@@ -66,6 +77,32 @@ def misfit(found: Fingerprint, fits: list[Fit]) -> str:
     if fit.extra:
         parts.append("has no place for " + _listed(fit.extra, lambda shape: _extra(shape, fit, found.shapes)))
     return f"the nearest architecture, {name}, {' and '.join(parts)}"
+
+
+def _thing(seen: Skeleton) -> str:
+    """Return one sentence about what none of the eight has, "" where nothing stands out."""
+    for kind, what in _STRANGE.items():
+        if layer := next((layer for layer in seen.layers if layer.kind == kind), None):
+            behind = " behind a convolution" if kind == "batch norm" and seen.convolutions else ""
+            return f"it has {what}{behind} ({layer.name}), which none of the eight architectures has"
+    ensemble = next((proposal for proposal in q_network.recognise(seen)), None)
+    if ensemble is not None:
+        return f"{ensemble.sees}, and the eight architectures have one, or value and advantage"
+    return _deep(seen)
+
+
+def _deep(seen: Skeleton) -> str:
+    """A linear layer more than the two that lead from a trunk to its head."""
+    if len(seen.heads) != 1 or any(layer.noisy for layer in seen.linear) or len(seen.linear) < 3:
+        return ""
+    head = seen.heads[0]
+    between = [layer for layer in seen.linear if layer.shape[0] == head.shape[1] and layer is not head]
+    if len(seen.linear) == 3 and between and len({layer.shape[1] for layer in between}) == len(between):
+        return (
+            f"it has a third linear layer ({between[-1].name}, {_text(between[-1].shape)}), "
+            "and the eight architectures have two from the trunk to a head"
+        )
+    return ""
 
 
 def nearest(fit: Fit) -> str:
@@ -87,9 +124,11 @@ def _transposed(found: Fingerprint) -> bool:
     return any(size == out for out, _ in biased for _, size in flat.matrices)
 
 
-def _listed(shapes: Counter[Shape], describe: object) -> str:
-    texts = [describe(shape) for shape in shapes.elements()]  # type: ignore[operator]
-    return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
+def _listed(shapes: Counter[Shape], describe: Callable[[Shape], str]) -> str:
+    """Name three shapes, each once, and say how many tensors there are more."""
+    texts = [describe(shape) for shape in list(shapes)[:3]]
+    more = sum(shapes.values()) - len(texts)
+    return ", ".join(texts) + (f" and {more} more" if more else "")
 
 
 def _missing(shape: Shape, fit: Fit) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptfmt.families.atari_dqn.answer import Facts
 from ckptfmt.families.atari_dqn.config import architecture_name
 from ckptfmt.families.atari_dqn.layouts import Layout
 from ckptfmt.families.atari_dqn.topology import Fit
+from ckptfmt.families.skeleton import Facts
 
 __all__ = ["ALE_ACTIONS", "Reading", "readings"]
 
@@ -16,6 +16,10 @@ ALE_ACTIONS = 18
 _USUAL_ATOMS = (51, 21, 101, 200)
 # Dabney et al. 2018.
 _QUANTILES = 200
+_MANY = (
+    "{} rows beside one are more than the actions of an Atari game, and could be actions times atoms in the advantage "
+    "stream alone"
+)
 # Fewer atoms than this describe no distribution; a number of actions that leaves so few is a contradiction.
 _FEWEST_ATOMS = 5
 
@@ -41,17 +45,19 @@ class Reading:
 
 def readings(fit: Fit, facts: Facts, layout: Layout | None) -> list[Reading]:
     """Return the meanings that the rows can have, the likeliest first; a sure one alone."""
-    found = list(_dueling(fit, facts) if fit.topology.dueling else _single(fit, facts, layout))
+    found = list(_dueling(fit, facts, layout) if fit.topology.dueling else _single(fit, facts, layout))
     named = [reading for reading in found if reading.architecture == facts.architecture]
     sure = [reading for reading in named or found if not reading.doubt]
     return sure if len(sure) == 1 else named or found
 
 
-def _dueling(fit: Fit, facts: Facts) -> Iterator[Reading]:
+def _dueling(fit: Fit, facts: Facts, layout: Layout | None) -> Iterator[Reading]:
     value, advantage = fit.topology.heads
     noisy, n_action = fit.topology.noisy, advantage // value
     if value == 1:
-        yield Reading(True, False, noisy, n_action, reason=f"a value head of 1 row beside one of {advantage}")
+        reason = f"a value head of 1 row beside one of {advantage}"
+        doubt = "" if n_action == facts.n_action or _few(n_action, layout) else _MANY.format(n_action)
+        yield Reading(True, False, noisy, n_action, None, reason, doubt, ("n_action",) if doubt else ())
         return
     reason = f"a value head of {value} rows beside one of {advantage} = {n_action} × {value}"
     doubt, options = ("", ()) if fit.support else _support_doubt(value, facts)
@@ -82,6 +88,12 @@ def _single(fit: Fit, facts: Facts, layout: Layout | None) -> Iterator[Reading]:
     yield from sorted([plain, *split], key=lambda reading: bool(reading.doubt))
 
 
+def _few(rows: int, layout: Layout | None) -> bool:
+    """Whether so many rows are actions: those of a game, or of a layout that would save a support beside atoms."""
+    told = layout is not None and layout.always_support and rows < min(51, 3 * ALE_ACTIONS) and rows % 21
+    return rows <= ALE_ACTIONS or bool(told)
+
+
 def _one_action(n_action: int, facts: Facts) -> str:
     if n_action > 1 or facts.n_action == 1:
         return ""
@@ -95,11 +107,11 @@ def _plain(rows: int, noisy: bool, facts: Facts, layout: Layout | None) -> Readi
     if doubt := _one_action(rows, facts):
         return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("n_action",))
     split = facts.n_atoms is not None and rows % facts.n_atoms == 0
-    told = layout is not None and layout.always_support and rows < min(51, 3 * ALE_ACTIONS) and rows % 21
-    if not split and facts.n_action in (None, rows) and (rows <= ALE_ACTIONS or told):
+    few = _few(rows, layout)
+    if not split and facts.n_action in (None, rows) and few:
         return reading
     doubt = f"{rows} rows are more than the {ALE_ACTIONS} actions of an Atari game"
-    if rows <= ALE_ACTIONS or told:
+    if few:
         doubt = f"its {rows} rows would be {rows} actions"
     return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("n_action",))
 

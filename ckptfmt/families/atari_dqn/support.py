@@ -1,14 +1,13 @@
 """The support of a distributional network: which tensor it is, and what its values say."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.topology import Fit
 from ckptfmt.families.names import parse
+from ckptfmt.families.skeleton import Values
 
-__all__ = ["NoSupport", "Values", "ends", "find"]
-
-Values = Callable[[str], Sequence[float]]
+__all__ = ["NoSupport", "ends", "find"]
 
 # Supports in bfloat16 are off by a fifth of a step; atoms in another order or spacing are off by more.
 _TOLERANCE = 0.3

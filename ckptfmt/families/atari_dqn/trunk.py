@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
-from ckptfmt.families.atari_dqn.answer import Origin
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.encoder import Conv, Encoder
+from ckptfmt.families.skeleton import Origin
 
 __all__ = ["Trunk", "TrunkUnknown", "infer"]
 
 Strides = tuple[int, ...]
-Window = tuple[Strides, Strides]
+Windows = tuple[Strides, Strides]
 
 # Kernels -> (strides, paddings), the usual ones first (Mnih et al. 2015; Mnih et al. 2013; van Hasselt,
 # Hessel & Aslanides 2019), then those that some code base is known to use.
-_KNOWN: dict[tuple[int, ...], tuple[Window, ...]] = {
+_KNOWN: dict[tuple[int, ...], tuple[Windows, ...]] = {
     (8, 4, 3): (
         ((4, 2, 1), (0, 0, 0)),
         ((4, 2, 1), (1, 0, 0)),
@@ -38,8 +38,8 @@ _KNOWN: dict[tuple[int, ...], tuple[Window, ...]] = {
 _TELLING = 8
 _SCREEN = 84
 _SMALLEST, _LARGEST = 32, 256
-# Screens people use when it is not 84×84, likeliest first.
-_SIZES = (84, 64, 128, 36, 96, 80, 48, 42, 72, 100, 105, 110, 112, 120, 160, 192, 210, 224, 240, 256, 250)
+# Screens people use when it is not 84×84, likeliest first. Any other one is as well a usual one behind pooling.
+_SIZES = (84, 64, 128, 36, 96, 80, 42, 100, 110, 112, 120, 160, 192, 210, 224, 240, 256)
 _FRAMES = ((210, 160), (160, 210), (104, 80), (105, 80), (110, 84), (84, 110))
 
 
@@ -64,13 +64,15 @@ def infer(
     *,
     shape: tuple[int, int, int] | None = None,
     padding: Sequence[int] | None = None,
+    settled: bool = False,
     windows: Sequence[tuple[int, int]] | None = None,
     activation: str = "relu",
 ) -> Trunk:
     """Return the trunk whose convolutions (out, in, kernel, kernel) make `features` features.
 
-    `shape` is the input (channels, height, width) if it is known, `padding` the paddings of a known layout,
-    `windows` the (stride, padding) of each convolution where they are known.
+    `shape` is the input (channels, height, width) if it is known, `padding` the paddings of a known layout, `settled`
+    is true where the code that wrote the file is known and not only its names, `windows` are the (stride, padding) of
+    each convolution where they are known.
     Raises `TrunkUnknown` where no combination, or more than one with nothing to choose by, fits.
     """
     kernels = tuple(conv[2] for conv in convs)
@@ -89,11 +91,11 @@ def infer(
         known = usual[0][0], tuple(padding[: len(kernels)])
         usual = (known,) if shape else (known, *(window for window in usual if window != known))
     window = _choose(kernels, usual, area, shape)
-    origin: Origin = "inferred" if padding is not None and window == usual[0] else "assumed"
+    origin: Origin = "inferred" if settled and window == usual[0] else "assumed"
     return _finish(convs, window, _sizes(kernels, window, area, shape), shape, activation, origin)
 
 
-def _choose(kernels: Strides, usual: Sequence[Window], area: int, shape: tuple[int, int, int] | None) -> Window:
+def _choose(kernels: Strides, usual: Sequence[Windows], area: int, shape: tuple[int, int, int] | None) -> Windows:
     """Return the first of the usual windows, or another one if only that fits."""
     first = _sizes(kernels, usual[0], area, shape)
     screen = shape[1:] if shape else (_SCREEN, _SCREEN)
@@ -108,11 +110,22 @@ def _choose(kernels: Strides, usual: Sequence[Window], area: int, shape: tuple[i
     if len(others) == 1 and not first:
         return others[0]
     if not others:
-        where = f"a screen of {screen[0]}×{screen[1]}" if shape else f"a screen of {_SMALLEST} to {_LARGEST} pixels"
-        raise TrunkUnknown(f"the usual strides make no {area} positions of {where}")
+        raise TrunkUnknown(_unfit(kernels, usual[0], area, shape))
     padded = f"padding {', '.join(map(str, others[0][1]))} on {screen[0]}×{screen[1]}"
     plain = f"padding {', '.join(map(str, usual[0][1]))} on {first[0][0]}×{first[0][1]}" if first else "another padding"
     raise TrunkUnknown(f"{area} positions fit {padded} and {plain}")
+
+
+def _unfit(kernels: Strides, window: Windows, area: int, shape: tuple[int, int, int] | None) -> str:
+    """Why no usual screen fits: none does, or one only that nobody uses, and then there may be pooling."""
+    pooled = "pooling between the convolutions, which weights do not show"
+    if shape:
+        return f"the usual strides make no {area} positions of a screen of {shape[1]}×{shape[2]} without {pooled}"
+    odd = [size for size in range(_SMALLEST, _LARGEST + 1) if _area(kernels, window, (size, size)) == area]
+    if not odd:
+        return f"the usual strides make no {area} positions of a screen of {_SMALLEST} to {_LARGEST} pixels"
+    screens = f"{odd[0]}×{odd[0]} to {odd[-1]}×{odd[-1]}"
+    return f"{area} positions are those of an unusual screen, {screens}, or of another one with {pooled}"
 
 
 def _search(
@@ -132,7 +145,7 @@ def _search(
     return _finish(convs, fitting[0], _sizes(kernels, fitting[0], area, shape), shape, activation, "assumed")
 
 
-def _windows(kernels: Strides) -> Iterator[Window]:
+def _windows(kernels: Strides) -> Iterator[Windows]:
     """Strides are a half or a quarter of a large kernel, 1 or 2 pixels for a small one, or the kernel itself."""
     half = tuple(kernel // 2 for kernel in kernels)
     choices = [{kernel // 2, kernel // 4} if kernel >= 8 else {1, 2, kernel if kernel > 4 else 1} for kernel in kernels]
@@ -142,16 +155,18 @@ def _windows(kernels: Strides) -> Iterator[Window]:
 
 
 @lru_cache(maxsize=256)
-def _sizes(kernels: Strides, window: Window, area: int, shape: tuple[int, int, int] | None) -> list[tuple[int, int]]:
+def _sizes(kernels: Strides, window: Windows, area: int, shape: tuple[int, int, int] | None) -> list[tuple[int, int]]:
     """Return the screens (height, width) that give `area` positions, likeliest first."""
     if shape is not None:
         return [shape[1:]] if _area(kernels, window, shape[1:]) == area else []
     square = [(size, size) for size in _SIZES if _area(kernels, window, (size, size)) == area]
     other = [(size, size) for size in range(_SMALLEST, _LARGEST + 1) if _area(kernels, window, (size, size)) == area]
-    return [*square, *other] or [size for size in _FRAMES if _area(kernels, window, size) == area]
+    if square:
+        return [*square, *other]
+    return [size for size in _FRAMES if _area(kernels, window, size) == area]
 
 
-def _area(kernels: Strides, window: Window, size: tuple[int, int]) -> int:
+def _area(kernels: Strides, window: Windows, size: tuple[int, int]) -> int:
     height, width = size
     for kernel, stride, padding in zip(kernels, *window, strict=True):
         height, width = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
@@ -162,7 +177,7 @@ def _area(kernels: Strides, window: Window, size: tuple[int, int]) -> int:
 
 def _finish(
     convs: Sequence[Shape],
-    window: Window,
+    window: Windows,
     sizes: Sequence[tuple[int, int]],
     shape: tuple[int, int, int] | None,
     activation: str,

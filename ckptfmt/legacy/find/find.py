@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from ckptfmt.families.atari_dqn.answer import Wiring
+from ckptfmt.families.skeleton import Wiring
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import layers, modules
 from ckptfmt.legacy.find.beside import Surroundings, names_of_things

@@ -6,7 +6,7 @@ A state dict does not have this; where it is known, nothing of it needs to be as
 from collections.abc import Mapping
 from typing import Any
 
-from ckptfmt.families.atari_dqn.answer import Window, Wiring
+from ckptfmt.families.skeleton import Window, Wiring
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.pickle.inert import Opaque
 

@@ -18,15 +18,23 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
+# Value (batch, 1, atoms) and advantage (batch, actions, atoms) to scores; the mean and the maximum are over actions.
+_JOINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": lambda value, advantage: value + advantage - advantage.mean(dim=1, keepdim=True),
+    "max": lambda value, advantage: value + advantage - advantage.amax(dim=1, keepdim=True),
+    "sum": lambda value, advantage: value + advantage,
+    "inverted": lambda value, advantage: value - advantage + advantage.mean(dim=1, keepdim=True),
+}
 
 
 class QNetwork(nn.Module):
     """A deep Q-network with any of the dueling, distributional and noisy parts.
 
     The trunk `conv` is followed by one head `fc` (Mnih et al. 2015) or by `value_stream` and
-    `advantage_stream` (Wang et al. 2016). A distributional network (Bellemare et al. 2017) ends in
-    `n_atoms` logits an action, action-major, over the fixed buffer `support`. Linear layers are noisy
-    (Fortunato et al. 2018) where the config says so. The network divides its input by `input_scale`.
+    `advantage_stream`, joined as `dueling_join` says (Wang et al. 2016). A distributional network
+    (Bellemare et al. 2017) ends in `n_atoms` logits an action, action-major, over the fixed buffer `support`.
+    Linear layers are noisy (Fortunato et al. 2018) where the config says so. The network divides its input by
+    `input_scale`.
     """
 
     support: Tensor
@@ -76,8 +84,7 @@ class QNetwork(nn.Module):
             return scores
         value = self.value_stream(features).unsqueeze(1)
         advantage = self.advantage_stream(features).unflatten(1, sizes)
-        scores = value + advantage - advantage.mean(dim=1, keepdim=True)
-        return scores
+        return _JOINS[self.config.dueling_join](value, advantage)
 
     def _features(self, x: Tensor) -> Tensor:
         dtype = next(self.conv.parameters()).dtype

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ckptfmt.errors import ConversionError
-from ckptfmt.families.atari_dqn.answer import Candidate, Facts, Placement
+from ckptfmt.families.atari_dqn.answer import Candidate, Placement
 from ckptfmt.families.atari_dqn.classify import classify
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.skeleton import Facts
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.save import named_tensors, unwrap

@@ -5,6 +5,7 @@
 prints how many were told, how many refused and why, by kind; exits 1 if a single one was told wrongly.
 """
 
+import math
 import random
 import sys
 from collections import Counter
@@ -98,7 +99,11 @@ NAMES = ("kept", "kept", "kept", "kept", "numbers", "meaningless", "permuted")
 
 @dataclass
 class Sample:
-    """A network as a file shows it, and what it really is."""
+    """A network as a file shows it, and what it really is.
+
+    `sigmas` are the tensors that hold values of one sign. `silent` is true where neither names nor structure tell it
+    from a Q-network: it may be taken for one where the answer says that this is assumed.
+    """
 
     kind: str
     architecture: str | None
@@ -106,6 +111,8 @@ class Sample:
     values: dict[str, list[float]] = field(default_factory=dict)
     truth: dict[str, tuple[str, tuple[int, int] | None]] = field(default_factory=dict)
     numbers: dict[str, int | float | None] = field(default_factory=dict)
+    sigmas: frozenset[str] = frozenset()
+    silent: bool = False
     screen: tuple[int, int, int] = (4, 84, 84)
     strides: tuple[int, ...] = ()
     paddings: tuple[int, ...] = ()
@@ -121,6 +128,7 @@ class Builder:
         self.chance = chance
         self.tensors: list[tuple[str, Shape]] = []
         self.truth: dict[str, tuple[str, tuple[int, int] | None]] = {}
+        self.sigmas: list[str] = []
         self.scheme = chance.choice(sorted(SCHEMES))
         self.plain = chance.choice(PLAIN).split()
         self.noisy_names = chance.choice(NOISY).split()
@@ -144,6 +152,7 @@ class Builder:
             return
         names = [name.format(s=stem) for name in self.noisy_names]
         self.tensors += list(zip(names, (shape, shape, shape[:1], shape[:1]), strict=True))
+        self.sigmas += names[1::2]
         for target, rows in targets:
             parts = ("weight_mu", "weight_sigma", "bias_mu", "bias_sigma")
             self.truth |= {f"{target}.{part}": (name, rows) for part, name in zip(parts, names, strict=True)}
@@ -174,7 +183,7 @@ def network(chance: random.Random) -> Sample:
         build.plain_layer(build.stem("conv", i), (outputs, inputs, kernel, kernel), [(f"conv.{2 * i}", None)])
         inputs = outputs
     layout = _linear(build, architecture, features(trunk, screen), hidden, n_action, atoms, noisy)
-    sample = Sample(layout, architecture, {}, truth=build.truth)
+    sample = Sample(layout, architecture, {}, truth=build.truth, sigmas=frozenset(build.sigmas))
     sample.numbers = {"n_action": n_action}
     if atoms > 1:
         low = chance.choice((-10.0, -1.0, 0.0, -21.0))
@@ -241,6 +250,7 @@ def _disguise(sample: Sample, tensors: list[tuple[str, Shape]], chance: random.R
     renamed = dict(zip(old, new, strict=True))
     sample.shapes = {renamed[name]: shape for name, shape in tensors}
     sample.values = {renamed[name]: values for name, values in sample.values.items()}
+    sample.sigmas = frozenset(renamed[name] for name in sample.sigmas)
     sample.truth = {target: (renamed[name], rows) for target, (name, rows) in sample.truth.items()}
     sample.kind = f"{sample.architecture}, {sample.kind}, names {names}"
     return sample
@@ -265,7 +275,7 @@ def decoy(chance: random.Random) -> Sample:
     """Return something that is none of the eight."""
     kind = chance.choice(sorted(DECOYS))
     sample = DECOYS[kind](chance)
-    return Sample(f"decoy: {kind}", None, sample.shapes, sample.values, numbers=sample.numbers)
+    return Sample(f"decoy: {kind}", None, sample.shapes, sample.values, numbers=sample.numbers, sigmas=sample.sigmas)
 
 
 def _without_one(chance: random.Random) -> Sample:
@@ -366,17 +376,103 @@ DECOYS: dict[str, Callable[[random.Random], Sample]] = {
 }
 
 
+def _rival(chance: random.Random, kind: str) -> Sample:
+    """Return another kind of network on a trunk of this field; its names say what it is, or nothing."""
+    build = Builder(chance)
+    build.prefix = chance.choice(("", "", "module.", "net.", "policy_net.", "agent.model."))
+    trunk = chance.choice(("nature",) * 4 + ("nips", "wide"))
+    inputs = channels = chance.choice((1, 3, 4, 4, 4))
+    for i, (outputs, kernel, _, _) in enumerate(TRUNKS[trunk][0]):
+        build.plain_layer(build.stem("conv", i), (outputs, inputs, kernel, kernel), [])
+        inputs = outputs
+    size, hidden = features(trunk, 84), chance.choice((512, 512, 256, 128))
+    n_action = chance.choice((2, 3, 4, 6, 9, 14, 18))
+    silent = chance.random() < 0.3
+    streams = RIVALS[kind](chance, n_action, silent)
+    shared = chance.random() < 0.5 or len(streams) == 1
+    noisy = chance.random() < 0.1 and kind in ("actor-critic", "quantile")
+    if shared:
+        build.linear(build.prefix + chance.choice(("hidden", "fc", "fc1", "linear")), (hidden, size), [], noisy)
+    for name, rows in streams:
+        stem = build.prefix + name
+        if not shared:
+            build.linear(f"{stem}.0", (hidden, size), [], noisy)
+        build.linear(stem if shared else f"{stem}.2", (rows, hidden), [], noisy)
+    if kind == "gaussian":
+        build.tensors.append((build.prefix + chance.choice(("log_std", "logstd", "actor_logstd", "std")), (n_action,)))
+    # One head whose name says nothing is a Q-network's as well; its copy in another place is what tells it.
+    alone = kind in ("policy", "deterministic") and silent
+    sample = Sample(f"rival: {kind}, {'shared' if shared else 'separate'}, silent {silent}", None, {}, silent=alone)
+    sample.sigmas = frozenset(build.sigmas)
+    kept = _disguise(sample, build.tensors, chance)
+    # Where the names are lost, nothing is left that could tell one head from another.
+    lost = not kept.kind.endswith("kept")
+    kept.silent = alone or (lost and kind in ("policy", "deterministic"))
+    kept.screen = (channels, 84, 84)
+    return kept
+
+
+def _heads(*pairs: tuple[str, ...]) -> Callable[[random.Random, bool], tuple[str, ...]]:
+    """Choose how the heads are called: by the last of the names, which says nothing, where they are to be silent."""
+    return lambda chance, silent: pairs[-1] if silent else chance.choice(pairs[:-1])
+
+
+_POLICY = _heads(("logits",), ("pi",), ("action_probs",), ("actor",), ("policy_head",), ("action_head",), ("prob",),
+                 ("fc_pi",), ("fcprob",), ("act_out",), ("out",))  # fmt: skip
+_MEAN = _heads(("mu",), ("mean",), ("fc_mu",), ("action_mean",), ("head",))
+_BOTH = _heads(("critic", "actor"), ("v", "p"), ("value", "policy"), ("value", "action"), ("v", "pi"), ("vf", "logits"),
+               ("value_head", "policy_head"), ("state_value", "probs"), ("val", "act"), ("out1", "out2"))  # fmt: skip
+_MANY = _heads(("quantiles",), ("quantile_head",), ("fc_quantiles",), ("out",))
+_PLAIN_HEADS = ("heads.{}", "net_list.{}", "head{}", "fc{}")
+
+# Kind -> the names and rows of its heads, value first.
+RIVALS: dict[str, Callable[[random.Random, int, bool], list[tuple[str, int]]]] = {
+    "policy": lambda chance, n, silent: [(_POLICY(chance, silent)[0], n)],
+    "deterministic": lambda chance, n, silent: [(_MEAN(chance, silent)[0], n)],
+    "gaussian": lambda chance, n, silent: [(_MEAN(chance, silent)[0], n)],
+    "actor-critic": lambda chance, n, silent: list(zip(_BOTH(chance, silent), (1, n), strict=True)),
+    "state value": lambda chance, n, silent: [(chance.choice(("value", "critic", "v", "out")), 1)],
+    "quantile": lambda chance, n, silent: [(_MANY(chance, silent)[0], n * chance.choice((51, 200, 32, 50)))],
+    "dueling quantile": lambda chance, n, silent: list(
+        zip(("value", "advantage"), (m := chance.choice((51, 200, 32)), n * m), strict=True)
+    ),
+    "atoms in one stream": lambda chance, n, silent: [("value", 1), ("advantage", n * 51)],
+    "values beside state values": lambda chance, n, silent: [
+        (chance.choice(("v", "V", "value")), 1), (chance.choice(("q", "Q", "q_values")), n)
+    ],
+    "twin": lambda chance, n, silent: [
+        (name, n) for name in (("out1", "out2") if silent else chance.choice((("q1", "q2"), ("qf1", "qf2"))))
+    ],
+    "bootstrapped": lambda chance, n, silent: [
+        (style.format(i), n) for style in (chance.choice(_PLAIN_HEADS),) for i in range(chance.choice((2, 3, 9, 10)))
+    ],
+    "imitation": lambda chance, n, silent: [("q", n), ("i", n)],
+}  # fmt: skip
+
+
+def rival(chance: random.Random) -> Sample:
+    """Return a policy, an actor-critic, quantiles, twins or an ensemble: none of the eight."""
+    return _rival(chance, chance.choice(sorted(RIVALS)))
+
+
+def draw(chance: random.Random) -> Sample:
+    """Return one of the eight, something near to them, or a rival."""
+    kind = chance.random()
+    return rival(chance) if kind < 0.4 else decoy(chance) if kind < 0.5 else network(chance)
+
+
 def judge(sample: Sample, answer: Classification) -> str:
     """Return "" if the answer is right or an honest refusal, else what is wrong with it."""
+    if bool(answer.chosen) == bool(answer.refusal):
+        return "both or neither of an answer and a refusal"
     if sample.architecture is None:
-        return f"claims {answer.architecture}" if answer.chosen and not answer.refusal else ""
+        assumed = answer.chosen is not None and answer.chosen.origin.get("architecture") == "assumed"
+        return f"claims {answer.architecture}" if answer.chosen and not (assumed and sample.silent) else ""
     if answer.chosen is None:
-        return "" if answer.refusal else "neither an answer nor a refusal"
+        return ""
     chosen = answer.chosen
     if chosen.name != sample.architecture:
         return f"claims {chosen.name}, is {sample.architecture}"
-    if answer.refusal:
-        return ""
     if chosen.config is None:
         return "no config"
     config = chosen.config.to_dict()
@@ -410,8 +506,11 @@ def _noise_fits(shapes: Mapping[str, Shape], name: str, source: str) -> bool:
 
 def answer(sample: Sample, facts: Facts | None) -> Classification:
     def values(name: str) -> list[float]:
-        plain = [random.Random(f"{name}{i}").gauss(0, 1) for i in range(max(sample.shapes[name]))]
-        return sample.values.get(name, plain)
+        if name in sample.values:
+            return sample.values[name]
+        chance = random.Random(name)
+        plain = [chance.gauss(0, 1) for _ in range(math.prod(sample.shapes[name]))]
+        return [abs(number) for number in plain] if name in sample.sigmas else plain
 
     return classify(sample.shapes, values=values, facts=facts)
 
@@ -419,6 +518,8 @@ def answer(sample: Sample, facts: Facts | None) -> Classification:
 REASONS = {
     "quantile network": "no support: needs v_min, v_max",
     "usual number of quantiles": "no support: needs v_min, v_max",
+    "speaks of a policy": "called a policy: needs --architecture",
+    "no name that is known": "a head whose name is not known: needs --architecture",
     "could be": "no support, one head: needs --n-actions and more",
     "more than the 18": "more rows than an Atari game has actions",
     "actor-critic": "one hidden layer with two heads: needs --architecture",
@@ -439,7 +540,7 @@ def run(count: int, seed: int = 0) -> int:
     told, refused, wrong = Counter[str](), Counter[str](), []
     for number in range(seed, seed + count):
         chance = random.Random(number)
-        sample = decoy(chance) if chance.random() < 0.2 else network(chance)
+        sample = draw(chance)
         facts = sample.facts() if chance.random() < 0.3 else None
         said = answer(sample, facts)
         if fault := judge(sample, said):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-@pytest.mark.parametrize("kind", ["network", "decoy"])
+@pytest.mark.parametrize("kind", ["network", "decoy", "rival"])
 @pytest.mark.parametrize("hinted", [False, True])
 def test_no_network_of_the_space_is_told_wrongly(space, kind, hinted):
     @settings(max_examples=300, deadline=None)
@@ -31,6 +31,7 @@ def test_names_that_agree_with_shapes_leave_only_what_weights_do_not_hold(space)
         "unknown trunk",
         "fused hidden layer: which half is which",
         "one hidden layer with two heads: needs --architecture",
+        "called a policy: needs --architecture",
     }
 
 

@@ -28,10 +28,23 @@ def test_known_trunks_are_told_by_their_kernels(shapes, features, encoder, scree
     assert trunk.encoder.feature_size(trunk.input_shape) == features
 
 
-def test_a_known_layout_settles_the_padding():
+def test_names_of_a_known_layout_make_its_padding_the_likeliest():
     trunk = infer(NATURE_SHAPES, 3136, padding=(1, 0, 0))
     assert [conv.padding for conv in trunk.encoder.convs] == [(1, 1), (0, 0), (0, 0)]
-    assert trunk.encoder_origin == "inferred"
+    assert trunk.encoder_origin == "assumed"
+
+
+def test_the_code_that_wrote_a_file_settles_its_padding():
+    assert infer(NATURE_SHAPES, 3136, padding=(0, 0, 0), settled=True).encoder_origin == "inferred"
+
+
+def test_a_screen_that_only_pooling_explains_is_not_guessed():
+    with pytest.raises(TrunkUnknown) as e:
+        infer(NATURE_SHAPES, 25 * 64)
+    assert str(e.value) == (
+        "25 positions are those of an unusual screen, 68×68 to 75×75, or of another one with pooling between the "
+        "convolutions, which weights do not show"
+    )
 
 
 def test_a_known_layout_does_not_settle_a_padding_that_another_one_explains_better():
@@ -49,7 +62,10 @@ def test_a_screen_that_does_not_fit_a_known_layout_is_refused():
     assert infer(NATURE_SHAPES, 3136, shape=(4, 64, 64)).encoder.convs[1].padding == (1, 1)
     with pytest.raises(TrunkUnknown) as e:
         infer(NATURE_SHAPES, 3136, shape=(4, 64, 64), padding=(0, 0, 0))
-    assert str(e.value) == "the usual strides make no 49 positions of a screen of 64×64"
+    assert str(e.value) == (
+        "the usual strides make no 49 positions of a screen of 64×64 without pooling between the convolutions, which "
+        "weights do not show"
+    )
 
 
 def test_strides_of_unknown_kernels_are_told_only_when_one_combination_fits():

@@ -1,0 +1,70 @@
+"""A network of a legacy file, put before the families with all that lies around it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ckptfmt.convert.declared import Declared
+from ckptfmt.families.atari_dqn.answer import Classification
+from ckptfmt.families.atari_dqn.classify import tell
+from ckptfmt.families.names import words
+from ckptfmt.families.skeleton import Facts, Skeleton
+from ckptfmt.legacy.find.copies import is_network
+from ckptfmt.legacy.find.find import Network
+
+__all__ = ["classify_network", "merge"]
+
+# "old" alone is what copies of policies are called; Tianshou has a model_old beside Q-networks only.
+_TARGETS = frozenset({"target", "targets", "targ", "tgt"})
+
+
+def classify_network(
+    network: Network, declared: Declared, given: Mapping[str, Any], others: Sequence[Network] = ()
+) -> Classification:
+    """Return which of the eight networks this is, on the evidence of its tensors, what lay beside and `given`.
+
+    `others` are all networks of the file: an actor or a second critic among them tells what this one is.
+    """
+
+    def values(name: str) -> list[float]:
+        return [float(number) for number in network.tensors[name].numbers()]
+
+    facts = merge(declared.facts, given)
+    seen = Skeleton(
+        shapes=_shapes(network),
+        values=values,
+        facts=facts,
+        context=(*network.context, *declared.agent),
+        wiring=network.wiring,
+        beside={other.path: _shapes(other) for other in others if other is not network and _is_beside(other)},
+        copied=any(_is_copy(other, network) for other in others),
+    )
+    answer = tell(seen)
+    if answer.chosen is None and answer.options and declared.settings.known():
+        # Settings beside the weights may answer what the weights leave open; they never overrule them.
+        more = {name: value for name, value in declared.settings.known().items() if name not in facts.known()}
+        fuller = replace(facts, **more, declared=facts.declared | frozenset(more))
+        answer = tell(replace(seen, facts=fuller))
+    return answer
+
+
+def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in network.tensors.items()}
+
+
+def _is_beside(network: Network) -> bool:
+    return network.role not in ("target", "optimizer") and is_network(network.tensors.values())
+
+
+def _is_copy(other: Network, network: Network) -> bool:
+    """Whether another network is the target copy of this one, and called so; an old policy is no such copy."""
+    texts = (other.path, *other.tensors)
+    called = _TARGETS & {word for text in texts for word in words(text)} or any("model_old" in text for text in texts)
+    alike = sorted(_shapes(other).values()) == sorted(_shapes(network).values())
+    return other.role == "target" and bool(called) and alike
+
+
+def merge(declared: Facts, given: Mapping[str, Any]) -> Facts:
+    """Return what the file declares, overruled by what the user gives."""
+    spoken = {name: value for name, value in given.items() if value is not None}
+    return replace(declared, **spoken, declared=declared.declared - frozenset(spoken))

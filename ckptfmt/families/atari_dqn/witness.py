@@ -1,0 +1,123 @@
+"""What speaks for a network being one of the eight: words, settings, layouts, and what nothing else has.
+
+Shapes do not: one head of six rows is as well a policy's, and a head of one row beside another an actor-critic's.
+"""
+
+import re
+from collections.abc import Iterator
+
+from ckptfmt.families.atari_dqn.canonical import Assignment
+from ckptfmt.families.atari_dqn.heads import Reading
+from ckptfmt.families.atari_dqn.layouts import Layout
+from ckptfmt.families.atari_dqn.topology import Fit
+from ckptfmt.families.claim import Witness
+from ckptfmt.families.names import words
+from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.vocabulary import meaning, meanings
+
+__all__ = ["assumption", "policy_around", "witnesses"]
+
+# Algorithms of the eight and of them alone; "dqn" and its like are Q-values by their own words.
+_ALGORITHMS = frozenset({"rainbow", "dueling", "duel", "distributional", "noisynet"})
+_CAPITALS = {letter: re.compile(rf"(?:^|[._/]){letter}(?:[._/\d]|$)") for letter in "AV"}
+_ASSUMED = "that its rows are Q-values is assumed, since the logits of a policy have the same tensors"
+
+
+def witnesses(
+    seen: Skeleton, reading: Reading, fit: Fit, found: Assignment | None, layout: Layout | None
+) -> tuple[Witness, ...]:
+    """Return what speaks for a reading of the heads' rows; empty where nothing does."""
+    said = list(_said(seen, reading))
+    if reading.distributional:
+        said += _atoms(seen, fit)
+    if reading.dueling:
+        said += _streams(seen, found, layout)
+    else:
+        said += _values(seen)
+    return tuple(said)
+
+
+def assumption(seen: Skeleton, reading: Reading) -> str:
+    """Return what a claim without a witness takes for granted, "" where it may not be made.
+
+    One head under names that say nothing is most often that of a Q-network, and may be taken for it if that is
+    said. A head whose name says something else, or something unknown, may not; nor may two streams.
+    """
+    if reading.dueling or reading.distributional or reading.n_action < 2:
+        return ""
+    said = frozenset[str]().union(*(meanings(seen.own(head)) for head in seen.heads))
+    return _ASSUMED if said <= {"value"} and not policy_around(seen) else ""
+
+
+def policy_around(seen: Skeleton) -> str:
+    """Return the text around the network, or the word in all its names, that speaks of a policy; "" if none does."""
+    texts = (*seen.context, *seen.common)
+    return next((text for text in texts if any(meaning(word) in ("policy", "mean") for word in words(text))), "")
+
+
+def _said(seen: Skeleton, reading: Reading) -> Iterator[Witness]:
+    facts = seen.facts
+    if facts.architecture == reading.architecture:
+        kind = facts.origin("architecture")
+        if kind == "declared":
+            yield Witness("declared", "the file's config says so")
+        else:
+            yield Witness("given", "architecture= says so")
+
+
+def _atoms(seen: Skeleton, fit: Fit) -> Iterator[Witness]:
+    if fit.support:
+        yield Witness("structure", "a support lies beside it")
+    elif seen.facts.v_min is not None and seen.facts.v_max is not None:
+        yield Witness("structure", "the ends of a support are known")
+
+
+def _values(seen: Skeleton) -> Iterator[Witness]:
+    """What says of a single head that its rows are action values."""
+    for layer in seen.layers:
+        if meanings(seen.own(layer)) == {"q"}:
+            yield Witness("word", f"{layer.name} is a name of Q-values")
+            break
+    yield from _around(seen)
+
+
+def _around(seen: Skeleton) -> Iterator[Witness]:
+    """What texts around the network say of its kind, and the copy of it that Q-learning bootstraps from."""
+    for text in (*seen.context, *seen.common):
+        told = [word for word in words(text) if meaning(word) == "q" or word in _ALGORITHMS]
+        if told:
+            yield Witness("class", f"'{text}' is a name of a Q-network")
+            break
+    if seen.copied:
+        yield Witness("structure", "a target copy lies beside it")
+
+
+def _streams(seen: Skeleton, found: Assignment | None, layout: Layout | None) -> Iterator[Witness]:
+    """What says of two streams that they are value and advantage, and not a critic and an actor."""
+    if layout is not None and layout.streams:
+        yield Witness("layout", f"the names are those of {layout.name}, where they are value and advantage")
+    if found is None:
+        return
+    head = found.roles["advantage_head"]
+    told = {side: _stream(seen, found, side) for side in ("value", "advantage")}
+    if "advantage" in told["advantage"] - told["value"]:
+        yield Witness("word", f"{head.weight} is a name of an advantage")
+    elif _CAPITALS["A"].search(head.weight) and _CAPITALS["V"].search(found.roles["value_head"].weight):
+        yield Witness("word", f"{head.weight} beside {found.roles['value_head'].weight} is a name of an advantage")
+    elif _letters(found) == ("v", "a"):
+        if "stream" in head.stem:
+            yield Witness("word", f"{head.weight} is a stream beside a stream of values")
+        yield from _around(seen)
+
+
+def _stream(seen: Skeleton, found: Assignment, side: str) -> frozenset[str]:
+    names = {found.roles[role].weight for role in (f"{side}_hidden", f"{side}_head") if role in found.roles}
+    layers = [layer for layer in seen.layers if names & {*layer.tensors}]
+    return frozenset(meaning(word) for layer in layers for word in seen.own(layer))
+
+
+def _letters(found: Assignment) -> tuple[str, str]:
+    """Return the single letter that only one of the two heads' names has, for each."""
+    value, advantage = (frozenset(found.roles[role].stem) for role in ("value_head", "advantage_head"))
+    one, two = value - advantage, advantage - value
+    return min(one, default="") if len(one) == 1 else "", min(two, default="") if len(two) == 1 else ""

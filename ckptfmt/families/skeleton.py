@@ -1,0 +1,253 @@
+"""What is seen of a network before anything is claimed: tensors grouped into layers, layers into parts.
+
+A skeleton covers all that a family may go by: names and shapes, small tensors' values on request, what a whole
+module says of its layers, the texts around the network and the other networks of its file.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property, reduce
+from operator import and_
+from typing import Any, Literal
+
+from ckptfmt.families.encoder import Encoder
+from ckptfmt.families.names import Name, parse, words
+
+__all__ = ["Facts", "Kind", "Layer", "Origin", "Part", "Shape", "Skeleton", "Values", "Window", "Wiring"]
+
+Shape = tuple[int, ...]
+Values = Callable[[str], Sequence[float]]
+Origin = Literal["declared", "inferred", "given", "measured", "assumed"]
+# Stride and padding of a convolution, in pixels, the same in both directions.
+Window = tuple[int, int]
+Kind = Literal["convolution", "linear", "cell", "batch norm", "norm", "vector", "scalar", "other"]
+
+_CELL = frozenset({"ih", "hh"})
+_BATCH = frozenset({"running", "tracked"})
+_KINDS: Mapping[int, Kind] = {0: "scalar", 1: "vector", 2: "linear", 4: "convolution"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known beside the weights; None where it is not.
+
+    `input_shape` is (channels, height, width) in pixels, `input_scale` the divisor inside the network, `encoder`
+    describes the trunk where weights leave it open, `dueling_join` how value and advantage are joined. `declared`
+    names the fields that the file's own config says; the others were given by the user.
+    """
+
+    architecture: str | None = None
+    n_action: int | None = None
+    n_atoms: int | None = None
+    v_min: float | None = None
+    v_max: float | None = None
+    input_shape: tuple[int, int, int] | None = None
+    input_scale: float | None = None
+    dueling_join: str | None = None
+    encoder: Encoder | None = None
+    declared: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        # JSON and people give lists.
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", tuple(self.input_shape))
+
+    def origin(self, name: str) -> Origin:
+        """Return whether the field `name` was given by the user or declared by the file."""
+        return "declared" if name in self.declared else "given"
+
+    def known(self) -> dict[str, Any]:
+        """Return the fields that are known."""
+        names = (item.name for item in fields(self) if item.name != "declared")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What a whole module says of its layers beside their weights.
+
+    `windows` are those of the convolutions by the names of their weights, `activation` is one of
+    `ckptfmt.families.encoder.ACTIVATIONS` or "" where none is seen, `softmax` is true where probabilities are made, and
+    `stranger` is what none of the eight architectures has, "" if nothing.
+    """
+
+    windows: Mapping[str, Window] = field(default_factory=dict)
+    activation: str = ""
+    softmax: bool = False
+    stranger: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The tensors of one layer: the words that their names share, and the shape of the weight, or of a vector.
+
+    A weight is (out, in) or (out, in, height, width). `noisy` is true where there is a sigma beside the mean.
+    """
+
+    kind: Kind
+    stem: tuple[str, ...]
+    tensors: tuple[str, ...]
+    shape: Shape
+    noisy: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the layer's first tensor, for sentences."""
+        return self.tensors[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The layers of a network whose names begin with one word: an actor, a critic, a trunk."""
+
+    prefix: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """One network of a file, and what lies around it.
+
+    `values` gives the numbers of a small tensor by name, None where they cannot be had. `context` are texts around
+    the network (where it lay, what its agent is called). `beside` are the shapes of the other networks of the file
+    by their paths, copies and optimizers left out; `copied` is true where a target copy of this one is among them.
+    """
+
+    shapes: Mapping[str, Shape]
+    values: Values | None = None
+    facts: Facts = field(default_factory=Facts)
+    context: tuple[str, ...] = ()
+    wiring: Wiring = field(default_factory=Wiring)
+    beside: Mapping[str, Mapping[str, Shape]] = field(default_factory=dict)
+    copied: bool = False
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in the order of the file: by their names where names have parts, else by their shapes."""
+        if not self.named:
+            return tuple(_by_order(self.shapes))
+        taken = {name: parse(name) for name in self.shapes}
+        return tuple(_layer(stem, names, self.shapes) for stem, names in _members(taken).items())
+
+    @cached_property
+    def linear(self) -> tuple[Layer, ...]:
+        """The linear layers."""
+        return tuple(layer for layer in self.layers if layer.kind == "linear")
+
+    @cached_property
+    def convolutions(self) -> tuple[Layer, ...]:
+        """The layers of convolution."""
+        return tuple(layer for layer in self.layers if layer.kind == "convolution")
+
+    @cached_property
+    def heads(self) -> tuple[Layer, ...]:
+        """The linear layers whose rows no other one takes in: what leaves the network."""
+        taken = {layer.shape[1] for layer in self.linear}
+        return tuple(layer for layer in self.linear if not {layer.shape[0], layer.shape[0] / 2} & taken)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The layers by the first word of their names behind what all names share."""
+        found: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            found.setdefault(_head(layer.name, self._shared), []).append(layer)
+        return tuple(Part(prefix, tuple(layers)) for prefix, layers in found.items())
+
+    def own(self, layer: Layer) -> tuple[str, ...]:
+        """Return the words that only this layer is called by: no numbers, no parts, none that all layers share.
+
+        The word for a mean belongs to them where it names no part of a noisy layer.
+        """
+        left, own = self.common.copy(), []
+        for word in _spoken(layer):
+            if left[word] > 0:
+                left[word] -= 1
+            else:
+                own.append(word)
+        return tuple(own)
+
+    @cached_property
+    def common(self) -> Counter[str]:
+        """The words that the names of all linear layers and convolutions have, each as often as all have it."""
+        weights = [Counter(_spoken(layer)) for layer in self.layers if layer.kind in ("linear", "convolution")]
+        return reduce(and_, weights) if weights else Counter()
+
+    @cached_property
+    def named(self) -> bool:
+        """Whether names say which tensors make a layer, and not only their order."""
+        return sum(parse(name).part is not None for name in self.shapes) * 2 >= len(self.shapes)
+
+    @cached_property
+    def _shared(self) -> int:
+        """How many leading parts all dotted names share."""
+        split = [re.split(r"[./]", name) for name in self.shapes if re.search(r"[./]", name)]
+        for size in range(8):
+            if len({tuple(item[: size + 1]) for item in split}) != 1 or any(len(item) <= size + 2 for item in split):
+                return size
+        return 0
+
+
+def _spoken(layer: Layer) -> tuple[str, ...]:
+    """The words of a layer's name without numbers and parts, and without the kinds of a noisy layer's parts."""
+    if layer.noisy:
+        return tuple(word for word in layer.stem if not word.isdigit())
+    taken = parse(layer.name)
+    kind = () if taken.kind is None else tuple(word for word in words(layer.name) if parse(word).kind == taken.kind)
+    return (*(word for word in taken.stem if not word.isdigit()), *kind[:1])
+
+
+def _head(name: str, shared: int) -> str:
+    pieces = re.split(r"[./]", name)
+    return pieces[shared] if len(pieces) > shared else pieces[0]
+
+
+def _members(taken: Mapping[str, Name]) -> dict[tuple[str, ...], list[str]]:
+    """Group names by the words of their layers; noise and statistics go where their words begin as a layer's."""
+    members: dict[tuple[str, ...], list[str]] = {}
+    loose = [name for name, item in taken.items() if item.kind == "noise" or item.part is None]
+    for name, item in taken.items():
+        if name not in loose:
+            members.setdefault(_stem(item), []).append(name)
+    for name in loose:
+        stem = tuple(word for word in words(name) if word not in _BATCH)
+        home = next((stem[:size] for size in range(len(stem), 0, -1) if stem[:size] in members), stem)
+        members.setdefault(home, []).append(name)
+    order = list(taken)
+    return dict(sorted(members.items(), key=lambda item: order.index(item[1][0])))
+
+
+def _stem(item: Name) -> tuple[str, ...]:
+    """A cell's four tensors have one stem; the mean that is a head's own name stays with it."""
+    cell = next((i for i, word in enumerate(item.stem) if word in _CELL), len(item.stem))
+    return item.stem[:cell]
+
+
+def _layer(stem: tuple[str, ...], names: Sequence[str], shapes: Mapping[str, Shape]) -> Layer:
+    weights = [name for name in names if parse(name).kind in (None, "mean")] or list(names)
+    rank = max(len(shapes[name]) for name in weights)
+    weight = next(name for name in weights if len(shapes[name]) == rank)
+    said = {word for name in names for word in words(name)}
+    kind: Kind = _KINDS.get(rank, "other")
+    if said & _CELL and rank == 2:
+        kind = "cell"
+    elif said & _BATCH:
+        kind = "batch norm"
+    elif rank == 1 and len(names) > 1 and len({shapes[name] for name in names}) == 1:
+        kind = "norm"
+    sigmas = [name for name in names if parse(name).kind == "sigma" and shapes[name] == shapes[weight]]
+    return Layer(kind, stem, (weight, *(name for name in names if name != weight)), shapes[weight], bool(sigmas))
+
+
+def _by_order(shapes: Mapping[str, Shape]) -> Iterator[Layer]:
+    """Without names, each tensor of more than one dimension is a layer's weight; a vector behind it is its bias."""
+    biases = Counter[Shape](shape for shape in shapes.values() if len(shape) == 1)
+    for name, shape in shapes.items():
+        if len(shape) > 1:
+            biases[shape[:1]] -= 1
+            yield Layer(_KINDS.get(len(shape), "other"), words(name), (name,), shape)
+    for name, shape in shapes.items():
+        if len(shape) < 2 and biases[shape] > 0:
+            biases[shape] -= 1
+            yield Layer(_KINDS[len(shape)], words(name), (name,), shape)
