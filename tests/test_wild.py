@@ -146,7 +146,7 @@ def test_streams_that_are_not_called_value_and_advantage_are_left_to_the_user(on
     with pytest.raises(ConversionError) as caught:
         convert(file, tmp_path / "out")
     assert caught.value.what.startswith("two streams, one of which ends in a single row, are the shapes of a dueling")
-    assert "--architecture" in caught.value.fix
+    assert "architecture=" in caught.value.fix
     assert convert(file, tmp_path / "out", architecture="dueling").architecture == "dueling"
 
 
@@ -189,7 +189,7 @@ CLASSIFIERS = {
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_a_classifier_of_pictures_is_no_q_network(kind, tmp_path):
-    with pytest.raises(ConversionError, match="pixels are no usual trunk; give --input-shape, or keep the weights"):
+    with pytest.raises(ConversionError, match="pixels are no usual trunk; give input_shape=, or keep the weights"):
         convert(save(nn.Sequential(*CLASSIFIERS[kind]).state_dict(), tmp_path), tmp_path / "out")
 
 
@@ -219,7 +219,7 @@ def test_convolutions_of_one_shape_whose_names_and_order_disagree_are_not_guesse
 def test_the_user_can_describe_the_trunk(tmp_path):
     network = sequence(*SMALL, features=32 * 49)
     file = save(network.state_dict(), tmp_path)
-    with pytest.raises(ConversionError, match=r"3 combinations of usual strides and paddings .* give --set encoder"):
+    with pytest.raises(ConversionError, match=r"3 combinations of usual strides and paddings .* give encoder="):
         convert(file, tmp_path / "out", input_shape=(4, 84, 84))
     convs = [{"channels": channels, "kernel": [5, 5], "stride": [2, 2]} for channels in (16, 32, 32)]
     settings = {"encoder": {"convs": convs}}
