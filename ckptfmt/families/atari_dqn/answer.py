@@ -66,6 +66,7 @@ class Candidate:
             "layout": self.layout,
             "transform": self.transform,
             "witnesses": [witness.to_dict() for witness in self.witnesses],
+            "assumes": self.assumes,
         }
 
 
