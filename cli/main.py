@@ -24,6 +24,7 @@ COMMANDS = {
         "validate": "Check that checkpoints are sound, every byte of them.",
         "diff": "Show what changed between two checkpoints.",
         "play": "Play episodes with the network of a checkpoint.",
+        "serve": "Serve pages about the checkpoints in a folder, read only.",
         "lineage": "Show from which checkpoints one came.",
         "report": "Write one page about a checkpoint, or about two.",
         "verify": "Check that a checkpoint is what was signed.",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ckptfmt.report.png import png_uri
 
-__all__ = ["curve", "filters", "histogram", "strip"]
+__all__ = ["curve", "filters", "heat", "histogram", "strip"]
 
 _WIDTH, _HEIGHT = 144, 36
 _CURVE_WIDTH, _CURVE_HEIGHT = 640, 200
@@ -24,6 +24,7 @@ _QUANTILE = 0.995
 # Tiles of a mosaic: more than this many filters or input channels are not drawn, and that is said beside it.
 MOST_FILTERS, MOST_CHANNELS = 64, 8
 _TILE_PIXELS = 4
+_MOST_CELLS = 512
 _BLUE, _WHITE, _RED = (np.array(colour, dtype=float) for colour in ((33, 102, 172), (247, 247, 247), (178, 24, 43)))
 
 
@@ -88,6 +89,21 @@ def filters(weights: NDArray[Any], limit: float | None = None) -> tuple[str, int
     rows, columns = framed.shape[2:4]
     picture = framed.transpose(1, 2, 0, 3, 4).reshape(channels * rows, out * columns, 3)
     return png_uri(picture), out, channels, reach
+
+
+def heat(matrix: NDArray[Any]) -> tuple[str, int, int, float]:
+    """Return (PNG as a data URI, rows, columns, limit) of a matrix, its rows sorted by their norm.
+
+    A matrix larger than the picture is thinned out evenly.
+    """
+    rows, columns = matrix.shape
+    values = matrix.astype(float)
+    norms = np.linalg.norm(np.nan_to_num(values), axis=1)
+    values = values[np.argsort(-norms, kind="stable")]
+    thin = values[:: math.ceil(rows / _MOST_CELLS) or 1, :: math.ceil(columns / _MOST_CELLS) or 1]
+    finite = np.abs(thin[np.isfinite(thin)])
+    reach = (float(np.quantile(finite, _QUANTILE)) if finite.size else 0.0) or 1.0
+    return png_uri(_colours(np.nan_to_num(thin / reach, nan=0.0, posinf=1.0, neginf=-1.0))), rows, columns, reach
 
 
 def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:

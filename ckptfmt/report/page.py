@@ -35,22 +35,36 @@ class Page:
         return {"title": self.title, "bytes": self.bytes, "sections": list(self.sections)}
 
 
-def report(a: str | os.PathLike[str], b: str | os.PathLike[str] | None = None, *, weights: bool = True) -> Page:
+def report(
+    a: str | os.PathLike[str],
+    b: str | os.PathLike[str] | None = None,
+    *,
+    weights: bool = True,
+    nav: Sequence[tuple[str, str]] = (),
+    links: Mapping[str, str] | None = None,
+) -> Page:
     """Return a page about the checkpoint `a`, or about `b` and what changed in it since `a`.
 
     Every byte is held against its digest. Without `weights` no tensor is drawn. Nothing in the page runs or is
-    fetched, and text of the checkpoints is shown as text only. Raises what `ckptfmt.open` raises.
+    fetched, and text of the checkpoints is shown as text only. `nav` and `links` are for a site around the page:
+    (words, path) above it, and the path behind the name of each tensor. Raises what `ckptfmt.open` raises.
 
     >>> Path("pong.html").write_text(ckptfmt.report("runs/pong/best").html)
     """
     with Checkpoint(b if b is not None else a) as newer:
         if b is None:
-            return _page(newer, None, weights)
+            return _page(newer, None, weights, nav, links or {})
         with Checkpoint(a) as older:
-            return _page(newer, older, weights)
+            return _page(newer, older, weights, nav, links or {})
 
 
-def _page(newer: Checkpoint, older: Checkpoint | None, weights: bool) -> Page:
+def _page(
+    newer: Checkpoint,
+    older: Checkpoint | None,
+    weights: bool,
+    nav: Sequence[tuple[str, str]],
+    links: Mapping[str, str],
+) -> Page:
     found, verdict = summarize(newer), validate(newer.path)
     before = summarize(older) if older else None
     sound = verdict.valid and weights
@@ -69,6 +83,8 @@ def _page(newer: Checkpoint, older: Checkpoint | None, weights: bool) -> Page:
         "verdict": verdict,
         "facts": facts(found),
         "sections": sections,
+        "nav": nav,
+        "links": {printable(name, 120): path for name, path in links.items()},
     }
     return Page(title, render("report", context), tuple(name for name, part in sections.items() if part))
 
@@ -77,7 +93,8 @@ def _sections(
     found: Summary, before: Summary | None, verdict: Report, rows: Sequence[WeightRow]
 ) -> Iterator[tuple[str, Any]]:
     yield "problems", [problem.to_dict() for problem in verdict.problems]
-    points, others = evaluation_points(found), evaluation_points(before) if before else []
+    points = evaluation_points(found.evaluation)
+    others = evaluation_points(before.evaluation) if before else []
     yield "evaluation", {"points": points, "others": others} if points or others else None
     yield "made", list(_made(found))
     yield "weights", rows

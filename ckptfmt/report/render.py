@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ckptfmt.errors import printable
 from ckptfmt.report.draw import curve
 
 __all__ = ["render", "style"]
@@ -34,7 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(style=style, curve=curve)
-    environment.filters.update(figure=_figure, count=lambda value: f"{value:,}")
+    environment.filters.update(figure=_figure, count=lambda value: f"{value:,}", safe_text=printable)
     return environment
 
 

@@ -1,7 +1,7 @@
 """What a manifest says, as rows of names and values for people."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ckptfmt.errors import printable
@@ -41,10 +41,10 @@ def flatten(said: Any, path: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def evaluation_points(found: Summary) -> list[tuple[float, float, float]]:
+def evaluation_points(evaluations: Iterable[Mapping[str, Any]]) -> list[tuple[float, float, float]]:
     """Return (step, mean, deviation) of each evaluation that tells a return; without steps they are counted."""
     points = []
-    for number, entry in enumerate(found.evaluation):
+    for number, entry in enumerate(evaluations):
         told = entry["return"] if isinstance(entry.get("return"), Mapping) else entry
         mean, spread = _number(told.get("mean")), _number(told.get("std")) or 0.0
         step = _number(entry.get("step", entry.get("frames")))
@@ -54,7 +54,7 @@ def evaluation_points(found: Summary) -> list[tuple[float, float, float]]:
 
 
 def _last_return(found: Summary) -> str:
-    points = evaluation_points(found)
+    points = evaluation_points(found.evaluation)
     if not points:
         return "not evaluated"
     _, mean, spread = points[-1]

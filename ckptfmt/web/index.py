@@ -1,0 +1,159 @@
+"""The checkpoints of a folder by name, found without reading them, their manifests read when a page shows them."""
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.files import MANIFEST
+from ckptfmt.report.rows import evaluation_points
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["Entry", "Index", "Row"]
+
+_DEEPEST = 8
+# A folder of more than this is no folder of runs, and is not walked to its end.
+_MOST = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A checkpoint: its name, which is its path below the folder, and when its folder was last changed."""
+
+    name: str
+    path: str
+    changed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `trouble` says why a checkpoint cannot be opened."""
+
+    name: str
+    trouble: str
+    algorithm: str
+    environment: str
+    mean: float | None
+    spread: float | None
+    step: float | None
+    parameters: int | None
+    created_at: str
+    parent: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line as plain data."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class Index:
+    """What lies in a folder, kept in memory only; nothing is ever written into the folder.
+
+    A folder that holds checkpoints is listed again when its time of change moved, so that a request costs as
+    many calls as there are such folders, however many checkpoints they hold. Links are not followed.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.path.realpath(folder)
+        self._lock = threading.Lock()
+        self._listed: dict[str, tuple[int, list[Entry], list[str]]] = {}
+        self._rows: dict[str, tuple[tuple[int, int, int], Row]] = {}
+
+    def entries(self) -> list[Entry]:
+        """Return the checkpoints there are now, by name."""
+        with self._lock:
+            listed: dict[str, tuple[int, list[Entry], list[str]]] = {}
+            found = list(self._below(self.folder, 0, listed))
+            self._listed = listed
+        return sorted(found[:_MOST], key=lambda entry: entry.name)
+
+    def find(self, name: str) -> Entry | None:
+        """Return the checkpoint of that name; only names that were listed lead anywhere."""
+        return next((entry for entry in self.entries() if entry.name == name), None)
+
+    def row(self, entry: Entry) -> Row:
+        """Return the line of a checkpoint, read from its manifest unless that is as it was."""
+        try:
+            info = os.stat(os.path.join(entry.path, MANIFEST), follow_symlinks=False)
+            state = (info.st_mtime_ns, info.st_ino, info.st_size)
+        except OSError:
+            return _trouble(entry, "is gone")
+        known = self._rows.get(entry.name)
+        if known and known[0] == state:
+            return known[1]
+        row = _read_row(entry)
+        self._rows[entry.name] = (state, row)
+        return row
+
+    def _below(self, folder: str, depth: int, listed: dict[str, tuple[int, list[Entry], list[str]]]) -> Iterator[Entry]:
+        try:
+            changed = os.stat(folder, follow_symlinks=False).st_mtime_ns
+        except OSError:
+            return
+        known = self._listed.get(folder)
+        if known is None or known[0] != changed:
+            known = (changed, *self._list(folder))
+        listed[folder] = known
+        yield from known[1]
+        for below in known[2] if depth < _DEEPEST else ():
+            yield from self._below(below, depth + 1, listed)
+
+    def _list(self, folder: str) -> tuple[list[Entry], list[str]]:
+        """Return the checkpoints that lie in a folder, and the folders in it that are none."""
+        checkpoints, others = [], []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
+                        continue
+                    if os.path.lexists(os.path.join(entry.path, MANIFEST)):
+                        name = os.path.relpath(entry.path, self.folder)
+                        checkpoints.append(Entry(name, entry.path, entry.stat(follow_symlinks=False).st_mtime_ns))
+                    else:
+                        others.append(entry.path)
+        except OSError:
+            pass
+        return checkpoints, sorted(others)
+
+
+def _read_row(entry: Entry) -> Row:
+    try:
+        with Checkpoint(entry.path) as checkpoint:
+            return _row(entry, checkpoint)
+    except CkptError as e:
+        return _trouble(entry, e.what)
+
+
+def _row(entry: Entry, checkpoint: Checkpoint) -> Row:
+    manifest = checkpoint.manifest
+    points = evaluation_points(manifest.evaluation)
+    told = manifest.training_info
+    steps = (told.get(name) for name in ("step", "steps", "frame_idx", "num_timesteps", "frames"))
+    step = next((float(s) for s in steps if isinstance(s, int | float) and not isinstance(s, bool)), None)
+    return Row(
+        name=entry.name,
+        trouble="",
+        algorithm=manifest.architecture.name if manifest.architecture else "unknown",
+        environment=printable(manifest.environment.get("id") or (manifest.config or {}).get("game") or "", 60),
+        mean=points[-1][1] if points else None,
+        spread=points[-1][2] if points else None,
+        step=step,
+        parameters=_parameters(checkpoint),
+        created_at=manifest.created_at,
+        parent=manifest.lineage.parent or "" if manifest.lineage else "",
+    )
+
+
+def _parameters(checkpoint: Checkpoint) -> int:
+    total = 0
+    for tensor in checkpoint.manifest.weights.tensors.values():
+        count = 1
+        for size in tensor.shape:
+            count *= size
+        total += count
+    return total
+
+
+def _trouble(entry: Entry, what: str) -> Row:
+    return Row(entry.name, printable(what, 200), "", "", None, None, None, None, "", "")

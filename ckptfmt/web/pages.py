@@ -1,0 +1,256 @@
+"""The pages of the inspector as (HTML, data): results of the library, shown."""
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+import numpy as np
+from markupsafe import Markup
+
+from ckptfmt.convert.sources import find_sources
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.look.anatomy import summarize_source
+from ckptfmt.look.diff import diff
+from ckptfmt.look.lineage import lineage
+from ckptfmt.look.shape import shape_of
+from ckptfmt.look.summary import summarize
+from ckptfmt.look.validate import validate
+from ckptfmt.report import report
+from ckptfmt.report.draw import curve, filters, heat, histogram
+from ckptfmt.report.render import render
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.web.index import Entry, Index, Row
+
+__all__ = ["Missing", "Pages"]
+
+_ROWS = 100
+_FILES = 20
+_LARGEST = 20
+_MOST_ELEMENTS = 16 << 20
+# Columns by which the table sorts, and what stands in each.
+_SORTS: Mapping[str, Callable[[Row], Any]] = {
+    "algorithm": lambda row: row.algorithm,
+    "environment": lambda row: row.environment,
+    "return": lambda row: math.inf if row.mean is None else -row.mean,
+    "step": lambda row: math.inf if row.step is None else -row.step,
+    "parameters": lambda row: math.inf if row.parameters is None else -row.parameters,
+    "date": lambda row: row.created_at,
+}
+
+Answer = tuple[str, Mapping[str, Any]]
+
+
+class Missing(Exception):
+    """There is no such page."""
+
+
+class Pages:
+    """The pages over one index; each method takes what the path and the query hold."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    @staticmethod
+    def error(what: str) -> Answer:
+        """Return a page of one sentence."""
+        return render("message", {"title": "not shown", "message": what}), {"error": what}
+
+    def overview(self, *, query: Mapping[str, str]) -> Answer:
+        """Return the table of the folder: sorted, filtered, a hundred at a time."""
+        entries, sort, words = self._index.entries(), query.get("sort", "name"), query.get("q", "").strip()
+        rows = self._sorted(entries, sort, words)
+        start = _whole(query.get("from"))
+        shown = rows(start, start + _ROWS)
+        total = rows.total
+        data = {"checkpoints": [row.to_dict() for row in shown], "total": total, "from": start, "sort": sort}
+        links = {
+            "sorts": [(name, _href("/", sort=name, q=words)) for name in ("name", "changed", *_SORTS)],
+            "next": _href("/", sort=sort, q=words, **{"from": start + _ROWS}) if total > start + _ROWS else "",
+            "previous": _href("/", sort=sort, q=words, **{"from": max(0, start - _ROWS)}) if start else "",
+        }
+        context = {
+            "title": os.path.basename(self._index.folder) or self._index.folder,
+            "rows": [(row, _checkpoint_href(row.name), quote(row.name)) for row in shown],
+            "runs": _runs(shown),
+            "query": words,
+            **data,
+            **links,
+        }
+        return render("overview", context), data
+
+    def checkpoint(self, name: str, *, query: Mapping[str, str]) -> Answer:
+        """Return the page of one checkpoint, the same that `ckpt report` writes."""
+        entry = self._entry(name)
+        nav = [
+            ("all checkpoints", "/"),
+            ("lineage", f"/lineage/{quote(name)}"),
+            ("run", f"/runs/{quote(os.path.dirname(name))}"),
+        ]
+        links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in self._tensors(entry)}
+        page = report(entry.path, nav=nav, links=links)
+        data = {"summary": summarize(entry.path).to_dict(), "report": validate(entry.path, deep=False).to_dict()}
+        return page.html, data
+
+    def tensor(self, name: str, tensor: str, *, query: Mapping[str, str]) -> Answer:
+        """Return the page of one tensor: figures, histogram, picture, the largest entries."""
+        entry = self._entry(name)
+        with Checkpoint(entry.path) as checkpoint:
+            if tensor not in checkpoint.names():
+                raise Missing(f"{printable(name)} holds no tensor {printable(tensor)}")
+            info, found = checkpoint.info(tensor), shape_of(checkpoint, tensor)
+            small = 0 < math.prod(info.shape) <= _MOST_ELEMENTS
+            values = checkpoint.tensors[tensor] if small and found else None
+            figures = found.to_dict() if found else None
+            data = {"name": tensor, "dtype": info.dtype, "shape": list(info.shape), "figures": figures}
+            context = {
+                "title": printable(tensor, 120),
+                "of": printable(name, 120),
+                "up": _checkpoint_href(name),
+                "shape": "×".join(map(str, info.shape)) or "scalar",
+                "dtype": info.dtype,
+                "figures": found,
+                "histogram": histogram(found.counts, found.values, found.reach) if found else Markup(""),
+                "picture": _picture(values),
+                "largest": _largest(values),
+            }
+        return render("tensor", context), data
+
+    def difference(self, *, query: Mapping[str, str]) -> Answer:
+        """Return the page of what changed from the checkpoint `a` of the query to `b`."""
+        if not query.get("a") or not query.get("b"):
+            raise Missing("choose two checkpoints to compare")
+        a, b = self._entry(query["a"]), self._entry(query["b"])
+        page = report(a.path, b.path, nav=[("all checkpoints", "/")])
+        return page.html, diff(a.path, b.path).to_dict()
+
+    def run(self, name: str, *, query: Mapping[str, str]) -> Answer:
+        """Return the page of one run: its checkpoints on the axis of steps."""
+        prefix = f"{name}/" if name else ""
+        entries = [entry for entry in self._index.entries() if entry.name.startswith(prefix)]
+        rows = [self._index.row(entry) for entry in entries if "/" not in entry.name.removeprefix(prefix)]
+        if not rows:
+            raise Missing(f"there is no run {printable(name)}")
+        points = [
+            (row.step, row.mean, row.spread or 0.0) for row in rows if row.mean is not None and row.step is not None
+        ]
+        data = {"run": name, "checkpoints": [row.to_dict() for row in rows]}
+        follow = query.get("follow") == "1"
+        context = {
+            "title": printable(name or "checkpoints", 120),
+            "curve": curve(points),
+            "rows": [(row, _checkpoint_href(row.name)) for row in rows],
+            "follow": follow,
+            "toggle": f"/runs/{quote(name)}" if follow else f"/runs/{quote(name)}?follow=1",
+        }
+        return render("run", context), data
+
+    def files(self, *, query: Mapping[str, str]) -> Answer:
+        """Return the page of foreign files, looked at without running anything of them."""
+        items = find_sources([self._index.folder], os.devnull).items
+        start = _whole(query.get("from"))
+        shown = [_look_at(item.source, self._index.folder) for item in items[start : start + _FILES]]
+        more = _href("/files", **{"from": start + _FILES}) if len(items) > start + _FILES else ""
+        data = {"files": shown, "total": len(items), "from": start}
+        return render("files", {"title": "foreign files", "next": more, **data}), data
+
+    def lineage(self, name: str, *, query: Mapping[str, str]) -> Answer:
+        """Return the page of where a checkpoint came from."""
+        found = lineage(self._entry(name).path, [self._index.folder])
+        names = {entry.path: entry.name for entry in self._index.entries()}
+        nodes = [
+            (node, names.get(node.path or "", ""), _checkpoint_href(names.get(node.path or "", "")))
+            for node in found.nodes
+        ]
+        return render("lineage", {"title": printable(name, 120), "nodes": nodes}), found.to_dict()
+
+    def _entry(self, name: str) -> Entry:
+        # A form sends names as they stand in its attributes, which hold no text of a file name but its escapes.
+        entry = self._index.find(name) or self._index.find(unquote(name))
+        if entry is None:
+            raise Missing(f"there is no checkpoint {printable(name)} in this folder")
+        return entry
+
+    def _tensors(self, entry: Entry) -> Sequence[str]:
+        with Checkpoint(entry.path) as checkpoint:
+            return checkpoint.names()
+
+    def _sorted(self, entries: list[Entry], sort: str, words: str) -> "_Rows":
+        kept = [entry for entry in entries if words in entry.name] if words else entries
+        if sort == "changed":
+            kept = sorted(kept, key=lambda entry: -entry.changed_ns)
+        if sort not in _SORTS:
+            return _Rows(self._index, kept, None)
+        rows = sorted((self._index.row(entry) for entry in kept), key=_SORTS[sort])
+        return _Rows(self._index, kept, rows)
+
+
+class _Rows:
+    """Rows in order; those that are not shown are not read, unless the order depends on what they say."""
+
+    def __init__(self, index: Index, entries: list[Entry], rows: list[Row] | None) -> None:
+        self._index, self._entries, self._rows = index, entries, rows
+        self.total = len(entries)
+
+    def __call__(self, start: int, end: int) -> list[Row]:
+        if self._rows is not None:
+            return self._rows[start:end]
+        return [self._index.row(entry) for entry in self._entries[start:end]]
+
+
+def _look_at(path: str, folder: str) -> dict[str, Any]:
+    name = printable(os.path.relpath(path, folder), 160)
+    try:
+        found = summarize_source(path)
+    except CkptError as e:
+        return {"name": name, "container": "", "network": "", "refusal": e.what, "names": []}
+    best = found.networks[0].to_dict() if found.networks else None
+    answer = (best or {}).get("classification") or {}
+    return {
+        "name": name,
+        "container": found.container,
+        "network": printable(answer.get("architecture") or "not told", 120),
+        "refusal": found.refusal,
+        "names": [printable(one, 80) for one in found.globals[:_LARGEST]],
+    }
+
+
+def _picture(values: Any) -> dict[str, Any] | None:
+    """Return the picture of a tensor: kernels as tiles, a matrix as a map of heat."""
+    if values is None or values.dtype.kind not in "fiu":
+        return None
+    if values.ndim == 4:
+        uri, shown, channels, limit = filters(values)
+        return {"uri": uri, "words": f"{shown} filters by {channels} input channels", "limit": limit}
+    if values.ndim == 2:
+        uri, rows, columns, limit = heat(values)
+        return {"uri": uri, "words": f"{rows} rows by {columns} columns, rows by their norm", "limit": limit}
+    return None
+
+
+def _largest(values: Any) -> list[tuple[str, str]]:
+    if values is None or values.dtype.kind not in "fiu":
+        return []
+    flat = np.abs(np.nan_to_num(values.astype(np.float64).reshape(-1), nan=0.0))
+    order = np.argsort(-flat, kind="stable")[:_LARGEST]
+    places = zip(*np.unravel_index(order, values.shape), strict=True) if values.ndim else [()] * len(order)
+    return [(", ".join(map(str, place)), f"{values[place]:.6g}") for place in places]
+
+
+def _runs(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    names = dict.fromkeys(os.path.dirname(row.name) for row in rows)
+    return [(printable(name, 80), f"/runs/{quote(name)}") for name in names if name]
+
+
+def _checkpoint_href(name: str) -> str:
+    return f"/c/{quote(name)}" if name else ""
+
+
+def _href(path: str, **given: Any) -> str:
+    words = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in given.items() if value not in ("", None))
+    return f"{path}?{words}" if words else path
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 8 else 0

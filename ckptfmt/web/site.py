@@ -1,0 +1,92 @@
+"""The routes of the inspector: pages of results, each with its JSON twin, and nothing that changes anything."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from ckptfmt.errors import CkptError
+from ckptfmt.report.render import style
+from ckptfmt.web.index import Index
+from ckptfmt.web.pages import Missing, Pages
+
+__all__ = ["make_site"]
+
+_STYLE = base64.b64encode(hashlib.sha256(str(style()).encode()).digest()).decode()
+_HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_STYLE}'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_HERE = ("127.0.0.1", "localhost")
+
+Answer = tuple[str, Mapping[str, Any]]
+
+
+def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE) -> Starlette:
+    """Return the site over a folder of runs; `hosts` are the names it answers to (DNS rebinding, CWE-350)."""
+    pages = Pages(Index(folder))
+    routes = [
+        _route("/", pages.overview),
+        _route("/c/{name:path}/t/{tensor:path}", pages.tensor),
+        _route("/c/{name:path}", pages.checkpoint),
+        _route("/diff", pages.difference),
+        _route("/runs/{name:path}", pages.run),
+        _route("/files", pages.files),
+        _route("/lineage/{name:path}", pages.lineage),
+    ]
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_Headers)]
+    return Starlette(routes=routes, middleware=middleware)
+
+
+def _route(path: str, page: Callable[..., Answer]) -> Route:
+    """Return the route of a page; the same path with `.json` behind it gives the page's data."""
+
+    @wraps(page)
+    def answer(request: Request) -> Response:
+        given = dict(request.path_params)
+        as_json = request.url.path.endswith(".json")
+        if as_json and given:
+            last = list(given)[-1]
+            given[last] = given[last].removesuffix(".json")
+        try:
+            html, data = page(**given, query=request.query_params)
+        except Missing as e:
+            html, data = Pages.error(str(e))
+            return _respond(html, data, as_json, 404)
+        except CkptError as e:
+            html, data = Pages.error(str(e))
+            return _respond(html, data, as_json, 422)
+        return _respond(html, data, as_json, 200)
+
+    return Route(path, answer, methods=["GET"], name=page.__name__)
+
+
+def _respond(html: str, data: Mapping[str, Any], as_json: bool, status: int) -> Response:
+    if as_json:
+        # Through the dump of our own answers: numbers that JSON lacks are words in them already.
+        return JSONResponse(json.loads(json.dumps(data, allow_nan=False, default=str)), status)
+    return HTMLResponse(html, status)
+
+
+class _Headers(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Give every answer the headers that let a browser do nothing but show it."""
+        response = await call_next(request)
+        response.headers.update(_HEADERS)
+        return response

@@ -1,0 +1,58 @@
+"""ckpt serve: look around in the browser."""
+
+import contextlib
+import os
+import socket
+import webbrowser
+
+import click
+import uvicorn
+
+from ckptfmt.errors import CkptError
+from ckptfmt.web import make_site
+
+from ..options import argument, command, option
+from ..output import Output
+
+__all__ = ["serve"]
+
+_HERE = "127.0.0.1"
+
+
+@command(examples=["ckpt serve runs", "ckpt serve runs --port 8420 --open"])
+@argument("folder", "A folder of runs.", type=click.Path())
+@option("--port", type=click.IntRange(0, 65535), default=0, help="The port; a free one by default.")
+@option("--host", default=_HERE, metavar="ADDRESS", help="The address to listen on; this machine only by default.")
+@option("--allow-remote", is_flag=True, help="Let other machines in; there is no password.")
+@option("--open", "show", is_flag=True, help="Show it in a browser.")
+def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool, show: bool) -> int:
+    """Serve pages about the checkpoints in a folder, read only.
+
+    Ctrl-C stops.
+    """
+    if not os.path.isdir(folder):
+        raise CkptError("no such folder", where=folder, fix="check the path", code="layout.missing")
+    if host not in (_HERE, "localhost") and not allow_remote:
+        what = "would let other machines look at every checkpoint"
+        raise CkptError(what, where=host, fix="add --allow-remote if that is meant", code="serve.remote")
+    hosts = ("*",) if allow_remote else (_HERE, "localhost")
+    with _listen(host, port) as listening:
+        address = f"http://{host}:{listening.getsockname()[1]}"
+        output.result({"address": address, "folder": folder})
+        output.line(f"{address}  (read only; Ctrl-C stops)")
+        output.out.flush()
+        if show:
+            webbrowser.open(address)
+        config = uvicorn.Config(make_site(folder, hosts=hosts), log_level="info" if output.verbose else "error")
+        # Ctrl-C is how a server is meant to end; uvicorn raises it again once all answers are out.
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as e:
+        what = f"cannot listen: {e.strerror or e}"
+        raise CkptError(what, where=f"{host}:{port}", fix="choose another --port", code="serve.port") from None

@@ -1,0 +1,37 @@
+import re
+import signal
+import subprocess
+import urllib.request
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+pytest.importorskip("starlette", reason="starlette is not installed")
+
+from .conftest import CKPT, Run, environment  # noqa: F401
+
+
+def test_pages_are_served_until_ctrl_c(work):
+    command = [CKPT, "serve", "runs"]
+    with subprocess.Popen(command, cwd=work, env=environment(), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            line = server.stdout.readline()
+            address = re.match(r"(http://127\.0\.0\.1:\d+)  \(read only; Ctrl-C stops\)\n", line)[1]
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                assert "breakout-042" in answer.read().decode()
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+
+
+def test_other_machines_are_let_in_only_where_that_is_said(ckpt, work):
+    done = ckpt("serve", "runs", "--host", "0.0.0.0")
+    assert (done.code, done.err) == (
+        2,
+        "error: 0.0.0.0: would let other machines look at every checkpoint; add --allow-remote if that is meant\n",
+    )
+
+
+def test_a_folder_that_is_not_there_is_said(ckpt, work):
+    done = ckpt("serve", "none")
+    assert (done.code, done.err) == (2, "error: none: no such folder; check the path\n")

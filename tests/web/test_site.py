@@ -1,0 +1,164 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="starlette is not installed")
+pytest.importorskip("httpx", reason="httpx is not installed")
+
+from starlette.testclient import TestClient
+
+import ckptfmt
+from ckptfmt.web import make_site
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+EVIL = "<script>alert(1)</script> onload=x"
+
+
+def save(path: Path, scale: float = 1.0, **parts) -> None:
+    random = np.random.default_rng(0)
+    tensors = {"fc.weight": (random.normal(size=(4, 8)) * scale).astype(np.float32), "fc.bias": np.zeros(4, np.float32)}
+    ckptfmt.save(path, tensors, **parts).close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for step in (1, 2, 3):
+        evaluation = [{"mean": 10.0 * step, "std": 1.0}]
+        save(folder / "pong" / f"step-{step}", step, training_info={"step": step * 1000}, evaluation=evaluation)
+    save(folder / "old")
+    (folder / "broken").mkdir()
+    (folder / "broken" / "manifest.json").write_text("{")
+    shutil.copy(FIXTURES / "foreign" / "dueling-v2" / "dqn_best.pth", folder / "legacy.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(folder) -> TestClient:
+    return TestClient(make_site(str(folder)), base_url="http://127.0.0.1:8420")
+
+
+PAGES = (
+    "/",
+    "/c/old",
+    "/c/pong/step-1",
+    "/c/pong/step-1/t/fc.weight",
+    "/diff?a=pong/step-1&b=pong/step-2",
+    "/runs/pong",
+    "/files",
+    "/lineage/pong/step-1",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_each_page_is_served_with_headers_that_let_nothing_run(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.text.startswith("<!doctype html>")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "<script" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/c/old", "/c/pong/step-1/t/fc.weight", "/runs/pong", "/lineage/pong/step-1"])
+def test_each_page_has_a_twin_in_json(client, path):
+    answer = client.get(f"{path}.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert isinstance(answer.json(), dict)
+
+
+def test_the_table_lists_what_is_there_and_what_cannot_be_opened(client):
+    text = client.get("/").text
+    assert "5 checkpoints; read only" in text
+    assert all(name in text for name in ("pong/step-1", "pong/step-3", "old"))
+    assert "✗ is not JSON" in text
+
+
+def test_the_table_is_sorted_and_filtered_by_links(client):
+    by_return = client.get("/?sort=return").text
+    assert by_return.index("pong/step-3") < by_return.index("pong/step-2") < by_return.index("pong/step-1")
+    filtered = client.get("/?q=step-2").text
+    assert "1 checkpoint; read only" in filtered
+    assert "pong/step-1" not in filtered
+
+
+def test_a_run_is_a_curve_over_its_steps(client):
+    data = client.get("/runs/pong.json").json()
+    assert [(row["step"], row["mean"]) for row in data["checkpoints"]] == [(1000, 10), (2000, 20), (3000, 30)]
+    page = client.get("/runs/pong?follow=1").text
+    assert page.count('class="dot a"') == 3
+    assert '<meta http-equiv="refresh" content="5">' in page
+
+
+def test_a_new_checkpoint_is_there_at_the_next_request_and_a_removed_one_gone(folder, client):
+    save(folder / "pong" / "step-4")
+    assert "pong/step-4" in client.get("/").text
+    shutil.rmtree(folder / "pong" / "step-4")
+    assert "pong/step-4" not in client.get("/").text
+    assert client.get("/c/pong/step-4").status_code == 404
+
+
+def test_foreign_files_are_looked_at_without_running_them(client):
+    text = client.get("/files").text
+    assert "legacy.pth" in text
+    assert "dueling" in text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/c/../../etc",
+        "/c/%2e%2e/%2e%2e/etc",
+        "/c//etc",
+        "/c/pong",
+        "/c/none",
+        "/diff?a=../x&b=old",
+        "/diff",
+        "/runs/none",
+    ],
+)
+def test_nothing_but_what_was_listed_is_shown(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_links_out_of_the_folder_lead_nowhere(folder, client, tmp_path):
+    save(tmp_path / "outside")
+    (folder / "link").symlink_to(tmp_path / "outside")
+    try:
+        assert "link" not in client.get("/").text
+        assert client.get("/c/link").status_code == 404
+    finally:
+        (folder / "link").unlink()
+
+
+def test_another_name_for_this_machine_is_refused(folder):
+    stranger = TestClient(make_site(str(folder)), base_url="http://evil.example:8420")
+    assert stranger.get("/").status_code == 400
+
+
+def test_nothing_can_be_changed(client):
+    for method in ("post", "put", "delete", "patch"):
+        assert getattr(client, method)("/").status_code == 405
+
+
+def test_no_file_is_written_into_the_folder(folder, client):
+    before = sorted(os.walk(folder))
+    for path in PAGES:
+        client.get(path)
+    assert sorted(os.walk(folder)) == before
+
+
+def test_names_and_text_of_strangers_are_text(tmp_path):
+    save(tmp_path / EVIL.replace("/", "_"), training_info={EVIL: EVIL}, extra={"x": EVIL})
+    client = TestClient(make_site(str(tmp_path)), base_url="http://localhost")
+    name = EVIL.replace("/", "_")
+    for path in ("/", f"/c/{name}"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "<script" not in answer.text
+        assert "&lt;script&gt;" in answer.text
