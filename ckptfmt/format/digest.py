@@ -5,6 +5,7 @@ BLAKE3 is fast enough to check on every load; SHA-256 is what every other tool s
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def tensor_digest(data: bytes | bytearray | memoryview) -> str:
 def canonical(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a JSON value; raise `ManifestError` where it has none."""
     try:
-        return _ENCODER.encode(_exact(value)).encode("utf-8")
+        return _ENCODER.encode(value if _is_exact(value) else _exact(value)).encode("utf-8")
     except (TypeError, ValueError):
         pass  # the general way, which is several times slower, or says what is wrong
     try:
@@ -60,6 +61,24 @@ def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> st
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
     """Return the digest of a manifest in its JSON form, its own `manifest_digest` left out."""
     return json_digest({key: value for key, value in manifest.items() if key != "manifest_digest"})
+
+
+def _is_exact(value: Any) -> bool:
+    """Return whether Python and RFC 8785 write a value alike as it is, without a copy of it."""
+    kind = type(value)
+    if kind is dict:
+        return str.isascii("".join(value)) and all(map(_is_exact, value.values()))
+    if kind is list or kind is tuple:
+        kinds = set(map(type, value))
+        if kinds == {int}:
+            within: bool = min(value) >= -_MAX_EXACT and max(value) <= _MAX_EXACT
+            return within
+        return not kinds - {str} or all(map(_is_exact, value))
+    if kind is int:
+        return bool(-_MAX_EXACT <= value <= _MAX_EXACT)
+    if kind is float:
+        return bool(abs(value) >= 1e-4 and not value.is_integer() and math.isfinite(value))
+    return kind is str or kind is bool or value is None
 
 
 def _exact(value: Any) -> Any:

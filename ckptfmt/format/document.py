@@ -100,7 +100,10 @@ def listing(parse: Parser) -> Parser:
     def parse_list(item: Any, where: str, relaxed: bool) -> tuple[Any, ...]:
         if not isinstance(item, list):
             raise wrong("must be a list", where)
-        return tuple(parse(entry, f"{where}[{i}]", relaxed) for i, entry in enumerate(item))
+        try:
+            return tuple([parse(entry, where, relaxed) for entry in item])
+        except ManifestError:  # the place is told for the one that is wrong, not made up for all that are right
+            return tuple(parse(entry, f"{where}[{i}]", relaxed) for i, entry in enumerate(item))
 
     return parse_list
 
@@ -111,7 +114,10 @@ def mapping(parse: Parser) -> Parser:
     def parse_mapping(item: Any, where: str, relaxed: bool) -> dict[str, Any]:
         if not isinstance(item, dict):
             raise wrong("must be an object", where)
-        return {name: parse(entry, f"{where}.{printable(name, 80)}", relaxed) for name, entry in item.items()}
+        try:
+            return {name: parse(entry, where, relaxed) for name, entry in item.items()}
+        except ManifestError:
+            return {name: parse(entry, f"{where}.{printable(name, 80)}", relaxed) for name, entry in item.items()}
 
     return parse_mapping
 

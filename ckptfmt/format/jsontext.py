@@ -4,11 +4,13 @@ Python's own reader accepts NaN, duplicate keys (the last wins), lone surrogates
 that see different things in one document are an attack, so all of that is refused here.
 """
 
+import contextlib
 import json
 import math
 import operator
 import re
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
@@ -22,18 +24,31 @@ _INTEGER = re.compile("-?[1-9][0-9]{15,999}")
 _MAX_DIGITS = 20
 # The largest integer that RFC 8785 writes.
 _MAX_EXACT = 2**53 - 1
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_CONTAINERS = frozenset({dict, list})
+_TOO_DEEP = f"nests deeper than {MAX_DEPTH} levels"
+_TAGS = frozenset({"$float", "$int"})
 _WORDS = {True: "true", False: "false", None: "null"}
-_BRACKET = re.compile(rb"[\[\]{}]")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_CHUNK = 1 << 20
+# Where one of these stands, numbers are looked at one by one; without them none is too long or too large.
+_LARGE = re.compile(rb"(?:\A|[\s\[,:-])(?:[0-9]{21}|[0-9.]++[eE]\+?[0-9]{3})")
 _Fallback = Callable[[Any], Any]
 
 
 def parse(
-    data: bytes, *, where: str, limit: int, error: type[CkptError] = ManifestError, code: str = "manifest.json"
+    data: bytes,
+    *,
+    where: str,
+    limit: int,
+    error: type[CkptError] = ManifestError,
+    code: str = "manifest.json",
+    each: Callable[[dict[str, Any]], Any] = dict,
 ) -> Any:
     """Return the value of one strict JSON document (RFC 8259, no duplicate keys, I-JSON numbers).
+
+    What `each` makes of an object stands in its place, so that a million of them need not be held as dicts.
 
     Raises `error` with `code` for more than `limit` bytes, nesting beyond `MAX_DEPTH`, text that is not
     UTF-8, duplicate keys, NaN, infinities, integers of more than 20 digits and lone surrogates.
@@ -44,18 +59,19 @@ def parse(
 
     if len(data) > limit:
         refuse(f"is {len(data):,} bytes, more than the {limit:,} allowed")
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
-        refuse(f"nests deeper than {MAX_DEPTH} levels")
+    if is_deep(data):
+        refuse(_TOO_DEEP)
+    large = _LARGE.search(data) is not None
     try:
         text = data.decode("utf-8")
         if text.startswith("\ufeff"):
             refuse("starts with a byte order mark, which JSON does not allow")
         value = json.loads(
             text,
-            object_pairs_hook=lambda pairs: _unique(pairs, refuse),
+            object_pairs_hook=lambda pairs: _unique(pairs, refuse, each),
             parse_constant=lambda name: refuse(f"{name} is not JSON"),
-            parse_float=lambda digits: _finite(digits, refuse),
-            parse_int=lambda digits: _bounded(digits, refuse),
+            parse_float=(lambda digits: _finite(digits, refuse)) if large else None,
+            parse_int=(lambda digits: _bounded(digits, refuse)) if large else None,
         )
         if _SURROGATE.search(data):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -66,8 +82,27 @@ def parse(
     except json.JSONDecodeError as e:
         refuse(f"is not JSON at line {e.lineno}, column {e.colno}: {e.msg}")
     except RecursionError:
-        refuse("nests too deep")
+        refuse(_TOO_DEEP)
     return value
+
+
+def read_rendered(data: bytes, *, where: str, limit: int) -> tuple[Any, bool]:
+    """Return the value of a document, and whether its bytes are the rendering of it.
+
+    Such bytes are strict JSON whatever they hold: no key comes twice, nothing is written in two ways. So they need
+    none of the checks that cost most. Others are read by `parse`, which says what is wrong.
+    """
+    if len(data) <= limit and not _LARGE.search(data) and not is_deep(data):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(data.decode("utf-8"))
+            if _is_rendering(value, data):
+                return value, True
+    value = parse(data, where=where, limit=limit)
+    return value, _is_rendering(value, data)
+
+
+def _is_rendering(value: Any, data: bytes) -> bool:
+    return render(value).encode("utf-8") == data
 
 
 def render(value: Any) -> str:
@@ -86,9 +121,9 @@ def _render(value: Any, newline: str) -> str:
         rows = [f"{_plain(key)}: {_render(item, inner)}" for key, item in value.items()]
         return "{" + inner + f",{inner}".join(rows) + newline + "}"
     if isinstance(value, list):
-        if any(isinstance(item, dict | list) for item in value):
+        if not _CONTAINERS.isdisjoint(map(type, value)):
             return "[" + inner + f",{inner}".join([_render(item, inner) for item in value]) + newline + "]"
-        return "[" + ", ".join(map(_plain, value)) + "]"
+        return _ENCODER.encode(value)
     return _plain(value)
 
 
@@ -163,16 +198,30 @@ def _text(value: str, where: str) -> str:
 
 
 def decode_free(value: Any, *, where: str = "$") -> Any:
-    """Return a free-form value as Python holds it, the inverse of `encode_free`; a false tag is a `ManifestError`."""
+    """Return a free-form value as Python holds it, the inverse of `encode_free`; a false tag is a `ManifestError`.
+
+    What holds no tag is returned itself and not copied.
+    """
+    return _decode(value, where) if _has_tag(value) else value
+
+
+def _has_tag(value: Any) -> bool:
+    kind = type(value)
+    if kind is dict:
+        return (len(value) == 1 and next(iter(value)) in _TAGS) or any(map(_has_tag, value.values()))
+    return kind is list and not _CONTAINERS.isdisjoint(map(type, value)) and any(map(_has_tag, value))
+
+
+def _decode(value: Any, where: str) -> Any:
     match value:
         case {"$float": text} if len(value) == 1:
             return _untag(_FLOATS, text, float, where)
         case {"$int": text} if len(value) == 1:
             return _untag(_INTEGER, text, int, where)
         case dict():
-            return {key: decode_free(item, where=f"{where}.{printable(key, 60)}") for key, item in value.items()}
+            return {key: _decode(item, f"{where}.{printable(key, 60)}") for key, item in value.items()}
         case list():
-            return [decode_free(item, where=f"{where}[{i}]") for i, item in enumerate(value)]
+            return [_decode(item, f"{where}[{i}]") for i, item in enumerate(value)]
     return value
 
 
@@ -182,21 +231,48 @@ def _untag(form: re.Pattern[str], text: Any, kind: Callable[[str], Any], where: 
     return kind(text)
 
 
-def _depth(data: bytes) -> int:
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def is_deep(data: bytes) -> bool:
+    """Return whether JSON nests deeper than `MAX_DEPTH` levels; of text that is none, only the beginning is looked at.
+
+    Every pass takes away the innermost pairs of brackets, so that what is left after as many lies too deep.
+    """
+    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+        return False
+    brackets = _brackets(data)
+    for _ in range(MAX_DEPTH):
+        before, brackets = len(brackets), brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(brackets) == before:
+            break
+    else:
+        return bool(brackets)
+    steps = (1 if bracket in b"[{" else -1 for bracket in brackets[:_CHUNK])
+    return any(depth > MAX_DEPTH for depth in accumulate(steps))
 
 
-def _unique(pairs: list[tuple[str, Any]], refuse: Callable[[str], NoReturn]) -> dict[str, Any]:
+def _brackets(data: bytes) -> bytes:
+    """Return the brackets that stand outside of strings; a string that never ends hides the rest."""
+    found, start, inside = [], 0, False
+    while start < len(data):
+        end = start + _CHUNK
+        # An escape lies whole in one part: what follows an odd run of backslashes belongs to it.
+        while data[end - 1 : end] == b"\\":
+            end += 1
+        parts = data[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        found.append(b"".join(parts[inside::2]).translate(None, _NOT_BRACKETS))
+        inside ^= len(parts) % 2 == 0
+        start = end
+    return b"".join(found)
+
+
+def _unique(
+    pairs: list[tuple[str, Any]], refuse: Callable[[str], NoReturn], each: Callable[[dict[str, Any]], Any]
+) -> Any:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         refuse(f"has the key '{printable(twice, 60)}' twice")
-    return found
+    return found if each is dict else each(found)
 
 
 def _finite(digits: str, refuse: Callable[[str], NoReturn]) -> float:

@@ -242,7 +242,7 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
     A newer minor version is read with unknown fields kept. Its digests are those of its own content, or it is
     refused; what `check_content` looks at is left to the reader of the tensors.
     """
-    raw = jsontext.parse(data, where=where, limit=MAX_MANIFEST)
+    raw, rendered = jsontext.read_rendered(data, where=where, limit=MAX_MANIFEST)
     if not isinstance(raw, dict):
         raise wrong("must hold one JSON object", where)
     relaxed = check_version(raw["format_version"], where=where) if "format_version" in raw else False
@@ -259,7 +259,7 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
             fix="copy it again or re-save it",
             code="manifest.digest",
         )
-    if jsontext.render(raw).encode("utf-8") != data:
+    if not rendered:
         raise ManifestError(
             "means the same but is not written as it was, a byte was changed",
             where=where,

@@ -16,6 +16,7 @@ from ckptfmt.format import jsontext
 __all__ = [
     "DTYPE_BITS",
     "MAX_HEADER",
+    "MAX_RANK",
     "METADATA",
     "Header",
     "TensorInfo",
@@ -29,7 +30,8 @@ MAX_HEADER = 100_000_000
 # What our own files say of themselves; loaders of the Hugging Face family insist on a format.
 METADATA = {"format": "pt"}
 _METADATA = "__metadata__"
-_MAX_RANK = 64
+MAX_RANK = 64
+_MAX_BITS = 2**256
 
 DTYPE_BITS = {
     "BOOL": 8,
@@ -101,7 +103,18 @@ def tensor_bytes(dtype: str, shape: Iterable[int]) -> int:
     """Return how many bytes a tensor takes; raise `WeightsError` for an unknown dtype or a part of a byte."""
     if dtype not in DTYPE_BITS:
         raise WeightsError(f"{printable(dtype, 40)} is no dtype of safetensors", code="weights.dtype")
-    bits = DTYPE_BITS[dtype] * math.prod(shape)
+    bits = DTYPE_BITS[dtype]
+    dimensions = tuple(shape)
+    if len(dimensions) > MAX_RANK:
+        raise WeightsError(f"a tensor of {len(dimensions):,} dimensions", code="weights.shape")
+    # Multiplied only as far as anything can be stored: each factor makes the number longer.
+    if 0 not in dimensions:
+        for size in dimensions:
+            bits *= size
+            if bits > _MAX_BITS:
+                raise WeightsError("a tensor of more bytes than anything can store", code="weights.shape")
+    else:
+        bits = 0
     if bits % 8:
         raise WeightsError(f"a tensor of {dtype} does not fill whole bytes", code="weights.dtype")
     return bits // 8
@@ -123,8 +136,8 @@ def build_header(
     for name, dtype, shape in rows:
         if name == _METADATA or name in entries:
             raise WeightsError(f"'{printable(name)}' cannot be the name of a tensor here", code="weights.name")
-        if len(shape) > _MAX_RANK:
-            what = f"'{printable(name)}' has {len(shape):,} dimensions, more than the {_MAX_RANK} allowed"
+        if len(shape) > MAX_RANK:
+            what = f"'{printable(name)}' has {len(shape):,} dimensions, more than the {MAX_RANK} allowed"
             raise WeightsError(what, code="weights.shape")
         info = TensorInfo(name, dtype, shape, begin, begin + tensor_bytes(dtype, shape))
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [info.begin, info.end]}
@@ -178,11 +191,15 @@ def _tensor(name: str, entry: Any, where: str) -> TensorInfo:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or not _counts(shape) or not _counts(offsets):
         raise _bad("its dtype, shape or offsets have the wrong type", place)
-    if len(shape) > _MAX_RANK or len(offsets) != 2:
+    if len(shape) > MAX_RANK or len(offsets) != 2:
         raise _bad("its shape or offsets have the wrong length", place)
     begin, end = offsets
-    if end - begin != tensor_bytes(dtype, shape):
-        raise _bad(f"has {end - begin:,} bytes, its dtype and shape need {tensor_bytes(dtype, shape):,}", place)
+    try:
+        size = tensor_bytes(dtype, shape)
+    except WeightsError as e:
+        raise e.but(where=place) from None
+    if end - begin != size:
+        raise _bad(f"has {end - begin:,} bytes, its dtype and shape need {size:,}", place)
     return TensorInfo(name, dtype, tuple(shape), begin, end)
 
 

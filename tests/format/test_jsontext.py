@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptfmt.errors import CkptError, ManifestError
-from ckptfmt.format.jsontext import MAX_DEPTH, decode_free, encode_free, parse, render
+from ckptfmt.format.jsontext import MAX_DEPTH, decode_free, encode_free, is_deep, parse, read_rendered, render
 
 LIMIT = 1 << 20
 
@@ -117,3 +117,62 @@ def test_a_list_of_plain_values_takes_one_line():
     assert render({"shape": [4, 84, 84], "nested": [[1], []]}) == (
         '{\n  "shape": [4, 84, 84],\n  "nested": [\n    [1],\n    []\n  ]\n}\n'
     )
+
+
+def nested(depth):
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 70 + b'"' + b'\\"' * (1 << 18),
+        b"[" * 70 + b'"' + b"\\" * (1 << 19),
+        b'"' * (1 << 18) + b"[" * 70,
+        b"[" * 70 + b'{"' * (1 << 18),
+        b"[" * (1 << 18),
+        b"[]" * (1 << 18),
+        b"[}" * (1 << 18),
+        b"]" * (1 << 18) + b"[" * (1 << 18),
+        nested(1 << 18),
+        b"[" + b"[[]]," * (1 << 17) + b"[]]",
+        b"[" + b"1," * (1 << 18),
+        b"9" * (1 << 19),
+        b"[" + b"-" * (1 << 19),
+        b"[" + b"1e" * (1 << 18),
+        b"[" + b"1." * (1 << 18),
+    ],
+    ids=range(15),
+)
+def test_half_a_megabyte_of_anything_ends_at_once(data):
+    # Where the work is not in proportion to the bytes, this takes a minute and more.
+    with contextlib.suppress(ManifestError):
+        parse(data, where="m.json", limit=1 << 24)
+    with contextlib.suppress(ManifestError):
+        read_rendered(data, where="m.json", limit=1 << 24)
+
+
+@pytest.mark.parametrize(
+    ("data", "deep"),
+    [
+        (nested(MAX_DEPTH), False),
+        (nested(MAX_DEPTH + 1), True),
+        (b"[" + nested(MAX_DEPTH - 1) * 3 + b"]", False),
+        (b"[" + nested(2) * 100 + nested(MAX_DEPTH) + b"]", True),
+        (b'["' + b"[" * 100 + b'"]', False),
+        (b'["\\"' + b"[" * 100 + b'"]', False),
+        (b'["\\\\",' + nested(100) + b"]", True),
+        (b'["' + b"\\\\" * (1 << 20) + b'",' + nested(100) + b"]", True),
+        (b'["' + b"\\" * ((1 << 21) + 1) + b'"' + b"[" * 100 + b'"]', False),
+        (b'["' + b"x" * ((1 << 20) - 3) + b'\\"' + b"[" * 100 + b'"]', False),
+    ],
+    ids=range(10),
+)
+def test_the_depth_is_that_of_brackets_outside_of_strings(data, deep):
+    assert is_deep(data) is deep
+
+
+@given(plain)
+def test_what_was_rendered_is_read_as_it_is(value):
+    data = render(encode_free(value, where="$")).encode()
+    assert read_rendered(data, where="m.json", limit=LIMIT) == (parse(data, where="m.json", limit=LIMIT), True)

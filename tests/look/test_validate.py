@@ -1,5 +1,6 @@
 """Every problem is found, and nothing is written: held by the cases of `fixtures/valid` and `fixtures/invalid`."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -8,13 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import ckptfmt
 from ckptfmt.errors import CkptError, NotACheckpoint, UnsupportedVersion
 from ckptfmt.format.files import MANIFEST, WEIGHTS
-from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.manifest import Manifest, parse_manifest, render_manifest
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.look.validate import counts, validate
+from ckptfmt.look.validate.integrity import THOROUGH
 from ckptfmt.store.write import TensorFile, write_checkpoint
 
 FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
@@ -171,7 +175,27 @@ def test_the_list_of_problems_has_an_end(dqn):
     report = validate(dqn)
     assert len(report.problems) == 1001
     assert report.problems[-1].message == "has 100 problems more than the 1,000 listed"
+    # Each of them is a warning, so many of them are no error; nor do they hide one.
+    assert report.valid
+    (dqn / WEIGHTS).write_bytes((dqn / WEIGHTS).read_bytes() + b"x")
+    report = validate(dqn)
     assert not report.valid
+    assert report.problems[0].code == "weights.size"
+
+
+def test_a_folder_inside_is_an_error(dqn):
+    (dqn / "inner").mkdir()
+    (problem,) = validate(dqn).problems
+    assert (problem.code, problem.severity, problem.where) == ("layout.not-regular", "error", "inner")
+
+
+def test_the_sha256_of_a_large_file_is_held_against_the_manifest(tmp_path):
+    ckptfmt.save(tmp_path / "a", {"x": np.zeros((THOROUGH >> 2) + 8, np.float32)}).close()
+    manifest = parse_manifest((tmp_path / "a" / MANIFEST).read_bytes(), where="")
+    entry = dataclasses.replace(manifest.files[WEIGHTS], sha256="0" * 64)
+    forged = dataclasses.replace(manifest, files={WEIGHTS: entry}).sealed()
+    (tmp_path / "a" / MANIFEST).write_bytes(render_manifest(forged))
+    assert [problem.code for problem in validate(tmp_path / "a").problems] == ["weights.sha256"]
 
 
 def test_codes_are_chosen_by_name_and_by_pattern(dqn):

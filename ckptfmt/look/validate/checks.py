@@ -9,7 +9,6 @@ from typing import Any
 from ckptfmt.errors import CkptError, Problem, printable
 from ckptfmt.families import registry
 from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
-from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import FileEntry, Manifest, contradictions
@@ -56,7 +55,7 @@ def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
         where = printable(name)
         if name == MANIFEST or name in listed:
             continue
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        if not stat.S_ISREG(mode):
             message = f"is {_kind(mode)}, a checkpoint holds plain files only"
             yield Problem("layout.not-regular", where, message, "remove it, or copy what it stands for elsewhere")
         elif name.endswith((".safetensors", compressed_name(".safetensors"))):
@@ -75,8 +74,8 @@ def newer_version(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield Problem("version.newer", f"{MANIFEST} $.format_version", message, "install a newer ckptfmt", "warning")
 
 
-def own_digest(raw: Mapping[str, Any], data: bytes) -> Iterator[Problem]:
-    """Yield whether the manifest is no longer the one that was written, to the byte."""
+def own_digest(raw: Mapping[str, Any], *, rendered: bool) -> Iterator[Problem]:
+    """Yield whether the manifest is no longer the one that was written; `rendered` says whether it is to the byte."""
     try:
         digest = manifest_digest(raw)
     except CkptError as e:
@@ -85,7 +84,7 @@ def own_digest(raw: Mapping[str, Any], data: bytes) -> Iterator[Problem]:
     if digest != raw.get("manifest_digest"):
         message = "does not match its own manifest_digest, it was changed after it was written"
         yield Problem("manifest.digest", MANIFEST, message, _AGAIN)
-    elif jsontext.render(raw).encode("utf-8") != data:
+    elif not rendered:
         message = "means the same but is not written as it was, a byte was changed"
         yield Problem("manifest.form", MANIFEST, message, _AGAIN)
 

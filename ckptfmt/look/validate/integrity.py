@@ -2,9 +2,9 @@
 
 A file is its header and its tensors, without a gap. The header has exactly one form for the tensors that the
 manifest lists, so its bytes are compared with that form; each tensor's bytes are hashed with BLAKE3. Together
-that is every byte of the file. The SHA-256 that the manifest claims for the file says nothing new of the bytes
-and is four times slower to compute, so it and the search for NaN are done where they cost next to nothing, for
-files of up to `THOROUGH` bytes, and for all files where a strict answer was asked for.
+that is every byte of the file. The SHA-256 that the manifest claims for the file says nothing new of the bytes, but
+others believe it, so it is computed too, beside the rest. The search for NaN is done where it costs next to
+nothing, for files of up to `THOROUGH` bytes, and for all files where a strict answer was asked for.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ Progress = Callable[[int], None]
 class FileCheck:
     """One file of a checkpoint and what the manifest says of it; `folder` is a descriptor of the folder.
 
-    With `deep` every byte is read, with `strict` the SHA-256 of files of any size is computed too.
+    With `deep` every byte is read, with `strict` numbers that are not finite are looked for in files of any size.
     """
 
     folder: int
@@ -105,13 +105,13 @@ class FileCheck:
             with ThreadPoolExecutor(
                 max_workers=min(_COMPRESSED_THREADS if file.compressed else 8, os.cpu_count() or 1)
             ) as pool:
-                if thorough and sound:
+                if sound:
                     whole = pool.submit(sweep.sha256).result
                 found = list(pool.map(lambda item: sweep.tensor(*item), tensors))
         problems = [problem for one in found for problem in one]
         self.bytes_read += max(0, size - start)
         damaged = any(problem.severity == "error" for problem in problems)
-        if thorough and sound and not damaged and whole() != self.entry.sha256:
+        if sound and not damaged and whole() != self.entry.sha256:
             message = "has another SHA-256 than the manifest says, though every byte is as it says"
             problems.append(Problem("weights.sha256", self.name, message, "re-save the checkpoint"))
         return problems

@@ -29,9 +29,9 @@ def validate(
     """Look at every part of the checkpoint at `path` and return all that is wrong; write nothing.
 
     With `deep` every byte is read: a flipped bit is found wherever it is, and the damaged tensor named. Without
-    it, the manifest, the sizes and the headers are. `strict` takes warnings for errors, and computes the
-    SHA-256 of files of any size (see `integrity`). `progress` is called with the bytes hashed since its last
-    call. At most 150 MB of memory are used, whatever the size of the files.
+    it, the manifest, the sizes and the headers are. `strict` takes warnings for errors, and looks for numbers that
+    are not finite in files of any size (see `integrity`). `progress` is called with the bytes hashed since its last
+    call. Memory does not depend on the size of the files, only on that of the manifest.
 
     Raises `NotACheckpoint` where there is none, `UnsupportedVersion` for a format of another major version,
     `WeightsError` where the manifest may not be read; whatever else is wrong is in the report.
@@ -40,11 +40,19 @@ def validate(
     True
     """
     look = _Look(os.fspath(path), deep, strict, progress)
-    problems = list(look.problems())
-    if len(problems) > _MOST:
-        message = f"has {len(problems) - _MOST:,} problems more than the {_MOST:,} listed"
-        problems = [*problems[:_MOST], Problem("report.more", printable(look.path), message, "mend those first")]
+    problems = _most(list(look.problems()), look.path)
     return Report(look.path, tuple(problems), deep, strict, look.bytes_read)
+
+
+def _most(problems: list[Problem], path: str) -> list[Problem]:
+    """Return as many problems as are listed, errors first where they are too many, and one that says so."""
+    if len(problems) <= _MOST:
+        return problems
+    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
+    message = f"has {len(problems) - _MOST:,} problems more than the {_MOST:,} listed"
+    # Surplus warnings are no error: what is listed says whether the checkpoint is sound.
+    severity = ordered[0].severity
+    return [*ordered[:_MOST], Problem("report.more", printable(path), message, "mend those first", severity)]
 
 
 @dataclass(slots=True)
@@ -75,7 +83,7 @@ class _Look:
         try:
             data = read_manifest(folder, where=self.path)
             self.bytes_read += len(data)
-            raw = jsontext.parse(data, where=MANIFEST, limit=MAX_MANIFEST)
+            raw, rendered = jsontext.read_rendered(data, where=MANIFEST, limit=MAX_MANIFEST)
             if not isinstance(raw, dict):
                 raise ManifestError("must hold one JSON object", where=MANIFEST)
         except Unreadable:
@@ -88,7 +96,7 @@ class _Look:
             yield from checks.newer_version(raw)
         manifest, network, found = _parse(raw, relaxed=relaxed)
         yield from found
-        yield from checks.own_digest(raw, data)
+        yield from checks.own_digest(raw, rendered=rendered)
         self.files = dict(manifest.files) if manifest else checks.file_entries(raw, relaxed=relaxed)
         if manifest is not None:
             yield from checks.consistency(manifest)
