@@ -13,6 +13,7 @@ from torch import optim
 from ckptfmt.errors import printable
 from ckptfmt.format.safetensors import shape_text
 from ckptfmt.rl.alike import check_alike, item, refuse
+from ckptfmt.rl.networks import shard_like
 
 __all__ = ["restore_optimizer"]
 
@@ -51,10 +52,16 @@ def restore_optimizer(optimizer: optim.Optimizer, state: Any, where: str = "opti
         if type(number) is not int or number not in known:
             refuse("is for a parameter that there is not", place)
         _check_entries(*known[number], entries, place)
+    spread = {number: _spread(entries, known[number][2]) for number, entries in stored.items()}
     try:
-        optimizer.load_state_dict({"state": dict(stored), "param_groups": groups})
+        optimizer.load_state_dict({"state": spread, "param_groups": groups})
     except (ValueError, KeyError, TypeError, RuntimeError) as e:
         refuse(f"is no state of this optimizer: {e}", where)
+
+
+def _spread(entries: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
+    """Return the entries of a parameter, spread over processes where it is."""
+    return {name: shard_like(entry, parameter) if torch.is_tensor(entry) else entry for name, entry in entries.items()}
 
 
 def _parameters(

@@ -2,34 +2,27 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import torch
-from torch import nn
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.format.manifest import Lineage, Manifest, parse_manifest, render_manifest
+from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
+from ckptfmt.format.manifest import Lineage, Manifest, Resume, parse_manifest, render_manifest
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.description import describe_env
-from ckptfmt.rl.ranks import once
+from ckptfmt.rl.networks import HasTensors, named_tensors
+from ckptfmt.rl.ranks import gather, once, rank
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.store.save import save
 
-__all__ = ["HasTensors", "named_tensors", "refuse_nan", "save_model_checkpoint", "unwrap"]
+__all__ = ["refuse_nan", "save_model_checkpoint"]
 
 _NAN_FIX = "save an earlier network, or pass allow_nan=True"
 Described = Environment | Mapping[str, Any] | gymnasium.Env[Any, Any]
-
-
-class HasTensors(Protocol):
-    """What can be saved: a module, or a network that `adopt` returned."""
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Return the weights by name."""
-        ...
 
 
 def save_model_checkpoint(
@@ -49,27 +42,36 @@ def save_model_checkpoint(
 ) -> Manifest:
     """Write a network on any device as a checkpoint and return the manifest that was written.
 
-    Compiled, DataParallel and DistributedDataParallel models are saved under their plain names; under
-    torchrun rank 0 writes and the others wait. `environment` is a description or the environment itself.
+    Compiled, averaged and data-parallel models are saved under their plain names. Under torchrun every rank must
+    call it: rank 0 writes, with whole tensors where they are spread over the ranks (FSDP2) and with the state of
+    every rank, and the others wait. `environment` is a description or the environment itself.
     Without a `lineage` the checkpoint is called trained, by the git revision around the running script.
     Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
     """
-    tensors = named_tensors(model)
     where = os.fspath(checkpoint_path)
 
+    def give() -> tuple[dict[str, Any], Any]:
+        captured = state.capture() if state else None
+        resume = captured.resume.to_dict() if captured else None
+        # All ranks gather what is spread over them; the network is then given by the first.
+        weights = named_tensors(model)
+        return {**({} if rank() else {WEIGHTS: weights}), **(captured.files() if captured else {})}, resume
+
+    given = gather(give, where)
+
     def write() -> Manifest:
+        tensors = given.files[WEIGHTS]
         if not allow_nan:
             refuse_nan(tensors, where)
-        captured = state.capture() if state else None
         with save(
             checkpoint_path,
             tensors,
             model_config,
             training_info,
             overwrite,
-            state=captured.state if captured else None,
-            replay=captured.replay if captured else None,
-            resume=captured.resume if captured else None,
+            state=given.files.get(STATE),
+            replay=given.files.get(REPLAY),
+            resume=_resume(given.notes),
             environment=_description(environment),
             evaluation=evaluation,
             lineage=lineage or Lineage(kind="trained", code=code_revision()),
@@ -79,25 +81,24 @@ def save_model_checkpoint(
             return checkpoint.manifest
 
     # The manifest is sent to the other ranks: their machine need not have the folder.
-    return once(write, encode=render_manifest, decode=lambda data: parse_manifest(data, where=where), where=where)
+    return once(
+        write,
+        encode=render_manifest,
+        decode=lambda data: parse_manifest(data, where=where),
+        where=where,
+        own=given.own,
+    )
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the network inside torch.compile, DataParallel and DistributedDataParallel."""
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
-            model = inner
-        else:
-            return model
-
-
-def named_tensors(model: HasTensors) -> dict[str, torch.Tensor]:
-    """Return a model's tensors under the names they have without torch.compile and data parallelism."""
-    network = unwrap(model) if isinstance(model, nn.Module) else model
-    # A part that was compiled by itself leaves its mark in the middle of a name.
-    return {name.replace("_orig_mod.", ""): tensor for name, tensor in network.state_dict().items()}
+def _resume(notes: Sequence[Any]) -> Resume | None:
+    """Return what a resume finds in what all ranks gave, and what it lacks of any of them."""
+    if notes[0] is None:
+        return None
+    lacks = list(notes[0]["lacks"])
+    for number, note in enumerate(notes[1:], 1):
+        missing = ["state"] if note is None else [item for item in note["lacks"] if item not in notes[0]["lacks"]]
+        lacks += [f"rank {number}: {item}" for item in missing]
+    return Resume(has=tuple(notes[0]["has"]), lacks=tuple(lacks))
 
 
 def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str, fix: str = _NAN_FIX) -> None:

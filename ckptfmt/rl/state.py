@@ -6,15 +6,18 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.format.manifest import Resume
 from ckptfmt.format.safetensors import tensor_bytes
-from ckptfmt.rl.alike import check_alike, item, refuse
+from ckptfmt.rl.alike import check_alike, check_range, item, refuse
 from ckptfmt.rl.envs.make import Env
 from ckptfmt.rl.envs.state import capture_env, restore_env
+from ckptfmt.rl.networks import load_named, named_tensors
 from ckptfmt.rl.optimizers import restore_optimizer
+from ckptfmt.rl.ranks import rank, world_size
 from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global
 from ckptfmt.rl.stored import StoredArrays, read_tensors
 from ckptfmt.rl.tree import flatten, unflatten
@@ -24,6 +27,7 @@ __all__ = ["PARTS", "Captured", "TrainingState"]
 
 PARTS = ("optimizer", "target", "schedulers", "rng", "generators", "environments", "counters", "replay")
 _MOST_SHARED = 8
+_MOST_RANKS = 2**20
 
 
 class HasState(Protocol):
@@ -58,6 +62,10 @@ class Captured:
     replay: dict[str, Any] | None
     resume: Resume
 
+    def files(self) -> dict[str, dict[str, Any]]:
+        """Return the arrays by the file they belong into."""
+        return {STATE: self.state, **({REPLAY: self.replay} if self.replay is not None else {})}
+
 
 @dataclass(kw_only=True, slots=True)
 class TrainingState:
@@ -67,6 +75,9 @@ class TrainingState:
     libraries share are always kept. `counters` is any nest of numbers, text and arrays: steps, schedules,
     the observations at hand. `unused` names the parts that this training does not have at all, such as
     "schedulers" or "replay": a resume does not lack them.
+
+    Of several processes (torch.distributed) each keeps what is its own: generators, environments, counters, replay.
+    Optimizer, target and schedulers are the same in all of them. `lacks` says, after `restore`, what this resume lacks.
     """
 
     optimizer: torch.optim.Optimizer | None = None
@@ -77,41 +88,59 @@ class TrainingState:
     counters: Mapping[str, Any] = field(default_factory=dict)
     replay: HasArrays | None = None
     unused: Sequence[str] = ()
+    lacks: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         if unknown := [part for part in self.unused if part not in PARTS]:
             raise ValueError(f"there is no part {unknown[0]!r} of a training state, only {', '.join(PARTS)}")
 
     def capture(self) -> Captured:
-        """Return the state as it is now; tensors are not copied.
+        """Return the state as it is now; tensors are not copied, but for those that are spread over processes.
 
+        All processes must call it, since they gather those together; what is the same in all is given by rank 0.
         Raises `ManifestError` for a counter that cannot be stored, with its path.
         """
-        parts: dict[str, Any] = {"rng": capture_global()}
-        if self.optimizer is not None:
-            parts["optimizer"] = self.optimizer.state_dict()
-        if self.target is not None:
-            parts["target"] = dict(self.target.state_dict())
-        if self.schedulers:
-            parts["schedulers"] = {name: item.state_dict() for name, item in self.schedulers.items()}
-        if self.generators:
-            parts["generators"] = {name: capture_generator(item) for name, item in self.generators.items()}
-        if self.counters:
-            parts["counters"] = dict(self.counters)
+        shared, parts = self._shared(), self._own()
         captured = [capture_env(env) for env in self.environments]
         missing = sorted({f"environments: {name}" for env in captured for name in env.lacks})
         if captured:
             parts["environments"] = [env.layers for env in captured]
         replay = None if self.replay is None else dict(self.replay.state())
-        has = [part for part in PARTS if part in parts or (part == "replay" and replay is not None)]
+        found = {*shared, *parts, *(["replay"] if replay is not None else [])}
+        has = [part for part in PARTS if part in found]
         lacks = [part for part in PARTS if part not in has and part not in self.unused]
-        return Captured(flatten(parts), replay, Resume(has=tuple(has), lacks=(*lacks, *missing)))
+        return Captured(_flat(shared, parts), replay, Resume(has=tuple(has), lacks=(*lacks, *missing)))
+
+    def _shared(self) -> dict[str, Any]:
+        """Return what is the same in all processes."""
+        parts: dict[str, Any] = {}
+        if self.optimizer is not None:
+            parts["optimizer"] = self.optimizer.state_dict()
+        if self.target is not None:
+            parts["target"] = named_tensors(self.target)
+            if isinstance(self.target, AveragedModel):
+                parts["averaged"] = int(self.target.n_averaged)
+        if self.schedulers:
+            parts["schedulers"] = {name: item.state_dict() for name, item in self.schedulers.items()}
+        if world_size() > 1:
+            parts["ranks"] = world_size()
+        return parts
+
+    def _own(self) -> dict[str, Any]:
+        """Return what every process has for itself."""
+        parts: dict[str, Any] = {"rng": capture_global()}
+        if self.generators:
+            parts["generators"] = {name: capture_generator(item) for name, item in self.generators.items()}
+        if self.counters:
+            parts["counters"] = dict(self.counters)
+        return parts
 
     def restore(self, checkpoint: Checkpoint, *, verify: bool = True) -> dict[str, Any]:
         """Set the objects given to what the checkpoint holds of them and return its counters.
 
-        Parts that the checkpoint lacks stay as they are: `checkpoint.manifest.resume` lists them. Raises
-        `CkptError` where it holds no training state at all, `WeightsError` where a tensor is damaged.
+        Parts that the checkpoint lacks stay as they are, `lacks` names them. Of several processes each takes what
+        the one of the same rank gave; one of a rank that there was not keeps its own and gets the counters of
+        rank 0. Raises `CkptError` where it holds no training state at all, `WeightsError` where a tensor is damaged.
         """
         if STATE not in checkpoint.manifest.files:
             raise CkptError(
@@ -120,25 +149,40 @@ class TrainingState:
                 fix="resume from a checkpoint that the trainer saved",
                 code="resume.nothing",
             )
-        parts = _parts(checkpoint, verify)
-        self._restore_modules(parts)
+        shared = _parts(checkpoint, "", verify)
+        self._restore_modules(shared)
+        self.lacks, prefix = self._missing(checkpoint, shared.get("ranks", 1))
+        if prefix is None:
+            return dict(_named(shared, "counters"))
+        parts = _parts(checkpoint, prefix, verify) if prefix else shared
         for name, state in _named(parts, "generators"):
             if name in self.generators:
                 restore_generator(self.generators[name], state, f"generators/{name}")
         for i, (env, layers) in enumerate(zip(self.environments, parts.get("environments", ()), strict=False)):
             restore_env(env, layers, f"environments/{i}")
         if self.replay is not None and REPLAY in checkpoint.manifest.files:
-            self.replay.restore(StoredArrays(checkpoint, REPLAY, verify=verify))
+            self.replay.restore(StoredArrays(checkpoint, REPLAY, prefix, verify=verify))
         # Last, since what was made or reset above may have drawn from the shared generators.
         restore_global(item(parts, "rng", STATE))
         return dict(_named(parts, "counters"))
+
+    def _missing(self, checkpoint: Checkpoint, saved: Any) -> tuple[tuple[str, ...], str | None]:
+        """Return what this resume lacks, and what the names of this rank begin with; None where it gave nothing."""
+        check_range(saved, 1, _MOST_RANKS, "ranks")
+        stored = checkpoint.manifest.resume
+        lacks = stored.lacks if stored else ()
+        if saved != world_size():
+            lacks = (*lacks, f"ranks: saved by {saved}, resumed by {world_size()}")
+        return lacks, None if rank() >= saved else f"rank-{rank()}/" if rank() else ""
 
     def _restore_modules(self, parts: Mapping[str, Any]) -> None:
         if self.optimizer is not None and "optimizer" in parts:
             restore_optimizer(self.optimizer, parts["optimizer"])
         if self.target is not None and "target" in parts:
-            check_alike(parts["target"], dict(self.target.state_dict()), "target")
-            self.target.load_state_dict(parts["target"])
+            load_named(self.target, parts["target"], "target")
+            if isinstance(self.target, AveragedModel) and "averaged" in parts:
+                check_range(parts["averaged"], 0, 2**53, "averaged")
+                self.target.n_averaged.fill_(parts["averaged"])
         for name, state in _named(parts, "schedulers"):
             if name in self.schedulers:
                 # Their own loaders set whatever attribute is named.
@@ -146,13 +190,23 @@ class TrainingState:
                 self.schedulers[name].load_state_dict(state)
 
 
-def _parts(checkpoint: Checkpoint, verify: bool) -> Mapping[str, Any]:
-    """Return what the state file holds by part; raise `WeightsError` where it is no such thing."""
+def _flat(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both as arrays; in ranks beside the first one what is shared is gathered and then left out."""
+    if rank() == 0:
+        return flatten({**shared, **own})
+    flatten(shared)
+    return flatten(own)
+
+
+def _parts(checkpoint: Checkpoint, prefix: str, verify: bool) -> Mapping[str, Any]:
+    """Return what the state file holds of one rank by part; raise `WeightsError` where it is no such thing."""
     entry = checkpoint.manifest.files[STATE]
     # Names may share a stored tensor, but not so many that what is read is far more than what is there.
     if sum(_bytes(checkpoint, name) for name in checkpoint.names(STATE)) > _MOST_SHARED * entry.bytes:
         refuse("holds far fewer bytes than it names", STATE)
-    parts = unflatten(read_tensors(checkpoint, STATE, verify=verify))
+    names = [name for name in checkpoint.names(STATE) if name.startswith(prefix or "rank-") is bool(prefix)]
+    tensors = read_tensors(checkpoint, STATE, names, verify=verify)
+    parts = unflatten({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
     if not isinstance(parts, dict):
         refuse("must be a mapping of parts", STATE)
     if not isinstance(parts.get("environments", []), list):

@@ -14,6 +14,7 @@ import torch
 
 from ckptfmt.errors import ManifestError, WeightsError, printable
 from ckptfmt.format.jsontext import decode_free, encode_free, parse
+from ckptfmt.rl.networks import whole
 
 __all__ = ["TREE", "flatten", "is_plain", "unflatten"]
 
@@ -104,7 +105,7 @@ def _strip_leaf(value: Any, path: str, arrays: dict[str, Array]) -> dict[str, st
     while name in arrays or name == TREE:
         name += "'"
     if isinstance(value, torch.Tensor):
-        arrays[name] = value.detach()
+        arrays[name] = whole(value.detach(), path)
         return {"$tensor": name}
     if isinstance(value, bytes | bytearray):
         arrays[name] = np.frombuffer(bytes(value), dtype=np.uint8)

@@ -14,7 +14,7 @@ from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.skeleton import Facts
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
-from ckptfmt.rl.save import named_tensors, unwrap
+from ckptfmt.rl.networks import named_tensors, unwrap
 
 __all__ = ["Adopted", "adopt"]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.manifest import Lineage
+from ckptfmt.rl.networks import HasTensors, named_tensors
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.revision import code_revision
-from ckptfmt.rl.save import HasTensors, named_tensors, refuse_nan
+from ckptfmt.rl.save import refuse_nan
 from ckptfmt.store.manager import CheckpointManager
 
 __all__ = ["PeriodicSaves"]

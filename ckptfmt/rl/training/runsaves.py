@@ -7,7 +7,8 @@ from typing import Any
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.rl.families.atari_dqn import QNetwork
-from ckptfmt.rl.save import named_tensors, refuse_nan, save_model_checkpoint
+from ckptfmt.rl.networks import named_tensors
+from ckptfmt.rl.save import refuse_nan, save_model_checkpoint
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.training.events import Saved
 from ckptfmt.store.manager import CheckpointManager
