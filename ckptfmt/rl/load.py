@@ -13,6 +13,7 @@ from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError, WeightsError, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import Blueprint
+from ckptfmt.families.spaces import check_spaces, played_spaces
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.families.factory import create_model_from_config
@@ -73,7 +74,7 @@ def load_legacy_checkpoint(
     how many actions there are and what the frames are like. Raises what `ckptfmt.convert` raises.
     """
     if env is not None:
-        played = _played(env)
+        played = played_spaces(env)
         facts = {"n_action": played.n_action, "input_shape": played.input_shape, **facts}
     with tempfile.TemporaryDirectory(prefix="ckptfmt-") as folder:
         place = os.path.join(folder, "converted")
@@ -93,7 +94,7 @@ def load_open_checkpoint(
     network, config = checkpoint.network, checkpoint.config
     place = parse_device(device)
     if env is not None and config is not None:
-        _check_env(config, env, checkpoint.path)
+        check_spaces(config.n_action, config.input_shape, env, checkpoint.path)
     if model is None:
         if network is None:
             raise _unknown(checkpoint)
@@ -172,26 +173,6 @@ def _tie(model: nn.Module, tied: Mapping[str, str]) -> None:
         owner, _, attribute = name.rpartition(".")
         source, _, original = stored.rpartition(".")
         setattr(model.get_submodule(owner), attribute, getattr(model.get_submodule(source), original))
-
-
-def _played(env: Any) -> ModelConfig:
-    return ModelConfig.from_training_config({}, env)
-
-
-def _check_env(config: ModelConfig, env: Any, where: str) -> None:
-    played = _played(env)
-    pairs = {
-        "actions": (config.n_action, played.n_action),
-        "frames": ("×".join(map(str, config.input_shape)), "×".join(map(str, played.input_shape))),
-    }
-    wrong = [f"{name} are {mine} and {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs]
-    if wrong:
-        raise CkptError(
-            f"network and environment do not fit, their {' and their '.join(wrong)}",
-            where=where,
-            fix="make the environment that the network was trained on",
-            code="environment.unfit",
-        )
 
 
 def _unfit(what: str, checkpoint: Checkpoint) -> WeightsError:

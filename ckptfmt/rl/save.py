@@ -4,15 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gymnasium
 import torch
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.spaces import check_spaces
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
 from ckptfmt.format.manifest import Lineage, Manifest, Resume, parse_manifest, render_manifest
 from ckptfmt.rl.environment import Environment
-from ckptfmt.rl.envs.description import describe_env
 from ckptfmt.rl.networks import HasTensors, named_tensors
 from ckptfmt.rl.ranks import gather, once, rank
 from ckptfmt.rl.revision import code_revision
@@ -22,7 +21,8 @@ from ckptfmt.store.save import save
 __all__ = ["refuse_nan", "save_model_checkpoint"]
 
 _NAN_FIX = "save an earlier network, or pass allow_nan=True"
-Described = Environment | Mapping[str, Any] | gymnasium.Env[Any, Any]
+# A description, its plain data, or an environment of gymnasium, single or a vector.
+Described = Environment | Mapping[str, Any] | Any
 
 
 def save_model_checkpoint(
@@ -72,7 +72,7 @@ def save_model_checkpoint(
             state=given.files.get(STATE),
             replay=given.files.get(REPLAY),
             resume=_resume(given.notes),
-            environment=_description(environment),
+            environment=_description(environment, model_config, where),
             evaluation=evaluation,
             lineage=lineage or Lineage(kind="trained", code=code_revision()),
             extra=extra,
@@ -124,7 +124,14 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     return bool(torch.isfinite(wide.sum())) or bool(torch.isfinite(wide).all())
 
 
-def _description(environment: Described | None) -> Mapping[str, Any] | None:
-    if isinstance(environment, gymnasium.Env):
-        environment = describe_env(environment)
-    return environment.to_dict() if isinstance(environment, Environment) else environment
+def _description(environment: Described | None, config: ModelConfig | None, where: str) -> Mapping[str, Any] | None:
+    if environment is None or isinstance(environment, Mapping):
+        return environment
+    if isinstance(environment, Environment):
+        return environment.to_dict()
+    # What is described here exists only where gymnasium is installed; saving anything else does not need it.
+    from ckptfmt.rl.envs.description import describe_env
+
+    if config is not None:
+        check_spaces(config.n_action, config.input_shape, environment, where)
+    return describe_env(environment).to_dict()

@@ -13,8 +13,6 @@ from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.format.manifest import Resume
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.rl.alike import check_alike, check_range, item, refuse
-from ckptfmt.rl.envs.make import Env
-from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.networks import load_named, named_tensors
 from ckptfmt.rl.optimizers import restore_optimizer
 from ckptfmt.rl.ranks import rank, world_size
@@ -84,7 +82,7 @@ class TrainingState:
     target: nn.Module | None = None
     schedulers: Mapping[str, HasState] = field(default_factory=dict)
     generators: Mapping[str, Any] = field(default_factory=dict)
-    environments: Sequence[Env] = ()
+    environments: Sequence[Any] = ()
     counters: Mapping[str, Any] = field(default_factory=dict)
     replay: HasArrays | None = None
     unused: Sequence[str] = ()
@@ -101,10 +99,10 @@ class TrainingState:
         Raises `ManifestError` for a counter that cannot be stored, with its path.
         """
         shared, parts = self._shared(), self._own()
-        captured = [capture_env(env) for env in self.environments]
-        missing = sorted({f"environments: {name}" for env in captured for name in env.lacks})
-        if captured:
-            parts["environments"] = [env.layers for env in captured]
+        games = _capture_games(self.environments) if self.environments else None
+        missing = [f"environments: {name}" for name in games.lacks] if games else []
+        if games and games.layers:
+            parts["environments"] = games.layers
         replay = None if self.replay is None else dict(self.replay.state())
         found = {*shared, *parts, *(["replay"] if replay is not None else [])}
         has = [part for part in PARTS if part in found]
@@ -158,8 +156,8 @@ class TrainingState:
         for name, state in _named(parts, "generators"):
             if name in self.generators:
                 restore_generator(self.generators[name], state, f"generators/{name}")
-        for i, (env, layers) in enumerate(zip(self.environments, parts.get("environments", ()), strict=False)):
-            restore_env(env, layers, f"environments/{i}")
+        if self.environments:
+            _restore_games(self.environments, parts.get("environments", ()))
         if self.replay is not None and REPLAY in checkpoint.manifest.files:
             self.replay.restore(StoredArrays(checkpoint, REPLAY, prefix, verify=verify))
         # Last, since what was made or reset above may have drawn from the shared generators.
@@ -188,6 +186,19 @@ class TrainingState:
                 # Their own loaders set whatever attribute is named.
                 check_alike(state, self.schedulers[name].state_dict(), f"schedulers/{name}")
                 self.schedulers[name].load_state_dict(state)
+
+
+def _capture_games(environments: Sequence[Any]) -> Any:
+    # A training without environments of gymnasium is saved where that is not installed.
+    from ckptfmt.rl.envs.state import capture_games
+
+    return capture_games(environments)
+
+
+def _restore_games(environments: Sequence[Any], stored: Sequence[Any]) -> None:
+    from ckptfmt.rl.envs.state import restore_games
+
+    restore_games(environments, stored)
 
 
 def _flat(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

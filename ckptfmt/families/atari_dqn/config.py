@@ -1,13 +1,15 @@
 """ModelConfig: everything that must be known to rebuild a network, and the training flags beside it."""
 
+import difflib
 import math
 import operator
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, ClassVar, Self
 
-from ckptfmt.errors import ManifestError
+from ckptfmt.errors import ManifestError, Problem
 from ckptfmt.families.encoder import NATURE, Encoder
+from ckptfmt.families.spaces import played_spaces
 from ckptfmt.format.digest import json_digest
 from ckptfmt.format.jsontext import encode_free
 
@@ -27,6 +29,9 @@ ARCHITECTURES = (
     "distributional+noisy",
     "dueling+distributional+noisy",
 )
+
+# Settings are read out of groups within groups, not out of whatever hangs on them.
+_DEEPEST = 3
 
 
 def architecture_name(*, dueling: bool, distributional: bool, noisy: bool) -> str:
@@ -121,21 +126,66 @@ class ModelConfig:
         return cls(**data)
 
     @classmethod
-    def from_training_config(cls, config: Any, env: Any) -> Self:
+    def from_training_config(cls, config: Any, env: Any, *, report: Callable[[Problem], None] | None = None) -> Self:
         """Build a config from training settings (a mapping or an object with attributes) and the env.
 
-        Fields of the same name are taken over; `n_action` and `input_shape` come from the env's spaces, so
-        that what is saved is what was played. The settings' hash is kept in `training_config_hash`.
+        Fields of the same name are taken over, from groups of settings inside as well; `n_action` and `input_shape`
+        come from the env's spaces, so that what is saved is what was played. The settings' hash is kept in
+        `training_config_hash`. `report` is called with a `Problem` for each setting that was not used. Raises
+        `ManifestError` where two groups say different things of one field.
         """
         settings = dict(config) if isinstance(config, Mapping) else _attributes(config)
         known = {field.name for field in fields(cls)}
-        taken = {name: value for name, value in settings.items() if name in known}
+        taken, unused = _taken(settings, known)
+        for path in unused if report is not None else ():
+            report(_unused(path, known))  # type: ignore[misc]
         if not taken.get("distributional_dqn"):
             taken.update(n_atoms=None, v_min=None, v_max=None)
-        taken["n_action"] = _space(env, "action").n
-        taken["input_shape"] = _image_shape(env)
+        played = played_spaces(env)
+        taken["n_action"], taken["input_shape"] = played.n_action, played.input_shape
         taken.setdefault("training_config_hash", hash_settings(settings))
         return cls(**taken)
+
+
+def _taken(settings: Mapping[str, Any], known: set[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings that are fields, wherever they stand, and the paths of all others."""
+    taken: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    unused = []
+    for path, name, item in _leaves(settings, known):
+        if name not in known:
+            unused.append(path)
+        elif name in taken and taken[name] != item:
+            raise _wrong(name, f"is {taken[name]!r} in {places[name]} and {item!r} in {path}")
+        else:
+            taken[name], places[name] = item, path
+    return taken, unused
+
+
+def _leaves(settings: Mapping[str, Any], known: set[str], above: str = "") -> Iterator[tuple[str, str, Any]]:
+    for name, item in settings.items():
+        path = f"{above}.{name}" if above else str(name)
+        if name not in known and isinstance(item, Mapping) and above.count(".") < _DEEPEST:
+            yield from _leaves(item, known, path)
+        elif name not in known and _is_group(item) and above.count(".") < _DEEPEST:
+            yield from _leaves(_attributes(item), known, path)
+        else:
+            yield path, str(name), item
+
+
+def _is_group(item: Any) -> bool:
+    """Return whether a setting is a group of settings with attributes, as dataclasses and namespaces are."""
+    return is_dataclass(item) or type(item).__name__ in ("Namespace", "SimpleNamespace")
+
+
+def _unused(path: str, known: set[str]) -> Problem:
+    name = path.rpartition(".")[2]
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.6)
+    near = near or [field for field in sorted(known) if len(name) > 3 and field.startswith(name)]
+    fix = f"if it is the field {near[0]}, give it that name" if near else ""
+    return Problem(
+        "config.unused", f"training config {path}", "was not used, it is no field of the network", fix, "warning"
+    )
 
 
 def hash_settings(settings: Mapping[str, Any]) -> str:
@@ -148,17 +198,6 @@ def _attributes(config: Any) -> dict[str, Any]:
     names = (name for name in dir(config) if not name.startswith("_"))
     values = {name: getattr(config, name) for name in names}
     return {name: value for name, value in values.items() if not callable(value)}
-
-
-def _space(env: Any, kind: str) -> Any:
-    """A vector env's spaces describe the whole batch; its single_ spaces describe one."""
-    space = getattr(env, f"single_{kind}_space", None)
-    return space if space is not None else getattr(env, f"{kind}_space")
-
-
-def _image_shape(env: Any) -> tuple[int, ...]:
-    shape = tuple(_space(env, "observation").shape)
-    return shape[:-1] if len(shape) == 4 and shape[-1] == 1 else shape
 
 
 def _wrong(name: str, what: str) -> ManifestError:

@@ -10,7 +10,7 @@ has and gives out itself, to values of the same kinds and sizes.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from ckptfmt.rl.envs.make import Env
 from ckptfmt.rl.rng import GENERATORS, capture_generator, restore_generator
 from ckptfmt.rl.tree import is_plain
 
-__all__ = ["EnvState", "capture_env", "restore_env"]
+__all__ = ["EnvState", "capture_env", "capture_games", "restore_env", "restore_games"]
 
 # What changes in a wrapper while it is played; all else it was made with.
 _CHANGES: Mapping[str, frozenset[str]] = {
@@ -84,8 +84,42 @@ _FIXED_TYPES = (gymnasium.Space, gymnasium.envs.registration.EnvSpec)
 class EnvState:
     """The state of each layer from the outermost in, and the attributes that could not be stored."""
 
-    layers: list[dict[str, Any]]
+    layers: list[Any]
     lacks: tuple[str, ...]
+
+
+def capture_games(environments: Sequence[Any]) -> EnvState:
+    """Return the states of environments, of a vector of them one by one where they live in this process."""
+    singles, lacks = _singles(environments)
+    captured = [capture_env(env) for env in singles]
+    missing = {name for env in captured for name in env.lacks}
+    return EnvState([env.layers for env in captured], (*sorted(missing), *lacks))
+
+
+def restore_games(environments: Sequence[Any], stored: Sequence[Any]) -> None:
+    """Set environments to what `capture_games` of as many gave; raise `WeightsError` for other ones."""
+    singles, _ = _singles(environments)
+    for i, (env, state) in enumerate(zip(singles, stored, strict=False)):
+        restore_env(env, state, f"environments/{i}")
+
+
+def _singles(environments: Sequence[Any]) -> tuple[list[Env], list[str]]:
+    """Return every single environment, and what of the vectors cannot be stored."""
+    singles: list[Env] = []
+    lacks = []
+    for env in environments:
+        inner = env
+        while isinstance(inner, gymnasium.vector.VectorWrapper):
+            inner = inner.env
+        if isinstance(inner, gymnasium.vector.SyncVectorEnv):
+            singles += inner.envs
+            if np.any(getattr(inner, "_autoreset_envs", False)):
+                lacks.append("SyncVectorEnv is about to reset")
+        elif isinstance(inner, gymnasium.vector.VectorEnv):
+            lacks.append(f"{type(inner).__name__} keeps its games to itself")
+        else:
+            singles.append(env)
+    return singles, lacks
 
 
 def capture_env(env: Env) -> EnvState:

@@ -12,6 +12,7 @@ from ckptfmt.families.atari_dqn.answer import Candidate, Placement
 from ckptfmt.families.atari_dqn.classify import classify
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.spaces import played_spaces
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.networks import named_tensors, unwrap
@@ -56,7 +57,7 @@ def adopt(
     the network scales its frames is found by trying. `settings` are further fields of `ModelConfig`. Raises
     `ConversionError` where it is none of the eight, or computes something else than they would.
     """
-    played = ModelConfig.from_training_config({}, env)
+    played = played_spaces(env)
     known = {"n_action": played.n_action, "input_shape": played.input_shape, **facts}
     candidate = _classify(network, known)
     assert candidate.config is not None

@@ -257,7 +257,9 @@ class Trainer:
         if not self.config.tensorboard:
             return
         if self._writer is None:
-            self._writer = SummaryWriter(os.path.join(self.out, "tensorboard"))
+            # What a killed training logged behind its last checkpoint is logged again: readers drop the first.
+            first = self.resumes[-1]["step"] + 1 if self.resumes else None
+            self._writer = SummaryWriter(os.path.join(self.out, "tensorboard"), purge_step=first)
         for name, value in scalars.items():
             if value is not None:
                 self._writer.add_scalar(name, value, self.step)
