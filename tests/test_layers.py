@@ -28,7 +28,7 @@ GUESTS = {
     "ale_py": ("rl/",),
     "tensorboard": ("rl/",),
     "imageio": ("rl/",),
-    "yaml": ("rl/",),
+    "yaml": ("rl/", "convert/companions"),
     "stable_baselines3": ("rl/",),
     "lightning": ("rl/",),
     "numpy": ("format/numeric", "format/tensors", "store/arrays", "store/manager/", "look/", "report/", "rl/", "web/"),

@@ -1,8 +1,10 @@
 """Convert a legacy file into a checkpoint that was compared with it, byte for byte."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ckptfmt.convert.plan import Plan, make_plan
@@ -11,6 +13,7 @@ from ckptfmt.families.atari_dqn.answer import Classification
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import ConversionEntry, FileEntry, Lineage, Manifest, Source
+from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
@@ -109,8 +112,14 @@ def convert(
                 where=plan.path,
                 fix="give what is assumed, or leave strict=True out",
             )
-        form = Compression() if compress else None
-        manifest = None if dry_run else _write(plan, dest, progress, form, overwrite=overwrite, wait=wait, bulk=bulk)
+        tensors = {name: _Watched(tensor, progress) for name, tensor in plan.tensors.items()}
+        if dry_run:
+            manifest = None
+            deque(chain.from_iterable(tensor.chunks() for tensor in tensors.values()), maxlen=0)
+        else:
+            form = Compression() if compress else None
+            manifest = _write(plan, dest, tensors, form, overwrite=overwrite, wait=wait, bulk=bulk)
+        plan.warnings += _diverged(plan, tensors)
         return _report(plan, os.fspath(dest), manifest)
 
 
@@ -127,12 +136,13 @@ def migrate_old_checkpoint(
     return convert(old_path, new_path, **facts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Watched:
-    """A tensor that says how many of its bytes were asked for."""
+    """A tensor that says how many of its bytes were asked for, and counts NaN and infinity among them."""
 
     payload: Payload
-    progress: Callable[[int], None]
+    progress: Callable[[int], None] | None
+    special: int = 0
 
     @property
     def dtype(self) -> str:
@@ -143,21 +153,21 @@ class _Watched:
         return self.payload.shape
 
     def chunks(self) -> Iterator[bytes | memoryview]:
+        self.special = 0
         for chunk in self.payload.chunks():
+            self.special += count_non_finite(bytes(chunk), self.dtype)
             yield chunk
-            self.progress(len(chunk))
+            if self.progress is not None:
+                self.progress(len(chunk))
 
 
 def _write(
     plan: Plan,
     dest: str | os.PathLike[str],
-    progress: Callable[[int], None] | None,
+    tensors: Mapping[str, Payload],
     form: Compression | None,
     **options: Any,
 ) -> Manifest:
-    tensors: Mapping[str, Payload] = plan.tensors
-    if progress is not None:
-        tensors = {name: _Watched(tensor, progress) for name, tensor in tensors.items()}
     file = TensorFile(tensors, plan.tied, form)
     try:
         return write_checkpoint(dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), **options)
@@ -167,6 +177,18 @@ def _write(
         if isinstance(e, SourceError) and not e.where:
             e.where = printable(plan.path)
         raise
+
+
+def _diverged(plan: Plan, tensors: Mapping[str, _Watched]) -> tuple[Problem, ...]:
+    """Return a warning where numbers of the network are not finite: its training has diverged."""
+    spoilt = {name: tensor.special for name, tensor in tensors.items() if tensor.special}
+    if not spoilt:
+        return ()
+    first, _ = next(iter(spoilt.items()))
+    more = f" and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
+    numbers = sum(spoilt.values())
+    message = f"holds {numbers:,} NaN or infinite number{'s' if numbers > 1 else ''}, in {printable(first)}{more}"
+    return (Problem("weights.non-finite", plan.path, message, "look at the training, it has diverged", "warning"),)
 
 
 def _manifest(plan: Plan, entries: Mapping[str, FileEntry]) -> Manifest:

@@ -1,9 +1,11 @@
 """What a legacy file says of its own network, beside the weights: its config, its training, its settings."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ckptfmt.convert.texts import Text
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
 from ckptfmt.families.skeleton import Facts
@@ -13,7 +15,19 @@ from ckptfmt.legacy.pickle.inert import Opaque
 __all__ = ["Declared", "read_declared"]
 
 _READABLE = "2.0"
-_SETTINGS = ("args", "config", "hparams", "hyperparameters", "training_config")
+_SETTINGS = (
+    *("args", "cfg", "config", "hparams", "hyper_parameters", "hyperparameters", "hyperparams", "params"),
+    *("settings", "training_config"),
+)
+# What settings call the game that was played, and numbers that the weights may leave open.
+_GAMES = ("env_id", "env_name", "environment", "env", "game", "rom", "task")
+_NUMBERS = {
+    "n_atoms": ("n_atoms", "num_atoms", "atoms", "atom_size"),
+    "v_min": ("v_min", "vmin", "V_min", "Vmin"),
+    "v_max": ("v_max", "vmax", "V_max", "Vmax"),
+    "n_action": ("n_action", "n_actions", "num_actions", "action_size", "action_dim"),
+}
+_GAME_ID = re.compile(r"[A-Za-z][\w./:+-]{2,79}")
 _FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
 _FIELDS = frozenset(field.name for field in fields(ModelConfig))
 _FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
@@ -41,8 +55,10 @@ class Declared:
     dropped: tuple[str, ...] = ()
 
 
-def read_declared(facts: Mapping[str, Any], *, where: str) -> Declared:
-    """Sort what lay beside a network.
+def read_declared(
+    facts: Mapping[str, Any], *, where: str, text: Text | None = None, companions: Mapping[str, Any] | None = None
+) -> Declared:
+    """Sort what lay beside a network, what the archive says in a text, and settings of files beside it.
 
     Raises `UnsupportedVersion` for a version of the reference project's dict that is not known, and
     `ManifestError` for a config whose values cannot be.
@@ -56,18 +72,32 @@ def read_declared(facts: Mapping[str, Any], *, where: str) -> Declared:
     known = {name: value for name, value in own.items() if name in _FIELDS}
     strange = {name: value for name, value in own.items() if name not in known}
     info = plain.pop("training_info", None)
-    settings = _settings(plain)
-    env_id = settings.get("env_id") or settings.get("env_name")
+    beside = {name: _storable(item, name, dropped) for name, item in (companions or {}).items()}
+    beside = {name: item for name, item in beside.items() if item is not _GONE}
+    settings = {name: word for item in beside.values() for name, word in _settings(item).items()} | _settings(plain)
+    text = text or Text()
+    names = (name for name in map({**settings, **plain, **own}.get, _AGENT) if isinstance(name, str))
     return Declared(
         config=known,
-        facts=_facts_of(known),
-        settings=_support_of(settings),
-        training_info={**plain, **(info if isinstance(info, dict) else {})},
-        environment={"id": env_id} if isinstance(env_id, str) else {},
+        facts=_with_text(_facts_of(known), text),
+        settings=_numbers_of(settings),
+        training_info={**beside, **text.training_info, **plain, **(info if isinstance(info, dict) else {})},
+        environment={**text.environment, **_environment_of(settings)},
         extra={"model_config": strange} if strange else {},
-        agent=tuple(text for text in map({**settings, **plain, **own}.get, _AGENT) if isinstance(text, str)),
+        agent=(*names, *text.agent),
         dropped=tuple(dropped),
     )
+
+
+def _with_text(facts: Facts, text: Text) -> Facts:
+    more = {name: value for name, value in text.facts.items() if name not in facts.known()}
+    return replace(facts, **more, declared=facts.declared | frozenset(more))
+
+
+def _environment_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the game that settings name, if its name may be the id of one."""
+    said = (settings.get(name) for name in _GAMES)
+    return next(({"id": game} for game in said if isinstance(game, str) and _GAME_ID.fullmatch(game)), {})
 
 
 def _check_version(version: Any, own: Mapping[str, Any], where: str) -> None:
@@ -93,18 +123,19 @@ def _facts_of(config: Mapping[str, Any]) -> Facts:
 
 
 def _settings(plain: Mapping[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = {name: value for name, value in plain.items() if not isinstance(value, dict | list)}
     for name in _SETTINGS:
         if isinstance(plain.get(name), dict):
             merged |= plain[name]
     return merged
 
 
-def _support_of(settings: Mapping[str, Any]) -> Facts:
-    numbers = {name: settings.get(name) for name in ("n_atoms", "v_min", "v_max")}
-    found = {name: value for name, value in numbers.items() if type(value) in (int, float)}
-    if not isinstance(found.get("n_atoms"), int):
-        found.pop("n_atoms", None)
+def _numbers_of(settings: Mapping[str, Any]) -> Facts:
+    found: dict[str, Any] = {}
+    for name, spellings in _NUMBERS.items():
+        said = next((settings[word] for word in spellings if word in settings), None)
+        if type(said) is int or (type(said) is float and name.startswith("v_")):
+            found[name] = said
     return Facts(**found, declared=frozenset(found))
 
 

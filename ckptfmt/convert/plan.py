@@ -3,11 +3,16 @@
 import os
 import struct
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
+from ckptfmt.convert.companions import read_companions
 from ckptfmt.convert.declared import Declared, read_declared
+from ckptfmt.convert.games import actions_of
 from ckptfmt.convert.recognise import classify_network, merge
+from ckptfmt.convert.stock import refuse_empty, take_stock
+from ckptfmt.convert.texts import read_texts
+from ckptfmt.convert.tidy import Tidied, tidy
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Placement
 from ckptfmt.families.atari_dqn.config import ModelConfig
@@ -16,8 +21,10 @@ from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.manifest import Transform
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.find.census import Leftover, same
 from ckptfmt.legacy.find.find import Network, find_networks, twins
-from ckptfmt.legacy.open import LegacyFile, read
+from ckptfmt.legacy.open import LegacyFile
+from ckptfmt.legacy.sharded import open_source
 
 __all__ = ["Plan", "make_plan"]
 
@@ -27,8 +34,10 @@ class Plan:
     """A legacy file, held open, and what becomes of it; use it as a context manager.
 
     `tensors` maps stored names to tensors of the file, `tied` further names to stored ones, `made` are those
-    that follow from the config and stood nowhere in the file. `candidate` and `config` are None where the
-    network is none of the eight: its tensors keep their names then.
+    that follow from the config and stood nowhere in the file. `left` are other networks of the file, `lost` all
+    other tensors in it, which `dropped` names with whatever else was not kept. `tidied` is the plain network, where
+    only that could be told. `candidate` and `config` are None where the network is none of the eight: its tensors
+    keep their names then.
     """
 
     path: str
@@ -46,6 +55,8 @@ class Plan:
     transformed: tuple[Transform, ...] = ()
     made: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    lost: tuple[Leftover, ...] = ()
+    tidied: Tidied | None = None
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -83,7 +94,7 @@ def make_plan(
     given, settings = dict(given or {}), dict(settings or {})
     if settings.get("encoder") is not None:
         given["encoder"] = _encoder(settings["encoder"], path)
-    legacy = read(path, allow_unsafe=allow_unsafe)
+    legacy = open_source(path, allow_unsafe=allow_unsafe)
     try:
         return _decide(path, legacy, key, given, settings)
     except BaseException:
@@ -101,28 +112,42 @@ def _encoder(said: Any, path: str) -> Encoder:
 
 def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any], settings: dict[str, Any]) -> Plan:
     found = find_networks(legacy.members)
-    networks = _eligible(found, key, path)
+    networks = _eligible(found, key, path) if found else refuse_empty(legacy, path)
     unknown = given.get("architecture") == "none"
+    text, unheard = read_texts(legacy.texts, where=path)
+    companions, unread = read_companions(path)
     answers = []
     for network in networks:
-        declared = read_declared(network.facts, where=path)
+        declared = read_declared(network.facts, where=path, text=text, companions=companions)
         # Who names one network of several by its key has said that the others do not matter.
-        others = found if key is None else ()
+        others = tuple(other for other in found if other is not network) if key is None else ()
         said = Classification(refusal="not looked for")
         answer = said if unknown else classify_network(network, declared, given, others)
-        answers.append((network, declared, answer))
-        if answer.chosen and not answer.refusal:
+        tidied = None if unknown or _is_told(answer) else tidy(network.tensors)
+        if tidied is not None:
+            plain = classify_network(replace(network, tensors=tidied.tensors), declared, given, others)
+            answer, tidied = (plain, tidied) if _is_told(plain) or plain.options else (answer, None)
+        answers.append((network, declared, answer, tidied))
+        if _is_told(answer):
             break
-    network, declared, answer = answers[-1] if answers[-1][2].chosen else answers[0]
-    left = tuple(other.path for other in networks if other is not network)
-    plan = Plan(path, legacy, network, left, declared, answer, dropped=declared.dropped)
-    plan.warnings = legacy.warnings
+    network, declared, answer, tidied = answers[-1] if answers[-1][2].chosen else answers[0]
+    remains = take_stock(legacy, network, found)
+    plan = Plan(path, legacy, network, remains.left, declared, answer, dropped=(*declared.dropped, *remains.dropped))
+    plan.lost = remains.lost
+    plan.tidied = tidied if _is_told(answer) else None
+    plan.warnings = (*legacy.warnings, *unheard, *unread, *remains.warnings(path))
     if answer.chosen and not answer.refusal:
         return _as_network(plan, answer.chosen, settings)
     if not unknown:
         _refuse_what_can_be_told(plan, given)
+        if key is None:
+            remains.refuse_unread(path, network)
         plan.warnings += (Problem("convert.unknown", path, answer.refusal, "", "warning"),)
     return _as_found(plan)
+
+
+def _is_told(answer: Classification) -> bool:
+    return answer.chosen is not None and not answer.refusal
 
 
 def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tuple[Network, ...]:
@@ -133,13 +158,6 @@ def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tupl
                 f"holds no network at '{printable(key)}'", where=path, fix=f"it has: {paths}", code="convert.key"
             )
         return chosen
-    if not networks:
-        raise ConversionError(
-            "holds no tensors",
-            where=path,
-            fix="see what it holds with: ckptfmt.summarize(PATH)",
-            code="convert.no-tensors",
-        )
     if alike := twins(networks):
         paths = " and ".join(f"'{printable(name)}'" for name in alike)
         raise ConversionError(
@@ -149,7 +167,7 @@ def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tupl
             code="convert.key",
         )
     online = tuple(network for network in networks if network.role not in ("optimizer", "target"))
-    return online or networks
+    return tuple(network for network in online if not network.is_recorded) or online or networks
 
 
 def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
@@ -172,29 +190,44 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     plan.candidate = candidate
     plan.config, plan.origin = _overlay(plan, candidate.config, dict(candidate.origin), settings)
     first: dict[Hashable, Placement] = {}
+    source, made = (plan.tidied.tensors, plan.tidied.made) if plan.tidied else (plan.network.tensors, frozenset())
     for placement in candidate.placements:
-        tensor = _take(plan.network.tensors[placement.source], placement)
+        tensor = _take(source[placement.source], placement)
         kept = first.setdefault(tensor.identity, placement)
         # One source tensor placed twice is a copy that the layout asks for; two that share memory are tied.
         if kept.source != placement.source and tensor.nbytes:
             plan.tied[placement.name] = kept.name
         else:
             plan.tensors[placement.name] = tensor
-        if placement.source != placement.name:
+        if placement.source in made:
+            plan.made += (placement.name,)
+        elif placement.source != placement.name:
             plan.renamed[placement.source] = placement.name
     plan.transformed = tuple(
         Transform(name=p.name, source=p.source, rows=p.rows, squeezed=p.squeeze)
         for p in candidate.placements
-        if p.rows or p.squeeze or _copied(p, candidate)
+        if p.source not in made and (p.rows or p.squeeze or _copied(p, candidate))
     )
-    plan.dropped = (*candidate.dropped, *plan.dropped)
+    parts = plan.tidied.dropped if plan.tidied else {}
+    plan.dropped = (*candidate.dropped, *(f"{name} ({why})" for name, why in parts.items()), *plan.dropped)
     if plan.config.n_atoms is not None and "support" not in plan.tensors:
         plan.tensors["support"] = _make_support(plan.config)
-        plan.made = ("support",)
+        plan.made += ("support",)
     placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
     for sentence in Blueprint.of(plan.config).mismatches(placed):
         raise ConversionError(f"the file's tensors do not make the network: {sentence}", where=plan.path)
+    plan.warnings += _other_game(plan, plan.config)
     return plan
+
+
+def _other_game(plan: Plan, config: ModelConfig) -> tuple[Problem, ...]:
+    """Return a warning where the game that is named is not played with as many actions as the network has."""
+    game = str(plan.declared.environment.get("id") or config.game or "")
+    counts = actions_of(game)
+    if not counts or config.n_action in counts:
+        return ()
+    message = f"names {printable(game)}, which has {counts[0]} actions; its network has {config.n_action}"
+    return (Problem("convert.game", plan.path, message, "check which game it was trained on", "warning"),)
 
 
 def _make_support(config: ModelConfig) -> LegacyTensor:
@@ -238,7 +271,7 @@ def _overlay(
 def _as_found(plan: Plan) -> Plan:
     first: dict[Hashable, str] = {}
     for name, tensor in plan.network.tensors.items():
-        kept = first.setdefault(tensor.identity, name) if tensor.nbytes else name
+        kept = first.setdefault(same(tensor), name)
         if kept != name:
             plan.tied[name] = kept
         else:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ckptfmt.convert.declared import Declared
+from ckptfmt.errors import printable
 from ckptfmt.families.atari_dqn.answer import Classification
 from ckptfmt.families.atari_dqn.classify import tell
 from ckptfmt.families.names import words
@@ -25,6 +26,10 @@ def classify_network(
 
     `others` are all networks of the file: an actor or a second critic among them tells what this one is.
     """
+
+    if network.unread:
+        name, kind = next(iter(network.unread.items()))
+        return Classification(refusal=f"{printable(name)} is a {kind}, which cannot be stored")
 
     def values(name: str) -> list[float]:
         return [float(number) for number in network.tensors[name].numbers()]

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ckptfmt.errors import SourceError
+from ckptfmt.families.names import words
 from ckptfmt.format.files import MANIFEST
+from ckptfmt.legacy.address import refuse_address
+from ckptfmt.legacy.sharded import INDEX, shards_of
 
 __all__ = ["Item", "Sources", "find_sources"]
 
@@ -17,6 +20,10 @@ _SUFFIXES = (
 )
 _PACKED = (".gz", ".bz2", ".xz")
 _MAGICS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ")
+
+
+# Words of files that libraries write beside a network, in files of their own.
+_BESIDE = frozenset({"optimizer", "optimizers", "optim", "variables", "scheduler"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,9 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
     """Return what `paths`, files and folders, hold to be converted into `out_dir`.
 
     The tree of a folder is mirrored, a file's suffix left out unless two would collide. Whatever can be no
-    checkpoint by its name and first bytes is counted and left alone, and so are hidden files, checkpoints of
-    this format, and `out_dir` itself. Raises `SourceError` for a path that does not exist.
+    checkpoint by its name and first bytes is counted and left alone, and so are hidden and empty files, those of
+    optimizers, what was unpacked beside its zip, checkpoints of this format, and `out_dir` itself. Files of one
+    network are one with their index. Raises `SourceError` for a path that does not exist.
     """
     roots = [os.fspath(path) for path in paths]
     out = os.fspath(out_dir)
@@ -50,6 +58,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
     for root in roots:
         if not os.path.isdir(root):
             if not os.path.lexists(root):
+                refuse_address(root)
                 raise SourceError("there is no such file", where=root, fix="check the path", code="source.missing")
             found[root] = os.path.basename(root)
             continue
@@ -73,8 +82,20 @@ def _items(found: dict[str, str], out: str) -> Iterator[Item]:
 
 def _walk(root: str, out: str) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if _is_entered(os.path.join(folder, name), out))
-        yield from (os.path.join(folder, name) for name in sorted(files) if not name.startswith("."))
+        twins = {name.removesuffix(".zip") for name in files if name.endswith(".zip")}
+        folders[:] = sorted(
+            name for name in folders if name not in twins and _is_entered(os.path.join(folder, name), out)
+        )
+        shards = {shard for name in files if name.endswith(INDEX) for shard in _shards(os.path.join(folder, name))}
+        yield from (os.path.join(folder, name) for name in sorted(files) if name[0] != "." and name not in shards)
+
+
+def _shards(index: str) -> tuple[str, ...]:
+    """Return the files that an index lists, which are one network with it; none for what is no index."""
+    try:
+        return tuple(shards_of(index))
+    except SourceError:
+        return ()
 
 
 def _is_entered(folder: str, out: str) -> bool:
@@ -86,6 +107,10 @@ def _is_entered(folder: str, out: str) -> bool:
 def _may_be_checkpoint(path: str) -> bool:
     if not os.path.isfile(path):
         return False
+    if os.path.getsize(path) == 0 or _BESIDE & frozenset(words(os.path.basename(path))):
+        return False
+    if path.endswith(INDEX):
+        return bool(_shards(path))
     name, suffix = os.path.splitext(path.lower())
     packed = suffix in _PACKED
     if packed:
@@ -104,7 +129,7 @@ def _may_be_checkpoint(path: str) -> bool:
 def _stem(name: str) -> str:
     """Return a path without the suffixes of checkpoints, of which `x.pth.tar.gz` has three."""
     while True:
-        stem, suffix = os.path.splitext(name)
+        stem, suffix = os.path.splitext(name.removesuffix(INDEX))
         if suffix.lower() not in _SUFFIXES and suffix.lower() not in _PACKED:
             return name
         name = stem

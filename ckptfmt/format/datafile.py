@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ckptfmt.errors import MissingFile, WeightsError
 from ckptfmt.format.files import compressed_name, is_there, open_file, read_exactly, read_into, release
+from ckptfmt.format.travelled import MAX_POINTER, LfsPointer, pointer
 
-__all__ = ["Cursor", "DamagedFrame", "DataFile", "TwoForms", "open_data"]
+if TYPE_CHECKING:
+    from ckptfmt.format.manifest import FileEntry
+
+__all__ = ["Cursor", "DamagedFrame", "DataFile", "TwoForms", "open_data", "unfetched"]
 
 
 class DamagedFrame(WeightsError):
@@ -81,6 +85,13 @@ class DataFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def unfetched(file: DataFile, entry: "FileEntry") -> LfsPointer | None:
+    """Return the error for a plain file in the place of which a Git LFS pointer lies, None for any other."""
+    if file.compressed or file.size == entry.bytes or file.size > MAX_POINTER:
+        return None
+    return pointer(file.read(0, file.size), entry.sha256, where=file.where)
 
 
 def open_data(folder: int, name: str, segments: Sequence[int], *, where: str) -> DataFile:

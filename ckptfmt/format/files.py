@@ -1,8 +1,9 @@
 """Which files make a checkpoint, and how they are opened without leaving its folder.
 
 Everything is opened relative to a descriptor of the folder: a checkpoint that is replaced while it is read
-stays the old one, whole, for that reader. Links, devices and pipes are refused before a byte is read, since
-a pipe in place of a manifest would wait for ever and a link may point at another person's file.
+stays the old one, whole, for that reader. Devices and pipes are refused before a byte is read, since a pipe in
+place of a manifest would wait for ever, and so are links, which may point at another person's file, but for those
+into a cache of downloads.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import stat
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint, Unreadable, WeightsError, WrongSize
 from ckptfmt.format.siblings import aside_name
+from ckptfmt.format.travelled import open_link
 
 __all__ = [
     "MANIFEST",
@@ -103,7 +105,12 @@ def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
     except FileNotFoundError:
         raise MissingFile("is missing", where=place, fix="copy the checkpoint again") from None
     except OSError as e:
-        if e.errno in (errno.ELOOP, errno.ENXIO, errno.ENODEV):
+        linked = open_link(folder, name, MANIFEST) if e.errno == errno.ELOOP else None
+        if linked is not None:
+            return linked, os.fstat(linked).st_size
+        if e.errno == errno.ELOOP:
+            raise _a_link(place) from None
+        if e.errno in (errno.ENXIO, errno.ENODEV):
             raise _not_regular(_reason(e), place) from None
         raise Unreadable(f"cannot be opened: {_reason(e)}", where=place) from None
     try:
@@ -186,6 +193,15 @@ def _not_regular(reason: str, place: str) -> CkptError:
         f"is not a regular file: {reason}",
         where=place,
         fix="a checkpoint holds plain files only",
+        code="layout.not-regular",
+    )
+
+
+def _a_link(place: str) -> CkptError:
+    return WeightsError(
+        "is not a regular file: it is a link that does not end in a file of a cache",
+        where=place,
+        fix="copy what it stands for: cp -rL",
         code="layout.not-regular",
     )
 

@@ -30,6 +30,7 @@ from ckptfmt.format.document import (
 )
 from ckptfmt.format.files import MAX_MANIFEST, SAFETENSORS, WEIGHTS
 from ckptfmt.format.safetensors import DTYPE_BITS, METADATA, TensorInfo, build_header
+from ckptfmt.format.travelled import is_rewritten
 from ckptfmt.format.versions import FORMAT, FORMAT_VERSION, check_version
 
 __all__ = [
@@ -231,6 +232,12 @@ class Manifest(Document):
         return dataclasses.replace(filled, manifest_digest=manifest_digest(filled.to_dict()))
 
 
+class LineEnds(ManifestError):
+    """A manifest whose line ends were changed, and nothing else."""
+
+    code = "manifest.line-ends"
+
+
 def render_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of `manifest.json`."""
     return jsontext.render(manifest.to_dict()).encode("utf-8")
@@ -260,6 +267,12 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
             code="manifest.digest",
         )
     if not rendered:
+        if is_rewritten(data, jsontext.render(raw).encode("utf-8")):
+            raise LineEnds(
+                "is as it was written but for its line ends, which git or an editor made CRLF",
+                where=where,
+                fix="write '*.json -text' into .gitattributes and check it out, or mend it: ckptfmt.repair(PATH)",
+            )
         raise ManifestError(
             "means the same but is not written as it was, a byte was changed",
             where=where,

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from ckptfmt.errors import Problem, SourceError, UnsafeSource
+from ckptfmt.legacy.address import refuse_address
 from ckptfmt.legacy.bytes.audit import AT_ONCE, Audit
 from ckptfmt.legacy.bytes.blocks import FileBlock, Spool
 from ckptfmt.legacy.containers.contents import read_contents
 from ckptfmt.legacy.containers.reading import Reading, within
 
-__all__ = ["LegacyFile", "Source", "read"]
+__all__ = ["LegacyFile", "Source", "open_block", "read"]
 
 # What unpacking may make of a source: honest weights shrink far less, even with zeros of an optimizer among them.
 _RATIO = 256
@@ -54,7 +55,8 @@ class LegacyFile:
 
     `members` holds the object as `{"": object}`, or one object for each network of an archive that has several
     (`{"policy.pth": …}`). `container` says what the file is, `warnings` are findings that did not stop the
-    reading, `foreign` the names of other packages that stayed placeholders. Nothing was run or imported.
+    reading, `foreign` the names of other packages that stayed placeholders, `constants` counts tensors without
+    names in the program of a TorchScript archive, `texts` holds members that are text. Nothing was run or imported.
 
     A source of more than 16 MiB is looked through in a thread, beside the work with it: `source`,
     `check_unchanged` and leaving the context wait for that and raise `SourceError` where a record does not match
@@ -67,6 +69,8 @@ class LegacyFile:
         self.members: Mapping[str, Any] = members
         self.warnings: tuple[Problem, ...] = tuple(reading.warnings)
         self.foreign: tuple[str, ...] = tuple(reading.foreign)
+        self.constants = reading.constants
+        self.texts: Mapping[str, bytes] = reading.texts
         self._block = block
         self._reading = reading
         self._audit = Audit(block, reading.records)
@@ -114,7 +118,7 @@ def read(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyF
     """
     name = os.fsdecode(path)
     with within(name):
-        block = _open(name)
+        block = open_block(name)
         reading = Reading(Spool(_unpacked_limit(block.size)), allow_unsafe)
         try:
             if block.size <= AT_ONCE:
@@ -135,11 +139,12 @@ def _unpacked_limit(size: int) -> int:
     return min(max(_FREE_UNPACKED, _RATIO * size), _MAX_UNPACKED)
 
 
-def _open(path: str) -> FileBlock:
-    """Return the file; a FIFO does not block, and anything but a regular file is refused."""
+def open_block(path: str) -> FileBlock:
+    """Return the open file as a block; a FIFO does not block, and anything but a regular file is refused."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
+        refuse_address(path)
         _refuse("there is no such file", "check the path", "source.missing")
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) else str(e)

@@ -12,7 +12,8 @@ from ckptfmt.convert.recognise import classify_network
 from ckptfmt.errors import CkptError, Problem, UnsafeSource
 from ckptfmt.format.plain import plain
 from ckptfmt.legacy.find.find import Network, find_networks
-from ckptfmt.legacy.open import LegacyFile, read
+from ckptfmt.legacy.open import LegacyFile
+from ckptfmt.legacy.sharded import open_source
 
 __all__ = ["NetworkSummary", "SourceSummary", "SourceTensor", "summarize_source"]
 
@@ -104,7 +105,7 @@ def summarize_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False
     """
     refusal = ""
     try:
-        legacy = read(path, allow_unsafe=allow_unsafe)
+        legacy = open_source(path, allow_unsafe=allow_unsafe)
     except UnsafeSource as e:
         refusal = e.what
         legacy = _read_refused(path, e)
@@ -128,7 +129,7 @@ def summarize_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False
 
 def _read_refused(path: str | os.PathLike[str], refused: UnsafeSource) -> LegacyFile:
     try:
-        return read(path, allow_unsafe=True)
+        return open_source(path, allow_unsafe=True)
     except CkptError:
         # What stopped the first reading says more than what stopped the second.
         raise refused from None

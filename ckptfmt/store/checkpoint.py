@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, WrongSize, printable
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
-from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data
+from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
@@ -103,7 +103,7 @@ class Checkpoint:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """Return what should be known before the checkpoint is used: fields of a newer version, a family not here."""
+        """Return what should be known before use: fields of a newer version, a family not here, files not fetched."""
         names = sorted(self.manifest.unknown)
         newer = tuple(
             Problem(
@@ -115,7 +115,9 @@ class Checkpoint:
             )
             for name in names
         )
-        return (*newer, *absent_family(self.manifest, self.network))
+        entries = ((file, self.manifest.files[name]) for name, file in self._files.items())
+        pointers = tuple(Problem.of(said) for file, entry in entries if (said := unfetched(file, entry)))
+        return (*newer, *absent_family(self.manifest, self.network), *pointers)
 
     @property
     def tensors(self) -> "Mapping[str, np.ndarray]":
@@ -259,6 +261,8 @@ class Checkpoint:
 
 
 def _check_file(file: DataFile, entry: FileEntry) -> int:
+    if said := unfetched(file, entry):
+        raise said
     file.check_layout()
     if file.size != entry.bytes:
         raise WrongSize(

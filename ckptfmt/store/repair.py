@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from ckptfmt.format.files import (
 from ckptfmt.format.manifest import (
     FileEntry,
     Lineage,
+    LineEnds,
     Manifest,
     check_content,
     expected_header,
@@ -34,6 +35,7 @@ from ckptfmt.format.manifest import (
 )
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
+from ckptfmt.format.travelled import lf
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.kept import KeptTensor
 from ckptfmt.store.salvage import StoredTensor, as_before, begins_with, open_damaged, open_unlisted
@@ -89,24 +91,27 @@ def repair(
     with contextlib.ExitStack() as stack:
         folder = open_folder(where)
         stack.callback(release, folder)
+        rewritten = False
         try:
             manifest = _manifest(folder, where)
+        except LineEnds:
+            manifest, rewritten = _manifest(folder, where, lf), True
         except (ManifestError, NotACheckpoint) as e:
             own = _own_files(folder, where, stack)
             return _rebuild(own, _named_digests(folder, where), target, where, e, in_place, dry_run)
         others = [stack.enter_context(Checkpoint(sibling)) for sibling in siblings]
         files, restored = _collect(folder, where, manifest, others, stack)
-        if restored is None:
+        if restored is None and not rewritten:
             return Repair(where, architecture=_name(manifest))
-        done = Repair(where, "" if dry_run else target, restored, architecture=_name(manifest))
+        done = Repair(where, "" if dry_run else target, restored or {}, architecture=_name(manifest))
         if not dry_run:
             write_checkpoint(target, files, lambda entries: _same(manifest, entries, where), overwrite=in_place)
         return done
 
 
-def _manifest(folder: int, where: str) -> Manifest:
+def _manifest(folder: int, where: str, text: Callable[[bytes], bytes] = bytes) -> Manifest:
     place = os.path.join(where, MANIFEST)
-    manifest = parse_manifest(read_manifest(folder, where=where), where=place)
+    manifest = parse_manifest(text(read_manifest(folder, where=where)), where=place)
     check_content(manifest, where=place)
     read_blueprint(manifest, where=place)
     return manifest

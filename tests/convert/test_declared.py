@@ -1,6 +1,7 @@
 import pytest
 
 from ckptfmt.convert.declared import read_declared
+from ckptfmt.convert.texts import Text
 from ckptfmt.errors import UnsupportedVersion
 from ckptfmt.legacy.pickle.inert import Opaque
 
@@ -37,6 +38,24 @@ def test_settings_answer_but_do_not_contradict():
     assert declared.facts.known() == {}
     assert declared.settings.known() == {"n_atoms": 51, "v_min": -10, "v_max": 10.0}
     assert declared.environment == {"id": "PongNoFrameskip-v4"}
+
+
+@pytest.mark.parametrize("holder", ["args", "cfg", "hyper_parameters", "hparams", "config"])
+def test_settings_are_read_wherever_code_keeps_them(holder):
+    declared = read_declared({holder: {"num_atoms": 51, "Vmin": -10, "Vmax": 10, "env": "ALE/Pong-v5"}}, where="f")
+    assert declared.settings.known() == {"n_atoms": 51, "v_min": -10, "v_max": 10}
+    assert declared.environment == {"id": "ALE/Pong-v5"}
+    flat = read_declared({"num_actions": 4, "game": "breakout", "env": "no id, a sentence"}, where="f")
+    assert (flat.settings.known(), flat.environment) == ({"n_action": 4}, {"id": "breakout"})
+
+
+def test_what_an_archive_says_wins_over_nothing_that_its_config_says():
+    text = Text({"n_action": 6, "input_scale": 255.0}, {"gamma": 0.9, "epoch": 1}, {"action_space": {"n": 6}}, ("dqn",))
+    declared = read_declared({"model_config": CONFIG, "epoch": 3}, where="f", text=text)
+    assert (declared.facts.n_action, declared.facts.input_scale) == (6, 255.0)
+    assert {"n_action", "input_scale"} <= declared.facts.declared
+    assert declared.training_info == {"gamma": 0.9, "epoch": 3}
+    assert (declared.environment, declared.agent) == ({"action_space": {"n": 6}}, ("dqn",))
 
 
 def test_an_inert_instance_is_kept_as_its_attributes():

@@ -20,13 +20,17 @@ def test_a_file_of_the_folder_is_opened_with_its_size(tmp_path, folder):
     os.close(file)
 
 
+OTHER = "it is a device, pipe or folder; a checkpoint holds plain files only"
+LINK = "it is a link that does not end in a file of a cache; copy what it stands for: cp -rL"
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda path: os.mkfifo(path), "it is a device, pipe or folder"),
-        (lambda path: path.mkdir(), "it is a device, pipe or folder"),
-        (lambda path: path.symlink_to("/etc/passwd"), "Too many levels of symbolic links"),
-        (lambda path: os.symlink("/dev/zero", path), "Too many levels of symbolic links"),
+        (lambda path: os.mkfifo(path), OTHER),
+        (lambda path: path.mkdir(), OTHER),
+        (lambda path: path.symlink_to("/etc/passwd"), LINK),
+        (lambda path: os.symlink("/dev/zero", path), LINK),
     ],
     ids=["fifo", "folder", "link", "link-to-device"],
 )
@@ -35,7 +39,7 @@ def test_only_plain_files_are_opened_and_none_is_waited_for(tmp_path, folder, ma
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(WeightsError) as caught:
         open_file(folder, "x", where="here")
-    assert str(caught.value) == f"here/x: is not a regular file: {reason}; a checkpoint holds plain files only"
+    assert str(caught.value) == f"here/x: is not a regular file: {reason}"
     assert len(os.listdir("/proc/self/fd")) == before
 
 

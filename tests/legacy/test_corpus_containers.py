@@ -24,7 +24,6 @@ REFUSED = {
     "variants/bitflip-in-storage.pth.gz": "source.crc",
     "variants/calls-eval.pth.gz": "source.unsafe",
     "variants/calls-print.pth.gz": "source.unsafe",
-    "trained/ikostrikov-acktr-PongNoFrameskip-v4.pt": "source.unsafe",
 }
 
 

@@ -127,6 +127,13 @@ def test_copies_told_by_a_word_inside_their_names():
     assert (second.role, set(second.tensors)) == ("target", set(target))
 
 
+def test_copies_under_prefixes_of_different_depth():
+    both = network("policy.model.") | network("model_old.module.") | {"steps": tensor()}
+    assert paths(both) == [("policy.model.", "online"), ("model_old.module.", "target")]
+    for found in find_networks({"": both}):
+        assert set(found.tensors) == set(SHAPES)
+
+
 def test_a_support_beside_copies_belongs_to_each_and_a_counter_to_none():
     both = network("model.") | network("model_old.") | {"support": tensor(51), "steps": tensor()}
     for found in find_networks({"": both}):

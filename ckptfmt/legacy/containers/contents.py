@@ -7,9 +7,9 @@ from ckptfmt.format.safetensors import MAX_HEADER, parse_header
 from ckptfmt.legacy.bytes import packed
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
-from ckptfmt.legacy.containers import npz, stream, tar, torchtar, torchzip, zip
+from ckptfmt.legacy.containers import inner, npz, stream, tar, torchtar, torchzip, zip
 from ckptfmt.legacy.containers.directory import ends_as_archive
-from ckptfmt.legacy.containers.foreign import HEAD, is_text, refusal, refuse_foreign
+from ckptfmt.legacy.containers.foreign import HEAD, is_text, refusal, refuse_foreign, refuse_text
 from ckptfmt.legacy.containers.reading import Reading, check_whole, within
 from ckptfmt.legacy.pickle.ndarray import strides_of
 
@@ -19,6 +19,7 @@ __all__ = ["Contents", "read_contents"]
 Contents = tuple[str, dict[str, Any]]
 
 _PICKLE = b"\x80"
+_STOP = b"."
 
 
 def read_contents(block: Block, reading: Reading, wrapped: tuple[str, ...] = ()) -> Contents:
@@ -77,6 +78,7 @@ def _read_zip(block: Block, reading: Reading) -> Contents:
     archive = reading.take(zip.read_archive(block))
     if root := torchzip.find_root(archive):
         container = "torchscript-zip" if torchzip.is_torchscript(archive, root) else "torch-zip"
+        reading.constants += torchzip.constants(archive, root)
         return container, {"": torchzip.read_object(archive, root, reading)}
     if torchzip.is_stable_baselines(archive):
         return "sb3-zip", torchzip.read_stable_baselines(archive, reading)
@@ -85,6 +87,11 @@ def _read_zip(block: Block, reading: Reading) -> Contents:
     names = [name.rpartition("/")[2] for name in archive.entries]
     if "model.weights.h5" in names:
         raise refusal("is a Keras model, which is not read here")
+    if {"data", "parameters"} <= set(names):
+        raise refusal(
+            "is a model of Stable-Baselines 2 (TensorFlow), which is not read here",
+            "its arrays lie transposed in the record parameters; save them in PyTorch's order with numpy.savez",
+        )
     if "archive_format" in names:
         raise refusal("is a program of torch.export, which is not read here", "save its state_dict with torch.save")
     shown = ", ".join(printable(name, 40) for name in names[:3]) or "nothing"
@@ -112,6 +119,9 @@ def _read_safetensors(block: Block) -> dict[str, Any]:
 
 
 def _read_pickle(block: Block, head: bytes, reading: Reading) -> Contents:
+    # A pickle may be text too, that of protocol 0; all of them end with a full stop.
+    if is_text(head) and block.read(block.size - 1, 1) != _STOP:
+        raise refuse_text(head)
     try:
         first = reading.load(block, nested=lambda inner: stream.read_storage(inner, reading))
     except UnsafeSource:
@@ -119,9 +129,11 @@ def _read_pickle(block: Block, head: bytes, reading: Reading) -> Contents:
     except SourceError:
         if head.startswith(_PICKLE):
             raise
-        what = "is text, not a checkpoint" if is_text(head) else "is no file that PyTorch, NumPy or pickle wrote"
-        raise refusal(what) from None
+        if is_text(head):
+            raise refuse_text(head) from None
+        raise refusal("is no file that PyTorch, NumPy or pickle wrote") from None
     if first.value == stream.MAGIC_NUMBER:
         return "torch-stream", {"": stream.read_object(block, first.end, reading)}
     check_whole(first, block)
-    return "pickle", {"": first.value}
+    container, value = inner.opened(first.value, reading)
+    return container, {"": value}

@@ -1,15 +1,19 @@
 """What a file is that is no checkpoint: one clear sentence for each kind."""
 
 import codecs
+import re
 
 from ckptfmt.errors import SourceError
 from ckptfmt.legacy.bytes.blocks import Block
 
-__all__ = ["HEAD", "is_text", "refusal", "refuse_foreign"]
+__all__ = ["HEAD", "is_text", "refusal", "refuse_foreign", "refuse_text"]
 
 HEAD = 1024
 _WEIGHTS = "give the file of weights that PyTorch saved"
 _UNPACK = "unpack it and give the checkpoint in it"
+
+_LUA = "is a file of Torch7 (Lua), which is not read here"
+_BY_TORCHFILE = "read it with the package torchfile, and save its tensors with numpy.savez"
 
 # (offset, first bytes, what it is, mend)
 _MAGIC = (
@@ -30,9 +34,12 @@ _MAGIC = (
     (0, b"%PDF-", "is a PDF document", _WEIGHTS),
     (0, b"ARROW1", "is an Arrow file", _WEIGHTS),
     (0, b"PAR1", "is a Parquet file", _WEIGHTS),
+    (0, b"\4\0\0\0\1\0\0\0\3\0\0\0V 1", _LUA, _BY_TORCHFILE),
+    (0, b"\3\0\0\0\1\0\0\0", _LUA, _BY_TORCHFILE),
     (4, b"TFL3", "is a TensorFlow Lite model", _WEIGHTS),
     (4, b"ftyp", "is a video", _WEIGHTS),
 )
+_LUA_TEXT = re.compile(rb"[34]\n1\n(?:3\nV 1\n|[0-9]+\n)")
 _TENSORFLOW_INDEX = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 _PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body", b"<!--")
 
@@ -47,7 +54,7 @@ def refuse_foreign(block: Block) -> None:
     head = block.read(0, min(HEAD, block.size))
     for offset, magic, what, fix in _MAGIC:
         if head.startswith(magic, offset):
-            raise refusal(f"{what}, not a checkpoint", fix)
+            raise refusal(what if what == _LUA else f"{what}, not a checkpoint", fix)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"version https://git-lfs"):
         raise refusal(
@@ -63,6 +70,13 @@ def refuse_foreign(block: Block) -> None:
         raise refusal("is an ONNX model, which is not read here")
     if not head.strip(b"\x00") and block.size >= HEAD:
         raise refusal("begins with nothing but zero bytes", "copy or download it again", "source.damaged")
+
+
+def refuse_text(head: bytes) -> SourceError:
+    """Return the error for a file that is text, with what is known of such texts."""
+    if _LUA_TEXT.match(head):
+        return refusal(_LUA, _BY_TORCHFILE)
+    return refusal("is text, not a checkpoint")
 
 
 def is_text(head: bytes) -> bool:

@@ -14,16 +14,23 @@ from ckptfmt.legacy.pickle import pickles
 __all__ = ["Reading", "check_whole", "within"]
 
 _SMALL = 1 << 20
+_MAX_DECLARED = 16 << 20
 
 
 @dataclass
 class Reading:
-    """The state of one reading; `protocol` is that of the last pickle that held an object."""
+    """The state of one reading; `protocol` is that of the last pickle that held an object.
+
+    `constants` counts the tensors that a TorchScript program has without a name; `texts` are members of an
+    archive that are text, by name.
+    """
 
     spool: Spool
     allow_unsafe: bool = False
     budget: Budget = field(default_factory=Budget)
     protocol: int | None = None
+    constants: int = 0
+    texts: dict[str, bytes] = field(default_factory=dict)
     globals: dict[str, None] = field(default_factory=dict)
     foreign: dict[str, None] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
@@ -73,6 +80,13 @@ class Reading:
         if block.size <= _SMALL and archive.is_damaged(name, block):
             raise bad_crc(name)
         return block
+
+    def declare(self, name: str, block: Block) -> None:
+        """Keep a member that is text, for those who know what it says; one that is too long is left out."""
+        if block.size <= _MAX_DECLARED:
+            self.texts[name] = block.read(0, block.size)
+        else:
+            self.warn("source.skipped", name, f"is a text of {block.size:,} bytes and was not read")
 
     def warn(self, code: str, where: str, message: str, fix: str = "") -> None:
         """Add a finding that does not stop the reading."""

@@ -16,7 +16,7 @@ from ckptfmt.legacy.containers.foreign import refusal
 from ckptfmt.legacy.containers.reading import Reading, within
 from ckptfmt.legacy.containers.zip import Archive
 
-__all__ = ["find_root", "is_stable_baselines", "is_torchscript", "read_object", "read_stable_baselines"]
+__all__ = ["constants", "find_root", "is_stable_baselines", "is_torchscript", "read_object", "read_stable_baselines"]
 
 _PICKLE = "data.pkl"
 _POLICY = "policy.pth"
@@ -43,6 +43,11 @@ def is_torchscript(archive: Archive, root: str) -> bool:
     return f"{root}constants.pkl" in archive.entries or any(n.startswith(f"{root}code/") for n in archive.entries)
 
 
+def constants(archive: Archive, root: str) -> int:
+    """Return how many tensors of a TorchScript program have no name, only a number, as freezing leaves them."""
+    return sum(name.startswith(f"{root}constants/") for name in archive.entries)
+
+
 def is_stable_baselines(archive: Archive) -> bool:
     """Return whether the archive is a Stable-Baselines3 model: JSON in `data`, networks in `*.pth` beside it."""
     return "data" in archive.entries and any(_is_network(name) for name in archive.entries)
@@ -58,8 +63,11 @@ def read_object(archive: Archive, root: str, reading: Reading) -> Any:
 def read_stable_baselines(archive: Archive, reading: Reading) -> dict[str, Any]:
     """Return the object of each `*.pth` record by the record's name, the policy first.
 
-    The record `data` holds pickles of cloudpickle; it is never opened. Raises `SourceError`.
+    The record `data` is JSON that quotes pickles of cloudpickle: it is kept as text, the pickles are never opened.
+    Raises `SourceError`.
     """
+    with within("data"):
+        reading.declare("data", reading.open(archive, "data"))
     names = sorted(filter(_is_network, archive.entries), key=lambda name: (name != _POLICY, name))
     members = {}
     for name in reversed(names):

@@ -51,7 +51,7 @@ def is_network(tensors: Iterable[LegacyTensor]) -> bool:
 def split(tensors: Tensors) -> list[Part]:
     """Return the networks of a flat dict, wrappers' prefixes left away; one where there are no copies."""
     prefix, inner = _unwrap(tensors)
-    parts = _by_prefix(inner) or _by_word(inner)
+    parts = _by_prefix(inner) or _by_word(inner) or _by_depth(inner)
     if parts is None:
         return [Part(prefix, "unknown", inner)]
     found = []
@@ -119,6 +119,23 @@ def _by_word(tensors: Tensors) -> list[Part] | None:
     if not target or not is_network(target.values()) or _bare(target) != _bare(online):
         return None
     return [Part("", "online", online), Part("", "target", target)]
+
+
+def _by_depth(tensors: Tensors) -> list[Part] | None:
+    """Copies under prefixes of different depth: `policy.model.conv1.weight` and `model_old.module.conv1.weight`."""
+    target = {name: tensor for name, tensor in tensors.items() if _TARGET & frozenset(words(name))}
+    # Counters lie beside the one or the other; they are no part of a network.
+    online = {name: tensor for name, tensor in tensors.items() if name not in target and tensor.shape}
+    if not target or not is_network(target.values()):
+        return None
+    (first, inner), (second, copy) = _descend(online), _descend(target)
+    if not first or not second or _shapes(inner) != _shapes(copy):
+        return None
+    return [Part(first, "online", inner), Part(second, "target", copy)]
+
+
+def _shapes(tensors: Tensors) -> set[tuple[str, tuple[int, ...]]]:
+    return {(name, tensor.shape) for name, tensor in tensors.items()}
 
 
 def _bare(tensors: Tensors) -> set[tuple[tuple[str, ...], tuple[int, ...]]]:

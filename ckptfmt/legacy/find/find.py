@@ -2,31 +2,37 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from ckptfmt.families.names import words
 from ckptfmt.families.skeleton import Wiring
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import layers, modules
 from ckptfmt.legacy.find.beside import Surroundings, names_of_things
 from ckptfmt.legacy.find.copies import Role, is_network, role_of, split
+from ckptfmt.legacy.find.keys import distinct, key_text
+from ckptfmt.legacy.find.nest import OPTIMIZER_STATE, Held, held, items
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Network", "find_networks", "twins"]
 
-_OPTIMIZER_STATE = frozenset({"exp_avg", "exp_avg_sq", "square_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq"})
-# More tensors than this in one container are a network, fewer may be a layer of one.
-_LAYER = 8
 _RANKS: dict[Role, int] = {"online": 0, "unknown": 1, "target": 2, "optimizer": 3}
-
-
-# Nests of layers are shallow and small; what is larger is no network, whoever wrote it.
-_NEST_DEPTH, _NEST_SIZE = 6, 4096
 _MAX_NETWORKS = 256
 _MAX_CONTAINERS = 50_000
 _NOWHERE = object()
+# Words for what an agent saw and did, as the last word of a name, and for where it is kept, in a path.
+_RECORDED = frozenset({
+    "state", "states", "observation", "observations", "obs", "action", "actions", "reward", "rewards", "return",
+    "returns", "done", "dones", "terminal", "terminals", "terminated", "truncated", "frame", "frames", "priorities",
+})  # fmt: skip
+_MEMORY = frozenset({
+    "memory", "replay", "buffer", "transition", "transitions", "experience", "experiences", "trajectory",
+    "trajectories", "rollout", "rollouts", "episodes", "dataset",
+})  # fmt: skip
+_WHOLE = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class _Place:
     around: Surroundings | None
 
     def path(self, prefix: str) -> str:
-        inner = "/".join([*map(str, self.keys), *([prefix] if prefix else [])])
+        inner = "/".join([*map(key_text, self.keys), *([prefix] if prefix else [])])
         return f"{self.member} : {inner}" if self.member and inner else self.member or inner
 
 
@@ -48,7 +54,8 @@ class Network:
     """Tensors that lay together: where, in which role, under which names.
 
     `path` is made of keys joined by `/`, behind the name of an archive member and ` : ` if there are several
-    members; a part that ends in `.` is a prefix of the names.
+    members; a part that ends in `.` is a prefix of the names. `unread` names tensors that lay among them and
+    that cannot be stored, with their kinds.
     """
 
     path: str
@@ -56,11 +63,21 @@ class Network:
     tensors: Mapping[str, LegacyTensor]
     place: _Place
     prefix: str = ""
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """What ranks one network before another: trunk and linear layers first, then the role."""
-        return not is_network(self.tensors.values()), _RANKS[self.role]
+    def rank(self) -> tuple[bool, bool, int]:
+        """What ranks one network before another: no recordings, trunk and linear layers first, then the role."""
+        return self.is_recorded, not is_network(self.tensors.values()), _RANKS[self.role]
+
+    @cached_property
+    def is_recorded(self) -> bool:
+        """Whether these are things that an agent saw and did, such as the transitions of a replay memory."""
+        if all(tensor.dtype in _WHOLE for tensor in self.tensors.values()):
+            return True
+        leaves = [words(name)[-1:] for name in self.tensors]
+        told = sum(bool(_RECORDED & frozenset(leaf)) for leaf in leaves)
+        return told >= 2 or bool(_MEMORY & frozenset(words(" ".join(map(key_text, self.place.keys)))))
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -83,7 +100,7 @@ class Network:
     def context(self) -> tuple[str, ...]:
         """Texts that say what kind of agent this was: keys, class names, names among the facts."""
         kind = (self.place.value.name,) if isinstance(self.place.value, Opaque) else ()
-        return (*map(str, self.place.keys), self.path, *kind, *names_of_things(self.facts))
+        return (*map(key_text, self.place.keys), self.path, *kind, *names_of_things(self.facts))
 
 
 def find_networks(members: Mapping[str, Any]) -> tuple[Network, ...]:
@@ -92,11 +109,18 @@ def find_networks(members: Mapping[str, Any]) -> tuple[Network, ...]:
     Online networks come before target copies, networks with a trunk before other tensors, optimizer state
     last. Networks of equal `rank` are equally likely what the file is about.
     """
-    places = (_Place(member, (), value, None) for member, value in members.items())
-    found = list(islice((network for place in places for network in _walk(place)), _MAX_NETWORKS))
+    places = [_Place(member, (), value, None) for member, value in members.items()]
+    # A tensor of one dimension makes no network, unless there is nothing else.
+    for least_rank in (2, 0):
+        networks = (network for place in places for network in _walk(place, least_rank))
+        if found := list(islice(networks, _MAX_NETWORKS)):
+            break
     found = _with_online(found)
     order = {id(network): i for i, network in enumerate(found)}
-    return tuple(sorted(found, key=lambda network: (*network.rank, -_elements(network), order[id(network)])))
+    found.sort(key=lambda network: (*network.rank, -_elements(network), order[id(network)]))
+    # Keys of different types may have one text; a path is what a network is chosen by.
+    paths = distinct((network.path, network) for network in found)
+    return tuple(network if network.path == path else replace(network, path=path) for path, network in paths.items())
 
 
 def twins(networks: Sequence[Network]) -> tuple[str, ...]:
@@ -121,114 +145,25 @@ def _elements(network: Network) -> int:
     return sum(tensor.nbytes for tensor in network.tensors.values())
 
 
-def _walk(root: _Place) -> Iterator[Network]:
+def _walk(root: _Place, least_rank: int) -> Iterator[Network]:
     """Go through the nest breadth first: networks lie near the root, replay buffers are deep and wide."""
     queue, seen = deque([root]), {id(root.value)}
     while queue:
         place = queue.popleft()
-        held, whole = _held(place.value)
-        if held is not None:
-            yield from _networks(place, held)
-        for below in () if whole else _below(place):
+        inside = held(place.value, least_rank)
+        if inside is not None and inside.tensors:
+            yield from _networks(place, inside)
+        for below in () if inside is not None and inside.whole else _below(place):
             if id(below.value) not in seen and len(seen) < _MAX_CONTAINERS:
                 seen.add(id(below.value))
                 queue.append(below)
 
 
-def _held(value: Any) -> tuple[dict[str, LegacyTensor] | None, bool]:
-    """Return the tensors of a container that is a network, if it is one, and whether that is all of it."""
-    if isinstance(value, LegacyTensor):
-        return {"tensor": value}, True
-    if modules.is_module(value):
-        return modules.tensors(value), True
-    if isinstance(value, dict) and "param_groups" in value:
-        return _flatten(value), True
-    if (nested := _nest(value)) is not None:
-        return nested, True
-    direct = {str(key): item for key, item in _items(value) if isinstance(item, LegacyTensor)}
-    if any(len(tensor.shape) > 1 for tensor in direct.values()):
-        return direct, False
-    return None, False
-
-
-def _items(value: Any) -> list[tuple[Any, Any]]:
-    """Return the (key, value) pairs of a dict, of a list of named tensors, or of any list by position."""
-    if isinstance(value, dict):
-        return list(value.items())
-    if isinstance(value, list | tuple):
-        if value and all(_is_named(item) for item in value):
-            return [(item[0], item[1]) for item in value]
-        return list(enumerate(value))
-    if isinstance(value, Opaque):
-        return _contents(value)
-    return []
-
-
-def _is_named(item: Any) -> bool:
-    return (
-        isinstance(item, list | tuple)
-        and len(item) == 2
-        and isinstance(item[0], str)
-        and isinstance(item[1], LegacyTensor)
-    )
-
-
-def _contents(value: Opaque) -> list[tuple[Any, Any]]:
-    """What an instance or a call of unknown code was made of."""
-    states: Sequence[Any] = value.state if isinstance(value.state, tuple) else (value.state,)
-    found = [pair for state in states if isinstance(state, dict) for pair in state.items()]
-    return [*found, *value.pairs, *enumerate(value.items), *enumerate(value.args)]
-
-
-def _nest(value: Any) -> dict[str, LegacyTensor] | None:
-    """Return the tensors of a nest of layers, `{"conv": {"0": {"weight": …}}}`, under dotted names."""
-    if not isinstance(value, dict | list | tuple) or len(value) < 2:
-        return None
-    found: dict[str, LegacyTensor] = {}
-    stack: list[tuple[str, int, Any]] = [("", 0, value)]
-    leaves = 0
-    while stack:
-        prefix, depth, node = stack.pop()
-        direct, inner = _layer(node)
-        if direct is None or depth > _NEST_DEPTH or len(stack) + len(inner) + len(found) > _NEST_SIZE:
-            return None
-        leaves += bool(direct)
-        found |= {f"{prefix}{key}": item for key, item in direct}
-        stack += [(f"{prefix}{key}.", depth + 1, item) for key, item in reversed(inner)]
-    return found if leaves > 1 and any(len(tensor.shape) > 1 for tensor in found.values()) else None
-
-
-def _layer(node: Any) -> tuple[list[tuple[Any, LegacyTensor]] | None, list[tuple[Any, Any]]]:
-    """Return the tensors of one layer and the containers beside them; None for what is no layer of a nest."""
-    if len(node) > _NEST_SIZE:
-        return None, []
-    items = _items(node)
-    direct = [(key, item) for key, item in items if isinstance(item, LegacyTensor)]
-    inner = [(key, item) for key, item in items if isinstance(item, dict | list | tuple) and item]
-    foreign = len(direct) + len(inner) < len(items) or _OPTIMIZER_STATE & {str(key) for key, _ in items}
-    if foreign or len(direct) > _LAYER or is_network(item for _, item in direct):
-        return None, []
-    return direct, inner
-
-
-def _flatten(value: Any) -> dict[str, LegacyTensor]:
-    found: dict[str, LegacyTensor] = {}
-    stack = [("", value)]
-    while stack:
-        prefix, node = stack.pop()
-        for key, item in reversed(_items(node)):
-            if isinstance(item, LegacyTensor):
-                found[f"{prefix}{key}"] = item
-            else:
-                stack.append((f"{prefix}{key}/", item))
-    return found
-
-
 def _below(place: _Place) -> Iterator[_Place]:
-    items = _items(place.value)
-    node = dict(items) if isinstance(place.value, dict | Opaque) and all(_hashable(key) for key, _ in items) else {}
+    pairs = items(place.value)
+    node = dict(pairs) if isinstance(place.value, dict | Opaque) and all(_hashable(key) for key, _ in pairs) else {}
     around = Surroundings(place.around, node)
-    for key, item in items:
+    for key, item in pairs:
         if item and isinstance(item, dict | list | tuple | Opaque):
             yield _Place(place.member, (*place.keys, key), item, around)
 
@@ -237,21 +172,22 @@ def _hashable(key: Any) -> bool:
     return isinstance(key, str | int | float | bytes | None)
 
 
-def _networks(place: _Place, tensors: Mapping[str, LegacyTensor]) -> Iterator[Network]:
+def _networks(place: _Place, inside: Held) -> Iterator[Network]:
+    tensors = inside.tensors
     if _is_optimizer(place, tensors):
         yield Network(place.path(""), "optimizer", tensors, place)
         return
-    outer = role_of(" ".join(map(str, place.keys)))
+    outer = role_of(" ".join(map(key_text, place.keys)))
     for part in split(tensors):
         role = part.role if part.role != "unknown" else outer
-        yield Network(place.path(part.prefix), role, part.tensors, place, part.prefix)
+        yield Network(place.path(part.prefix), role, part.tensors, place, part.prefix, inside.unread)
 
 
 def _is_optimizer(place: _Place, tensors: Mapping[str, LegacyTensor]) -> bool:
     if isinstance(place.value, dict) and "param_groups" in place.value:
         return True
     leaves = {name.rsplit(".", 1)[-1] for name in tensors}
-    return bool(leaves & _OPTIMIZER_STATE)
+    return bool(leaves & OPTIMIZER_STATE)
 
 
 def _with_online(found: list[Network]) -> list[Network]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ckptfmt.legacy.bytes.storages import LegacyTensor
+from ckptfmt.legacy.find.keys import distinct
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["attributes", "is_module", "tensors", "walk"]
@@ -20,7 +21,7 @@ def is_module(value: Any) -> bool:
 
 def tensors(module: Opaque) -> dict[str, LegacyTensor]:
     """Return parameters and persistent buffers under the names that `state_dict` gives them, in its order."""
-    return {prefix + name: tensor for prefix, node in walk(module) for name, tensor in _own(node.state)}
+    return distinct((prefix + name, tensor) for prefix, node in walk(module) for name, tensor in _own(node.state))
 
 
 def walk(module: Opaque) -> Iterator[tuple[str, Opaque]]:

@@ -9,9 +9,11 @@ from typing import Any
 from ckptfmt.errors import CkptError, Problem, printable
 from ckptfmt.families import registry
 from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
+from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import FileEntry, Manifest, contradictions
+from ckptfmt.format.travelled import is_rewritten, open_link
 from ckptfmt.format.versions import FORMAT_VERSION
 
 __all__ = [
@@ -55,6 +57,13 @@ def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
         where = printable(name)
         if name == MANIFEST or name in listed:
             continue
+        if name.startswith("._"):
+            message = "is what macOS leaves beside a file that it copies"
+            yield Problem("layout.unlisted", where, message, "remove it", "warning")
+            continue
+        if stat.S_ISLNK(mode) and (linked := open_link(descriptor, name, MANIFEST)) is not None:
+            os.close(linked)
+            mode = stat.S_IFREG
         if not stat.S_ISREG(mode):
             message = f"is {_kind(mode)}, a checkpoint holds plain files only"
             yield Problem("layout.not-regular", where, message, "remove it, or copy what it stands for elsewhere")
@@ -74,7 +83,7 @@ def newer_version(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield Problem("version.newer", f"{MANIFEST} $.format_version", message, "install a newer ckptfmt", "warning")
 
 
-def own_digest(raw: Mapping[str, Any], *, rendered: bool) -> Iterator[Problem]:
+def own_digest(raw: Mapping[str, Any], data: bytes, *, rendered: bool) -> Iterator[Problem]:
     """Yield whether the manifest is no longer the one that was written; `rendered` says whether it is to the byte."""
     try:
         digest = manifest_digest(raw)
@@ -84,6 +93,10 @@ def own_digest(raw: Mapping[str, Any], *, rendered: bool) -> Iterator[Problem]:
     if digest != raw.get("manifest_digest"):
         message = "does not match its own manifest_digest, it was changed after it was written"
         yield Problem("manifest.digest", MANIFEST, message, _AGAIN)
+    elif not rendered and is_rewritten(data, jsontext.render(raw).encode("utf-8")):
+        message = "is as it was written but for its line ends, which git or an editor made CRLF"
+        fix = "write '*.json -text' into .gitattributes and check it out again, or mend it with ckpt repair"
+        yield Problem("manifest.line-ends", MANIFEST, message, fix)
     elif not rendered:
         message = "means the same but is not written as it was, a byte was changed"
         yield Problem("manifest.form", MANIFEST, message, _AGAIN)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from threading import Lock
 
 from ckptfmt.errors import Problem, WeightsError, WrongSize, printable
-from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data
+from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import FileEntry, TensorEntry, expected_header
+from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_text, tensor_bytes
-from ckptfmt.look.validate.nonfinite import count_non_finite
 
 __all__ = ["THOROUGH", "FileCheck", "Progress"]
 
@@ -63,6 +63,8 @@ class FileCheck:
             yield Problem.of(e, where=e.where or self.name, fix=_AGAIN)
 
     def _look(self, file: DataFile) -> list[Problem]:
+        if said := unfetched(file, self.entry):
+            return [Problem.of(said)]
         file.check_layout()
         problems = []
         if file.size != self.entry.bytes:

@@ -96,7 +96,7 @@ class _Look:
             yield from checks.newer_version(raw)
         manifest, network, found = _parse(raw, relaxed=relaxed)
         yield from found
-        yield from checks.own_digest(raw, rendered=rendered)
+        yield from checks.own_digest(raw, data, rendered=rendered)
         self.files = dict(manifest.files) if manifest else checks.file_entries(raw, relaxed=relaxed)
         if manifest is not None:
             yield from checks.consistency(manifest)

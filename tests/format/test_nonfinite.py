@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.numeric import has_numbers
 from ckptfmt.format.safetensors import DTYPE_BITS
 from ckptfmt.format.tensors import decode
-from ckptfmt.look.validate.nonfinite import count_non_finite
 
 DTYPES = [dtype for dtype in DTYPE_BITS if has_numbers(dtype)]
 

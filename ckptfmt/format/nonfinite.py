@@ -38,9 +38,11 @@ def count_non_finite(data: bytes | bytearray, dtype: str) -> int:
     """
     if dtype not in _SPECIAL:
         return 0
-    width, tables = _SPECIAL[dtype]
-    masks = (int.from_bytes(data[place::width].translate(table), "little") for place, table in tables.items())
-    found = next(masks)
-    for mask in masks:
-        found &= mask
+    width, ((place, table), *others) = _SPECIAL[dtype][0], _SPECIAL[dtype][1].items()
+    top = data[place::width].translate(table)
+    if 0xFF not in top:
+        return 0
+    found = int.from_bytes(top, "little")
+    for place, table in others:
+        found &= int.from_bytes(data[place::width].translate(table), "little")
     return found.bit_count() // 8

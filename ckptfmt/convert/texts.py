@@ -1,0 +1,136 @@
+"""What archives say as text beside their weights: JSON that is read as text, whatever pickles it quotes."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckptfmt.errors import ManifestError, Problem
+from ckptfmt.format import jsontext
+
+__all__ = ["Text", "read_texts"]
+
+_LIMIT = 16 << 20
+# How Stable-Baselines3 writes a value that JSON has not: the type, a pickle in base64, and text of its attributes.
+_TYPE, _PICKLE = ":type:", ":serialized:"
+_CLASS = re.compile(r"<class '([\w.]+)'>")
+_METHOD = re.compile(r"<function (\w+)\.")
+_CODE = re.compile(r" at 0x[0-9a-f]+")
+_BYTE = "uint8"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A declaration: `facts` hold fields of `Facts`, `agent` what the agent is called."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    training_info: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    agent: tuple[str, ...] = ()
+
+
+def read_texts(texts: Mapping[str, bytes], *, where: str) -> tuple[Text, tuple[Problem, ...]]:
+    """Return what the texts of an archive declare, and a warning for one that cannot be read.
+
+    `texts` are those that containers know by name: `data` of Stable-Baselines3, `config` of d3rlpy.
+    """
+    for name, data in texts.items():
+        try:
+            parsed = jsontext.parse(data, where=name, limit=_LIMIT)
+        except ManifestError as e:
+            message = f"its text '{name}' {e.what}, so nothing is taken from it"
+            return Text(), (Problem("source.skipped", where, message, "", "warning"),)
+        if isinstance(parsed, dict) and name in _READERS:
+            return _READERS[name](parsed), ()
+    return Text(), ()
+
+
+def _stable_baselines(data: Mapping[str, Any]) -> Text:
+    seen, acts = _dict(data.get("observation_space")), _dict(data.get("action_space"))
+    policy = _dict(data.get("policy_class"))
+    kwargs = _dict(data.get("policy_kwargs"))
+    facts: dict[str, Any] = {}
+    if (n_action := _count(acts.get("n"))) is not None and _class(acts).endswith("Discrete"):
+        facts["n_action"] = n_action
+    if (shape := _image(seen)) is not None:
+        facts["input_shape"] = shape
+        scaled = str(kwargs.get("normalize_images", True)) == "True" and _is_bytes(seen)
+        facts["input_scale"] = 255.0 if scaled else 1.0
+    spaces = {"observation_space": _space(seen), "action_space": _space(acts)}
+    info = {name: plain for name, value in data.items() if name[:1] != "_" and (plain := _plain(value)) is not None}
+    method = _METHOD.match(str(policy.get("__init__", "")))
+    name = ".".join(filter(None, (str(policy.get("__module__", "")), method[1] if method else "")))
+    info = {key: value for key, value in {**info, "policy_class": name}.items() if value and key not in spaces}
+    return Text(facts, info, {key: space for key, space in spaces.items() if space}, (name,) if name else ())
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _class(value: Mapping[str, Any]) -> str:
+    found = _CLASS.fullmatch(str(value.get(_TYPE, "")))
+    return found[1] if found else ""
+
+
+def _count(value: Any) -> int | None:
+    """Return a positive number, which may be written as the text of one."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
+        value = int(value)
+    return value if type(value) is int and value > 0 else None
+
+
+def _image(space: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Return channels, height and width of a space of images, whichever comes first in it."""
+    shape = space.get("_shape")
+    if not isinstance(shape, list) or len(shape) != 3 or not all(_count(size) for size in shape):
+        return None
+    channels, height, width = shape if shape[0] <= shape[2] else (shape[2], shape[0], shape[1])
+    return channels, height, width
+
+
+def _is_bytes(space: Mapping[str, Any]) -> bool:
+    """Whether Stable-Baselines3 takes a space for images of bytes, which it divides by 255."""
+    ends = space.get("low_repr", "0"), space.get("high_repr", "255")
+    return space.get("dtype") == _BYTE and [str(end).removesuffix(".0") for end in ends] == ["0", "255"]
+
+
+def _space(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a space as plain data: its class, shape, dtype and ends."""
+    words = {"class": _class(space), "shape": space.get("_shape"), "dtype": space.get("dtype")}
+    words |= {"n": _count(space.get("n")), "low": space.get("low_repr"), "high": space.get("high_repr")}
+    return {name: word for name, word in words.items() if word not in (None, "", [])}
+
+
+def _plain(value: Any) -> Any:
+    """Return a setting without its pickles and addresses; None where nothing else is left."""
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _plain(item) for name, item in value.items() if name != _PICKLE and not name.startswith("__")}
+    kept = {name: item for name, item in kept.items() if not (isinstance(item, str) and _CODE.search(item))}
+    kind = _class(value)
+    if _TYPE in kept:
+        kept = {"class": kind, **{name: item for name, item in kept.items() if name != _TYPE}} if kind else {}
+    return {name: item for name, item in kept.items() if item is not None} or None
+
+
+def _d3rlpy(data: Mapping[str, Any]) -> Text:
+    config = _dict(data.get("config"))
+    params = _dict(config.get("params"))
+    kind, shape = str(config.get("type", "")), data.get("observation_shape")
+    facts: dict[str, Any] = {}
+    discrete = kind in ("dqn", "double_dqn", "nfq") or kind.startswith("discrete_")
+    if discrete and (n_action := _count(data.get("action_size"))):
+        facts["n_action"] = n_action
+    if (image := _image({"_shape": shape})) is not None:
+        facts["input_shape"] = image
+        scaler = _dict(params.get("observation_scaler")).get("type", "none")
+        if scaler in ("pixel", "none"):
+            facts["input_scale"] = 255.0 if scaler == "pixel" else 1.0
+    heads = str(_dict(params.get("q_func_factory")).get("type", ""))
+    agent = (kind, *({"qr": ("quantile",), "iqn": ("iqn",), "fqf": ("fqf",)}.get(heads, ())))
+    spaces = {"observation_space": {"shape": shape}, "action_space": {"n": data.get("action_size")}}
+    return Text(facts, {"type": kind, **params}, spaces if shape else {}, tuple(filter(None, agent)))
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Text]] = {"data": _stable_baselines, "config": _d3rlpy}

@@ -1,0 +1,110 @@
+"""The plain network behind harmless extras: second names, counters, weights in parts, biases that were left out.
+
+None of this changes what a network computes: what is made follows exactly from what is there. So a network may be
+told by it; where none is told, a file keeps all that it has.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ckptfmt.convert.parts import dense, wholes
+from ckptfmt.format.digest import new_blake3
+from ckptfmt.legacy.bytes.storages import LegacyTensor
+
+__all__ = ["Tidied", "tidy"]
+
+_WHOLE = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
+_Layer = Mapping[str, LegacyTensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """The tensors of the plain network; `dropped` names those it does without, with reasons, `made` new ones."""
+
+    tensors: Mapping[str, LegacyTensor]
+    dropped: Mapping[str, str]
+    made: frozenset[str]
+
+
+def tidy(tensors: Mapping[str, LegacyTensor]) -> Tidied | None:
+    """Return the plain network, None where there is nothing that it could do without."""
+    found = dict(tensors)
+    dropped = {name: "a counter" for name, tensor in found.items() if not tensor.shape and tensor.dtype in _WHOLE}
+    found = {name: tensor for name, tensor in found.items() if name not in dropped}
+    found, parts, made = _joined(found)
+    second = dict.fromkeys(_second_names(found), "a second name of a layer that is there")
+    found = {name: tensor for name, tensor in found.items() if name not in second}
+    found, biases = _with_biases(found)
+    dropped |= parts | second
+    return Tidied(found, dropped, frozenset(made | biases)) if dropped or made or biases else None
+
+
+def _joined(tensors: _Layer) -> tuple[dict[str, LegacyTensor], dict[str, str], set[str]]:
+    """Return the tensors with each weight in the place of its first part, the parts with reasons, the new names."""
+    whole = {item.parts[0]: item for item in wholes(tensors)}
+    parts = {name: item.reason for item in whole.values() for name in item.parts}
+    found: dict[str, LegacyTensor] = {}
+    for name, tensor in tensors.items():
+        if name in whole:
+            found[whole[name].name] = whole[name].tensor
+        elif name not in parts:
+            found[name] = tensor
+    return found, parts, {item.name for item in whole.values()}
+
+
+def _second_names(tensors: _Layer) -> list[str]:
+    """Return the tensors of layers that are other layers once more: the same tensors, or equal byte for byte."""
+    layers: dict[str, dict[str, LegacyTensor]] = {}
+    for name, tensor in tensors.items():
+        stem, dot, leaf = name.rpartition(".")
+        layers.setdefault(stem + dot, {})[leaf] = tensor
+    alike: dict[object, list[str]] = {}
+    for stem, layer in layers.items():
+        alike.setdefault(frozenset((leaf, t.dtype, t.shape) for leaf, t in layer.items()), []).append(stem)
+    found: list[str] = []
+    for stems in alike.values():
+        first: dict[object, str] = {}
+        for stem in stems if len(stems) > 1 and all(stems) else ():
+            kept = first.setdefault(_content(layers[stem]), stem)
+            if kept != stem and (_is_tied(layers[stem], layers[kept]) or _tells(layers[stem])):
+                found += [stem + leaf for leaf in layers[stem]]
+    return found
+
+
+def _content(layer: _Layer) -> tuple[str, ...]:
+    return tuple(_digest(layer[leaf]) for leaf in sorted(layer))
+
+
+def _digest(tensor: LegacyTensor) -> str:
+    hasher = new_blake3()
+    for chunk in tensor.chunks():
+        hasher.update(chunk)
+    return str(hasher.hexdigest())
+
+
+def _is_tied(one: _Layer, other: _Layer) -> bool:
+    return all(tensor.identity == other[leaf].identity for leaf, tensor in one.items())
+
+
+def _tells(layer: _Layer) -> bool:
+    """Say whether equal bytes mean the same layer: a matrix whose numbers are not all one number."""
+    for tensor in layer.values():
+        if len(tensor.shape) > 1 and tensor.size > 1:
+            start = next(iter(tensor.chunks()))
+            if start != start[: tensor.width] * (len(start) // tensor.width):
+                return True
+    return False
+
+
+def _with_biases(tensors: _Layer) -> tuple[dict[str, LegacyTensor], set[str]]:
+    """Return the tensors with zeros where a layer was made without a bias, and the names of those."""
+    found: dict[str, LegacyTensor] = {}
+    made: set[str] = set()
+    for name, tensor in tensors.items():
+        found[name] = tensor
+        stem, dot, leaf = name.rpartition(".")
+        bias = f"{stem}{dot}bias"
+        if leaf == "weight" and len(tensor.shape) in (2, 4) and bias not in tensors:
+            found[bias] = dense(bytes(tensor.shape[0] * tensor.width), tensor.dtype, tensor.shape[:1])
+            made.add(bias)
+    return found, made

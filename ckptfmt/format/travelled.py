@@ -1,0 +1,87 @@
+"""What the ways of a checkpoint leave in its place: links into a cache, pointers to what was not fetched, CRLF."""
+
+import os
+import re
+import stat
+
+from ckptfmt.errors import WeightsError
+
+__all__ = ["MAX_POINTER", "LfsPointer", "is_rewritten", "lf", "open_link", "pointer"]
+
+_PATH = getattr(os, "O_PATH", 0)
+# A cache of downloads or of versions calls its files by their content, in folders of two or three letters or one of
+# the same name: huggingface_hub (`blobs/`), DVC (`files/md5/3a/…`), git-annex (`objects/Xx/Yy/KEY/KEY`).
+_KEY = r"(?:[0-9a-f]{30,128}|[A-Z0-9_]+-s[0-9]+(?:-[A-Za-z0-9-]+)?--[^/]+)"
+_IN_CACHE = re.compile(rf"(?P<root>/.+?)(?:/[0-9A-Za-z]{{2,3}}){{0,2}}(?:/{_KEY})?/{_KEY}")
+_LFS = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\r?\n"
+    rb"(?:[a-z0-9.-]+ .*\r?\n)*?oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]{1,18})\s*"
+)
+MAX_POINTER = 1024
+
+
+class LfsPointer(WeightsError):
+    """The text that Git LFS keeps in the place of a file that was not fetched."""
+
+    code = "weights.lfs-pointer"
+
+
+def open_link(folder: int, name: str, beside: str) -> int | None:
+    """Return a descriptor of the regular file that a link of the folder ends in, or None.
+
+    It ends in a cache that calls its files by their content, and the link `beside` it, if that is one, in the same
+    cache. The end is found without opening it, looked at, and only then opened: what is read is what was looked at.
+    """
+    end = _end(folder, name)
+    if end is None:
+        return None
+    descriptor, root = end
+    try:
+        other = _end(folder, beside) if beside != name else None
+        if other is not None:
+            os.close(other[0])
+            if other[1] != root:
+                return None
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _end(folder: int, name: str) -> tuple[int, str] | None:
+    """Return a descriptor, which cannot be read from, of where a link ends, and the root of the cache that it is in."""
+    try:
+        if not _PATH or not stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            return None
+        descriptor = os.open(name, _PATH | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return None
+    try:
+        found = _IN_CACHE.fullmatch(os.readlink(f"/proc/self/fd/{descriptor}"))
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        found, regular = None, False
+    if found is None or not regular:
+        os.close(descriptor)
+        return None
+    return descriptor, found["root"]
+
+
+def pointer(data: bytes, sha256: str, *, where: str) -> LfsPointer | None:
+    """Return the error for a file that is a Git LFS pointer, None for any other; `sha256` is that of the file."""
+    found = _LFS.fullmatch(data) if len(data) < MAX_POINTER else None
+    if found is None:
+        return None
+    right = "to these very bytes" if found[1].decode() == sha256 else "to other bytes than the manifest lists"
+    return LfsPointer(f"is a Git LFS pointer {right}, which were not fetched", where=where, fix="run: git lfs pull")
+
+
+def lf(data: bytes) -> bytes:
+    """Return a text with the line ends that a manifest is written with."""
+    return data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n") + b"\n"
+
+
+def is_rewritten(data: bytes, written: bytes) -> bool:
+    """Return whether the bytes of a manifest differ from those it was written as in nothing but their line ends."""
+    return data != written and lf(data) == written

@@ -1,0 +1,50 @@
+"""Text is told as text; only what ends as a pickle of protocol 0 is tried as one."""
+
+import pickle
+
+import pytest
+
+from ckptfmt.errors import SourceError
+from ckptfmt.legacy.open import read
+
+
+def refusal(tmp_path, data: bytes) -> str:
+    (tmp_path / "case").write_bytes(data)
+    with pytest.raises(SourceError) as error:
+        read(tmp_path / "case")
+    return str(error.value).removeprefix(f"{tmp_path}/case: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import torch\nimport torch.nn as nn\n\nclass DQN(nn.Module):\n    pass\n", "class DQN(nn.Module):\n",
+        "config:\n  env: Pong\n", "{}\n", "I1\n", "cposix\nsystem\n(S'touch x'\ntR.\n", "grün\n", "a", "KK",
+    ],
+)  # fmt: skip
+def test_text_is_told_as_text_whatever_its_first_letter(tmp_path, text):
+    assert refusal(tmp_path, text.encode()) == (
+        "is text, not a checkpoint; give the file of weights that PyTorch saved"
+    )
+
+
+def test_a_sentence_that_ends_as_a_pickle_does_is_text_as_well(tmp_path):
+    assert refusal(tmp_path, b"Hello.").startswith("is text, not a checkpoint")
+
+
+def test_a_pickle_that_is_text_is_read_and_one_that_calls_is_refused(tmp_path):
+    (tmp_path / "case").write_bytes(pickle.dumps({"a": [1, "x"]}, 0))
+    with read(tmp_path / "case") as file:
+        assert file.members[""] == {"a": [1, "x"]}
+    assert refusal(tmp_path, b"cposix\nsystem\n(S'touch x'\ntR.").startswith("refused, its pickle calls posix.system")
+
+
+@pytest.mark.parametrize(
+    "data", [b"4\n1\n3\nV 1\n13\nnn.Sequential\n", b"3\n1\n5\n", b"\4\0\0\0\1\0\0\0\3\0\0\0V 1\x0d\0\0\0",
+             b"\3\0\0\0\1\0\0\0\5\0\0\0"]
+)  # fmt: skip
+def test_a_file_of_lua_is_told(tmp_path, data):
+    assert refusal(tmp_path, data) == (
+        "is a file of Torch7 (Lua), which is not read here; "
+        "read it with the package torchfile, and save its tensors with numpy.savez"
+    )
