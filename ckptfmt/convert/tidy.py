@@ -97,14 +97,21 @@ def _tells(layer: _Layer) -> bool:
 
 
 def _with_biases(tensors: _Layer) -> tuple[dict[str, LegacyTensor], set[str]]:
-    """Return the tensors with zeros where a layer was made without a bias, and the names of those."""
+    """Return the tensors with zeros where layers were made without biases, and the names of those.
+
+    All linear layers or all convolutions are made so, or none: one bias that is not there was lost.
+    """
+    weights = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] == "weight"}
+    biased = {len(tensor.shape) for name, tensor in weights.items() if _bias_of(name) in tensors}
     found: dict[str, LegacyTensor] = {}
     made: set[str] = set()
     for name, tensor in tensors.items():
         found[name] = tensor
-        stem, dot, leaf = name.rpartition(".")
-        bias = f"{stem}{dot}bias"
-        if leaf == "weight" and len(tensor.shape) in (2, 4) and bias not in tensors:
-            found[bias] = dense(bytes(tensor.shape[0] * tensor.width), tensor.dtype, tensor.shape[:1])
-            made.add(bias)
+        if name in weights and len(tensor.shape) in {2, 4} - biased:
+            found[_bias_of(name)] = dense(bytes(tensor.shape[0] * tensor.width), tensor.dtype, tensor.shape[:1])
+            made.add(_bias_of(name))
     return found, made
+
+
+def _bias_of(weight: str) -> str:
+    return f"{weight.removesuffix('weight')}bias"

@@ -70,6 +70,13 @@ def test_a_bias_that_was_left_out_is_zeros_behind_its_weight():
     assert found.tensors["a.bias"].numbers() == [0.0] * 3
 
 
+def test_one_bias_that_is_not_there_was_lost():
+    lost = {"a.weight": tensor(random(3, 4)), "b.weight": tensor(random(2, 3)), "b.bias": tensor(random(2))}
+    assert tidy(lost) is None
+    convs = {"c.weight": tensor(random(2, 3, 3, 3)), "d.weight": tensor(random(2, 2, 3, 3))}
+    assert tidy({**convs, "b.weight": tensor(random(2, 3)), "b.bias": tensor(random(2))}).made == {"c.bias", "d.bias"}
+
+
 def test_a_pruned_weight_is_weight_times_mask():
     weight, mask = random(3, 4), (random(3, 4, seed=2) > 0).astype("f4")
     found = tidy(
