@@ -20,7 +20,7 @@ _MODULES = {
     "families.atari_dqn.config": ("ModelConfig",),
     "convert": ("convert", "migrate_old_checkpoint"),
     "look.diff": ("diff",),
-    "errors": ("CkptError",),
+    "errors": ("AssumedWarning", "CkptError"),
     "store.manager": ("CheckpointManager",),
     "rl.families.factory": ("create_model_from_config",),
     "rl.load": ("load_legacy_checkpoint", "load_model_checkpoint"),

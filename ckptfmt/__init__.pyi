@@ -1,5 +1,6 @@
 from ckptfmt.convert.convert import convert as convert
 from ckptfmt.convert.convert import migrate_old_checkpoint as migrate_old_checkpoint
+from ckptfmt.errors import AssumedWarning as AssumedWarning
 from ckptfmt.errors import CkptError as CkptError
 from ckptfmt.families.atari_dqn.classify import classify as classify
 from ckptfmt.families.atari_dqn.config import ModelConfig as ModelConfig
@@ -20,6 +21,7 @@ from ckptfmt.store.save import save as save
 
 __version__: str
 __all__ = [
+    "AssumedWarning",
     "Checkpoint",
     "CheckpointManager",
     "CkptError",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 __all__ = [
+    "AssumedWarning",
     "BadPickle",
     "CkptError",
     "ConversionError",
@@ -36,6 +37,10 @@ __all__ = [
 # Control characters, formats (bidirectional overrides among them), surrogates, private use, unassigned,
 # and the two separators that some terminals treat as line ends.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+class AssumedWarning(UserWarning):
+    """Answers of a network depend on what nothing in its source file said: its manifest marks it as assumed."""
 
 
 def printable(text: object, limit: int = 160) -> str:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ckptfmt.convert.convert import Conversion
 from ckptfmt.errors import CkptError
+from ckptfmt.families.atari_dqn.config import UNSEEN
 
 from .output import Output
 from .text import plural, shape, size
-from .wording import on_the_command_line
+from .wording import on_the_command_line, option_of
 
 if TYPE_CHECKING:
     from ckptfmt.convert.batch import Outcome
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["outcome_line", "show_conversion", "show_outcome", "show_tally"]
 
 _INDENT = 9
-# Settings of the training that leave no trace in the weights and change no answer of the network.
-_TRAINING = ("double_dqn", "n_step_learning", "n_steps", "noisy_std_init", "prioritized_replay")
 _CONTAINERS = {"torch-zip": "torch zip", "torch-stream": "torch stream", "torch-tar": "torch tar"}
 
 
@@ -110,12 +109,14 @@ def _network(result: Conversion) -> str:
 
 def _assumed(result: Conversion, verbose: bool) -> str:
     values: Mapping[str, Any] = {**(result.config or {}), "architecture": result.architecture}
-    named = [name for name in result.assumed if verbose or name not in _TRAINING]
+    named = [name for name in result.assumed if verbose or name not in UNSEEN]
     rest = len(result.assumed) - len(named)
     words = [f"{name} {_value(values.get(name))}" for name in named]
     if rest:
         words.append(plural(rest, "setting") + " of the training that no answer depends on")
-    return ", ".join(words)
+    decisive = [name for name in result.assumed if name not in UNSEEN]
+    settle = f"; to settle: {', '.join(option_of(name) for name in decisive)}" if decisive else ""
+    return ", ".join(words) + settle
 
 
 def _value(value: Any) -> str:

@@ -9,11 +9,12 @@ import shlex
 
 from ckptfmt.errors import CkptError, Problem, UnsafeSource
 
-__all__ = ["COMMANDS", "OPTIONS", "on_the_command_line", "sentence"]
+__all__ = ["COMMANDS", "OPTIONS", "on_the_command_line", "option_of", "sentence"]
 
 OPTIONS = {
     "allow_unsafe": "--allow-unsafe-globals",
     "architecture": "--architecture",
+    "dueling_join": "--set dueling_join",
     "encoder": "--set encoder",
     "game": "--game",
     "input_scale": "--input-scale",
@@ -50,6 +51,11 @@ def on_the_command_line(error: CkptError, source: str = "") -> CkptError:
         more += see if len(fix + more + see) <= _LONGEST and source.isprintable() else ""
         fix = f"{fix}; {more}" if fix else more
     return error.but(fix=fix)
+
+
+def option_of(name: str) -> str:
+    """Return the option that gives a field of the config."""
+    return OPTIONS.get(name, f"--set {name}")
 
 
 def sentence(problem: Problem) -> str:

@@ -93,10 +93,10 @@ def convert(
 ) -> Conversion:
     """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
 
-    `facts` are what the file cannot say, as named in `FACTS`; `settings` are further fields of `ModelConfig`.
-    With `strict` nothing is assumed. `bulk` is for one of many files: one processor is used, and the memory in
-    which the system holds what was written is given back. With `compress` the weights are stored as zstd if they
-    get a tenth smaller. `progress` is called with the bytes written since its
+    `facts` are what the file cannot say, as named in `FACTS`; `settings` are further fields of `ModelConfig`. With
+    `strict` nothing is assumed that an answer of the network depends on. `bulk` is for one of many files: one
+    processor is used, and the memory in which the system holds what was written is given back. With `compress` the
+    weights are stored as zstd if they get a tenth smaller. `progress` is called with the bytes written since its
     last call. Raises `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then
     nothing was written.
 
@@ -106,11 +106,12 @@ def convert(
     if wrong := sorted(set(facts) - set(FACTS)):
         raise TypeError(f"convert() knows no fact {wrong[0]!r}; it knows {', '.join(FACTS)}")
     with make_plan(source, key=key, allow_unsafe=allow_unsafe, given=facts, settings=settings) as plan:
-        if strict and plan.assumed:
+        if strict and plan.decisive:
+            give = ", ".join(f"{name}=" for name in plan.decisive)
             raise WouldAssume(
-                f"would assume {', '.join(plan.assumed)}",
+                f"would assume {', '.join(plan.decisive)}",
                 where=plan.path,
-                fix="give what is assumed, or leave strict=True out",
+                fix=f"give {give}, or leave strict=True out",
             )
         tensors = {name: _Watched(tensor, progress) for name, tensor in plan.tensors.items()}
         if dry_run:

@@ -15,7 +15,7 @@ from ckptfmt.convert.texts import read_texts
 from ckptfmt.convert.tidy import Tidied, tidy
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Placement
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.manifest import Transform
@@ -63,6 +63,11 @@ class Plan:
     def assumed(self) -> tuple[str, ...]:
         """Return the fields of the config that nothing in the file or the call decides."""
         return tuple(sorted(name for name, origin in self.origin.items() if origin == "assumed"))
+
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        """Return the assumed fields on which answers of the network depend."""
+        return tuple(name for name in self.assumed if name not in UNSEEN)
 
     def close(self) -> None:
         """Close the legacy file."""

@@ -177,7 +177,8 @@ class Skeleton:
     @cached_property
     def named(self) -> bool:
         """Whether names say which tensors make a layer, and not only their order."""
-        return sum(parse(name).part is not None for name in self.shapes) * 2 >= len(self.shapes)
+        told = (parse(name).part is not None or bool(_BATCH & {*words(name)}) for name in self.shapes)
+        return sum(told) * 2 >= len(self.shapes)
 
     @cached_property
     def _shared(self) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +11,8 @@ from torch import nn
 
 import ckptfmt
 from ckptfmt.convert.convert import convert
-from ckptfmt.errors import CkptError, WeightsError, printable
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.errors import AssumedWarning, CkptError, WeightsError, printable
+from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.spaces import check_spaces, played_spaces
 from ckptfmt.format.files import WEIGHTS
@@ -40,8 +41,9 @@ def load_model_checkpoint(
     verified by its digest unless `verify` is False; where `verify` is the path of a public key, the checkpoint
     must be signed with it as a whole (`ckptfmt.verify`), which is refused before a weight is used. An `env`
     given must have its actions and frames.
-    Where the architecture is unknown, give the `model` that the weights belong to. Raises
-    `WeightsError` that names a damaged tensor, `CkptError` where network and `env` do not fit.
+    Where the architecture is unknown, give the `model` that the weights belong to. Warns by one `AssumedWarning`
+    where answers depend on fields that a conversion had to assume. Raises `WeightsError` that names a damaged
+    tensor, `CkptError` where network and `env` do not fit.
     """
     if os.path.isfile(checkpoint_path):
         if model is not None:
@@ -62,6 +64,7 @@ def load_model_checkpoint(
     with Checkpoint(checkpoint_path) as checkpoint:
         if not isinstance(verify, bool):
             _check_signature(checkpoint, verify)
+        _warn_of_assumed(checkpoint, model)
         return load_open_checkpoint(checkpoint, device, env=env, model=model, verify=verify is not False)
 
 
@@ -103,6 +106,19 @@ def load_open_checkpoint(
     tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
     _assign(model, tensors, checkpoint, network.optional() if network else frozenset(), place)
     return model.eval(), config, dict(checkpoint.training_info)
+
+
+def _warn_of_assumed(checkpoint: Checkpoint, model: nn.Module | None) -> None:
+    """Say once, of all fields together, that answers hang on what was assumed; a model of the caller's own knows."""
+    origin = checkpoint.manifest.config_origin
+    fields = [name for name in sorted(origin) if origin[name] == "assumed" and name not in UNSEEN]
+    if fields and model is None:
+        warnings.warn(
+            f"{checkpoint.path}: its answers depend on {', '.join(fields)}, which the source file did not say and the "
+            "conversion assumed; convert it again and give what is known",
+            AssumedWarning,
+            stacklevel=3,
+        )
 
 
 def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> None:

@@ -218,3 +218,36 @@ def reference_config(expected, tensors):
         v_min=None if support is None else support[0].item(),
         v_max=None if support is None else support[-1].item(),
     )
+
+
+JOINED = {
+    "mean": [-2.0, 2.0, 6.0],
+    "max": [-6.0, -2.0, 2.0],
+    "sum": [2.0, 6.0, 10.0],
+    "inverted": [6.0, 2.0, -2.0],
+}
+
+
+@pytest.mark.parametrize("join", JOINED)
+def test_value_and_advantage_are_joined_as_the_config_says(join):
+    model = create_model_from_config(small_config("dueling", dueling_join=join))
+    with torch.no_grad():
+        for head, biases in ((model.value_stream[2], [2.0]), (model.advantage_stream[2], [0.0, 4.0, 8.0])):
+            head.weight.zero_()
+            head.bias.copy_(torch.tensor(biases))
+        assert model.get_q_values(torch.zeros(1, 2, 20, 24)).tolist() == [JOINED[join]]
+
+
+def test_atoms_of_a_dueling_network_are_joined_one_by_one():
+    def scores(join):
+        torch.manual_seed(3)
+        model = create_model_from_config(small_config("dueling+distributional", dueling_join=join)).eval()
+        return model.log_probabilities(torch.ones(1, 2, 20, 24)), model
+
+    mean, model = scores("mean")
+    features = model.conv(torch.ones(1, 2, 20, 24)).flatten(1)
+    value = model.value_stream(features).unsqueeze(1)
+    advantage = model.advantage_stream(features).unflatten(1, (-1, value.shape[2]))
+    inverted = (value - advantage + advantage.mean(1, keepdim=True)).log_softmax(2)
+    torch.testing.assert_close(scores("inverted")[0], inverted)
+    assert not torch.allclose(mean, inverted)

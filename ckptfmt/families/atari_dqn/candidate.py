@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ckptfmt.families.atari_dqn import contradiction, trunk
 from ckptfmt.families.atari_dqn.answer import Candidate
 from ckptfmt.families.atari_dqn.canonical import Assignment, Unplaced, placements
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.layouts import Layout
@@ -22,8 +22,6 @@ _TRANSFORMS: dict[str, Literal["", "shared-hidden", "fused-hidden"]] = {
     "shared": "shared-hidden",
     "fused": "fused-hidden",
 }
-# Training flags leave no trace in weights.
-_UNSEEN = ("double_dqn", "prioritized_replay", "n_step_learning", "n_steps", "noisy_std_init")
 
 
 class Undecided(Exception):
@@ -136,7 +134,7 @@ def _trunk(
     }
     shape_origin = facts.origin("input_shape") if facts.input_shape else found.shape_origin
     origin |= {"encoder": found.encoder_origin, "input_shape": shape_origin, "input_scale": source}
-    origin |= dict.fromkeys(_UNSEEN, "assumed")
+    origin |= dict.fromkeys(UNSEEN, "assumed")
 
 
 def _given_windows(convs: Sequence[Shape], facts: Facts) -> list[Window] | None:

@@ -13,7 +13,10 @@ from ckptfmt.families.spaces import played_spaces
 from ckptfmt.format.digest import json_digest
 from ckptfmt.format.jsontext import encode_free
 
-__all__ = ["ARCHITECTURES", "JOINS", "ModelConfig", "architecture_name"]
+__all__ = ["ARCHITECTURES", "JOINS", "UNSEEN", "ModelConfig", "architecture_name"]
+
+# Settings of the training: they leave no trace in the weights and change no answer of the network.
+UNSEEN = ("double_dqn", "n_step_learning", "n_steps", "noisy_std_init", "prioritized_replay")
 
 # How value V and advantage A make Q-values: V + A - mean A and V + A - max A (Wang et al. 2016, equations 9 and 8),
 # V + A (equation 7), and V - A + mean A, which some write.

@@ -1,0 +1,153 @@
+"""Networks that share their shapes with a Q-network: told by what they are, or left open."""
+
+import math
+
+import pytest
+
+from ckptfmt.families.atari_dqn import Facts, classify
+from ckptfmt.families.atari_dqn.classify import tell
+from ckptfmt.families.skeleton import Skeleton
+
+
+def layer(stem, *shape):
+    return {f"{stem}.weight": shape, f"{stem}.bias": shape[:1]}
+
+
+CONVS = layer("conv.0", 32, 4, 8, 8) | layer("conv.2", 64, 32, 4, 4) | layer("conv.4", 64, 64, 3, 3)
+HIDDEN = CONVS | layer("fc1", 512, 3136)
+
+
+def streams(one, two, rows):
+    first, second = rows
+    return (
+        CONVS
+        | layer(f"{one}.0", 512, 3136)
+        | layer(f"{one}.2", first, 512)
+        | layer(f"{two}.0", 512, 3136)
+        | layer(f"{two}.2", second, 512)
+    )
+
+
+@pytest.mark.parametrize("head", ["mu", "action_probs", "logits", "pi", "prob", "fc_action", "actionlogits", "softmax"])
+def test_a_head_that_is_called_a_policys_is_one(head):
+    answer = classify(HIDDEN | layer(head, 3, 512))
+    assert answer.architecture is None
+    assert answer.refusal.endswith("it has the shapes of dqn") or "which have" in answer.refusal
+    given = classify(HIDDEN | layer(head, 3, 512), facts=Facts(architecture="dqn"))
+    assert given.architecture == "dqn"
+    assert given.chosen.origin.get("architecture") is None
+
+
+@pytest.mark.parametrize("head", ["q", "q_values", "Qout", "action_value", "dqn_head"])
+def test_a_head_that_is_called_q_values_is_claimed_without_an_assumption(head):
+    answer = classify(HIDDEN | layer(head, 3, 512))
+    assert answer.architecture == "dqn"
+    assert [witness.kind for witness in answer.chosen.witnesses] == ["word"]
+    assert "architecture" not in answer.chosen.origin
+
+
+@pytest.mark.parametrize("head", ["fc2", "out", "head", "output_layer", "linear", "fcout"])
+def test_a_head_whose_name_says_nothing_is_claimed_as_an_assumption(head):
+    answer = classify(HIDDEN | layer(head, 3, 512))
+    assert (answer.architecture, answer.chosen.origin["architecture"]) == ("dqn", "assumed")
+    assert answer.chosen.against[-1] == (
+        "that its rows are Q-values is assumed, since the logits of a policy have the same tensors"
+    )
+
+
+@pytest.mark.parametrize("head", ["zork", "gatekeeper", "reward_head"])
+def test_a_head_whose_name_is_not_known_is_not_claimed(head):
+    answer = classify(HIDDEN | layer(head, 3, 512))
+    assert answer.architecture is None
+
+
+def test_a_text_around_a_silent_network_speaks_for_or_against_it():
+    silent = HIDDEN | layer("fc2", 3, 512)
+    assert "architecture" not in classify(silent, context=("agents.DQN",)).chosen.origin
+    assert classify(silent, context=("policy",)).options == ("architecture",)
+    assert classify(silent, context=("PPOAgent",)).refusal == (
+        "PPOAgent is a name of actor-critics; it has the shapes of dqn"
+    )
+
+
+def test_two_streams_without_a_name_for_the_advantage_are_left_open():
+    for one, two in (("v", "q"), ("value", "other"), ("s1", "s2")):
+        answer = classify(streams(one, two, (1, 6)))
+        assert (answer.architecture, answer.options) == (None, ("architecture",))
+        assert "of a dueling network and of an actor-critic" in answer.refusal
+
+
+def test_sigmas_of_both_signs_are_a_stream_of_their_own():
+    shapes = CONVS
+    for kind in ("mu", "sigma"):
+        shapes = shapes | layer(f"fc1_{kind}", 512, 3136) | layer(f"fc2_{kind}", 3, 512)
+    size = {
+        name: (len(shape) == 1 and shape[0]) or shape[0] * shape[1] for name, shape in shapes.items() if len(shape) < 3
+    }
+    both = classify(shapes, values=lambda name: [(-1.0) ** i for i in range(size[name])])
+    assert "has values of both signs, so it is no sigma but a stream of its own" in both.refusal
+    one = classify(shapes, values=lambda name: [0.017] * size[name])
+    assert one.architecture == "noisy"
+
+
+@pytest.mark.parametrize(
+    ("heads", "sees"),
+    [
+        (["q1", "q2"], "it has two heads of 4 rows on one trunk, as twin critics or an ensemble has"),
+        ([f"heads.{i}" for i in range(9)], "it has nine heads of 4 rows on one trunk, as a bootstrapped network or an"),
+    ],
+)
+def test_several_heads_on_one_trunk_are_counted(heads, sees):
+    shapes = dict(HIDDEN)
+    for head in heads:
+        shapes |= layer(head, 4, 512)
+    answer = classify(shapes)
+    assert answer.architecture is None
+    assert answer.refusal.startswith(sees)
+
+
+def test_an_actor_beside_a_critic_makes_it_one():
+    seen = Skeleton(shapes=HIDDEN | layer("fc_q", 6, 512), beside={"actor": HIDDEN | layer("fc_logits", 6, 512)})
+    answer = tell(seen)
+    assert (answer.architecture, answer.options) == (None, ("key", "architecture"))
+    assert "the file holds an actor beside it ('actor'), of which it is the critic" in answer.refusal
+
+
+def test_a_value_network_beside_a_silent_one_makes_it_a_policy():
+    seen = Skeleton(shapes=HIDDEN | layer("fc2", 6, 512), beside={"value_net": HIDDEN | layer("fc2", 1, 512)})
+    assert tell(seen).refusal == (
+        "'value_net' beside it is a state value, and this the policy of it; it has the shapes of dqn"
+    )
+
+
+def test_a_target_copy_beside_it_is_what_q_learning_keeps():
+    seen = Skeleton(shapes=HIDDEN | layer("fc2", 6, 512), context=("policy_net",), copied=True)
+    assert [witness.says for witness in tell(seen).chosen.witnesses] == ["a target copy lies beside it"]
+
+
+def test_atoms_in_the_advantage_stream_alone_are_no_actions():
+    answer = classify(streams("value", "advantage", (1, 204)))
+    assert (answer.architecture, answer.options) == (None, ("n_action",))
+    assert "204 rows beside one are more than the actions of an Atari game" in answer.refusal
+    assert classify(streams("value", "advantage", (1, 204)), facts=Facts(n_action=204)).architecture == "dueling"
+
+
+REASONS = {
+    "it has batch normalisation behind a convolution (bn1.weight), which none of the eight architectures has": HIDDEN
+    | layer("fc2", 6, 512)
+    | {"bn1.weight": (32,), "bn1.bias": (32,), "bn1.running_mean": (32,), "bn1.running_var": (32,)},
+    "it has a recurrent cell (lstm.weight_ih), which none of the eight architectures has": CONVS
+    | {"lstm.weight_ih": (2048, 3136), "lstm.weight_hh": (2048, 512), "lstm.bias_ih": (2048,), "lstm.bias_hh": (2048,)}
+    | layer("q", 6, 512),
+    "it has a third linear layer (fc2.weight, (256, 512)), and the eight architectures have two from the trunk to a "
+    "head": HIDDEN | layer("fc2", 256, 512) | layer("fc3", 6, 256),
+    "it has a normalisation layer (norm.weight), which none of the eight architectures has": HIDDEN
+    | layer("norm", 512)
+    | layer("fc2", 6, 512),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_reason_is_one_sentence_that_names_the_thing(reason):
+    answer = classify(REASONS[reason])
+    assert (answer.architecture, answer.refusal) == (None, reason)
