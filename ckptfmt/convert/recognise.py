@@ -1,6 +1,6 @@
 """A network of a legacy file, put before the families with all that lies around it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = ["classify_network", "merge"]
 
 # "old" alone is what copies of policies are called; Tianshou has a model_old beside Q-networks only.
 _TARGETS = frozenset({"target", "targets", "targ", "tgt"})
+_EXPLORING, _NO_CHANCE = frozenset({"epsilon", "exploration"}), frozenset({"clip", "clipping", "adam", "optimizer"})
 
 
 def classify_network(
@@ -39,7 +40,7 @@ def classify_network(
         shapes=_shapes(network),
         values=values,
         facts=facts,
-        context=(*network.context, *declared.agent),
+        context=(*network.context, *declared.agent, *_exploration(network)),
         wiring=network.wiring,
         beside={other.path: _shapes(other) for other in others if other is not network and _is_beside(other)},
         copied=any(_is_copy(other, network) for other in others),
@@ -51,6 +52,14 @@ def classify_network(
         fuller = replace(facts, **more, declared=facts.declared | frozenset(more))
         answer = tell(replace(seen, facts=fuller))
     return answer
+
+
+def _exploration(network: Network) -> Iterator[str]:
+    """Yield the settings beside a network that say it explores by chance, as only value networks do."""
+    for key in network.facts:
+        said = frozenset(words(key))
+        if said & _EXPLORING and not said & _NO_CHANCE:
+            yield key
 
 
 def _shapes(network: Network) -> dict[str, tuple[int, ...]]:

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
-from ckptfmt.families.names import words
-
-__all__ = ["Meaning", "meaning", "meanings", "speaks"]
+__all__ = ["Meaning", "meaning", "meanings"]
 
 Meaning = Literal[
     "q", "value", "advantage", "policy", "mean", "deviation", "quantile", "imitation", "action", "other", "neutral", ""
@@ -19,7 +17,7 @@ Meaning = Literal[
 _WORDS: dict[Meaning, str] = {
     "q": "q qs qf qfs qfunc qfunction qfunctions qval qvals qvalue qvalues qnet qnetwork dqn ddqn dddqn ddqnet dqnet",
     "value": "v vs vf val vals value values critic critics baseline baselines state",
-    "advantage": "adv advs advantage advantages",
+    "advantage": "adv advs advantage advantages af",
     "policy": (
         "policy policies pi actor actors logit logits prob probs probability probabilities softmax categorical "
         "dist distribution distributions gaussian gauss normal bernoulli multinomial sampler p ppo a2c a3c acer acktr "
@@ -50,11 +48,6 @@ _WORDS: dict[Meaning, str] = {
 _MEANINGS: dict[str, Meaning] = {word: kind for kind, text in _WORDS.items() for word in text.split()}
 # Short words that are whole only when they stand alone; inside a longer word they are its letters.
 _SHORTEST = 2
-
-
-def speaks(word: str) -> bool:
-    """Return whether a word says anything of what a head gives."""
-    return meaning(word) not in ("neutral", "")
 
 
 @lru_cache(maxsize=4096)
@@ -103,8 +96,3 @@ def _split(word: str) -> tuple[str, ...]:
         if (more := _split(rest)) and len(more) == 2:
             return (head, *more)
     return ()
-
-
-def said_of(text: str) -> frozenset[Meaning]:
-    """Return what a text around a network says: the key it lay under, the name of its class."""
-    return meanings(words(text))

@@ -1,6 +1,5 @@
 """Networks that share their shapes with a Q-network: told by what they are, or left open."""
 
-
 import pytest
 
 from ckptfmt.families.atari_dqn import Facts, classify

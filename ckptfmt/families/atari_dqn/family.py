@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from ckptfmt.families.atari_dqn.classify import recognise
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.expected import expected_tensors, optional_tensors
 from ckptfmt.families.registry import Family
@@ -17,4 +18,5 @@ FAMILY = Family(
     tensors=expected_tensors,
     optional=optional_tensors,
     schema=partial(load_schema, "atari-dqn"),
+    recognise=recognise,
 )
