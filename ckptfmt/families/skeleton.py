@@ -208,15 +208,23 @@ def _members(taken: Mapping[str, Name]) -> dict[tuple[str, ...], list[str]]:
     """Group names by the words of their layers; noise and statistics go where their words begin as a layer's."""
     members: dict[tuple[str, ...], list[str]] = {}
     loose = [name for name, item in taken.items() if item.kind == "noise" or item.part is None]
+    plain = {_stem(item) for item in taken.values() if item.kind is None and item.part == "weight"}
     for name, item in taken.items():
         if name not in loose:
-            members.setdefault(_stem(item), []).append(name)
+            # `fc_mu` beside `fc` is a layer of its own, not the mean of a noisy one, which has no plain weight.
+            own = ("mean",) if item.kind in ("mean", "sigma") and _stem(item) in plain and _means(taken, item) else ()
+            members.setdefault((*_stem(item), *own), []).append(name)
     for name in loose:
         stem = tuple(word for word in words(name) if word not in _BATCH)
         home = next((stem[:size] for size in range(len(stem), 0, -1) if stem[:size] in members), stem)
         members.setdefault(home, []).append(name)
     order = list(taken)
     return dict(sorted(members.items(), key=lambda item: order.index(item[1][0])))
+
+
+def _means(taken: Mapping[str, Name], item: Name) -> bool:
+    """Whether there is a mean of the same words as `item`."""
+    return any(other.kind == "mean" and other.stem == item.stem for other in taken.values())
 
 
 def _stem(item: Name) -> tuple[str, ...]:

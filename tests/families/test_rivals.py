@@ -26,7 +26,9 @@ def streams(one, two, rows):
     )
 
 
-@pytest.mark.parametrize("head", ["mu", "action_probs", "logits", "pi", "prob", "fc_action", "actionlogits", "softmax"])
+@pytest.mark.parametrize(
+    "head", ["mu", "fc1_mu", "action_probs", "logits", "pi", "prob", "fc_action", "actionlogits", "softmax"]
+)
 def test_a_head_that_is_called_a_policys_is_one(head):
     answer = classify(HIDDEN | layer(head, 3, 512))
     assert answer.architecture is None
