@@ -70,9 +70,11 @@ def recognise(seen: Skeleton) -> Iterator[Proposal]:
 def tell(seen: Skeleton) -> Classification:
     """Return which of the eight a skeleton is, held against all that it could be besides."""
     answer = _read(seen)
+    if not answer.candidates:
+        return answer
     rivals = propose(seen)
     if answer.chosen is None:
-        strong = next((rival for rival in rivals if rival.strength and answer.candidates), None)
+        strong = next((rival for rival in rivals if rival.strength), None)
         return _refused(answer, strong) if strong and not seen.facts.architecture else answer
     own = _proposal(answer.chosen, seen)
     decision = decide([own, *rivals])
