@@ -32,6 +32,7 @@ def test_one_file_is_told_in_full(ckpt, work):
     assert run.err == (
         "assumed  architecture dqn, encoder nature, input_scale 1, input_shape 4×36×36, 5 settings of the training "
         "that no answer depends on\n"
+        "settle   --architecture, --set encoder, --input-scale, --input-shape\n"
     )
     assert ckpt("validate", "out").code == 0
     manifest = json.loads((work / "out/manifest.json").read_text())
