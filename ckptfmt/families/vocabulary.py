@@ -22,7 +22,7 @@ _WORDS: dict[Meaning, str] = {
         "policy policies pi actor actors logit logits prob probs probability probabilities softmax categorical "
         "dist distribution distributions gaussian gauss normal bernoulli multinomial sampler p ppo a2c a3c acer acktr "
         "trpo sac ddpg td3 reinforce vpg impala alpha beta concentration steer steering throttle gas brake control "
-        "controls motor torque gripper option options"
+        "controls motor torque gripper option options proba stochastic"
     ),
     "mean": "mu mus mean means loc",
     "deviation": "sigma sigmas std stds stddev logstd var variance covariance scale",
@@ -42,7 +42,8 @@ _WORDS: dict[Meaning, str] = {
         "second third fourth fifth pre post flat flatten in inner outer agent online local current eval target stream "
         "streams branch branches relu act_fn nature atari conv convs cnn dnn ann readout wrapped inp input lay "
         "neuron neurons distributional distrib rainbow dueling duel double z atoms atom c51 "
-        "params param list middle"
+        "params param list middle tail stem bottom upper lower hiddens fnn ffw estimator function func approximator "
+        "duelling"
     ),
 }  # fmt: skip
 _MEANINGS: dict[str, Meaning] = {word: kind for kind, text in _WORDS.items() for word in text.split()}

@@ -26,9 +26,7 @@ def streams(one, two, rows):
     )
 
 
-@pytest.mark.parametrize(
-    "head", ["mu", "fc1_mu", "action_probs", "logits", "pi", "prob", "fc_action", "actionlogits", "softmax"]
-)
+@pytest.mark.parametrize("head", ["mu", "fc1_mu", "action_probs", "logits", "pi", "prob", "actionlogits", "softmax"])
 def test_a_head_that_is_called_a_policys_is_one(head):
     answer = classify(HIDDEN | layer(head, 3, 512))
     assert answer.architecture is None
@@ -55,7 +53,7 @@ def test_a_head_whose_name_says_nothing_is_claimed_as_an_assumption(head):
     )
 
 
-@pytest.mark.parametrize("head", ["zork", "gatekeeper", "reward_head"])
+@pytest.mark.parametrize("head", ["zork", "gatekeeper", "reward_head", "fc_action", "actions"])
 def test_a_head_whose_name_is_not_known_is_not_claimed(head):
     answer = classify(HIDDEN | layer(head, 3, 512))
     assert answer.architecture is None
@@ -141,6 +139,11 @@ REASONS = {
     | layer("q", 6, 512),
     "it has a third linear layer (fc2.weight, (256, 512)), and the eight architectures have two from the trunk to a "
     "head": HIDDEN | layer("fc2", 256, 512) | layer("fc3", 6, 256),
+    "it has 2 trunks, under 'actor' and 'critic', so it is several networks in one": {
+        f"{part}.{name}": shape
+        for part in ("actor", "critic")
+        for name, shape in (HIDDEN | layer("fc2", 6, 512)).items()
+    },
     "it has a normalisation layer (norm.weight), which none of the eight architectures has": HIDDEN
     | layer("norm", 512)
     | layer("fc2", 6, 512),

@@ -144,7 +144,7 @@ def _open(chosen: Candidate, seen: Skeleton) -> str:
 def _read(seen: Skeleton) -> Classification:
     """Return the one network of the eight that the shapes and facts leave, or why there is none."""
     found = Fingerprint(seen.shapes)
-    if reason := unusable(found):
+    if reason := unusable(found, seen):
         return Classification(refusal=reason)
     compared = fits(found)
     exact = [fit for fit in compared if fit.exact and _plausible(fit, seen)]

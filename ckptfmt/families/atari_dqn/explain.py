@@ -27,7 +27,7 @@ _ROLES = {
 }
 
 
-def unusable(found: Fingerprint) -> str:
+def unusable(found: Fingerprint, seen: Skeleton) -> str:
     """Return why no architecture is even near: no trunk, no head, other kinds of layers; "" if one may be."""
     if not found.shapes:
         return "there are no tensors"
@@ -43,11 +43,21 @@ def unusable(found: Fingerprint) -> str:
         return (
             f"{len(found.shapes)} tensors with {len(found.matrices)} shapes of matrices are more than one such network"
         )
-    return "" if found.chain else _no_chain(found)
+    return "" if found.chain else _trunks(seen) or _no_chain(found)
 
 
 def _is_odd(shape: Shape) -> bool:
     return len(shape) > 4 or (len(shape) == 3 and sum(size != 1 for size in shape) > 1)
+
+
+def _trunks(seen: Skeleton) -> str:
+    """Return that parts of the network have a trunk each, "" unless all begin with frames of as many channels."""
+    firsts = {part.prefix: [layer for layer in part.layers if layer.kind == "convolution"] for part in seen.parts}
+    trunks = {prefix: convs[0].shape[1] for prefix, convs in firsts.items() if convs}
+    if len(trunks) < 2 or len({*trunks.values()}) > 1 or sum(map(len, firsts.values())) == len(trunks):
+        return ""
+    *most, last = (f"'{prefix}'" for prefix in trunks)
+    return f"it has {len(trunks)} trunks, under {', '.join(most)} and {last}, so it is several networks in one"
 
 
 def _no_chain(found: Fingerprint) -> str:

@@ -18,7 +18,9 @@ from ckptfmt.families.vocabulary import meaning, meanings
 __all__ = ["assumption", "policy_around", "witnesses"]
 
 # Algorithms of the eight and of them alone, and how only they explore; "dqn" and its like say so by themselves.
-_ALGORITHMS = frozenset({"rainbow", "dueling", "duel", "distributional", "noisynet", "epsilon", "exploration"})
+_ALGORITHMS = frozenset(
+    {"rainbow", "dueling", "duelling", "duel", "distributional", "noisynet", "epsilon", "exploration"}
+)
 _CAPITALS = {letter: re.compile(rf"(?:^|[._/]){letter}(?:[._/\d]|$)") for letter in "AV"}
 _ASSUMED = "that its rows are Q-values is assumed, since the logits of a policy have the same tensors"
 

@@ -8,7 +8,7 @@ from ckptfmt.families.skeleton import Skeleton
 
 __all__ = ["recognise"]
 
-_ACTORS = frozenset({"actor", "actors", "pi"})
+_ACTORS = frozenset({"actor", "actors", "pi", "policy"})
 
 
 def recognise(seen: Skeleton) -> Iterator[Proposal]:

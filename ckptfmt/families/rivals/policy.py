@@ -12,7 +12,7 @@ from ckptfmt.families.vocabulary import meanings
 __all__ = ["recognise"]
 
 _WHAT = "a policy"
-_TOLD = frozenset({"policy", "mean", "action", "deviation"})
+_TOLD = frozenset({"policy", "mean", "deviation"})
 # The parts of noisy layers are called so as well.
 _KINDS = frozenset({"mean", "deviation"})
 # So many numbers are read at most; nearly all of a trained sigma have one sign, half of those of a stream.
