@@ -42,6 +42,8 @@ COMMANDS = {
     "Make": {
         "convert": "Make a checkpoint of a foreign file, without running it.",
         "export": "Write the network of a checkpoint as another library loads it.",
+        "pack": "Pack a whole run into one file, to be kept.",
+        "unpack": "Unpack what ckpt pack made, every byte as it was.",
         "train": "Train a network on an environment, from the first step or onward.",
         "completion": "Print the script that completes ckpt in your shell.",
     },

@@ -55,11 +55,15 @@ class Encoder:
 
     def frame(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return the next frame, of at most `PART` plain bytes."""
-        self._zstd.set_pledged_input_size(len(plain))
-        frame = self._zstd.compress(plain, self._zstd.FLUSH_FRAME)
+        frame = self.shrink(plain)
         self._digest.update(frame)
         self._rows.append((len(frame), len(plain)))
         return frame
+
+    def shrink(self, plain: bytes | bytearray | memoryview) -> bytes:
+        """Return a frame that is not the next one of the file, to be stored elsewhere."""
+        self._zstd.set_pledged_input_size(len(plain))
+        return self._zstd.compress(plain, self._zstd.FLUSH_FRAME)
 
     def end(self) -> bytes:
         """Return the guard and the seek table, which end the file."""

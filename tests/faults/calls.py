@@ -21,6 +21,7 @@ CHANGING = {
     "flock",
     "fsync",
     "ftruncate",
+    "linkat",
     "mkdir",
     "mkdirat",
     "openat",
@@ -31,7 +32,8 @@ CHANGING = {
     "unlink",
     "unlinkat",
 }
-_SPACE = {*_WRITES, "mkdir", "mkdirat", "openat", "rename", "renameat", "renameat2", "fsync", "ftruncate", "close"}
+_SPACE = {*_WRITES, "close", "fsync", "ftruncate", "linkat", "mkdir", "mkdirat", "openat"}
+_SPACE |= {"rename", "renameat", "renameat2"}
 
 
 @dataclass(slots=True)

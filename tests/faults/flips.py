@@ -1,14 +1,14 @@
-"""Flip every bit of the manifest and of the weights: `validate` and loading must each find it."""
+"""Flip every bit of the manifest and of the weights, plain and compressed: `validate` and loading must each find it."""
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from ckptfmt.errors import CkptError
-from ckptfmt.format.files import MANIFEST, WEIGHTS
+from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.look.validate import validate
 from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.write import Compression
 from tests.faults.calls import Tally, nothing
 from tests.faults.parallel import MEMORY, in_parallel
 from tests.faults.scenarios import write
@@ -29,9 +29,11 @@ def _flip_part(part: int, every: int, breaking: Callable[[], None]) -> Tally:
     breaking()
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="flips-", dir=MEMORY) as top:
-        path = Path(top) / "out"
-        write(path, 1, small=True)
-        for name in (MANIFEST, WEIGHTS):
+        plain = Path(top) / "out"
+        write(plain, 1, small=True)
+        compressed = Path(top) / "compressed"
+        write(compressed, 1, small=True, compression=Compression(least=-9.0))
+        for path, name in ((plain, MANIFEST), (plain, WEIGHTS), (compressed, compressed_name(WEIGHTS))):
             good = (path / name).read_bytes()
             for bit in range(part * every, len(good) * 8, _PARTS * every):
                 damaged = bytearray(good)
@@ -41,8 +43,7 @@ def _flip_part(part: int, every: int, breaking: Callable[[], None]) -> Tally:
                 tally.states += 2
                 tally.violations += _missed(path, f"bit {bit % 8} of byte {bit // 8} of {name}")
             (path / name).write_bytes(good)
-        assert validate(path).valid
-        shutil.rmtree(path)
+            assert validate(path).valid
     return tally
 
 

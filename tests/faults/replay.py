@@ -137,6 +137,8 @@ def _take(model: Model, name: str, rest: str, root: str) -> None:
         _write(model, own, rest, at_offset=name == "pwrite64")
     elif name.startswith("rename") and inside[0] and inside[1]:
         _rename(model, inside[0], inside[1], exchange="EXCHANGE" in rest)
+    elif name == "linkat" and inside[0] and inside[1]:
+        model.set(_folder(model, inside[1]), {inside[1][-1]: model.find(inside[0])})
     elif name in ("unlink", "unlinkat", "rmdir") and inside[0]:
         model.set(_folder(model, inside[0]), {inside[0][-1]: None})
     elif name in ("fsync", "fdatasync") and own is not None and (node := model.find(own)):

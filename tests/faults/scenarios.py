@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import random
 import signal
 import struct
 from collections.abc import Callable, Iterator
@@ -13,14 +14,15 @@ from typing import Any
 import numpy as np
 
 from ckptfmt.errors import CkptError, NotACheckpoint
-from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.files import STATE, WEIGHTS
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.look.validate import validate
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.clean import leftovers
+from ckptfmt.store.forms import compress
 from ckptfmt.store.manager import CheckpointManager
-from ckptfmt.store.write import TensorFile, publish, update_manifest, write_checkpoint
+from ckptfmt.store.write import Compression, TensorFile, publish, update_manifest, write_checkpoint
 
 SHAPE = (192, 1024)
 
@@ -41,10 +43,32 @@ class Numbers:
         yield struct.pack("<f", self.value) * int(np.prod(self.shape))
 
 
-def write(path: Path, generation: int, *, small: bool = False, **options: Any) -> None:
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """A tensor that no compression makes smaller."""
+
+    shape: tuple[int, ...] = (50_000,)
+    dtype: str = "U8"
+
+    def chunks(self) -> Iterator[bytes]:
+        yield random.Random(0).randbytes(int(np.prod(self.shape)))
+
+
+def write(
+    path: Path,
+    generation: int,
+    *,
+    small: bool = False,
+    compression: Compression | None = None,
+    state: bool = False,
+    **options: Any,
+) -> None:
     """Write a checkpoint that says everywhere which generation it is, with options of `write_checkpoint`."""
     shape = (3,) if small else SHAPE
-    file = TensorFile({"a": Numbers(generation, shape), "b": Numbers(generation, (2, 2))}, tied={"c": "b"})
+    tensors = {"a": Numbers(generation, shape), "b": Numbers(generation, (2, 2))}
+    files = {WEIGHTS: TensorFile(tensors, {"c": "b"}, compression)}
+    if state:
+        files[STATE] = TensorFile({"noise": Noise()})
 
     def build(entries: dict[str, FileEntry]) -> Manifest:
         return Manifest(
@@ -57,7 +81,7 @@ def write(path: Path, generation: int, *, small: bool = False, **options: Any) -
             content_digest="",
         )
 
-    write_checkpoint(path, {WEIGHTS: file}, build, **options)
+    write_checkpoint(path, files, build, **options)
 
 
 def generation(path: Path) -> int | None:
@@ -137,6 +161,28 @@ def _second(root: Path) -> None:
 
 def _one_of_many(root: Path) -> None:
     write(root / "out", 2, bulk=True)
+
+
+def _compressed(root: Path) -> None:
+    write(root / "out", 2, overwrite=True, compression=Compression())
+
+
+def _with_state(root: Path) -> None:
+    _nothing(root)
+    write(root / "out", 1, state=True)
+
+
+def _change_form(root: Path) -> None:
+    """The weights are written anew, the state gets a second name."""
+    assert compress(root / "out", everything=True).changed == (WEIGHTS,)
+
+
+def _look_form(root: Path) -> str:
+    if generation(root / "out") != 1:
+        return "wrong"
+    with Checkpoint(root / "out") as checkpoint:
+        checkpoint.verify()
+        return "new" if checkpoint.compressed() else "old"
 
 
 def _look(root: Path) -> str:
@@ -234,10 +280,14 @@ SCENARIOS = (
     Scenario("new", _nothing, _second, _look),
     Scenario("replace", _first, _second, _look_replaced),
     Scenario("update", _first, _update, _look_updated),
+    Scenario("compressed", _first, _compressed, _look_replaced),
+    Scenario("change of form", _with_state, _change_form, _look_form),
     Scenario("manager", _steps, _save_step, _look_steps),
     Scenario("background", _steps, _save_behind, _look_behind),
     Scenario("one of many", _nothing, _one_of_many, _look, variant=True),
     Scenario("no exchange", _first, _second, _look_replaced, ("renameat2:error=EINVAL",), variant=True),
+    Scenario("compressed, no exchange", _first, _compressed, _look_replaced, ("renameat2:error=EINVAL",), variant=True),
+    Scenario("change of form, no links", _with_state, _change_form, _look_form, ("linkat:error=EPERM",), variant=True),
     Scenario("after a death", _first, _after_a_death, _look_after_death, variant=True),
     Scenario("no folder renames", _nothing, _second, _look_copies, ("renameat2:error=EMFILE:when=1",), variant=True),
     Scenario(
