@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import comparing, curve, folders, large, saving, starting, training
+from benchmarks import comparing, curve, folders, large, saving, smaller, starting, training
 from benchmarks.bench import Bench, Row
 from benchmarks.chart import bars
 from benchmarks.machine import describe, limits
@@ -17,7 +17,7 @@ from benchmarks.table import lines
 
 ROWS: tuple[Row, ...] = tuple(
     sorted(
-        (*starting.ROWS, *large.ROWS, *saving.ROWS, *comparing.ROWS, *folders.ROWS, *training.ROWS),
+        (*starting.ROWS, *large.ROWS, *saving.ROWS, *comparing.ROWS, *folders.ROWS, *training.ROWS, *smaller.ROWS),
         key=lambda row: row.number,
     )
 )

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from benchmarks.measure import Comparison, Cost, Result
+from benchmarks.measure import Comparison, Result
 
 __all__ = ["Bench", "Row", "forget", "peer"]
 
@@ -54,9 +55,15 @@ class Bench:
 
     def inside(self, module: str, *words: str) -> dict[str, Comparison]:
         """Return the comparisons that a module of ours makes within one process of its own."""
+        return {name: Comparison.of(sides) for name, sides in self.answer(module, *words).items()}
+
+    def answer(self, module: str, *words: str) -> dict[str, Any]:
+        """Return what a module of ours finds within one process of its own."""
         command = [sys.executable, "-m", f"benchmarks.{module}", *words]
-        answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=_ROOT).stdout)
-        return {name: _comparison(sides) for name, sides in answer.items()}
+        answer: dict[str, Any] = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=_ROOT).stdout
+        )
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,3 @@ def forget(files: Sequence[str]) -> None:
 def peer(name: str, *words: str) -> list[str]:
     """Return the command line of a script in `peers`."""
     return [sys.executable, os.path.join(_PEERS, f"{name}.py"), *words]
-
-
-def _comparison(sides: dict[str, list[dict[str, float]]]) -> Comparison:
-    ours, theirs = ([Cost(**cost) for cost in sides[side]] for side in ("ours", "theirs"))
-    return Comparison(tuple(ours), tuple(theirs))

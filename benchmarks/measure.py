@@ -28,6 +28,11 @@ class Comparison:
     ours: tuple[Cost, ...]
     theirs: tuple[Cost, ...]
 
+    @classmethod
+    def of(cls, sides: dict[str, list[dict[str, float]]]) -> "Comparison":
+        """Return the comparison that another process wrote as JSON."""
+        return cls(*(tuple(Cost(**cost) for cost in sides[side]) for side in ("ours", "theirs")))
+
     def median(self, side: str, field: str) -> float:
         """Return the median of a field over the executions of one side."""
         costs: tuple[Cost, ...] = getattr(self, side)

@@ -1,0 +1,139 @@
+"""Rows 16 and 17: compressed checkpoints and packed runs of a training on Pong: `python -m benchmarks.smaller …`."""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.bench import Bench, Row, forget
+from benchmarks.measure import Comparison, Cost, Result, compare, timed
+
+__all__ = ["ROWS"]
+
+_CHECKPOINTS = 13
+_STATE, _REPLAY = "state.safetensors", "replay.safetensors"
+
+
+def _compressed(bench: Bench) -> list[Result]:
+    found = bench.answer("smaller", "compressed", bench.folder, str(bench.rounds(9)), str(bench.size(14_000, 168)))
+    work = "Pong checkpoint with state and replay, compressed"
+    return [
+        Result(16, f"{work}: size", "plain", found["size"], 0.18),
+        Result.of(16, f"{work}: save", "plain", 1.0, Comparison.of(found["save"])),
+        Result.of(16, f"{work}: load of the replay, from the disk", "plain", 0.5, Comparison.of(found["load"])),
+        Result(16, f"{work}: bytes read for one tensor of the state", "the whole file", found["tensor"], 0.5),
+    ]
+
+
+def _packed(bench: Bench) -> list[Result]:
+    found = bench.answer("smaller", "packed", bench.folder, "1", str(bench.size(14_000, 168)))
+    work = f"{_CHECKPOINTS} checkpoints of a run on Pong, with state, packed"
+    return [Result(17, f"{work}: size", "plain", found["size"], 0.27)]
+
+
+ROWS = (Row(16, _compressed), Row(17, _packed))
+
+
+def compressed(folder: str, rounds: int, steps: int) -> dict[str, Any]:
+    """Return the figures of the last checkpoint of a training, which holds the replay buffer."""
+    import ckptfmt
+    from ckptfmt.store.arrays import Arrays
+
+    last = sorted(name for name in os.listdir(_trained(folder, steps)) if name.startswith("step-"))[-1]
+    with ckptfmt.open(os.path.join(folder, "run", last)) as checkpoint:
+        config = checkpoint.config
+        parts = {file: dict(Arrays(checkpoint, file)) for file in checkpoint.manifest.files}
+    weights, more = parts.pop("weights.safetensors"), {file.partition(".")[0]: part for file, part in parts.items()}
+    small, plain = os.path.join(folder, "small"), os.path.join(folder, "plain")
+
+    def settle() -> None:
+        for used in (small, plain):
+            shutil.rmtree(used, ignore_errors=True)
+        os.sync()
+
+    def save(path: str, compress: bool) -> Cost:
+        return timed(lambda: ckptfmt.save(path, weights, config, compress=compress, **more).close())
+
+    saved = compare(lambda: save(small, True), lambda: save(plain, False), rounds, settle)
+    settle()
+    save(small, True), save(plain, False)
+    sizes = {path: sum(entry.stat().st_size for entry in os.scandir(path)) for path in (small, plain)}
+
+    def load(path: str) -> Cost:
+        forget([entry.path for entry in os.scandir(path)])
+        with ckptfmt.open(path) as checkpoint:
+            return timed(lambda: dict(Arrays(checkpoint, _REPLAY)))
+
+    loaded = compare(lambda: load(small), lambda: load(plain), rounds)
+    return {
+        "size": sizes[small] / sizes[plain],
+        "save": asdict(saved),
+        "load": asdict(loaded),
+        "tensor": _share_read(small),
+    }
+
+
+def packed(folder: str, rounds: int, steps: int) -> dict[str, Any]:
+    """Return the size of the packed checkpoints of a training, without the one that holds the replay buffer."""
+    from ckptfmt.share.pack import pack
+
+    run = _trained(folder, steps)
+    for name in sorted(os.listdir(run)):
+        if not name.startswith("step-") or os.path.exists(os.path.join(run, name, _REPLAY)):
+            shutil.rmtree(os.path.join(run, name))
+    assert len(os.listdir(run)) == _CHECKPOINTS
+    done = pack(run, os.path.join(folder, "run.ckptpack"))
+    return {"size": done.stored / done.bytes}
+
+
+def _share_read(path: str) -> float:
+    """Return which part of the compressed state is read for its largest tensor, by the count of the system."""
+    import ckptfmt
+
+    with ckptfmt.open(path) as checkpoint:
+        entry = checkpoint.manifest.files[_STATE]
+        name = max(entry.tensors, key=lambda tensor: _size(entry.tensors[tensor]))
+        before = _bytes_read()
+        checkpoint.read(name, _STATE)
+        return (_bytes_read() - before) / checkpoint.stored_bytes(_STATE)
+
+
+def _size(tensor: Any) -> int:
+    from ckptfmt.format.safetensors import tensor_bytes
+
+    return tensor_bytes(tensor.dtype, tensor.shape)
+
+
+def _bytes_read() -> int:
+    with open("/proc/self/io") as file:
+        return int(next(line for line in file if line.startswith("rchar")).split()[1])
+
+
+def _trained(folder: str, steps: int) -> str:
+    """Train a plain network and return the folder with a checkpoint for each fourteenth of the steps."""
+    from ckptfmt.rl.training.config import TrainConfig
+    from ckptfmt.rl.training.train import Trainer
+
+    run = os.path.join(folder, "run")
+    config = TrainConfig(
+        env="ALE/Pong-v5",
+        total_steps=steps,
+        learning_starts=steps // 7,
+        replay_size=max(16, steps * 6 // 7),
+        save_every=steps // (_CHECKPOINTS + 1),
+        keep=_CHECKPOINTS + 1,
+        eval_every=10 * steps,
+        eval_episodes=1,
+        tensorboard=False,
+        device="cpu",
+    )
+    Trainer(config, run).run()
+    return run
+
+
+_KINDS = {"compressed": compressed, "packed": packed}
+
+if __name__ == "__main__":
+    json.dump(_KINDS[sys.argv[1]](sys.argv[2], int(sys.argv[3]), int(sys.argv[4])), sys.stdout)
