@@ -13,7 +13,7 @@ from ckptfmt.share.pack.unpack import check
 from ckptfmt.share.pack.writer import Writer
 from ckptfmt.store.write.datafile import create
 from ckptfmt.store.write.failure import reported
-from ckptfmt.store.write.place import sync_folder
+from ckptfmt.store.write.linux import sync_folder
 
 __all__ = ["Packed", "pack"]
 

@@ -11,7 +11,7 @@ from ckptfmt.share.pack.archive import Archive
 from ckptfmt.share.pack.index import PackedFile
 from ckptfmt.store.write.datafile import create, write_all
 from ckptfmt.store.write.failure import reported, require_space
-from ckptfmt.store.write.place import sync_folder
+from ckptfmt.store.write.linux import sync_folder
 
 __all__ = ["Unpacked", "check", "unpack"]
 
