@@ -125,9 +125,10 @@ def test_one_checkpoint_is_read_without_the_others(run, packed, tmp_path):
 def test_one_file_is_enough_and_a_name_that_is_not_there_is_said(packed, tmp_path):
     unpack(packed, tmp_path / "one", only=["tensorboard/events"])
     assert tree(tmp_path / "one") == {"tensorboard": None, "tensorboard/events": b"event" * 100}
-    with pytest.raises(CkptError) as caught:
-        unpack(packed, tmp_path / "two", only=["step-7"])
-    assert str(caught.value) == (f"{packed}: holds no 'step-7'; list what it holds with: ckpt unpack FILE --list")
+    for asked, fix in (("step-7", "it holds 28 files of other names"), ("curve", "did you mean 'curve.json'?")):
+        with pytest.raises(CkptError) as caught:
+            unpack(packed, tmp_path / "two", only=[asked])
+        assert str(caught.value) == f"{packed}: holds no '{asked}'; {fix}"
 
 
 def test_every_flipped_bit_is_found(tmp_path):

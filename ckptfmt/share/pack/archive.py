@@ -3,9 +3,10 @@
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Self
 
-from ckptfmt.errors import CkptError, Unreadable, WeightsError
+from ckptfmt.errors import CkptError, Unreadable, WeightsError, printable
 from ckptfmt.format.compressed import decode
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import open_file, open_folder, read_exactly, release
@@ -59,10 +60,14 @@ class Archive:
         wanted = name.strip("/")
         found = tuple(f for f in self.index.files if f.path == wanted or f.path.startswith(f"{wanted}/"))
         if not found:
-            raise CkptError(
-                f"holds no '{name}'", where=self.path, fix="list what it holds with: ckpt unpack FILE --list",
-                code="pack.missing",
-            )  # fmt: skip
+            known = {path for file in self.index.files for path in (file.path, file.path.rpartition("/")[0]) if path}
+            near = get_close_matches(wanted, sorted(known), n=1)
+            fix = (
+                f"did you mean '{printable(near[0])}'?"
+                if near
+                else f"it holds {len(self.index.files):,} files of other names"
+            )
+            raise CkptError(f"holds no '{printable(name)}'", where=self.path, fix=fix, code="pack.missing")
         return found
 
     def read(self, file: PackedFile) -> Iterator[bytes]:
