@@ -1,4 +1,4 @@
-"""Rows 16 and 17: compressed checkpoints and packed runs of a training on Pong: `python -m benchmarks.smaller …`."""
+"""Row 16: compressed checkpoints and a packed run, of Pong: `python -m benchmarks.smaller FOLDER ROUNDS STEPS`."""
 
 import json
 import os
@@ -16,33 +16,36 @@ _CHECKPOINTS = 13
 _STATE, _REPLAY = "state.safetensors", "replay.safetensors"
 
 
-def _compressed(bench: Bench) -> list[Result]:
-    found = bench.answer("smaller", "compressed", bench.folder, str(bench.rounds(9)), str(bench.size(14_000, 168)))
+def _smaller(bench: Bench) -> list[Result]:
+    found = bench.answer("smaller", bench.folder, str(bench.rounds(9)), str(bench.size(14_000, 168)))
     work = "Pong checkpoint with state and replay, compressed"
     return [
         Result(16, f"{work}: size", "plain", found["size"], 0.18),
         Result.of(16, f"{work}: save", "plain", 1.0, Comparison.of(found["save"])),
         Result.of(16, f"{work}: load of the replay, from the disk", "plain", 0.5, Comparison.of(found["load"])),
-        Result(16, f"{work}: bytes read for one tensor of the state", "the whole file", found["tensor"], 0.5),
+        Result(16, f"{work}: bytes read for the largest tensor of the state", "the file", found["tensor"], 0.5),
+        Result(16, f"{_CHECKPOINTS} checkpoints of that run, with state, packed: size", "plain", found["pack"], 0.27),
     ]
 
 
-def _packed(bench: Bench) -> list[Result]:
-    found = bench.answer("smaller", "packed", bench.folder, "1", str(bench.size(14_000, 168)))
-    work = f"{_CHECKPOINTS} checkpoints of a run on Pong, with state, packed"
-    return [Result(17, f"{work}: size", "plain", found["size"], 0.27)]
+ROWS = (Row(16, _smaller),)
 
 
-ROWS = (Row(16, _compressed), Row(17, _packed))
+def measure(folder: str, rounds: int, steps: int) -> dict[str, Any]:
+    """Train, unless the folder `run` is there already, and return the figures."""
+    run = os.path.join(folder, "run")
+    if not os.path.isdir(run):
+        _train(run, steps)
+    return {**compressed(folder, run, rounds), "pack": packed(folder, run)}
 
 
-def compressed(folder: str, rounds: int, steps: int) -> dict[str, Any]:
+def compressed(folder: str, run: str, rounds: int) -> dict[str, Any]:
     """Return the figures of the last checkpoint of a training, which holds the replay buffer."""
     import ckptfmt
     from ckptfmt.store.arrays import Arrays
 
-    last = sorted(name for name in os.listdir(_trained(folder, steps)) if name.startswith("step-"))[-1]
-    with ckptfmt.open(os.path.join(folder, "run", last)) as checkpoint:
+    last = max(name for name in os.listdir(run) if name.startswith("step-"))
+    with ckptfmt.open(os.path.join(run, last)) as checkpoint:
         config = checkpoint.config
         parts = {file: dict(Arrays(checkpoint, file)) for file in checkpoint.manifest.files}
     weights, more = parts.pop("weights.safetensors"), {file.partition(".")[0]: part for file, part in parts.items()}
@@ -75,17 +78,18 @@ def compressed(folder: str, rounds: int, steps: int) -> dict[str, Any]:
     }
 
 
-def packed(folder: str, rounds: int, steps: int) -> dict[str, Any]:
+def packed(folder: str, run: str) -> float:
     """Return the size of the packed checkpoints of a training, without the one that holds the replay buffer."""
     from ckptfmt.share.pack import pack
 
-    run = _trained(folder, steps)
-    for name in sorted(os.listdir(run)):
-        if not name.startswith("step-") or os.path.exists(os.path.join(run, name, _REPLAY)):
-            shutil.rmtree(os.path.join(run, name))
-    assert len(os.listdir(run)) == _CHECKPOINTS
-    done = pack(run, os.path.join(folder, "run.ckptpack"))
-    return {"size": done.stored / done.bytes}
+    steps = sorted(name for name in os.listdir(run) if name.startswith("step-"))
+    chosen = os.path.join(folder, "chosen")
+    for name in steps[:_CHECKPOINTS]:
+        shutil.copytree(os.path.join(run, name), os.path.join(chosen, name))
+    assert not any(os.path.exists(os.path.join(chosen, name, _REPLAY)) for name in steps)
+    done = pack(chosen, os.path.join(folder, "run.ckptpack"))
+    assert done.checkpoints == _CHECKPOINTS
+    return done.stored / done.bytes
 
 
 def _share_read(path: str) -> float:
@@ -111,12 +115,11 @@ def _bytes_read() -> int:
         return int(next(line for line in file if line.startswith("rchar")).split()[1])
 
 
-def _trained(folder: str, steps: int) -> str:
-    """Train a plain network and return the folder with a checkpoint for each fourteenth of the steps."""
+def _train(run: str, steps: int) -> None:
+    """Train a plain network, with a checkpoint at each fourteenth of the steps."""
     from ckptfmt.rl.training.config import TrainConfig
     from ckptfmt.rl.training.train import Trainer
 
-    run = os.path.join(folder, "run")
     config = TrainConfig(
         env="ALE/Pong-v5",
         total_steps=steps,
@@ -130,10 +133,7 @@ def _trained(folder: str, steps: int) -> str:
         device="cpu",
     )
     Trainer(config, run).run()
-    return run
 
-
-_KINDS = {"compressed": compressed, "packed": packed}
 
 if __name__ == "__main__":
-    json.dump(_KINDS[sys.argv[1]](sys.argv[2], int(sys.argv[3]), int(sys.argv[4])), sys.stdout)
+    json.dump(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])), sys.stdout)

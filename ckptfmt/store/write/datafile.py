@@ -42,9 +42,12 @@ class Payload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """How a file is compressed: at a zstd level, and only where it gets smaller by the share `least` at least."""
+    """How a file is compressed: at a zstd level, and only where it gets smaller by the share `least` at least.
 
-    level: int = 3
+    The level of a save is 1: of a Pong checkpoint with replay it makes 0.5 % more than 3, in two thirds of the time.
+    """
+
+    level: int = 1
     least: float = 0.1
 
     def __post_init__(self) -> None:
