@@ -21,6 +21,7 @@ __all__ = [
     "PARTS",
     "REPLAY",
     "SAFETENSORS",
+    "SIGNATURE",
     "STATE",
     "WEIGHTS",
     "compressed_name",
@@ -41,6 +42,8 @@ SAFETENSORS = (WEIGHTS, STATE, REPLAY)
 _COMPRESSED = ".zst"
 # Every name that a data file can have: each of them plain or compressed.
 PARTS = (*SAFETENSORS, *(name + _COMPRESSED for name in SAFETENSORS))
+# The bundle of the OpenSSF's model signing that vouches for a checkpoint, beside its own files.
+SIGNATURE = "model.sig"
 MAX_MANIFEST = 64 << 20
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -14,6 +14,7 @@ from ckptfmt.errors import CkptError, MissingFile, WeightsError
 from ckptfmt.format.files import (
     MANIFEST,
     REPLAY,
+    SIGNATURE,
     STATE,
     open_file,
     open_folder,
@@ -29,7 +30,6 @@ from ckptfmt.store.write.companion import write_companion
 
 __all__ = ["SIGNATURE", "Signature", "Verification", "sign", "verify"]
 
-SIGNATURE = "model.sig"
 # What git keeps beside the files of a model, and the signature itself: model_signing leaves out the same.
 _IGNORED = (".git", ".gitattributes", ".github", ".gitignore", SIGNATURE)
 _COMPRESSED = ".zst"

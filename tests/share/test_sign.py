@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 import ckptfmt
 from ckptfmt.errors import CkptError, TargetExists
 from ckptfmt.share.sign import sign, verify
+from ckptfmt.store.forms import compress, decompress
 from ckptfmt.store.write import update_manifest
 
 FOREIGN = Path(__file__).resolve().parents[2] / "fixtures" / "foreign"
@@ -61,6 +62,23 @@ def test_what_was_signed_is_verified_and_stays_valid(checkpoint, keys):
     assert (found.good, found.reasons, found.covers) == (True, (), signature.covers)
     assert (checkpoint / "manifest.json").read_bytes() == manifest
     assert ckptfmt.validate(checkpoint).valid
+
+
+def test_a_signature_stays_with_a_checkpoint_that_is_compressed_and_stays_good(checkpoint, keys):
+    sign(checkpoint, keys[0])
+    signature = (checkpoint / "model.sig").read_bytes()
+    assert compress(checkpoint, everything=True).changed == ("weights.safetensors",)
+    assert sorted(path.name for path in checkpoint.iterdir()) == [
+        "manifest.json",
+        "model.sig",
+        "weights.safetensors.zst",
+    ]
+    assert (checkpoint / "model.sig").read_bytes() == signature
+    found = verify(checkpoint, keys[1])
+    assert (found.good, found.reasons) == (True, ())
+    decompress(checkpoint)
+    assert verify(checkpoint, keys[1]).good
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["ck"]
 
 
 def test_a_flipped_bit_of_a_weight_is_found(checkpoint, keys):

@@ -1,6 +1,6 @@
 """How the files begin that writers of checkpoints write, and what a power cut leaves of such a beginning."""
 
-from ckptfmt.format.files import MANIFEST
+from ckptfmt.format.files import MANIFEST, SIGNATURE
 from ckptfmt.format.safetensors import MAX_HEADER
 
 __all__ = ["HEAD", "MOST_SIGNATURE", "begins", "is_signature", "is_staged_file", "resembles"]
@@ -22,6 +22,8 @@ def begins(name: str, head: bytes) -> bool:
     """Return whether a file of a checkpoint called `name` may begin with `head`: whole, cut short or zeros."""
     if name == MANIFEST:
         return _agree(head, _MANIFEST)
+    if name == SIGNATURE:
+        return _agree(head, _COMPANION)
     if name.endswith(".zst"):
         return _agree(head, _ZSTD)
     return int.from_bytes(head[:8], "little") <= MAX_HEADER and _agree(head[8:], _WEIGHTS)
@@ -33,6 +35,8 @@ def resembles(name: str, head: bytes) -> bool:
         return True
     if name == MANIFEST:
         return _nearly(head, _MANIFEST) or b"".join(head.split()).startswith(b"".join(_MANIFEST.split()))
+    if name == SIGNATURE:
+        return _nearly(head, _COMPANION)
     return _nearly(head, _ZSTD) if name.endswith(".zst") else _nearly(head[8:], _WEIGHTS)
 
 

@@ -11,14 +11,14 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptfmt.format.files import MANIFEST, PARTS, release
+from ckptfmt.format.files import MANIFEST, PARTS, SIGNATURE, release
 from ckptfmt.store.write.heads import HEAD, resembles
 from ckptfmt.store.write.linux import rename_new
 
 __all__ = ["CONTENTS", "Held", "hold_open", "kind_of"]
 
-# The files of a checkpoint, in the order in which they are removed: without its manifest it is none.
-CONTENTS = (MANIFEST, *PARTS)
+# The files of a checkpoint and its signature, in the order in which they are removed: without its manifest it is none.
+CONTENTS = (MANIFEST, *PARTS, SIGNATURE)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFLNK: "a link",

@@ -13,7 +13,7 @@ import os
 import stat
 
 from ckptfmt.errors import TargetExists, WriteError, printable
-from ckptfmt.format.files import MANIFEST, compressed_name, is_there, release
+from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, release
 from ckptfmt.format.manifest import Manifest, render_manifest
 from ckptfmt.format.siblings import aside_name
 from ckptfmt.store.write.datafile import create, write_all
@@ -36,7 +36,7 @@ def publish_folder(place: Place, stage: Held, manifest: Manifest, *, replacing: 
     Raises `OSError` or `WriteError` with the target as it was before; the latter where names stand for other
     things than those that are held.
     """
-    _check_staged(place, stage, manifest)
+    _check_staged(place, stage, manifest, replacing)
     # The last look before the step: nothing but the step itself lies behind it.
     if (replacing and not replacing.is_at(place.name)) or not stage.is_at(stage.name):
         raise disturbed(place.path)
@@ -77,10 +77,12 @@ def publish_file(place: Place, staged: Held, folder: Held, name: str, old: Held 
         raise
 
 
-def _check_staged(place: Place, stage: Held, manifest: Manifest) -> None:
+def _check_staged(place: Place, stage: Held, manifest: Manifest, replacing: Held | None) -> None:
     """Raise `WriteError` where the staging folder holds anything but the files that were written into it."""
     stored = {MANIFEST: None, **{name: manifest.files.get(name) for name in _stored(stage, manifest)}}
-    if set(os.listdir(stage.file)) != set(stored):
+    # A signature goes along where the files only change their form.
+    kept = {SIGNATURE} if replacing is not None and is_there(replacing.file, SIGNATURE) else set()
+    if set(os.listdir(stage.file)) - kept != set(stored):
         raise disturbed(place.path)
     for name, entry in stored.items():
         there = os.stat(name, dir_fd=stage.file, follow_symlinks=False)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
-from ckptfmt.format.files import MANIFEST, compressed_name, is_there, read_manifest
+from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, read_manifest
 from ckptfmt.format.manifest import parse_manifest
 from ckptfmt.store.write.commit import stage, write_file
 from ckptfmt.store.write.datafile import TensorFile, write_tensors
@@ -38,6 +38,8 @@ def rewrite_files(path: str | os.PathLike[str], files: Mapping[str, TensorFile],
                     _keep(folder.file, name, staged.file, where)
                 elif write_tensors(staged.file, name, files[name], where=where) != entry:
                     raise WriteError("changed while it was read", where=os.path.join(where, name), fix="try again")
+            if is_there(folder.file, SIGNATURE):
+                _keep(folder.file, SIGNATURE, staged.file, where)
             write_file(staged.file, MANIFEST, data, where=where)
             os.fsync(staged.file)
             publish_folder(place, staged, manifest, replacing=folder)
