@@ -7,6 +7,8 @@ import click
 
 from ckptfmt.errors import CkptError, UnsafeSource, WouldAssume, missing_package, printable
 
+from .main import COMMANDS
+from .terminal import OutputLost
 from .wording import on_the_command_line
 
 __all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain"]
@@ -32,6 +34,10 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
     match exception:
         case KeyboardInterrupt() | click.Abort():
             return CkptError("stopped by Ctrl-C", code="run.interrupted"), INTERRUPTED
+        case OutputLost() if command in COMMANDS["Look"]:  # there is no work that could be done twice
+            return _system(exception.cause), TROUBLE
+        case OutputLost():
+            return exception, TROUBLE
         case UnsafeSource():
             return on_the_command_line(exception, exception.source if command == "convert" else ""), TROUBLE
         case WouldAssume():

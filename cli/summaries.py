@@ -15,6 +15,7 @@ __all__ = ["describe", "describe_line", "describe_source", "facts", "figures", "
 _LABEL = 11
 _FIGURES = ("min", "max", "mean", "std", "zeros", "non_finite")
 _SHOWN_FACTS = 6
+_SHOWN_WHOLE = 10**15
 
 
 def describe(output: Output, summary: Summary) -> None:
@@ -109,6 +110,8 @@ def _return(evaluation: Mapping[str, Any]) -> str:
     if not isinstance(mean, int | float) or not isinstance(std, int | float):
         return facts(evaluation)
     over = len(episodes) if isinstance(episodes, list | tuple) else episodes
+    if max(abs(mean), abs(std)) >= _SHOWN_WHOLE:
+        return f"{number(mean)} ± {number(std)}"
     return f"{mean:.1f} ± {std:.1f}" + (f" over {plural(over, 'episode')}" if isinstance(over, int) else "")
 
 

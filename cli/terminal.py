@@ -3,12 +3,13 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self, TextIO
 
-from ckptfmt.errors import printable
+from ckptfmt.errors import CkptError, printable
 
-__all__ = ["Painted", "Terminal", "unobeyed"]
+__all__ = ["OutputLost", "Painted", "Terminal", "unobeyed"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _ASCII = str.maketrans({"✓": "ok", "✗": "FAIL", "×": "x", "±": "+/-", "…": "...", "└": "`-", "█": "#", "→": "->"})
@@ -20,6 +21,13 @@ _COMMAND = re.compile(r"^((?:\x1b\[[0-9;]*m|\s)*):(?=:)|#(?=#\w*\[)", re.MULTILI
 def unobeyed(line: str) -> str:
     """Return a line in which nothing that a stranger named is a command to the runner that logs it."""
     return _COMMAND.sub(lambda found: "\\x23" if found[1] is None else f"{found[1]}\\x3a", line)
+
+
+class OutputLost(CkptError):
+    """What a command says could not be written; what it does may be done by then. `cause` is the system's error."""
+
+    code = "run.output"
+    cause: OSError = OSError()
 
 
 class Painted(str):
@@ -86,12 +94,30 @@ class Terminal:
     def write(self, *parts: str, end: str = "\n") -> None:
         """Write the parts as one line; what is not painted is escaped first."""
         if self._stream is not None:
-            self._stream.write(unobeyed("".join(p if isinstance(p, Painted) else self.paint(p) for p in parts)) + end)
+            with self._told():
+                self._stream.write(
+                    unobeyed("".join(p if isinstance(p, Painted) else self.paint(p) for p in parts)) + end
+                )
 
     def flush(self) -> None:
         """Hand on what was written, so that an error in doing so is seen."""
         if self._stream is not None:
-            self._stream.flush()
+            with self._told():
+                self._stream.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say of an error that it is of what was to be said, not of what was to be done: that may be done by then."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            self.discard()
+            fix = "look at what is there before running it again, the work itself may be done"
+            lost = OutputLost(f"cannot be written: {e.strerror}", where="output", fix=fix)
+            lost.cause = e
+            raise lost from None
 
     def discard(self) -> None:
         """Drop what could not be written, so that it is not tried again at exit."""

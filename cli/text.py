@@ -2,8 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 __all__ = ["count", "number", "plural", "shape", "short_digest", "size"]
+
+
+_EXACT = 10**15
 
 
 def size(bytes_: int) -> str:
@@ -30,6 +34,8 @@ def shape(dimensions: Sequence[int]) -> str:
 
 def number(value: float) -> str:
     """Return a number in four significant digits, whole numbers whole."""
+    if isinstance(value, int) and abs(value) >= _EXACT:
+        return f"{Decimal(value):.4g}"  # there are whole numbers that no float comes near
     if not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < 1e15:

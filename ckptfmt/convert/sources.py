@@ -72,12 +72,18 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
 
 
 def _items(found: dict[str, str], out: str) -> Iterator[Item]:
-    """Yield each file with the shortest of three names that no other file has."""
+    """Yield each file with the shortest of three names that no other file has, and no folder of another's."""
+    folders = {folder for name in found.values() for folder in _parents(name)}
     names = {path: (_stem(name), name, os.path.normpath(path).lstrip("./")) for path, name in found.items()}
     taken = [Counter(column) for column in zip(*names.values(), strict=True)]
     for path, choices in names.items():
-        free = (name for name, counts in zip(choices, taken, strict=True) if counts[name] == 1)
+        free = (name for name, counts in zip(choices, taken, strict=True) if counts[name] == 1 and name not in folders)
         yield Item(path, os.path.join(out, next(free, choices[-1])))
+
+
+def _parents(name: str) -> Iterator[str]:
+    while name := os.path.dirname(name):
+        yield name
 
 
 def _walk(root: str, out: str) -> Iterator[str]:

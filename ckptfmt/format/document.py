@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from ckptfmt.errors import ManifestError, printable
-from ckptfmt.format.jsontext import decode_free, encode_free, encode_key
+from ckptfmt.format.jsontext import RESERVED, decode_free, encode_free, encode_key
 
 __all__ = [
     "Document",
@@ -114,6 +114,8 @@ def mapping(parse: Parser) -> Parser:
     def parse_mapping(item: Any, where: str, relaxed: bool) -> dict[str, Any]:
         if not isinstance(item, dict):
             raise wrong("must be an object", where)
+        if len(item) == 1 and (tag := next(iter(item))) in RESERVED:
+            raise wrong(f"the key {tag} is reserved for numbers", where)
         try:
             return {name: parse(entry, where, relaxed) for name, entry in item.items()}
         except ManifestError:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from ckptfmt.errors import CkptError, ManifestError, printable
 
-__all__ = ["MAX_DEPTH", "decode_free", "encode_free", "encode_key", "parse", "render"]
+__all__ = ["MAX_DEPTH", "RESERVED", "decode_free", "encode_free", "encode_key", "parse", "render"]
 
 MAX_DEPTH = 64
 _FLOATS = re.compile("inf|-inf|nan")
@@ -28,7 +28,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _CONTAINERS = frozenset({dict, list})
 _TOO_DEEP = f"nests deeper than {MAX_DEPTH} levels"
-_TAGS = frozenset({"$float", "$int"})
+RESERVED = frozenset({"$float", "$int"})
 _WORDS = {True: "true", False: "false", None: "null"}
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _CHUNK = 1 << 20
@@ -208,7 +208,7 @@ def decode_free(value: Any, *, where: str = "$") -> Any:
 def _has_tag(value: Any) -> bool:
     kind = type(value)
     if kind is dict:
-        return (len(value) == 1 and next(iter(value)) in _TAGS) or any(map(_has_tag, value.values()))
+        return (len(value) == 1 and next(iter(value)) in RESERVED) or any(map(_has_tag, value.values()))
     return kind is list and not _CONTAINERS.isdisjoint(map(type, value)) and any(map(_has_tag, value))
 
 

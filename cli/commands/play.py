@@ -98,7 +98,7 @@ def _episodes(player: Player, given: dict[str, Any]) -> Iterator[Episode]:
 def _known(player: Player) -> dict[str, Any] | None:
     """Return the last evaluation of the manifest that can be compared with."""
     for entry in reversed(player.manifest.evaluation):
-        if all(isinstance(entry.get(name), int | float) for name in ("mean", "std")):
+        if all(isinstance(entry.get(name), int | float) and abs(entry[name]) < 1e300 for name in ("mean", "std")):
             return dict(entry)
     return None
 

@@ -1,12 +1,15 @@
 """How numbers are written, and what a stream can show."""
 
 import io
+import subprocess
 
 import pytest
 from ckptfmt.cli.output import Output
 from ckptfmt.cli.progress import Progress
 from ckptfmt.cli.terminal import Terminal
 from ckptfmt.cli.text import number, plural, shape, short_digest, size
+
+from .conftest import CKPT, environment
 
 
 @pytest.mark.parametrize(
@@ -108,3 +111,30 @@ def test_json_holds_no_number_that_json_lacks(capsys, monkeypatch):
     output.result({"a": float("nan"), "b": [float("-inf")], "c": "\x9b"})
     assert output.finish(0) == 0
     assert '"result": {"a": "nan", "b": ["-inf"], "c": "\\u009b"}}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(10**400, "1.000e+400"), (-(10**400), "-1.000e+400"), (10**15, "1.000e+15"), (10**14, "100,000,000,000,000")],
+)
+def test_whole_numbers_beyond_every_float_are_shown(value, text):
+    assert number(value) == text
+
+
+def test_output_that_cannot_be_written_is_not_the_work_that_failed(work):
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [CKPT, "convert", "dqn_best.pth", "made", "--game", "ALE/Breakout-v5"],
+            cwd=work,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (work / "made/manifest.json").exists()
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1] == (
+        "error: output: cannot be written: No space left on device; "
+        "look at what is there before running it again, the work itself may be done"
+    )

@@ -77,3 +77,12 @@ def test_what_does_not_exist_is_an_error(tree):
     with pytest.raises(SourceError) as caught:
         find_sources(["nosuch"], "out")
     assert str(caught.value) == "nosuch: there is no such file; check the path"
+
+
+def test_no_checkpoint_comes_to_lie_inside_of_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/m.pt", "runs/m/x.pt", "runs/m/x/deep/y.pt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    dests = [item.dest for item in find_sources(["runs"], "out").items]
+    assert dests == ["out/m.pt", "out/m/x.pt", "out/m/x/deep/y"]

@@ -7,7 +7,7 @@ before a byte is read, so that no description reaches outside its storage or exp
 import math
 import struct
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckptfmt.errors import SourceError, printable
@@ -105,7 +105,8 @@ class Storage:
 
     key: str
     dtype: str | None
-    data: Block | None
+    # Where its block lies in memory is no part of what it is: it would stand in names made of a tensor.
+    data: Block | None = field(repr=False)
     big_endian: bool = False
     device: str = "cpu"
 

@@ -1,6 +1,7 @@
 """What differs between two checkpoints, or a legacy file and a checkpoint: as data, digests first."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,12 +134,13 @@ def _side(view: View) -> Side:
 def _tensor_changes(a: _Tensors, b: _Tensors, chosen: Filter) -> Iterator[WeightChange | None]:
     """Yield a change for each tensor of b that differs, None for each that is identical, then what is gone."""
     gone = {place: tensor for place, tensor in a.items() if place not in b and chosen.tensor(*place)}
+    index = _Index(gone)
     for place, tensor in b.items():
         if not chosen.tensor(*place):
             continue
         if place in a:
             yield _changed(place, a[place], tensor)
-        elif (old := _same_bytes(gone, place[0], tensor)) is not None:
+        elif (old := index.take(place[0], tensor)) is not None:
             del gone[old]
             yield _change("renamed", place, tensor, from_name=old[1])
         else:
@@ -155,12 +157,27 @@ def _changed(place: tuple[str, str], a: TensorView, b: TensorView) -> WeightChan
     return _change("changed", place, b, **{name: item for name, item in before.items() if not same[name]})
 
 
-def _same_bytes(gone: _Tensors, file: str, tensor: TensorView) -> tuple[str, str] | None:
-    for place, other in gone.items():
-        alike = place[0] == file and (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
-        if alike and other.digest == tensor.digest:
-            return place
-    return None
+class _Index:
+    """Tensors that are gone, by their bytes: each is found once, in one step, and read only if one may be it."""
+
+    def __init__(self, gone: _Tensors) -> None:
+        self._gone = dict(gone)
+        self._forms: dict[tuple[str, str, tuple[int, ...]], list[tuple[str, str]]] = {}
+        for place, tensor in gone.items():
+            self._forms.setdefault((place[0], tensor.dtype, tuple(tensor.shape)), []).append(place)
+        self._known: dict[tuple[str, str, tuple[int, ...]], dict[str, deque[tuple[str, str]]]] = {}
+
+    def take(self, file: str, tensor: TensorView) -> tuple[str, str] | None:
+        """Return where the first tensor with these bytes was, which is not found again; None for none."""
+        form = (file, tensor.dtype, tuple(tensor.shape))
+        if form not in self._forms:
+            return None
+        if form not in self._known:
+            known = self._known[form] = {}
+            for place in self._forms[form]:
+                known.setdefault(self._gone[place].digest, deque()).append(place)
+        places = self._known[form].get(tensor.digest)
+        return places.popleft() if places else None
 
 
 def _change(op: Op, place: tuple[str, str], tensor: TensorView, **before: Any) -> WeightChange:
