@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.rl.envs import make_env
-from ckptfmt.rl.integrations.sb3 import SaveCheckpoints, describe_vec_env
+from ckptfmt.rl.integrations.sb3 import SaveCheckpoints, describe_vec_env, resume
 from ckptfmt.rl.load import load_model_checkpoint
 from ckptfmt.rl.play import play_episodes
 from ckptfmt.rl.player import open_player
@@ -174,3 +174,33 @@ def test_other_algorithms_are_refused(tmp_path):
     with pytest.raises(CkptError) as caught:
         model.learn(8, callback=SaveCheckpoints(tmp_path / "run"))
     assert str(caught.value) == "SaveCheckpoints: PPO is not DQN, and it has no Q-network"
+
+
+def make_model():
+    envs = VecFrameStack(DummyVecEnv([catch]), 4)
+    return DQN("CnnPolicy", envs, buffer_size=500, learning_starts=20, batch_size=4, train_freq=1, seed=3, device="cpu")
+
+
+def test_a_training_goes_on_from_its_last_checkpoint_in_a_fresh_model(model, tmp_path):
+    model.learn(60, callback=SaveCheckpoints(tmp_path / "run", every=40))
+    other = make_model()
+    lacks = resume(other, tmp_path / "run" / "step-000000000060")
+    assert lacks == ("environments",)
+    for name, tensor in model.policy.state_dict().items():
+        assert torch.equal(other.policy.state_dict()[name], tensor)
+    mine, theirs = model.policy.optimizer.state_dict(), other.policy.optimizer.state_dict()
+    assert all(torch.equal(theirs["state"][i]["exp_avg"], entry["exp_avg"]) for i, entry in mine["state"].items())
+    assert (other.num_timesteps, other._n_updates, other.replay_buffer.pos) == (60, model._n_updates, 60)
+    assert np.array_equal(other.replay_buffer.observations, model.replay_buffer.observations)
+    other.learn(20, callback=SaveCheckpoints(tmp_path / "run", every=40), reset_num_timesteps=False)
+    assert CheckpointManager(tmp_path / "run").steps() == [80, 60, 40]
+    with ckptfmt.open(tmp_path / "run" / "step-000000000040") as checkpoint:
+        assert checkpoint.manifest.resume.lacks == ("environments", "replay")
+
+
+def test_the_state_of_another_model_is_refused(model, tmp_path):
+    model.learn(30, callback=SaveCheckpoints(tmp_path / "run", every=40))
+    other = DQN("CnnPolicy", VecFrameStack(DummyVecEnv([catch]), 4), buffer_size=20, device="cpu")
+    with pytest.raises(WeightsError) as caught:
+        resume(other, tmp_path / "run" / "step-000000000030")
+    assert str(caught.value) == "replay/pos: must be a number from 0 to 19"

@@ -13,6 +13,7 @@ from ckptfmt.families.atari_dqn.classify import classify
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.skeleton import Facts
 from ckptfmt.families.spaces import played_spaces
+from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.networks import named_tensors, unwrap
@@ -39,6 +40,16 @@ class Adopted:
     def state_dict(self) -> dict[str, Tensor]:
         """Return the network's tensors by canonical name; they are not copied."""
         return _place(named_tensors(self.network), self.placements, self.config)
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put weights by canonical names into the network; raise `WeightsError` where they are of another one."""
+        check_alike(tensors, self.state_dict(), "weights")
+        own = named_tensors(self.network)
+        for placement in self.placements:
+            tensor = own[placement.source]
+            target = tensor[slice(*placement.rows)] if placement.rows else tensor
+            target.copy_(tensors[placement.name].view_as(target))
 
 
 def adopt(

@@ -11,6 +11,7 @@ from ckptfmt.rl.networks import HasTensors, named_tensors
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.save import refuse_nan
+from ckptfmt.rl.state import TrainingState
 from ckptfmt.store.manager import CheckpointManager
 
 __all__ = ["PeriodicSaves"]
@@ -47,12 +48,16 @@ class PeriodicSaves:
         *,
         environment: Mapping[str, Any] | None = None,
         metrics: Mapping[str, float] | None = None,
+        state: TrainingState | None = None,
     ) -> None:
         """Save the checkpoint of `step`, replacing one that a run before left there.
 
-        Raises `WeightsError` for NaN or infinite weights, and what `CheckpointManager.save` raises.
+        A `state` is that of rank 0. Raises `WeightsError` for NaN or infinite weights, and what
+        `CheckpointManager.save` raises.
         """
         tensors, path = named_tensors(network), self.manager.path(step)
+
+        captured = state.capture() if state else None
 
         def write() -> None:
             refuse_nan(tensors, path, "go on from the checkpoint before, for example with a lower learning rate")
@@ -66,6 +71,9 @@ class PeriodicSaves:
                 overwrite=True,
                 environment=environment,
                 lineage=lineage,
+                state=captured.state if captured else None,
+                replay=captured.replay if captured else None,
+                resume=captured.resume if captured else None,
             )
 
         once(write, encode=lambda _: b"", decode=lambda _: None, where=path)

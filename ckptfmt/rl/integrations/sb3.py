@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import stable_baselines3
@@ -17,9 +17,10 @@ from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.description import describe_env
 from ckptfmt.rl.integrations.adopt import Adopted, adopt
 from ckptfmt.rl.integrations.periodic import PeriodicSaves
+from ckptfmt.rl.integrations.sb3_state import resume, training_state
 from ckptfmt.store.manager import CheckpointManager
 
-__all__ = ["SaveCheckpoints", "describe_vec_env"]
+__all__ = ["SaveCheckpoints", "describe_vec_env", "resume"]
 
 _HYPERPARAMETERS = (
     "gamma",
@@ -44,7 +45,9 @@ class SaveCheckpoints(BaseCallback):
     `saves` is a folder, or a `CheckpointManager` that says what is kept; its metric `reward` is the mean return
     of the last episodes. The network is stored under canonical names, shown to be the same before the first
     step is taken. One that ckptfmt does not know (as that of `MlpPolicy`) raises `ConversionError` then;
-    with `keep_unknown` its weights are saved under their own names, without a config.
+    with `keep_unknown` its weights are saved under their own names, without a config. Optimizer, target network,
+    generators and counters are stored beside it, so that `resume` goes on from there; the replay buffer as
+    `save_replay` says: "last" with the checkpoint at the end of `learn`, "always" or "never".
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class SaveCheckpoints(BaseCallback):
         every: int = 10_000,
         training_info: Mapping[str, Any] | None = None,
         keep_unknown: bool = False,
+        save_replay: Literal["last", "always", "never"] = "last",
     ) -> None:
         super().__init__()
+        self.save_replay = save_replay
         self.saves = PeriodicSaves(saves, every)
         self.training_info = dict(training_info or {})
         self.keep_unknown = keep_unknown
@@ -85,15 +90,15 @@ class SaveCheckpoints(BaseCallback):
 
     def _on_step(self) -> bool:
         if self.saves.is_due(self.num_timesteps):
-            self._save()
+            self._save(replay=self.save_replay == "always")
         return True
 
     def _on_training_end(self) -> None:
-        if self.saves.last != self.num_timesteps:
-            self._save()
+        if self.saves.last != self.num_timesteps or self.save_replay == "last":
+            self._save(replay=self.save_replay != "never")
         self.saves.finish()
 
-    def _save(self) -> None:
+    def _save(self, *, replay: bool) -> None:
         assert isinstance(self.model, DQN)
         config: ModelConfig | None = self.adopted.config if self.adopted else None
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
@@ -104,6 +109,7 @@ class SaveCheckpoints(BaseCallback):
             self._info(self.model, returns),
             environment=self._environment,
             metrics={"reward": float(np.mean(returns))} if returns else {},
+            state=training_state(self.model, replay=replay),
         )
 
     def _info(self, model: DQN, returns: list[float]) -> dict[str, Any]:
