@@ -9,7 +9,7 @@ from ckptfmt.convert.texts import Text
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
 from ckptfmt.families.skeleton import Facts
-from ckptfmt.format.jsontext import encode_free
+from ckptfmt.format.jsontext import encode_free, render
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Declared", "read_declared"]
@@ -34,6 +34,8 @@ _FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
 # Where code bases write what their agent is called; it may raise doubt about a network, never settle one.
 _AGENT = ("agent_name", "agent", "algo", "algorithm", "model_name", "model_class", "policy_class")
 _MAX_DEPTH = 24
+# What of a manifest the words of a source may take; its limit is four times as much.
+_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,7 @@ def read_declared(
     `ManifestError` for a config whose values cannot be.
     """
     dropped: list[str] = []
-    kept = ((str(name), _storable(item, str(name), dropped)) for name, item in facts.items())
-    plain = {name: item for name, item in kept if item is not _GONE}
+    plain = _storable(facts, dropped)
     own = plain.pop("model_config", None)
     own = own if isinstance(own, dict) else {}
     _check_version(plain.pop("version", None), own, where)
@@ -142,13 +143,25 @@ def _numbers_of(settings: Mapping[str, Any]) -> Facts:
 _GONE = object()
 
 
-def _storable(item: Any, path: str, dropped: list[str]) -> Any:
-    plain = _plain(item, path, dropped, 0)
-    try:
-        encode_free({} if plain is _GONE else plain, where=path)
-    except ManifestError:
-        return _gone(item, path, dropped)
-    return plain
+def _storable(facts: Mapping[str, Any], dropped: list[str]) -> dict[str, Any]:
+    """Return what of the facts a manifest can hold, as plain data: what JSON cannot and what is too much is dropped."""
+    kept: dict[str, Any] = {}
+    room = _MOST_BYTES
+    for name, item in facts.items():
+        plain = _plain(item, path := str(name), dropped, 0)
+        if plain is _GONE:
+            continue
+        try:
+            size = len(render(encode_free({path: plain}, where=path)).encode())
+        except ManifestError:
+            _gone(item, path, dropped)
+            continue
+        if size > room:
+            dropped.append(f"{printable(path, 120)} ({size:,} bytes)")
+            continue
+        kept[path] = plain
+        room -= size
+    return kept
 
 
 def _plain(item: Any, path: str, dropped: list[str], depth: int) -> Any:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ckptfmt.errors import WeightsError, printable
+from ckptfmt.errors import ManifestError, WeightsError, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.registry import Config
@@ -83,7 +83,11 @@ def _files(given: Mapping[str, Mapping[str, Any] | None], form: Compression | No
 def _network(config: Config | Mapping[str, Any] | None) -> Blueprint | None:
     if config is None:
         return None
-    return Blueprint.of(ModelConfig.from_dict(config) if isinstance(config, Mapping) else config)
+    if isinstance(config, Mapping):
+        return Blueprint.of(ModelConfig.from_dict(config))
+    if not isinstance(getattr(config, "family", None), str):
+        raise ManifestError("must be the config of a network or a mapping of its fields", where="$.config")
+    return Blueprint.of(config)
 
 
 def _check_network(network: Blueprint, file: TensorFile, where: str) -> None:

@@ -225,3 +225,17 @@ def test_settings_come_from_yaml(tmp_path):
 def test_every_setting_explains_itself():
     for name, field in TrainConfig.__dataclass_fields__.items():
         assert 8 < len(field.metadata["doc"]) < 90, name
+
+
+def test_a_best_that_is_a_link_to_another_runs_is_said_before_the_training_begins(tmp_path):
+    config = TrainConfig(**{**TINY, "eval_every": 100, "eval_episodes": 1})
+    Trainer(config, tmp_path / "other").run()
+    before = (tmp_path / "other" / "best" / "manifest.json").read_bytes()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best").symlink_to("../other/best")
+    with pytest.raises(CkptError) as caught:
+        Trainer(config, tmp_path / "run")
+    assert str(caught.value) == (
+        f"{tmp_path}/run/best: is a link, and the best checkpoint is not written through it; remove the link"
+    )
+    assert (tmp_path / "other" / "best" / "manifest.json").read_bytes() == before

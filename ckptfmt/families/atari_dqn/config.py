@@ -122,7 +122,7 @@ class ModelConfig:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Build a config from its manifest form; unknown or missing fields raise `ManifestError`."""
         known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(data) - known):
+        if unknown := sorted(map(str, set(data) - known)):
             raise _wrong(unknown[0], "is no field of a model config")
         if "n_action" not in data:
             raise _wrong("n_action", "is missing")

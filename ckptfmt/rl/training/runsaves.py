@@ -4,6 +4,7 @@ import os
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from ckptfmt.errors import TargetExists
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.rl.families.atari_dqn import QNetwork
@@ -25,6 +26,11 @@ class RunSaves:
 
     def __init__(self, folder: str, keep: int) -> None:
         self._best = os.path.join(folder, "best")
+        # Said before the training begins, and not when it is better for the first time.
+        if os.path.islink(self._best):
+            raise TargetExists(
+                "is a link, and the best checkpoint is not written through it", where=self._best, fix="remove the link"
+            )
         self._now = CheckpointManager(folder, keep_last=keep, on_saved=self._note)
         self._later = CheckpointManager(folder, keep_last=keep, on_saved=self._note, background=True)
         self._kinds: dict[int, str] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Literal, Self
 
-from ckptfmt.errors import CkptError, Locked, NotACheckpoint, Problem
+from ckptfmt.errors import CkptError, Locked, ManifestError, NotACheckpoint, Problem
 from ckptfmt.families.registry import Config
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.store.checkpoint import Checkpoint
@@ -84,8 +84,8 @@ class CheckpointManager:
         Raises as `ckptfmt.save`, in the background for the save before this one.
         """
         path = self.path(step)
-        noted = {MANAGED: {"step": step, "metrics": dict(metrics or {})}}
-        extra = {**(parts.pop("extra", None) or {}), **noted}
+        noted = {MANAGED: {"step": step, "metrics": _mapping(metrics, "$.extra.manager.metrics")}}
+        extra = {**_mapping(parts.pop("extra", None), "$.extra"), **noted}
 
         def write(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
             options = {"overwrite": overwrite, "wait": self._wait, "compress": self._compress, "extra": extra, **others}
@@ -268,6 +268,12 @@ class CheckpointManager:
     def _raise_error(self) -> None:
         if self._background is not None:
             self._background.raise_error()
+
+
+def _mapping(given: Any, where: str) -> dict[Any, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise ManifestError("must be an object", where=where)
+    return dict(given or {})
 
 
 def _verified(path: str) -> Checkpoint:

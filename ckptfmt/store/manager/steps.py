@@ -1,5 +1,6 @@
 """The checkpoints of a run by their steps, as the folder and their manifests tell them."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -82,11 +83,18 @@ def _read(path: str, step: int) -> Entry | None:
     return _entry(manifest, step)
 
 
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
+
+
 def _entry(manifest: Manifest, step: int) -> Entry | None:
     noted: Any = manifest.extra.get(MANAGED)
     if not isinstance(noted, Mapping) or noted.get("step") != step:
         return None
     metrics = noted.get("metrics")
     values = metrics.items() if isinstance(metrics, Mapping) else ()
-    numbers = {name: float(value) for name, value in values if isinstance(value, int | float)}
+    numbers = {name: _number(value) for name, value in values if isinstance(value, int | float)}
     return Entry(step, numbers, manifest.content_digest, manifest.manifest_digest)

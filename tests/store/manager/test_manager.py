@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ckptfmt
-from ckptfmt.errors import NotACheckpoint, WeightsError
+from ckptfmt.errors import ManifestError, NotACheckpoint, TargetExists, WeightsError
 from ckptfmt.store.manager import CheckpointManager, Retention
 from ckptfmt.store.manager.steps import Entry
 
@@ -92,6 +92,53 @@ def test_what_the_manager_did_not_write_is_never_removed(tmp_path):
         "step-000000000001",
         "step-000000000002",
     ]
+
+
+def test_a_link_named_like_a_step_is_left_alone_and_said_once(tmp_path):
+    CheckpointManager(tmp_path / "other").save(1, array(7))
+    manager = CheckpointManager(tmp_path / "run", keep_last=1)
+    manager.save(2, array(2))
+    os.symlink("../other/step-000000000001", manager.path(1))
+    for step in (3, 4, 5):
+        manager.save(step, array(step))
+    assert manager.steps() == [5, 1]
+    assert step_of(CheckpointManager(tmp_path / "other").latest()) == 7
+    assert [(p.code, p.where, p.message) for p in manager.problems] == [
+        (
+            "manager.kept",
+            manager.path(1),
+            "is a link to '../other/step-000000000001', which is not written through it; it stays",
+        )
+    ]
+    with pytest.raises(TargetExists):
+        manager.save(1, array(1), overwrite=True)
+
+
+def test_a_step_whose_weights_somebody_exchanged_stays(tmp_path):
+    manager = CheckpointManager(tmp_path, keep_last=1)
+    manager.save(1, array(1))
+    with open(os.path.join(manager.path(1), "weights.safetensors"), "ab") as file:
+        file.write(b"more, of mine")
+    manager.save(2, array(2))
+    assert manager.steps() == [2, 1]
+    assert [p.message for p in manager.problems] == ["is damaged or was changed since it was saved; it stays"]
+
+
+def test_a_metric_beyond_every_float_is_the_largest(tmp_path):
+    manager = CheckpointManager(tmp_path, keep_best=1, keep_last=1)
+    for step, reward in ((1, 10**400), (2, 3), (3, 4)):
+        manager.save(step, array(step), metrics={"reward": reward})
+    assert manager.steps() == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "where"), [({"metrics": [1]}, "$.extra.manager.metrics"), ({"extra": [1]}, "$.extra")]
+)
+def test_what_is_no_mapping_is_named(tmp_path, options, where):
+    with pytest.raises(ManifestError) as caught:
+        CheckpointManager(tmp_path).save(1, array(1), **options)
+    assert str(caught.value) == f"{where}: must be an object"
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_is_newer_than_the_last_save_is_never_removed(tmp_path):

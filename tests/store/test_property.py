@@ -1,0 +1,238 @@
+"""Whatever a writer is given, whatever lies beside: an error and the old checkpoint, or one that opens and loads."""
+
+import dataclasses
+import os
+import pickle
+import socket
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ckptfmt
+from ckptfmt.errors import CkptError
+from ckptfmt.format.manifest import Lineage, Resume
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.manager import CheckpointManager
+from ckptfmt.store.repair import repair
+from ckptfmt.store.write import update_manifest
+
+TEXT = st.text(st.characters(codec=None, exclude_categories=()) | st.sampled_from("\ud800\udfff\0\n$"), max_size=8)
+ODD = st.sampled_from(
+    [
+        "$float",
+        "$int",
+        "__metadata__",
+        "",
+        "\ud800",
+        b"bytes",
+        object(),
+        2**53,
+        -(10**400),
+        10**1200,
+        1e308,
+        5e-324,
+        -0.0,
+        float("nan"),
+        np.float32(0.1),
+        np.int8(-3),
+        np.bool_(True),
+        np.str_("x"),
+        np.zeros(2),
+        {1, 2},
+        range(3),
+        print,
+        ckptfmt.ModelConfig(n_action=3),
+        Lineage(kind="trained"),
+    ]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | ODD
+KEYS = TEXT | st.integers() | st.floats() | st.booleans() | st.none() | st.sampled_from(["$float", "$int", "manager"])
+
+
+def nested(depth):
+    value = {"x": 1}
+    for _ in range(depth):
+        value = [value] if depth % 3 else {"y": value}
+    return value
+
+
+VALUES = st.recursive(
+    SCALARS | st.integers(0, 90).map(nested),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3) | st.tuples(inner, inner),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=3) | VALUES
+PARTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "training_info": OBJECTS,
+        "environment": OBJECTS,
+        "extra": OBJECTS,
+        "evaluation": st.lists(OBJECTS, max_size=2) | VALUES,
+        "lineage": st.builds(
+            Lineage, kind=st.sampled_from(["trained", "resumed", "finetuned"]) | VALUES, parent=VALUES, code=OBJECTS
+        )
+        | VALUES,
+        "resume": st.builds(Resume, has=st.tuples(SCALARS), lacks=st.tuples(SCALARS) | VALUES) | VALUES,
+        "config": VALUES,
+    },
+)
+ARRAYS = st.builds(
+    np.zeros,
+    st.sampled_from([(), (0,), (2,), (1, 3), (1,) * 32]),
+    st.sampled_from(["f4", "f8", "f2", "i8", "u1", "?", "c8", "c16", "f4", "m8[s]", "U3"]),
+)
+TENSORS = st.dictionaries(TEXT | st.sampled_from(["__metadata__", "a.b", "a", "\ud800", "x" * 300]), ARRAYS, max_size=4)
+
+
+def a_file(path):
+    path.write_text("mine")
+
+
+def a_folder(path):
+    path.mkdir()
+    (path / "weights.safetensors").write_text("something of mine that is long enough to be looked at")
+
+
+def a_link(path):
+    path.symlink_to(".")
+
+
+def a_pipe(path):
+    os.mkfifo(path)
+
+
+def a_free_lock(path):
+    path.write_text(f'{{"host": "{socket.gethostname()}", "process": 1}}')
+
+
+NEIGHBOURS = st.none() | st.tuples(
+    st.sampled_from([".out.ckpt-lock", ".out.ckpt-old", ".out.ckpt-stage-0123456789abcdef", ".out.ckpt-owner"]),
+    st.sampled_from([a_file, a_folder, a_link, a_pipe, a_free_lock]),
+)
+
+
+def tree(folder: Path) -> dict[str, object]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else path.lstat().st_mode
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def is_whole(path: Path) -> None:
+    report = ckptfmt.validate(path)
+    assert report.valid, [str(problem) for problem in report.errors]
+    with Checkpoint(path) as checkpoint:
+        checkpoint.verify()
+        for array in checkpoint.tensors.values():
+            assert array is not None
+
+
+def holds(root: Path, target: Path, write, neighbour) -> None:
+    """Do one write beside a neighbour, and see the promise kept."""
+    if neighbour is not None:
+        neighbour[1](root / neighbour[0])
+    beside = {name: what for name, what in tree(root).items() if name.startswith(".")}
+    before = tree(target) if target.exists() else None
+    failed = False
+    try:
+        write()
+    except CkptError:
+        failed = True
+    if failed:
+        assert (tree(target) if target.exists() else None) == before
+    else:
+        is_whole(target)
+    after = {name: what for name, what in tree(root).items() if name.startswith(".")}
+    gone = beside.keys() - after.keys()
+    assert not gone or neighbour[1] is a_free_lock
+    assert {name: what for name, what in after.items() if name in beside} == {
+        name: what for name, what in beside.items() if name not in gone
+    }
+    assert not after.keys() - beside.keys()
+
+
+def fresh(there: bool):
+    """Return a folder of its own, with a checkpoint in it."""
+    folder = tempfile.TemporaryDirectory(prefix="property-")
+    root = Path(folder.name)
+    if there:
+        ckptfmt.save(root / "out", {"a": np.arange(3, dtype="f4")}, None, {"step": 1}).close()
+    return folder, root
+
+
+@settings(max_examples=100)
+@given(tensors=TENSORS, parts=PARTS, there=st.booleans(), overwrite=st.booleans(), neighbour=NEIGHBOURS)
+def test_a_save_is_whole_or_an_error(tensors, parts, there, overwrite, neighbour):
+    folder, root = fresh(there)
+    with folder:
+        write = lambda: ckptfmt.save(root / "out", tensors, overwrite=overwrite, **parts).close()  # noqa: E731
+        holds(root, root / "out", write, neighbour)
+
+
+@settings(max_examples=50)
+@given(
+    field=st.sampled_from(["training_info", "environment", "extra", "evaluation", "lineage", "resume", "created_by"]),
+    value=OBJECTS,
+    neighbour=NEIGHBOURS,
+)
+def test_a_change_of_the_manifest_is_whole_or_an_error(field, value, neighbour):
+    folder, root = fresh(True)
+    with folder:
+        change = lambda m: dataclasses.replace(m, **{field: value})  # noqa: E731
+        holds(root, root / "out", lambda: update_manifest(root / "out", change), neighbour)
+
+
+@settings(max_examples=40)
+@given(tensors=TENSORS, parts=PARTS, metrics=VALUES, background=st.booleans(), step=st.integers(0, 2))
+def test_a_step_of_a_manager_is_whole_or_an_error(tensors, parts, metrics, background, step):
+    folder, root = fresh(False)
+    with folder:
+        CheckpointManager(root).save(1, {"a": np.zeros(3, "f4")})
+
+        def write() -> None:
+            with CheckpointManager(root, keep_last=1, background=background) as manager:
+                manager.save(step, tensors, metrics=metrics, overwrite=True, **parts)
+
+        holds(root, root / f"step-{step:012d}", write, None)
+        for left in root.iterdir():
+            is_whole(left)
+
+
+@settings(max_examples=40)
+@given(tensors=TENSORS, facts=st.dictionaries(TEXT, VALUES, max_size=3), there=st.booleans(), neighbour=NEIGHBOURS)
+def test_a_conversion_is_whole_or_an_error(tensors, facts, there, neighbour):
+    folder, root = fresh(there)
+    with folder, tempfile.TemporaryDirectory() as elsewhere:
+        source = Path(elsewhere) / "source.pkl"
+        try:
+            source.write_bytes(pickle.dumps({"state_dict": tensors, **facts}))
+        except Exception:
+            return
+        convert = lambda: ckptfmt.convert(source, root / "out", overwrite=True, architecture="none")  # noqa: E731
+        holds(root, root / "out", convert, neighbour)
+
+
+@settings(max_examples=40)
+@given(
+    byte=st.integers(0, 1 << 30),
+    bit=st.integers(0, 7),
+    spoilt=st.sampled_from(["manifest.json", "weights.safetensors"]),
+    in_place=st.booleans(),
+    neighbour=NEIGHBOURS,
+)
+def test_a_repair_is_whole_or_an_error(byte, bit, spoilt, in_place, neighbour):
+    folder, root = fresh(True)
+    with folder, tempfile.TemporaryDirectory() as elsewhere:
+        damaged = root / "out" if in_place else Path(elsewhere) / "damaged"
+        if not in_place:
+            ckptfmt.save(damaged, {"a": np.arange(4, dtype="f8")}).close()
+            os.rename(root / "out", Path(elsewhere) / "gone")
+        data = bytearray((damaged / spoilt).read_bytes())
+        data[byte % len(data)] ^= 1 << bit
+        (damaged / spoilt).write_bytes(data)
+        target = {"in_place": True} if in_place else {"dest": root / "out"}
+        holds(root, root / "out", lambda: repair(damaged, **target), neighbour)
