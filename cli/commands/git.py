@@ -8,6 +8,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.look.diff import diff as compare
 from ckptfmt.share.gitdriver import describe, install, merge
 from ckptfmt.share.gitdriver.describe import pointer
+from ckptfmt.store.write.newfile import write_new
 
 from ..differences import show_diff
 from ..options import argument, command, option
@@ -85,9 +86,7 @@ def _show_change(output: Output, old: str, new: str) -> None:
 def _merge(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
     base, ours, theirs, _ = words
     data = merge(base, ours, theirs)
-    staged = f"{ours}.ckpt-new"
-    with open(staged, "wb") as file:
+    with write_new(ours, overwrite=True) as staged, open(staged, "wb") as file:
         file.write(data)
-    os.replace(staged, ours)
     output.result({"action": "merge", "bytes": len(data)})
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.store.write.newfile import write_new
 
 __all__ = ["ATTRIBUTES", "Installation", "install"]
 
@@ -72,9 +73,9 @@ def _add_attributes(file: Path) -> Sequence[str]:
     ]
     if missing:
         file.parent.mkdir(parents=True, exist_ok=True)
-        staged = file.with_name(f".{file.name}.ckpt-new")
-        staged.write_text("\n".join([*kept, *missing]) + "\n", encoding="utf-8")
-        staged.replace(file)
+        # A stranger's repository may hold a link under any name that can be guessed.
+        with write_new(os.fspath(file), overwrite=True) as staged, open(staged, "w", encoding="utf-8") as text:
+            text.write("\n".join([*kept, *missing]) + "\n")
     return missing
 
 

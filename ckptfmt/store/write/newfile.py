@@ -7,51 +7,59 @@ from collections.abc import Iterator
 
 from ckptfmt.errors import NotACheckpoint, TargetExists
 from ckptfmt.store.write.failure import reported
+from ckptfmt.store.write.held import Held, hold_open
+from ckptfmt.store.write.place import Place
+from ckptfmt.store.write.publish import publish_file
 
 __all__ = ["write_new"]
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
 def write_new(path: str, *, overwrite: bool = False) -> Iterator[str]:
     """Give the path of a file to write beside `path`; it gets that name once the block ends without an error.
 
-    Raises `TargetExists` where there is something and `overwrite` is not given, or where it is no plain file.
+    Raises `TargetExists` where there is something and `overwrite` is not given, or where it is no plain file: a link
+    is not followed.
     """
-    if os.path.lexists(path) and not (overwrite and os.path.isfile(path) and not os.path.islink(path)):
-        fix = (
-            "add overwrite=True to replace it, or choose another name"
-            if os.path.isfile(path)
-            else "choose another name"
-        )
-        raise TargetExists("exists", where=path, fix=fix)
     parent, name = os.path.split(os.path.abspath(path))
-    if not os.path.isdir(parent):
-        raise NotACheckpoint("no such folder", where=parent, fix="make it first", code="layout.missing")
-    staged = os.path.join(parent, f".{name}.{secrets.token_hex(4)}.ckpt-new")
-    try:
+    with contextlib.ExitStack() as stack:
         with reported(path):
-            # Made here, so that a link that somebody puts in its place is never followed.
-            os.close(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
-            yield staged
-            _publish(staged, path, parent, overwrite=overwrite)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(staged)
+            folder = _open_folder(parent)
+            stack.callback(os.close, folder)
+            old = stack.enter_context(hold_open(folder, name))
+            _check(old, path, overwrite=overwrite)
+            staged = f".{name}.{secrets.token_hex(4)}.ckpt-new"
+            file = os.open(staged, _CREATE, 0o666, dir_fd=folder)
+            new = Held(folder, staged, -1, os.fstat(file))
+            os.close(file)
+        # What has the staging name in the end: what got no other name, or what it replaced.
+        for state in (new.state, old.state if old else new.state):
+            stack.callback(Held(folder, staged, -1, state).remove)
+        yield os.path.join(parent, staged)
+        with reported(path):
+            _publish(Place(path, folder, name), new, old)
 
 
-def _publish(staged: str, path: str, parent: str, *, overwrite: bool) -> None:
-    if overwrite:
-        os.replace(staged, path)
-    else:
-        try:
-            # Of two that write one name, the second is told; a rename would replace what the first one made.
-            os.link(staged, path)
-        except FileExistsError:
-            raise TargetExists("was made by somebody else meanwhile", where=path, fix="choose another name") from None
-        except PermissionError:  # how Linux says that a filesystem, FAT for one, has no hard links
-            os.rename(staged, path)
-    folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _open_folder(parent: str) -> int:
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        return os.open(parent, _FOLDER)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotACheckpoint("no such folder", where=parent, fix="make it first", code="layout.missing") from None
+
+
+def _check(old: Held | None, path: str, *, overwrite: bool) -> None:
+    if old is None or (overwrite and old.is_file):
+        return
+    again = "add overwrite=True to replace it, or choose another name"
+    raise TargetExists("exists", where=path, fix=again if old.is_file else "choose another name")
+
+
+def _publish(place: Place, new: Held, old: Held | None) -> None:
+    here = Held(place.folder, place.name, place.folder, os.fstat(place.folder))
+    try:
+        publish_file(place, new, here, place.name, old)
+    except FileExistsError:
+        raise TargetExists("was made by somebody else meanwhile", where=place.path, fix="choose another name") from None

@@ -58,12 +58,12 @@ def publish_folder(place: Place, stage: Held, manifest: Manifest, *, replacing: 
 
 def publish_file(place: Place, staged: Held, folder: Held, name: str, old: Held | None) -> None:
     """Let the staged file be called `name` in the target's `folder`, durably, in place of `old`, which is there."""
+    if not staged.is_at(staged.name) or (old and not old.is_at(name)):
+        raise disturbed(place.path)
     if old is None:
         rename_new(place.folder, staged.name, folder.file, name)
         swapped = False
     elif not (swapped := exchange(place.folder, staged.name, folder.file, name)):
-        if not (old.is_at(name) and staged.is_at(staged.name)):
-            raise disturbed(place.path)
         os.rename(staged.name, name, src_dir_fd=place.folder, dst_dir_fd=folder.file)
     try:
         if not staged.is_at(name, folder.file) or (swapped and old and not old.is_at(staged.name, place.folder)):
