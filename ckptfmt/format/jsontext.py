@@ -177,7 +177,7 @@ def _encode(value: Any, where: str, fallback: _Fallback | None, depth: int) -> A
         return _encode(scalar, where, fallback, depth)
     if fallback is not None:
         return _encode(fallback(value), where, None, depth)
-    if hasattr(value, "to_dict") and not isinstance(value, type):
+    if hasattr(value, "to_dict") and not isinstance(value, type) and depth <= MAX_DEPTH:
         return _encode(value.to_dict(), where, None, depth + 1)
     raise ManifestError(
         f"a {printable(type(value).__name__)} cannot be written as JSON",
@@ -308,10 +308,10 @@ def _scalar(value: Any) -> Any:
     """Return a NumPy scalar (or whatever acts as one number) as a Python number, else None."""
     if type(value).__name__ in ("bool_", "bool"):
         return bool(value)
-    try:
+    with contextlib.suppress(TypeError, ValueError):
         return operator.index(value)
-    except TypeError:
-        pass
-    if getattr(value, "shape", None) == () and hasattr(value, "__float__"):
-        return float(value)
+    # A complex number would lose a part of itself without a word.
+    if getattr(value, "shape", None) == () and "complex" not in str(getattr(value, "dtype", "")):
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
     return None

@@ -76,7 +76,11 @@ def _listed(value: Any) -> Any:
     return tuple(value) if hasattr(value, "__iter__") else value
 
 
-def _files(given: Mapping[str, Mapping[str, Any] | None], form: Compression | None) -> dict[str, TensorFile]:
+def _files(given: Mapping[str, Any], form: Compression | None) -> dict[str, TensorFile]:
+    for name, arrays in given.items():
+        if not isinstance(arrays, Mapping) and (arrays is not None or name == WEIGHTS):
+            kind = printable(type(arrays).__name__)
+            raise WeightsError(f"must be a mapping of names to arrays, not a {kind}", where=name, code="weights.name")
     return {name: TensorFile(*payloads(arrays), form) for name, arrays in given.items() if arrays is not None}
 
 

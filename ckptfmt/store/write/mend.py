@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ckptfmt.format.files import is_there
 from ckptfmt.format.siblings import Beside, parse_beside
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.linux import sync_folder
@@ -35,7 +36,7 @@ def mend(folder: int, stem: str, left: Sequence[Beside] | None = None) -> list[M
     old = [found.name for found in left if found.kind == "old"]
     stages = [found.name for found in left if found.kind == "stage"]
     done = [_mend_old(folder, stem, name) for name in old]
-    if stages:
+    if stages and is_there(folder, stem):
         # The dead writer's own renames must last before what they replaced is removed.
         sync_folder(folder)
     return done + [_mend_stage(folder, stem, name) for name in stages]

@@ -87,6 +87,9 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
     """
     given = os.fspath(path)
     parent, name = _split(given)
+    if not given or os.path.join(parent, name) == os.getcwd():
+        what = "is the current folder, and this process would be left in one that is gone"
+        raise TargetExists(what, where=given or ".", fix="name it from the folder above")
     if not name:
         raise TargetExists("is the root folder", where=given, fix="choose another folder")
     if len(os.fsencode(name)) > _LONGEST_NAME:
@@ -111,6 +114,12 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
 
 def _split(path: str) -> tuple[str, str]:
     """Return the real folder that a path lies in, and its name there."""
+    if "\0" in path:
+        raise _no_name(path, "holds a zero byte")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise _no_name(path, "holds half of a surrogate pair") from None
     parent, name = os.path.split(path.rstrip("/") or "/")
     if name in ("", ".", ".."):
         return os.path.split(os.path.realpath(path))
@@ -134,6 +143,10 @@ def _make_parents(parent: str) -> list[str]:
         finally:
             release(above)
     return made
+
+
+def _no_name(path: str, why: str) -> WriteError:
+    return WriteError(f"the name {why}", where=path, fix="choose another one", code="write.name")
 
 
 def _taken(path: str, what: str, fix: str) -> TargetExists:

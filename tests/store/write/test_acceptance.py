@@ -26,6 +26,13 @@ def tree(path):
     return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
+class Endless:
+    """Says of itself that it is a document, and is none."""
+
+    def to_dict(self):
+        return self
+
+
 # What is given, and the sentence behind the path of the manifest.
 REFUSED = {
     "too deep": ({"training_info": nested(70)}, f" $.training_info{'.a' * 64}: nests deeper than 64 levels"),
@@ -53,6 +60,9 @@ REFUSED = {
     "a reserved key": ({"extra": {"a": {"$float": 1}}}, " $.extra.a: the key $float is reserved"),
     "a key twice": ({"extra": {1: 2, "1": 3}}, " $.extra: two keys are both written '1'"),
     "a document under a number": ({"extra": {1: CONFIG, "1": CONFIG}}, " $.extra: two keys are both written '1'"),
+    "what gives itself": ({"extra": {"a": Endless()}}, " $.extra.a: a Endless cannot be written as JSON"),
+    "a complex number": ({"extra": {"z": np.complex64(1j)}}, " $.extra.z: a complex64 cannot be written as JSON"),
+    "bytes of numpy": ({"extra": {"z": np.void(b"abc")}}, " $.extra.z: a void cannot be written as JSON"),
     "an integer too long": ({"extra": {"n": 10**2000}}, " $.extra.n: an integer of more than 1,000 digits"),
 }
 

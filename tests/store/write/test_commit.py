@@ -251,3 +251,30 @@ def test_a_name_that_leaves_no_room_for_the_names_beside_it_is_refused(tmp_path)
         save(tmp_path / ("x" * 221))
     assert caught.value.what == "the name is longer than 220 bytes"
     save(tmp_path / ("x" * 220))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("", "is the current folder, and this process would be left in one that is gone"),
+        (".", "is the current folder, and this process would be left in one that is gone"),
+        ("a\0b", "the name holds a zero byte"),
+        ("a\ud800b", "the name holds half of a surrogate pair"),
+    ],
+)
+def test_a_name_that_cannot_be_a_targets_is_said_before_anything_is_written(tmp_path, monkeypatch, name, what):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WriteError) as caught:
+        save(name)
+    assert caught.value.what == what
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("given", [None, 5, ["a"]])
+def test_tensors_come_as_a_mapping(tmp_path, given):
+    with pytest.raises(WeightsError, match=r"^weights\.safetensors: must be a mapping of names to arrays, not a "):
+        ckptfmt.save(tmp_path / "out", given)
+    if given is not None:
+        with pytest.raises(WeightsError, match=r"^state\.safetensors: must be a mapping of names to arrays, not a "):
+            ckptfmt.save(tmp_path / "out", {"a": np.zeros(3)}, state=given)
+    assert os.listdir(tmp_path) == []
