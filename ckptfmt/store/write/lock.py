@@ -233,7 +233,9 @@ def remove_dead_owner(folder: int, stem: str) -> None:
 
 
 def _sign(file: int) -> None:
-    os.ftruncate(file, 0)
+    # ext4 writes a file that was truncated to nothing to the disk when it is closed, and lets the closer wait.
+    if os.fstat(file).st_size:
+        os.ftruncate(file, 0)
     os.pwrite(file, json.dumps({"host": os.uname().nodename, "process": os.getpid()}).encode(), 0)
 
 
