@@ -15,7 +15,7 @@ from ckptfmt.format.siblings import stage_name
 from ckptfmt.store.write.acceptance import accepted
 from ckptfmt.store.write.datafile import TensorFile, create, write_all, write_tensors
 from ckptfmt.store.write.failure import disturbed, reported, require_space
-from ckptfmt.store.write.held import Held, hold_open
+from ckptfmt.store.write.held import Held, hold_open, note_files
 from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.place import Place, hold_place
 from ckptfmt.store.write.proof import read_whole
@@ -172,6 +172,7 @@ def stage(place: Place, before: Held | None) -> Iterator[Held]:
             raise
         if staged is None or not staged.is_folder or os.listdir(staged.file):
             raise disturbed(place.path)
+        stack.enter_context(note_files(staged.file))
         try:
             yield staged
         finally:

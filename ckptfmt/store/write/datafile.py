@@ -10,6 +10,7 @@ from ckptfmt.errors import WrongSize, printable
 from ckptfmt.format.files import compressed_name, release
 from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
+from ckptfmt.store.write.held import note_made
 from ckptfmt.store.write.linux import start_writeback
 from ckptfmt.store.write.readback import BLOCK, Found, ReadBack
 
@@ -74,7 +75,9 @@ class TensorFile:
 
 def create(folder: int, name: str) -> int:
     """Return a descriptor of a new file `name`, for writing and reading back, its mode that of the umask."""
-    return os.open(name, _CREATE, 0o666, dir_fd=folder)
+    file = os.open(name, _CREATE, 0o666, dir_fd=folder)
+    note_made(folder, file)
+    return file
 
 
 def write_all(file: int, data: bytes | bytearray | memoryview) -> None:

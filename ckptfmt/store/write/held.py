@@ -15,7 +15,7 @@ from ckptfmt.format.files import MANIFEST, PARTS, SIGNATURE, release
 from ckptfmt.store.write.heads import HEAD, resembles
 from ckptfmt.store.write.linux import rename_new
 
-__all__ = ["CONTENTS", "Held", "hold_open", "kind_of"]
+__all__ = ["CONTENTS", "Held", "hold_open", "kind_of", "note_files", "note_made"]
 
 # The files of a checkpoint and its signature, in the order in which they are removed: without its manifest it is none.
 CONTENTS = (MANIFEST, *PARTS, SIGNATURE)
@@ -27,6 +27,11 @@ _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
+
+
+# The files that this process made in staging folders, by the folder's descriptor: a write that went wrong may
+# have left anything in them, and they are ours all the same.
+_MADE: dict[int, set[tuple[int, int]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,10 @@ class Held:
 
     def _remove_inside(self, name: str) -> None:
         with hold_open(self.file, name) as file:
-            if file is not None and file.is_file and resembles(name, os.pread(file.file, HEAD, 0)):
+            if file is None or not file.is_file:
+                return
+            made = (file.state.st_dev, file.state.st_ino) in _MADE.get(self.file, ())
+            if made or resembles(name, os.pread(file.file, HEAD, 0)):
                 file.remove()
 
 
@@ -109,6 +117,23 @@ def hold_open(folder: int, name: str) -> Iterator[Held | None]:
     finally:
         if plain:
             release(file)
+
+
+@contextlib.contextmanager
+def note_files(folder: int) -> Iterator[None]:
+    """While the block runs, take note of the files that `note_made` is told of in this folder."""
+    _MADE[folder] = set()
+    try:
+        yield
+    finally:
+        del _MADE[folder]
+
+
+def note_made(folder: int, file: int) -> None:
+    """Take note of a file that was just made in a folder, where `note_files` was asked for."""
+    if folder in _MADE:
+        state = os.fstat(file)
+        _MADE[folder].add((state.st_dev, state.st_ino))
 
 
 def kind_of(mode: int) -> str:

@@ -278,3 +278,15 @@ def test_tensors_come_as_a_mapping(tmp_path, given):
         with pytest.raises(WeightsError, match=r"^state\.safetensors: must be a mapping of names to arrays, not a "):
             ckptfmt.save(tmp_path / "out", {"a": np.zeros(3)}, state=given)
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_write_that_went_wrong_left_in_a_file_of_ours_goes_too(tmp_path, monkeypatch):
+    """As of a filesystem that says it wrote one byte, and wrote all: the file begins as none of ours does."""
+    lies = iter([True])
+    plain = os.write
+    monkeypatch.setattr(
+        os, "write", lambda file, data: (plain(file, data[1:]), 1)[1] if next(lies, False) else plain(file, data)
+    )
+    with pytest.raises(WriteError, match="what was read back is not what was written"):
+        save(tmp_path / "out")
+    assert os.listdir(tmp_path) == []
