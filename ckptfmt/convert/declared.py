@@ -73,8 +73,7 @@ def read_declared(
     known = {name: value for name, value in own.items() if name in _FIELDS}
     strange = {name: value for name, value in own.items() if name not in known}
     info = plain.pop("training_info", None)
-    beside = {name: _storable(item, name, dropped) for name, item in (companions or {}).items()}
-    beside = {name: item for name, item in beside.items() if item is not _GONE}
+    beside = _storable(companions or {}, dropped)
     settings = {name: word for item in beside.values() for name, word in _settings(item).items()} | _settings(plain)
     text = text or Text()
     names = (name for name in map({**settings, **plain, **own}.get, _AGENT) if isinstance(name, str))
