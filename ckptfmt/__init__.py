@@ -29,6 +29,7 @@ _MODULES = {
     "share.export": ("export",),
     "share.sign": ("sign", "verify"),
     "store.save": ("save",),
+    "store.upgrade": ("upgrade",),
     "look.validate": ("validate",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -18,6 +18,7 @@ from ckptfmt.store.checkpoint import Checkpoint as Checkpoint
 from ckptfmt.store.checkpoint import open as open
 from ckptfmt.store.manager import CheckpointManager as CheckpointManager
 from ckptfmt.store.save import save as save
+from ckptfmt.store.upgrade import upgrade as upgrade
 
 __version__: str
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "save",
     "save_model_checkpoint",
     "sign",
+    "upgrade",
     "validate",
     "verify",
 ]

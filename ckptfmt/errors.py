@@ -14,6 +14,7 @@ __all__ = [
     "AssumedWarning",
     "BadPickle",
     "CkptError",
+    "ConfigError",
     "ConversionError",
     "Locked",
     "ManifestError",
@@ -115,6 +116,12 @@ class ManifestError(CkptError, ValueError):
     """The manifest is not strict JSON, or does not say what the format demands."""
 
     code = "manifest.value"
+
+
+class ConfigError(ManifestError):
+    """A field of a config holds what it cannot."""
+
+    code = "config.value"
 
 
 class WeightsError(CkptError, ValueError):

@@ -38,6 +38,7 @@ COMMANDS = {
         "evaluate": "Play episodes and write the returns into the manifest.",
         "git": "Let git show and merge checkpoints.",
         "sign": "Sign a checkpoint with a private key.",
+        "upgrade": "Write checkpoints in the newest version of the format.",
     },
     "Make": {
         "convert": "Make a checkpoint of a foreign file, without running it.",

@@ -92,7 +92,7 @@ def figures(output: Output, tensor: TensorSummary) -> None:
     _label(output, "file", f"{tensor.file}, {count(tensor.bytes)} bytes from {count(tensor.offset)} of its data")
     _label(output, "parameters", count(tensor.parameters))
     _label(output, "shares", tensor.tied_to or "")
-    _label(output, "blake3", tensor.blake3)
+    _label(output, "digest", tensor.digest)
     for name in _FIGURES if tensor.stats else ():
         _label(output, name.replace("_", "-"), _figure(tensor.stats, name))
 

@@ -13,7 +13,7 @@ from ckptfmt.cli.wording import OPTIONS
 
 import ckptfmt
 from ckptfmt.codes import codes
-from ckptfmt.format.files import MANIFEST, SAFETENSORS
+from ckptfmt.format.files import MANIFEST, SAFETENSORS, is_companion
 
 ROOT = Path(__file__).resolve().parent.parent
 WITH_TORCH = {
@@ -134,7 +134,8 @@ def used() -> dict[str, str]:
     for place, tree in sources():
         certain = {text for value in stated(tree) for text in strings(value) if text}
         likely = {text for text in strings(tree) if (words := WORDS.fullmatch(text)) and words[1] in spaces}
-        found |= dict.fromkeys(certain | likely - {*SAFETENSORS, MANIFEST}, place)
+        likely = {text for text in likely if text not in (*SAFETENSORS, MANIFEST) and not is_companion(text)}
+        found |= dict.fromkeys(certain | likely, place)
     return found
 
 

@@ -5,21 +5,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Unpack
 
 from ckptfmt.convert.plan import Plan, make_plan
 from ckptfmt.errors import CkptError, Problem, SourceError, WouldAssume, printable
 from ckptfmt.families.atari_dqn.answer import Classification
 from ckptfmt.families.blueprint import Blueprint
+from ckptfmt.families.facts import FACTS, Given, known
 from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import ConversionEntry, FileEntry, Lineage, Manifest, Source
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
-__all__ = ["FACTS", "Conversion", "convert", "migrate_old_checkpoint"]
-
-FACTS = ("architecture", "n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
+__all__ = ["Conversion", "convert", "migrate_old_checkpoint"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +88,11 @@ def convert(
     bulk: bool = False,
     compress: bool = False,
     progress: Callable[[int], None] | None = None,
-    **facts: Any,
+    **facts: Unpack[Given],
 ) -> Conversion:
     """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
 
-    `facts` are what the file cannot say, as named in `FACTS`; `settings` are further fields of `ModelConfig`. With
+    `facts` are what the file cannot say, the keywords of `Given`; `settings` are further fields of `ModelConfig`. With
     `strict` nothing is assumed that an answer of the network depends on. `bulk` is for one of many files: one
     processor is used, and the memory in which the system holds what was written is given back. With `compress` the
     weights are stored as zstd if they get a tenth smaller. `progress` is called with the bytes written since its
@@ -105,7 +104,7 @@ def convert(
     """
     if wrong := sorted(set(facts) - set(FACTS)):
         raise TypeError(f"convert() knows no fact {wrong[0]!r}; it knows {', '.join(FACTS)}")
-    with make_plan(source, key=key, allow_unsafe=allow_unsafe, given=facts, settings=settings) as plan:
+    with make_plan(source, key=key, allow_unsafe=allow_unsafe, given=dict(facts), settings=settings) as plan:
         if strict and plan.decisive:
             give = ", ".join(f"{name}=" for name in plan.decisive)
             raise WouldAssume(
@@ -131,7 +130,7 @@ def migrate_old_checkpoint(
     if model_config is None:
         return convert(old_path, new_path)
     own = model_config.to_dict() if hasattr(model_config, "to_dict") else dict(model_config)
-    facts = {name: own[name] for name in FACTS if own.get(name) is not None}
+    facts = known(own, tuple(FACTS))
     if hasattr(model_config, "get_architecture_name"):
         facts["architecture"] = model_config.get_architecture_name()
     return convert(old_path, new_path, **facts)
@@ -212,6 +211,7 @@ def _manifest(plan: Plan, entries: Mapping[str, FileEntry]) -> Manifest:
             transformed=plan.transformed,
             made=plan.made,
             dropped=plan.dropped,
+            left=plan.left,
             tied=tuple((stored, name) for name, stored in plan.tied.items()),
             verified=True,
         ),

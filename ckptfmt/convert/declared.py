@@ -8,6 +8,7 @@ from typing import Any
 from ckptfmt.convert.texts import Text
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
+from ckptfmt.families.facts import known
 from ckptfmt.families.skeleton import Facts
 from ckptfmt.format.jsontext import encode_free, render
 from ckptfmt.legacy.pickle.inert import Opaque
@@ -30,7 +31,6 @@ _NUMBERS = {
 _GAME_ID = re.compile(r"[A-Za-z][\w./:+-]{2,79}")
 _FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
 _FIELDS = frozenset(field.name for field in fields(ModelConfig))
-_FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
 # Where code bases write what their agent is called; it may raise doubt about a network, never settle one.
 _AGENT = ("agent_name", "agent", "algo", "algorithm", "model_name", "model_class", "policy_class")
 _MAX_DEPTH = 24
@@ -70,16 +70,16 @@ def read_declared(
     own = plain.pop("model_config", None)
     own = own if isinstance(own, dict) else {}
     _check_version(plain.pop("version", None), own, where)
-    known = {name: value for name, value in own.items() if name in _FIELDS}
-    strange = {name: value for name, value in own.items() if name not in known}
+    fields_of_ours = {name: value for name, value in own.items() if name in _FIELDS}
+    strange = {name: value for name, value in own.items() if name not in _FIELDS}
     info = plain.pop("training_info", None)
     beside = _storable(companions or {}, dropped)
     settings = {name: word for item in beside.values() for name, word in _settings(item).items()} | _settings(plain)
     text = text or Text()
     names = (name for name in map({**settings, **plain, **own}.get, _AGENT) if isinstance(name, str))
     return Declared(
-        config=known,
-        facts=_with_text(_facts_of(known), text),
+        config=fields_of_ours,
+        facts=_with_text(_facts_of(fields_of_ours), text),
         settings=_numbers_of(settings),
         training_info={**beside, **text.training_info, **plain, **(info if isinstance(info, dict) else {})},
         environment={**text.environment, **_environment_of(settings)},
@@ -111,7 +111,7 @@ def _check_version(version: Any, own: Mapping[str, Any], where: str) -> None:
 
 
 def _facts_of(config: Mapping[str, Any]) -> Facts:
-    found = {name: config[name] for name in _FACTS if config.get(name) is not None}
+    found = known(config)
     flags = {word: config.get(name) for word, name in _FLAGS.items()}
     if all(isinstance(flag, bool) for flag in flags.values()):
         found["architecture"] = architecture_name(**{word: bool(flag) for word, flag in flags.items()})

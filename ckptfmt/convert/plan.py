@@ -16,6 +16,7 @@ from ckptfmt.convert.tidy import Tidied, tidy
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Placement
 from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
+from ckptfmt.families.atari_dqn.support import atoms
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.manifest import Transform
@@ -237,11 +238,11 @@ def _other_game(plan: Plan, config: ModelConfig) -> tuple[Problem, ...]:
 
 def _make_support(config: ModelConfig) -> LegacyTensor:
     """Return the atoms from v_min to v_max, which many code bases make anew instead of saving them."""
-    n_atoms, v_min, v_max = config.n_atoms or 1, config.v_min or 0.0, config.v_max or 0.0
-    step = (v_max - v_min) / max(n_atoms - 1, 1)
-    atoms = struct.pack(f"<{n_atoms}f", *(v_min + step * i for i in range(n_atoms)))
-    storage = Storage("support", "F32", MemoryBlock(atoms), big_endian=False, device="cpu")
-    return LegacyTensor("F32", (n_atoms,), (1,), 0, storage)
+    made = atoms(config)
+    storage = Storage(
+        "support", "F32", MemoryBlock(struct.pack(f"<{len(made)}f", *made)), big_endian=False, device="cpu"
+    )
+    return LegacyTensor("F32", (len(made),), (1,), 0, storage)
 
 
 def _copied(placement: Placement, candidate: Candidate) -> bool:

@@ -1,22 +1,21 @@
 """A network as its config describes it: its name, its tensors, and how a file departs from them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from ckptfmt.errors import ManifestError, Problem, printable
 from ckptfmt.families import registry
-from ckptfmt.families.registry import Config, Family, Shape
+from ckptfmt.families.config import Config
+from ckptfmt.families.registry import Family, Shape
+from ckptfmt.format.document import fields_of
+from ckptfmt.format.dtypes import FLOATS
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.manifest import Architecture, Manifest
 from ckptfmt.format.safetensors import shape_text
 from ckptfmt.format.versions import is_newer
 
 __all__ = ["Blueprint", "Described", "absent_family", "layer_order", "misnamed", "parse_blueprint", "read_blueprint"]
-
-
-# Of other numbers no layer can be made.
-_FLOATS = frozenset({"F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"})
 
 
 class Described(Protocol):
@@ -81,7 +80,7 @@ class Blueprint:
             elif tuple(tensors[name].shape) != shape:
                 yield f"{name} is {shape_text(tensors[name].shape)}, the config demands {shape_text(shape)}"
         for name, tensor in tensors.items():
-            if name in expected and tensor.dtype not in _FLOATS:
+            if name in expected and tensor.dtype not in FLOATS:
                 yield f"{name} is {tensor.dtype}, a layer of this network holds real floating-point numbers"
         for name in tensors:
             if name not in expected:
@@ -111,12 +110,12 @@ def parse_blueprint(manifest: Manifest, *, where: str) -> Blueprint | None:
         return None
     data = manifest.config
     if is_newer(manifest.format_version):
-        known = {field.name for field in fields(family.config)}  # type: ignore[arg-type]
+        known = fields_of(family.config)
         data = {name: item for name, item in data.items() if name in known}
     try:
         return Blueprint(family, family.config.from_dict(data))
     except ManifestError as e:
-        raise ManifestError(e.what, where=f"{where} {e.where}", fix=e.fix, code=e.code) from None
+        raise e.but(where=f"{where} {e.where}") from None
 
 
 def misnamed(manifest: Manifest, network: Blueprint | None) -> Iterator[Problem]:

@@ -5,23 +5,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ckptfmt.errors import ManifestError
+from ckptfmt.errors import ConfigError, ManifestError
+from ckptfmt.families.activations import ACTIVATIONS
+from ckptfmt.families.config import positive
+from ckptfmt.format.document import object_schema, value
+from ckptfmt.format.kinds import Kind, choice, named
 
-__all__ = ["ACTIVATIONS", "DATA_EFFICIENT", "ENCODERS", "NATURE", "NIPS", "Conv", "Encoder"]
-
-ACTIVATIONS = ("relu", "elu", "leaky_relu", "tanh", "gelu", "silu")
+__all__ = ["DATA_EFFICIENT", "ENCODERS", "NATURE", "NIPS", "Conv", "Encoder", "encoder_kind"]
 
 Pair = tuple[int, int]
+
+
+_NONE_OR_MORE = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": 2**31 - 1,
+}
+
+
+def _pair_of(one: Kind) -> Kind:
+    """Return the kind of a height and a width, or one number for both; `Conv` reads them itself."""
+    both = {"type": "array", "items": one.schema, "minItems": 2, "maxItems": 2}
+    return Kind(lambda item, where, relaxed: item, {"oneOf": [one.schema, both]}, one.defs)
+
+
+_size = _pair_of(positive)
+_padding = _pair_of(named("small", Kind(positive.parse, _NONE_OR_MORE), "A size of none or more."))
 
 
 @dataclass(frozen=True, slots=True)
 class Conv:
     """One convolution, kernel, stride and padding as (height, width) in pixels."""
 
-    channels: int
-    kernel: Pair
-    stride: Pair
-    padding: Pair = (0, 0)
+    channels: int = value(positive, "Output channels.")
+    kernel: Pair = value(_size, "Height and width of the kernel, or one number for both.")
+    stride: Pair = value(_size, "Step in height and width, or one number for both.")
+    padding: Pair = value(
+        _padding,
+        "Zeros on each side in height and width, or one number for both; none where it is left out.",
+        default=(0, 0),
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", _whole(self.channels, "channels", 1))
@@ -44,12 +67,22 @@ class Conv:
         }
 
 
+_conv_schema, _conv_defs = object_schema(Conv)
+_convs = Kind(
+    lambda item, where, relaxed: item,
+    {"type": "array", "items": {"$ref": "#/$defs/conv"}, "minItems": 1},
+    {"conv": {**_conv_schema, "description": "One convolution."}, **_conv_defs},
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """Convolutions in order, each followed by `activation`, which the hidden linear layers use as well."""
 
-    convs: tuple[Conv, ...]
-    activation: str = "relu"
+    convs: tuple[Conv, ...] = value(_convs, "The convolutions from the input on, tensors conv.0, conv.2, conv.4.")
+    activation: str = value(
+        choice(*ACTIVATIONS), "Follows every convolution and every hidden linear layer.", default="relu"
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "convs", tuple(self.convs))
@@ -151,3 +184,30 @@ NATURE = Encoder((Conv(32, (8, 8), (4, 4)), Conv(64, (4, 4), (2, 2)), Conv(64, (
 NIPS = Encoder((Conv(16, (8, 8), (4, 4)), Conv(32, (4, 4), (2, 2))))
 DATA_EFFICIENT = Encoder((Conv(32, (5, 5), (5, 5)), Conv(64, (5, 5), (5, 5))))
 ENCODERS = {"nature": NATURE, "nips": NIPS, "data-efficient": DATA_EFFICIENT}
+
+
+def _parse_encoder(item: Any, where: str, relaxed: bool) -> Encoder:
+    if isinstance(item, Encoder):
+        return item
+    if isinstance(item, str | Mapping):
+        return Encoder.from_dict(item)
+    raise ConfigError("must be an Encoder, its description, or the name of a known one", where=where)
+
+
+def _encoder_schema() -> tuple[dict[str, Any], dict[str, Any]]:
+    schema, defs = object_schema(Encoder)
+    name = {
+        "enum": [*ENCODERS, "conv"],
+        "description": "What the literature calls these convolutions; conv where it has no name for them.",
+    }
+    schema["properties"] = {"name": name, **schema["properties"]}
+    return {**schema, "description": "The convolutional trunk."}, defs
+
+
+_schema, _defs = _encoder_schema()
+# An encoder by the name of a known one, or described.
+encoder_kind = Kind(
+    _parse_encoder,
+    {"oneOf": [{"enum": list(ENCODERS), "description": "A known encoder by its name."}, {"$ref": "#/$defs/encoder"}]},
+    {"encoder": _schema, **_defs},
+)

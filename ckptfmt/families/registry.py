@@ -12,35 +12,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 from ckptfmt import families
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.families.config import Config
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Config", "Family", "Shape", "find", "named", "names"]
+__all__ = ["GROUP", "Family", "Shape", "find", "named", "names", "own"]
 
 GROUP = "ckptfmt.families"
 Shape = tuple[int, ...]
 
 _NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)?")
-
-
-class Config(Protocol):
-    """What a network of one family is rebuilt from: a frozen dataclass that names its family."""
-
-    family: ClassVar[str]
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Build the config from its manifest form; raise `ManifestError` at the first field that is wrong."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every field as it stands in the manifest."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +35,8 @@ class Family:
 
     `network_name` gives what `architecture.name` says for a config. `tensors` gives {name: shape} of the network, in
     the order of its layers; `optional` the names that a checkpoint may leave out, since they are made anew before they
-    are used. `schema` gives the JSON Schema of the config. `recognise` yields claims on networks seen in a skeleton;
-    None for a family that is only saved and loaded, never told from foreign files.
+    are used. `recognise` yields claims on networks seen in a skeleton; None for a family that is only saved and
+    loaded, never told from foreign files.
     """
 
     name: str
@@ -59,14 +45,17 @@ class Family:
     network_name: Callable[[Any], str]
     tensors: Callable[[Any], Mapping[str, Shape]]
     optional: Callable[[Any], frozenset[str]] = lambda config: frozenset()
-    schema: Callable[[], Mapping[str, Any]]
     recognise: Callable[[Any], Iterable[Any]] | None = None
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all families that are installed, in alphabetical order."""
-    ours = {name for name in _own() if find(name)}
-    return tuple(sorted(ours | set(_plugged_in())))
+    return tuple(sorted({*own(), *_plugged_in()}))
+
+
+def own() -> tuple[str, ...]:
+    """Return the names of the families that this package brings, in alphabetical order."""
+    return tuple(sorted(name for name in _own() if find(name)))
 
 
 def find(name: str) -> Family | None:

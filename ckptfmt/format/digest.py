@@ -6,7 +6,7 @@ BLAKE3 is fast enough to check on every load; SHA-256 is what every other tool s
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import rfc8785
@@ -14,7 +14,26 @@ from blake3 import blake3
 
 from ckptfmt.errors import ManifestError
 
-__all__ = ["canonical", "content_digest", "json_digest", "manifest_digest", "new_blake3", "tensor_digest"]
+__all__ = [
+    "DIGEST_FORM",
+    "WRITTEN",
+    "Hasher",
+    "canonical",
+    "content_digest",
+    "json_digest",
+    "manifest_digest",
+    "new_blake3",
+    "tensor_digest",
+]
+
+Part = bytes | bytearray | memoryview
+
+# The algorithms that a tensor's digest may name, each with the bytes that it gives. A new one is one entry here.
+_ALGORITHMS: Mapping[str, Callable[[], Any]] = {
+    "blake3": blake3,
+}
+WRITTEN = "blake3"
+DIGEST_FORM = "|".join(f"{name}:[0-9a-f]{{{2 * make().digest_size}}}" for name, make in _ALGORITHMS.items())
 
 
 # Writes what RFC 8785 asks for, as long as keys are ASCII and numbers are those that `_exact` lets through.
@@ -22,14 +41,38 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True,
 _MAX_EXACT = 2**53 - 1
 
 
+class Hasher:
+    """A tensor's digest in the making, by the algorithm that `digest` names, else by the one that is written."""
+
+    def __init__(self, digest: str = "") -> None:
+        self._wanted = digest
+        self._algorithm = digest.partition(":")[0] or WRITTEN
+        self._hasher = _ALGORITHMS[self._algorithm]()
+
+    def update(self, part: Part) -> None:
+        """Take in the next part; the GIL is released meanwhile."""
+        self._hasher.update(part)
+
+    def text(self) -> str:
+        """Return the digest of the parts so far, as a manifest says it: `blake3:…`."""
+        return f"{self._algorithm}:{self._hasher.hexdigest()}"
+
+    def matches(self) -> bool:
+        """Return whether the parts are those that the digest given stands for."""
+        return self.text() == self._wanted
+
+
+def tensor_digest(parts: Iterable[Part]) -> str:
+    """Return the digest of a tensor's bytes as they are stored, given in parts."""
+    hasher = Hasher()
+    for part in parts:
+        hasher.update(part)
+    return hasher.text()
+
+
 def new_blake3(data: bytes = b"") -> Any:
     """Return a BLAKE3 hasher with `update(bytes)` and `hexdigest()`; both release the GIL."""
     return blake3(data)
-
-
-def tensor_digest(data: bytes | bytearray | memoryview) -> str:
-    """Return the BLAKE3 digest, in hex, of a tensor's bytes as they are stored."""
-    return blake3(data).hexdigest()
 
 
 def canonical(value: Any) -> bytes:
@@ -50,11 +93,11 @@ def json_digest(value: Any) -> str:
 
 
 def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> str:
-    """Return the identity of a network from (name, dtype, shape, blake3) of each stored tensor.
+    """Return the identity of a network from (name, dtype, shape, digest) of each stored tensor.
 
-    The order in which the tensors come does not matter.
+    The order in which the tensors come does not matter. A BLAKE3 counts without its name.
     """
-    rows = sorted([name, dtype, list(shape), digest] for name, dtype, shape, digest in tensors)
+    rows = sorted([name, dtype, list(shape), digest.removeprefix("blake3:")] for name, dtype, shape, digest in tensors)
     return json_digest(rows)
 
 

@@ -10,12 +10,14 @@ import contextlib
 import errno
 import os
 import stat
+from fnmatch import fnmatchcase
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint, Unreadable, WeightsError, WrongSize
 from ckptfmt.format.siblings import aside_name
 from ckptfmt.format.travelled import open_link
 
 __all__ = [
+    "HUB_WEIGHTS",
     "MANIFEST",
     "MAX_MANIFEST",
     "PARTS",
@@ -25,6 +27,7 @@ __all__ = [
     "STATE",
     "WEIGHTS",
     "compressed_name",
+    "is_companion",
     "is_there",
     "open_file",
     "open_folder",
@@ -39,12 +42,21 @@ WEIGHTS = "weights.safetensors"
 STATE = "state.safetensors"
 REPLAY = "replay.safetensors"
 SAFETENSORS = (WEIGHTS, STATE, REPLAY)
+# A folder of the Hugging Face hub calls the weights by the name that every loader there looks for.
+HUB_WEIGHTS = "model.safetensors"
+_STAND_INS = {WEIGHTS: HUB_WEIGHTS}
 _COMPRESSED = ".zst"
 # Every name that a data file can have: each of them plain or compressed.
 PARTS = (*SAFETENSORS, *(name + _COMPRESSED for name in SAFETENSORS))
 # The bundle of the OpenSSF's model signing that vouches for a checkpoint, beside its own files.
 SIGNATURE = "model.sig"
 MAX_MANIFEST = 64 << 20
+# What other tools put beside the files of a checkpoint and nobody mistakes for one of them: cards, signatures, films,
+# and what git, the hub's client and macOS leave behind.
+_COMPANIONS = (
+    "README.md", "config.json", "model.sig", "*.mp4", ".git", ".gitattributes", ".gitignore", ".DS_Store", "._*",
+)  # fmt: skip
+_COMPANION_FOLDERS = (".git", ".cache")
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -53,6 +65,11 @@ _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def compressed_name(name: str) -> str:
     """Return the name of a data file in its compressed form."""
     return name + _COMPRESSED
+
+
+def is_companion(name: str, *, folder: bool = False) -> bool:
+    """Return whether a file, or a `folder`, of this name may lie beside the files of a checkpoint."""
+    return any(fnmatchcase(name, pattern) for pattern in (_COMPANION_FOLDERS if folder else _COMPANIONS))
 
 
 def is_there(folder: int, name: str) -> bool:
@@ -101,11 +118,16 @@ def _aside(path: str) -> str:
 
 
 def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
-    """Return (descriptor, bytes) of a regular file in the folder; raise `WeightsError` for anything else."""
+    """Return (descriptor, bytes) of a regular file in the folder; raise `WeightsError` for anything else.
+
+    `model.safetensors` stands for `weights.safetensors` where that is not there.
+    """
     place = os.path.join(where, name)
     try:
         file = os.open(name, _FILE_FLAGS, dir_fd=folder)
     except FileNotFoundError:
+        if name in _STAND_INS and is_there(folder, _STAND_INS[name]):
+            return open_file(folder, _STAND_INS[name], where=where)
         raise MissingFile("is missing", where=place, fix="copy the checkpoint again") from None
     except OSError as e:
         linked = open_link(folder, name, MANIFEST) if e.errno == errno.ELOOP else None

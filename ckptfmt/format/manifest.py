@@ -8,28 +8,30 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from ckptfmt.errors import ManifestError, Problem, printable
 from ckptfmt.format import jsontext
-from ckptfmt.format.digest import content_digest, manifest_digest
-from ckptfmt.format.document import (
-    Document,
+from ckptfmt.format.digest import DIGEST_FORM, content_digest, manifest_digest
+from ckptfmt.format.document import Document, document, value
+from ckptfmt.format.dtypes import DTYPES
+from ckptfmt.format.files import MAX_MANIFEST, REPLAY, SAFETENSORS, STATE, WEIGHTS
+from ckptfmt.format.kinds import (
+    Kind,
     choice,
     count,
-    document,
     flag,
     free,
     listing,
     mapping,
+    named,
     optional,
     pattern,
     text,
-    value,
     wrong,
 )
-from ckptfmt.format.files import MAX_MANIFEST, SAFETENSORS, WEIGHTS
-from ckptfmt.format.safetensors import DTYPE_BITS, METADATA, TensorInfo, build_header
+from ckptfmt.format.prerelease import settled
+from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
 from ckptfmt.format.travelled import is_rewritten
 from ckptfmt.format.versions import FORMAT, FORMAT_VERSION, check_version
 
@@ -52,47 +54,66 @@ __all__ = [
     "render_manifest",
 ]
 
-ORIGINS = ("declared", "inferred", "given", "assumed")
+ORIGINS = ("declared", "inferred", "given", "measured", "assumed")
 KINDS = ("trained", "resumed", "fine-tuned", "converted", "copied", "rebuilt")
 
 _Header = tuple[bytes, tuple[TensorInfo, ...]]
-_sha256 = pattern(r"[0-9a-f]{64}", "a SHA-256 in hex")
-_blake3 = pattern(r"[0-9a-f]{64}", "a BLAKE3 in hex")
-_identity = pattern(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits")
-_family = pattern(r"[a-z0-9-]+(/[a-z0-9-]+)?", "the name of a family such as atari-dqn or lab/world-model")
-_instant = pattern(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z",
-    "an instant in UTC such as 2026-11-22T21:04:07Z",
+_sha256 = named("sha256", pattern(r"[0-9a-f]{64}", "a SHA-256 in hex"), "SHA-256, lower-case hex.")
+_digest = named(
+    "digest",
+    pattern(DIGEST_FORM, "an algorithm and a digest in hex such as blake3:0f…"),
+    "A digest of bytes: the algorithm, a colon, lower-case hex.",
 )
+_identity = named(
+    "identity",
+    pattern(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits"),
+    "A SHA-256 of canonical JSON.",
+)
+_instant = named(
+    "instant",
+    pattern(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z",
+        "an instant in UTC such as 2026-11-22T21:04:07Z",
+    ),
+    "An instant in UTC (RFC 3339).",
+)
+_family = pattern(r"[a-z0-9-]+(/[a-z0-9-]+)?", "the name of a family such as atari-dqn or lab/world-model")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Document):
     """Which network the weights are: a family, and the network's name in it."""
 
-    family: str = value(_family)
-    name: str = value(text)
+    family: str = value(
+        _family, "The family of networks, which fixes the fields of config and the names of the tensors."
+    )
+    name: str = value(text, "The network within its family; it follows from config.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorEntry(Document):
-    """One stored tensor; `offset` counts from the first byte behind the header of its file."""
+    """One stored tensor."""
 
-    dtype: str = value(choice(*DTYPE_BITS))
-    shape: tuple[int, ...] = value(listing(count))
-    offset: int = value(count)
-    blake3: str = value(_blake3)
+    dtype: str = value(choice(*DTYPES), "Type of the elements, as safetensors names it.")
+    shape: tuple[int, ...] = value(listing(count), "Sizes of the dimensions, outermost first; empty for a scalar.")
+    offset: int = value(count, "Where the tensor's bytes begin, counted from the first byte behind the header.")
+    digest: str = value(_digest, "Digest of the tensor's bytes as they are stored: row-major, little-endian.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry(Document):
-    """One safetensors file; `tied` maps names that are not stored to the stored name they share."""
+    """One safetensors file, whose header follows from the tensors listed."""
 
-    bytes: int = value(count)
-    sha256: str = value(_sha256)
-    tensors: Mapping[str, TensorEntry] = value(mapping(document(TensorEntry)))
-    tied: Mapping[str, str] = value(mapping(text), default_factory=dict)
-    sparse = frozenset({"tied"})
+    bytes: int = value(count, "Size of the file.")
+    sha256: str = value(_sha256, "Digest of the whole file.")
+    tensors: Mapping[str, TensorEntry] = value(
+        mapping(document("tensor", TensorEntry)), "Every tensor that is stored in the file, by name."
+    )
+    tied: Mapping[str, str] = value(
+        mapping(text),
+        "Names of tensors that are not stored, each with the stored name whose bytes it shares.",
+        default_factory=dict,
+    )
 
     @property
     def segments(self) -> tuple[int, ...]:
@@ -116,62 +137,84 @@ class FileEntry(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage(Document):
-    """Where a checkpoint came from: the digest of its parent's manifest, the run, the code."""
+    """Where a checkpoint came from."""
 
-    parent: str | None = value(optional(_identity), default=None)
-    kind: str = value(choice(*KINDS))
-    run_id: str | None = value(optional(text), default=None)
-    code: Mapping[str, Any] = value(free, default_factory=dict)
-    sparse = frozenset({"parent", "run_id", "code"})
+    parent: str | None = value(
+        optional(_identity), "The manifest_digest of the checkpoint this one came from.", default=None
+    )
+    kind: str = value(choice(*KINDS), "How this checkpoint came from its parent.")
+    run_id: str | None = value(optional(text), "The run that wrote the checkpoint.", default=None)
+    code: Mapping[str, Any] = value(free, "The training code: commit, dirty.", default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source(Document):
     """The file a checkpoint was converted from."""
 
-    name: str = value(text)
-    bytes: int = value(count)
-    sha256: str = value(_sha256)
-    container: str = value(text)
-    pickle_protocol: int | None = value(optional(count), default=None)
-    globals: tuple[str, ...] = value(listing(text), default=())
+    name: str = value(text, "The file's name, without its folder.")
+    bytes: int = value(count, "Size of the file.")
+    sha256: str = value(_sha256, "Digest of the file.")
+    container: str = value(
+        text, "What the file is: torch-zip, torch-stream, sb3-zip, pickle; wrapped ones as gzip+torch-zip."
+    )
+    pickle_protocol: int | None = value(
+        optional(count), "Protocol of its pickle; null where there is none.", default=None
+    )
+    globals: tuple[str, ...] = value(
+        listing(text), "Every name of code that its pickle refers to; none was looked up.", default=()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform(Document):
-    """A stored tensor that is not a whole tensor of the source: `rows` of it, or it without unit dimensions."""
+    """A stored tensor that is not a whole tensor of the source: some rows of it, or it without unit dimensions."""
 
-    name: str = value(text)
-    source: str = value(text)
-    rows: tuple[int, ...] | None = value(optional(listing(count)), default=None)
-    squeezed: bool = value(flag, default=False)
+    name: str = value(text, "The stored tensor.")
+    source: str = value(text, "The tensor of the source it was taken from.")
+    rows: tuple[int, ...] | None = value(
+        optional(listing(count)), "First row and the row behind the last; null for all.", default=None
+    )
+    squeezed: bool = value(flag, "Whether dimensions of size 1 were taken out.", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConversionEntry(Document):
-    """How a checkpoint was made of a legacy file.
+    """How a checkpoint was made of a legacy file."""
 
-    `renamed` maps names of the source to stored names; `made` are stored tensors that follow from the config
-    and stood nowhere in the source.
-    """
-
-    source: Source = value(document(Source))
-    found_at: str = value(text)
-    layout: str = value(text, default="")
-    renamed: Mapping[str, str] = value(mapping(text))
-    transformed: tuple[Transform, ...] = value(listing(document(Transform)), default=())
-    made: tuple[str, ...] = value(listing(text), default=())
-    dropped: tuple[str, ...] = value(listing(text), default=())
-    tied: tuple[tuple[str, ...], ...] = value(listing(listing(text)), default=())
-    verified: bool = value(flag)
+    source: Source = value(document("source", Source), "The legacy file.")
+    found_at: str = value(text, "Where in the source the network lay: keys joined by /, empty for the root.")
+    layout: str = value(text, "The known code base whose layout the source has, empty for none.", default="")
+    renamed: Mapping[str, str] = value(
+        mapping(text), "Names in the source, each with the name it is stored under, where they differ."
+    )
+    transformed: tuple[Transform, ...] = value(
+        listing(document("transform", Transform)),
+        "Stored tensors that are not a whole tensor of the source.",
+        default=(),
+    )
+    made: tuple[str, ...] = value(
+        listing(text), "Stored tensors that follow from the config and stood nowhere in the source.", default=()
+    )
+    dropped: tuple[str, ...] = value(
+        listing(text), "Tensors of the source's network, and values beside it, that were left out.", default=()
+    )
+    left: tuple[str, ...] = value(
+        listing(text), "Networks of the source that were not taken, by where they lay in it.", default=()
+    )
+    tied: tuple[tuple[str, ...], ...] = value(
+        listing(listing(text)), "Groups of names that shared their bytes in the source.", default=()
+    )
+    verified: bool = value(flag, "Whether the result was read back and compared with the source, tensor by tensor.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resume(Document):
     """What a resume finds in this checkpoint, and what it lacks."""
 
-    has: tuple[str, ...] = value(listing(text))
-    lacks: tuple[str, ...] = value(listing(text))
+    has: tuple[str, ...] = value(
+        listing(text), "Parts of the training's state that are stored: optimizer, target, rng, environment, replay."
+    )
+    lacks: tuple[str, ...] = value(listing(text), "Parts that are not, and start anew.")
 
 
 def _format(item: Any, where: str, relaxed: bool) -> str:
@@ -180,13 +223,34 @@ def _format(item: Any, where: str, relaxed: bool) -> str:
     return FORMAT
 
 
+_file = document("file", FileEntry)
+
+
 def _files(item: Any, where: str, relaxed: bool) -> dict[str, FileEntry]:
-    parsed: dict[str, FileEntry] = mapping(document(FileEntry))(item, where, relaxed)
+    parsed: dict[str, FileEntry] = mapping(_file).parse(item, where, relaxed)
     if unknown := sorted(set(parsed) - set(SAFETENSORS)):
         raise wrong(f"names {unknown[0]!r}, which is no file of a checkpoint", where, "manifest.file-name")
     if WEIGHTS not in parsed:
         raise wrong(f"{WEIGHTS} is missing", where, "manifest.missing")
     return parsed
+
+
+_CONTENTS = {
+    WEIGHTS: "The network, under canonical tensor names.",
+    STATE: "What a resume needs: optimizer, target network, generators, counters.",
+    REPLAY: "The replay buffer.",
+}
+_files_schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": [WEIGHTS],
+    "properties": {name: {**_file.schema, "description": about} for name, about in _CONTENTS.items()},
+}
+_version = {
+    "type": "string",
+    "title": "a version 1.x",
+    "pattern": r"^1\.(0|[1-9][0-9]{0,5})$",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,25 +260,83 @@ class Manifest(Document):
     What the fields of `config` mean is known to the family, which need not be installed: it is kept as it is.
     """
 
-    format: str = value(_format, default=FORMAT)
-    format_version: str = value(text, default=FORMAT_VERSION)
-    created_at: str = value(_instant)
-    created_by: Mapping[str, str] = value(mapping(text))
-    architecture: Architecture | None = value(optional(document(Architecture)))
-    config: Mapping[str, Any] | None = value(optional(free))
-    config_origin: Mapping[str, str] = value(mapping(choice(*ORIGINS)), default_factory=dict)
-    environment: Mapping[str, Any] = value(free, default_factory=dict)
-    training_info: Mapping[str, Any] = value(free, default_factory=dict)
-    evaluation: tuple[Mapping[str, Any], ...] = value(listing(free), default=())
-    lineage: Lineage | None = value(optional(document(Lineage)), default=None)
-    conversion: ConversionEntry | None = value(optional(document(ConversionEntry)), default=None)
-    resume: Resume | None = value(optional(document(Resume)), default=None)
-    files: Mapping[str, FileEntry] = value(_files)
-    extra: Mapping[str, Any] = value(free, default_factory=dict)
-    content_digest: str = value(_identity)
-    manifest_digest: str = value(_identity, default="")
-    sparse = frozenset(
-        {"config_origin", "environment", "training_info", "evaluation", "lineage", "conversion", "resume", "extra"}
+    rules: ClassVar[Mapping[str, Any]] = {
+        "if": {"required": ["architecture"], "properties": {"architecture": {"type": "null"}}},
+        "then": {"properties": {"config": {"type": "null"}}},
+        "else": {"properties": {"config": {"type": "object"}}},
+    }
+
+    format: str = value(
+        Kind(_format, {"const": FORMAT}),
+        "Tells this document from every other manifest.json.",
+        default=FORMAT,
+        written=True,
+    )
+    format_version: str = value(
+        Kind(text.parse, _version),
+        "Major and minor version of the format. A newer minor may bring fields that this schema does not know; a "
+        "reader keeps them and warns.",
+        default=FORMAT_VERSION,
+        written=True,
+    )
+    created_at: str = value(_instant, "When the checkpoint was written.")
+    created_by: Mapping[str, str] = value(
+        mapping(text),
+        "Versions at work when the checkpoint was written: ckptfmt, python, platform, and torch or numpy where they "
+        "were loaded.",
+    )
+    architecture: Architecture | None = value(
+        optional(document("architecture", Architecture)),
+        "Which network the weights are; null where it is unknown. Known together with config or not at all.",
+    )
+    config: Mapping[str, Any] | None = value(
+        optional(free),
+        "What the network is rebuilt from; null where it is unknown. Each family has a schema of its own for it.",
+    )
+    config_origin: Mapping[str, str] = value(
+        mapping(choice(*ORIGINS)),
+        "How each field of config came to be known: declared by the source file, inferred from the weights, given by "
+        "a person, measured by playing, or assumed.",
+        default_factory=dict,
+    )
+    environment: Mapping[str, Any] = value(
+        free,
+        "The environment the network plays in, as the training code describes it: id, frame_skip, frame_stack, "
+        "screen_size, wrappers.",
+        default_factory=dict,
+    )
+    training_info: Mapping[str, Any] = value(
+        free,
+        "What the training code says of the training: frame_idx, episode_idx, best_eval_reward, hyperparameters.",
+        default_factory=dict,
+    )
+    evaluation: tuple[Mapping[str, Any], ...] = value(
+        listing(free), "Results of evaluations, each with its protocol, oldest first.", default=()
+    )
+    lineage: Lineage | None = value(
+        optional(document("lineage", Lineage)), "Where the checkpoint came from.", default=None
+    )
+    conversion: ConversionEntry | None = value(
+        optional(document("conversion", ConversionEntry)), "How the checkpoint was made of a legacy file.", default=None
+    )
+    resume: Resume | None = value(
+        optional(document("resume", Resume)), "What a resumed training finds here and what it lacks.", default=None
+    )
+    files: Mapping[str, FileEntry] = value(
+        Kind(_files, _files_schema, _file.defs),
+        "Every safetensors file of the checkpoint; no other may lie beside them.",
+    )
+    extra: Mapping[str, Any] = value(free, "Free space for whatever the format does not know.", default_factory=dict)
+    content_digest: str = value(
+        _identity,
+        "The identity of the network: SHA-256 of the canonical JSON (RFC 8785) of the sorted list of [name, dtype, "
+        "shape, digest] of the tensors of weights.safetensors, blake3: left out of the digests.",
+    )
+    manifest_digest: str = value(
+        _identity,
+        "SHA-256 of the canonical JSON (RFC 8785) of this document without this field.",
+        default="",
+        written=True,
     )
 
     @property
@@ -224,7 +346,7 @@ class Manifest(Document):
 
     def content(self) -> str:
         """Return the digest that the tensors listed make."""
-        return content_digest((name, t.dtype, t.shape, t.blake3) for name, t in self.weights.tensors.items())
+        return content_digest((name, t.dtype, t.shape, t.digest) for name, t in self.weights.tensors.items())
 
     def sealed(self) -> "Manifest":
         """Return the manifest with the digests that its content has."""
@@ -254,7 +376,7 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
         raise wrong("must hold one JSON object", where)
     relaxed = check_version(raw["format_version"], where=where) if "format_version" in raw else False
     try:
-        manifest = Manifest.from_dict(raw, relaxed=relaxed)
+        manifest = Manifest.from_dict(settled(raw), relaxed=relaxed)
     except ManifestError as e:
         raise e.but(where=f"{where} {e.where}") from None
     if (manifest.architecture is None) != (manifest.config is None):

@@ -4,24 +4,23 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ckptfmt.format.safetensors import DTYPE_BITS
+from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.tensors import decode
 
 __all__ = ["BLOCK", "block_bytes", "blocks", "has_numbers", "widen"]
 
 # Elements of a block: what is computed of one stays in the processor's cache, and in memory that is used anew.
 BLOCK = 1 << 14
-_WITHOUT_NUMBERS = frozenset({"F4", "F6_E2M3", "F6_E3M2"})
 
 
 def has_numbers(dtype: str) -> bool:
     """Return whether elements of this dtype can be decoded; those of less than a byte cannot."""
-    return dtype in DTYPE_BITS and dtype not in _WITHOUT_NUMBERS
+    return bits_of(dtype) >= 8
 
 
 def block_bytes(dtype: str) -> int:
     """Return how many bytes a block of `BLOCK` elements takes."""
-    return BLOCK * DTYPE_BITS[dtype] // 8
+    return BLOCK * bits_of(dtype) // 8
 
 
 def blocks(chunks: Iterable[bytes | bytearray | memoryview], size: int) -> Iterator[bytes]:
@@ -42,6 +41,6 @@ def blocks(chunks: Iterable[bytes | bytearray | memoryview], size: int) -> Itera
 
 def widen(data: bytes, dtype: str) -> np.ndarray:
     """Return stored elements as float64, complex ones as complex128; both hold any of 32 bits exactly."""
-    width = DTYPE_BITS[dtype] // 8
+    width = bits_of(dtype) // 8
     values = decode(data, dtype, (len(data) // width,))
     return values.astype("c16" if values.dtype.kind == "c" else "f8")

@@ -12,9 +12,9 @@ from typing import Any
 
 from ckptfmt.errors import WeightsError, WrongSize, printable
 from ckptfmt.format import jsontext
+from ckptfmt.format.dtypes import DTYPES, bits_of
 
 __all__ = [
-    "DTYPE_BITS",
     "MAX_HEADER",
     "MAX_RANK",
     "METADATA",
@@ -32,31 +32,6 @@ METADATA = {"format": "pt"}
 _METADATA = "__metadata__"
 MAX_RANK = 64
 _MAX_BITS = 2**256
-
-DTYPE_BITS = {
-    "BOOL": 8,
-    "F4": 4,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-    "U8": 8,
-    "I8": 8,
-    "F8_E5M2": 8,
-    "F8_E4M3": 8,
-    "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8,
-    "F8_E5M2FNUZ": 8,
-    "I16": 16,
-    "U16": 16,
-    "F16": 16,
-    "BF16": 16,
-    "I32": 32,
-    "U32": 32,
-    "F32": 32,
-    "C64": 64,
-    "F64": 64,
-    "I64": 64,
-    "U64": 64,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +76,9 @@ def shape_text(shape: Iterable[int]) -> str:
 
 def tensor_bytes(dtype: str, shape: Iterable[int]) -> int:
     """Return how many bytes a tensor takes; raise `WeightsError` for an unknown dtype or a part of a byte."""
-    if dtype not in DTYPE_BITS:
+    if dtype not in DTYPES:
         raise WeightsError(f"{printable(dtype, 40)} is no dtype of safetensors", code="weights.dtype")
-    bits = DTYPE_BITS[dtype]
+    bits = bits_of(dtype)
     dimensions = tuple(shape)
     if len(dimensions) > MAX_RANK:
         raise WeightsError(f"a tensor of {len(dimensions):,} dimensions", code="weights.shape")
@@ -130,7 +105,7 @@ def build_header(
     tensors are given does not matter: the same content gives the same bytes.
     """
     rows = [(name, dtype, tuple(shape)) for name, dtype, shape in tensors]
-    rows.sort(key=lambda row: (-DTYPE_BITS.get(row[1], 0), row[0]))
+    rows.sort(key=lambda row: (-bits_of(row[1]), row[0]))
     entries: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
     infos, begin = [], 0
     for name, dtype, shape in rows:

@@ -11,50 +11,13 @@ from typing import Any
 import numpy as np
 
 from ckptfmt.errors import WeightsError, printable
+from ckptfmt.format.dtypes import DTYPES, by_torch
 
 __all__ = ["ArrayPayload", "decode", "is_torch_tensor", "payloads"]
 
-_NUMPY = {
-    "BOOL": "?",
-    "U8": "u1",
-    "I8": "i1",
-    "I16": "<i2",
-    "U16": "<u2",
-    "F16": "<f2",
-    "I32": "<i4",
-    "U32": "<u4",
-    "F32": "<f4",
-    "C64": "<c8",
-    "F64": "<f8",
-    "I64": "<i8",
-    "U64": "<u8",
-}
+_NUMPY = {name: dtype.numpy for name, dtype in DTYPES.items() if dtype.numpy}
 _STORED = {np.dtype(code): name for name, code in _NUMPY.items()}
-# Types that NumPy lacks, under the names that torch and ml_dtypes give them.
-_FOREIGN = {
-    "bfloat16": "BF16",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e8m0fnu": "F8_E8M0",
-    "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ",
-}
-_TORCH = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "int16": "I16",
-    "uint16": "U16",
-    "float16": "F16",
-    "int32": "I32",
-    "uint32": "U32",
-    "float32": "F32",
-    "complex64": "C64",
-    "float64": "F64",
-    "int64": "I64",
-    "uint64": "U64",
-    **_FOREIGN,
-}
+_TORCH = by_torch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +91,7 @@ def _payload(name: str, tensor: Any) -> ArrayPayload:
         kind = printable(type(tensor).__name__)
         raise WeightsError(f"{printable(name)} is a {kind}, not an array", fix="give NumPy arrays or torch tensors")
     array = np.asarray(tensor)
-    dtype = _STORED.get(array.dtype.newbyteorder("<"), _FOREIGN.get(array.dtype.name))
+    dtype = _STORED.get(array.dtype.newbyteorder("<"), _TORCH.get(array.dtype.name))
     if dtype is None:
         raise _no_dtype(name, array.dtype.name)
     shape = array.shape

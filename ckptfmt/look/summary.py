@@ -61,7 +61,7 @@ class TensorSummary:
     parameters: int
     bytes: int
     offset: int
-    blake3: str
+    digest: str
     tied_to: str | None = None
     stats: TensorStats | None = None
 
@@ -159,7 +159,7 @@ def _tensors(manifest: Manifest, network: Blueprint | None) -> Iterator[TensorSu
             size = tensor_bytes(info.dtype, info.shape)
             shape = tuple(info.shape)
             count = math.prod(shape)
-            yield TensorSummary(name, file, info.dtype, shape, count, size, info.offset, info.blake3, stored)
+            yield TensorSummary(name, file, info.dtype, shape, count, size, info.offset, info.digest, stored)
 
 
 def _environment(manifest: Manifest) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from ckptfmt.convert.convert import convert
 from ckptfmt.errors import AssumedWarning, CkptError, WeightsError, printable
 from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.blueprint import Blueprint
+from ckptfmt.families.facts import Reading
 from ckptfmt.families.spaces import check_spaces, played_spaces
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.rl.device import parse_device
@@ -69,7 +70,10 @@ def load_model_checkpoint(
 
 
 def load_legacy_checkpoint(
-    checkpoint_path: str | os.PathLike[str], env: Any = None, device: str | torch.device = "cpu", **facts: Any
+    checkpoint_path: str | os.PathLike[str],
+    env: Any = None,
+    device: str | torch.device = "cpu",
+    **facts: Unpack[Reading],
 ) -> Loaded:
     """Return what `load_model_checkpoint` returns, of an old file that is converted on the way.
 
@@ -78,7 +82,8 @@ def load_legacy_checkpoint(
     """
     if env is not None:
         played = played_spaces(env)
-        facts = {"n_action": played.n_action, "input_shape": played.input_shape, **facts}
+        seen: dict[str, Any] = {"n_action": played.n_action, "input_shape": played.input_shape}
+        facts = Reading(**{**seen, **facts})  # type: ignore[typeddict-item]
     with tempfile.TemporaryDirectory(prefix="ckptfmt-") as folder:
         place = os.path.join(folder, "converted")
         convert(checkpoint_path, place, **facts)

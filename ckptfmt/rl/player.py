@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Unpack
 
 import imageio.v2 as imageio
 import numpy as np
@@ -14,6 +14,7 @@ from torch import nn
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.facts import Reading
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.rl.described import parse_environment, refuse_untrusted
 from ckptfmt.rl.environment import Environment
@@ -61,7 +62,7 @@ def open_player(
     protocol: Protocol | None = None,
     render_mode: str | None = None,
     trust: bool = False,
-    **facts: Any,
+    **facts: Unpack[Reading],
 ) -> Iterator[Player]:
     """Give the network in a checkpoint or a legacy file, and the environment it was trained in.
 

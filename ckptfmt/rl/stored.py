@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ckptfmt.errors import WeightsError, printable
+from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -15,27 +16,8 @@ __all__ = ["StoredArrays", "fill", "read_tensor", "read_tensors", "shape_of"]
 
 Array = NDArray[Any]
 
-_DTYPES = {
-    "BOOL": torch.bool,
-    "U8": torch.uint8,
-    "I8": torch.int8,
-    "I16": torch.int16,
-    "U16": torch.uint16,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I32": torch.int32,
-    "U32": torch.uint32,
-    "F32": torch.float32,
-    "I64": torch.int64,
-    "U64": torch.uint64,
-    "F64": torch.float64,
-    "C64": torch.complex64,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
-}
-_NOT_NUMPY = frozenset({"BF16", "F8_E5M2", "F8_E4M3", "F8_E5M2FNUZ", "F8_E4M3FNUZ"})
+# Only those that this torch has; older ones lack some of the eight-bit floats.
+_DTYPES = {name: getattr(torch, d.torch) for name, d in DTYPES.items() if d.torch and hasattr(torch, d.torch)}
 
 
 def read_tensor(checkpoint: Checkpoint, name: str, file: str = WEIGHTS, *, verify: bool = True) -> torch.Tensor:
@@ -92,7 +74,7 @@ class StoredArrays(Mapping[str, Array]):
         """Return dtype and shape; raise `WeightsError` for a dtype that NumPy lacks."""
         info = self.checkpoint.info(self.prefix + name, self.file)
         kind = _DTYPES.get(info.dtype)
-        if kind is None or info.dtype in _NOT_NUMPY:
+        if kind is None or not DTYPES[info.dtype].numpy:
             raise _no_dtype(name, info.dtype, self.file)
         return torch.empty(0, dtype=kind).numpy().dtype, tuple(info.shape)
 

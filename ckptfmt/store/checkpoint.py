@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, WrongSize, printable
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
 from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
-from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
 from ckptfmt.format.safetensors import parse_header, tensor_bytes
@@ -145,7 +145,7 @@ class Checkpoint:
         info = self.info(name, file)
         opened, start = self._file(file)
         cursor, left = opened.cursor(start + info.offset), tensor_bytes(info.dtype, info.shape)
-        hasher = new_blake3()
+        hasher = Hasher(info.digest)
         while left:
             part = self._named(name, file, cursor.read, min(size, left))
             if verify:
@@ -153,21 +153,21 @@ class Checkpoint:
             left -= len(part)
             yield part
         if verify:
-            self._check(name, file, hasher.hexdigest())
+            self._check(name, file, hasher)
 
     def read(self, name: str, file: str = WEIGHTS, *, verify: bool = True) -> bytearray:
         """Return all of a tensor's bytes, row-major and little-endian, verified before they are handed out."""
         info = self.info(name, file)
         opened, start = self._file(file)
         whole = bytearray(tensor_bytes(info.dtype, info.shape))
-        cursor, hasher = opened.cursor(start + info.offset), new_blake3()
+        cursor, hasher = opened.cursor(start + info.offset), Hasher(info.digest)
         for begin in range(0, len(whole), _PART):
             part = memoryview(whole)[begin : begin + _PART]
             self._named(name, file, cursor.fill, part)
             if verify:
                 hasher.update(part)
         if verify:
-            self._check(name, file, hasher.hexdigest())
+            self._check(name, file, hasher)
         return whole
 
     def verify(self) -> None:
@@ -234,14 +234,14 @@ class Checkpoint:
         except DamagedFrame:
             raise self._damaged(name, file) from None
 
-    def _check(self, name: str, file: str, digest: str) -> None:
+    def _check(self, name: str, file: str, hasher: Hasher) -> None:
         """Hold a tensor's digest against the manifest; once all of a file were read, what it stores against itself.
 
         A compressed file has bits that no tensor shows.
         """
         entry = self._entry(file)
         stored = entry.tied.get(name, name)
-        if digest != entry.tensors[stored].blake3:
+        if not hasher.matches():
             raise self._damaged(name, file)
         if file not in self._unread:
             self._unread[file] = set(entry.tensors)

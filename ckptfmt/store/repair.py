@@ -43,7 +43,7 @@ from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoi
 
 __all__ = ["Repair", "repair"]
 
-_DIGEST = re.compile(rb'"blake3": ?"([0-9a-f]{64})"')
+_DIGEST = re.compile(rb'"(?:digest": ?"blake3:|blake3": ?")([0-9a-f]{64})"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,9 @@ def _collect(
         whole = whole and sound and begins_with(file, header) and file.size == entry.bytes
         for info in infos:
             own = StoredTensor(info.dtype, info.shape, file, len(header) + info.begin)
-            if own.digest() == entry.tensors[info.name].blake3:
+            if own.digest() == entry.tensors[info.name].digest:
                 tensors[info.name] = own
-            elif found := _borrow(entry.tensors[info.name].blake3, info, others):
+            elif found := _borrow(entry.tensors[info.name].digest, info, others):
                 tensors[info.name] = found
                 restored[info.name] = found.checkpoint.path
             else:
@@ -151,11 +151,11 @@ def _collect(
     return files, None if whole and not restored else restored
 
 
-def _borrow(blake3: str, info: TensorInfo, others: Sequence[Checkpoint]) -> KeptTensor | None:
+def _borrow(digest: str, info: TensorInfo, others: Sequence[Checkpoint]) -> KeptTensor | None:
     for checkpoint in others:
         for file, entry in checkpoint.manifest.files.items():
             for name, tensor in entry.tensors.items():
-                if tensor.blake3 == blake3 and tensor_bytes(tensor.dtype, tensor.shape) == info.nbytes:
+                if tensor.digest == digest and tensor_bytes(tensor.dtype, tensor.shape) == info.nbytes:
                     with contextlib.suppress(CkptError):
                         for _ in checkpoint.chunks(name, file):
                             pass
@@ -238,7 +238,7 @@ def _classified(weights: _OwnFile) -> Candidate | None:
 def _named_digests(folder: int, where: str) -> set[str]:
     """Return the digests of tensors that the damaged manifest still names."""
     try:
-        return {digest.decode() for digest in _DIGEST.findall(read_manifest(folder, where=where))}
+        return {f"blake3:{digest.decode()}" for digest in _DIGEST.findall(read_manifest(folder, where=where))}
     except CkptError:
         return set()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.format.datafile import DataFile, TwoForms, open_data
-from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.digest import tensor_digest
 from ckptfmt.format.files import compressed_name, open_file
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.store.write import Compression
@@ -35,14 +35,11 @@ class StoredTensor:
             yield part
 
     def digest(self) -> str:
-        """Return the BLAKE3 of the bytes, "" where they cannot be read."""
-        hasher = new_blake3()
+        """Return the digest of the bytes, as a manifest says it; "" where they cannot be read."""
         try:
-            for part in self.chunks():
-                hasher.update(part)
+            return tensor_digest(self.chunks())
         except WeightsError:
             return ""
-        return str(hasher.hexdigest())
 
 
 def open_damaged(

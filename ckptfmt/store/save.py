@@ -7,7 +7,7 @@ from typing import Any
 from ckptfmt.errors import ManifestError, WeightsError, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import Blueprint
-from ckptfmt.families.registry import Config
+from ckptfmt.families.config import Config
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
 from ckptfmt.format.manifest import FileEntry, Lineage, Manifest, Resume
 from ckptfmt.format.provenance import created_by, instant

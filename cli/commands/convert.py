@@ -3,16 +3,19 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ckptfmt.convert.convert import convert as convert_file
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
+from ckptfmt.families.facts import FACTS
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option
 from ..output import Output
+from ..wording import OPTIONS
 
 __all__ = ["convert"]
 
@@ -28,6 +31,11 @@ def _shape(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
     if len(words) != 3 or not all(word.strip().isdecimal() for word in words):
         raise click.BadParameter(f"'{text}' is not channels, height and width, such as 4,84,84")
     return tuple(int(word) for word in words)
+
+
+def _fact(name: str, **settings: Any) -> Callable[[Any], Any]:
+    """Declare the option of a fact; its help is what the library says of it."""
+    return option(OPTIONS[name], name, group=_FACTS, help=FACTS[name], **settings)
 
 
 def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
@@ -59,21 +67,13 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     metavar="SOURCE [DEST]",
     type=click.Path(),
 )
-@option(
-    "--architecture",
-    type=click.Choice([*ARCHITECTURES, "none"]),
-    metavar="NAME",
-    group=_FACTS,
-    help="Which of the eight networks it is; none keeps the weights without one.",
-)
-@option("--n-actions", "n_action", type=int, metavar="N", group=_FACTS, help="How many actions it values.")
-@option("--n-atoms", type=int, metavar="N", group=_FACTS, help="Atoms of a distributional network.")
-@option("--v-min", type=float, metavar="X", group=_FACTS, help="Lowest return of a distributional network.")
-@option("--v-max", type=float, metavar="X", group=_FACTS, help="Highest return of a distributional network.")
-@option(
-    "--input-shape", callback=_shape, metavar="C,H,W", group=_FACTS, help="Channels, height and width of what it sees."
-)
-@option("--input-scale", type=float, metavar="X", group=_FACTS, help="What it divides its input by: 255 for raw bytes.")
+@_fact("architecture", type=click.Choice([*ARCHITECTURES, "none"]), metavar="NAME")
+@_fact("n_action", type=int, metavar="N")
+@_fact("n_atoms", type=int, metavar="N")
+@_fact("v_min", type=float, metavar="X")
+@_fact("v_max", type=float, metavar="X")
+@_fact("input_shape", callback=_shape, metavar="C,H,W")
+@_fact("input_scale", type=float, metavar="X")
 @option("--game", metavar="ID", group=_FACTS, help="The game, for example ALE/Breakout-v5.")
 @option("--key", metavar="PATH", group=_FACTS, help="Which network, where the file holds several.")
 @option(

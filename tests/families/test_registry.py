@@ -10,30 +10,24 @@ from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn import FAMILY
 
 PLUG_IN = """
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
+from ckptfmt.families.config import Config, positive
 from ckptfmt.families.registry import Family
+from ckptfmt.format.document import value
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig(Config):
     family: ClassVar[str] = "lab/linear"
-    inputs: int
-
-    @classmethod
-    def from_dict(cls, data):
-        return cls(**data)
-
-    def to_dict(self):
-        return asdict(self)
+    inputs: int = value(positive, "Inputs of the layer.")
 
 FAMILY = Family(
     name="lab/linear",
     about="One layer",
-    config=Config,
+    config=LinearConfig,
     network_name=lambda config: "linear",
     tensors=lambda config: {"weight": (1, config.inputs)},
-    schema=lambda: {"type": "object"},
 )
 """
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptfmt.errors import ManifestError
-from ckptfmt.format.digest import canonical, content_digest, json_digest, manifest_digest, tensor_digest
+from ckptfmt.format import digest as digest_module
+from ckptfmt.format.digest import Hasher, canonical, content_digest, json_digest, manifest_digest, tensor_digest
 
 
 def test_canonical_json_is_that_of_rfc_8785():
@@ -20,9 +21,24 @@ def test_what_has_no_canonical_form_is_an_error():
         canonical({"a": float("nan")})
 
 
-def test_tensor_digest_is_blake3():
-    assert tensor_digest(b"abc") == blake3(b"abc").hexdigest()
-    assert tensor_digest(b"") == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+def test_a_tensor_digest_is_a_blake3_that_says_so():
+    assert tensor_digest([b"a", b"bc"]) == f"blake3:{blake3(b'abc').hexdigest()}"
+
+
+def test_the_algorithm_is_that_which_the_digest_names(monkeypatch):
+    monkeypatch.setitem(digest_module._ALGORITHMS, "sha512", hashlib.sha512)
+    for digest in (tensor_digest([b"abc"]), f"sha512:{hashlib.sha512(b'abc').hexdigest()}"):
+        same, other = Hasher(digest), Hasher(digest)
+        for part in (b"a", b"bc"):
+            same.update(part)
+        other.update(b"abd")
+        assert (same.matches(), other.matches()) == (True, False)
+
+
+def test_an_algorithm_that_is_not_written_counts_with_its_name():
+    bare = content_digest([("a", "F32", (1,), "00")])
+    assert content_digest([("a", "F32", (1,), "blake3:00")]) == bare
+    assert content_digest([("a", "F32", (1,), "other:00")]) != bare
 
 
 def test_content_digest_is_over_the_sorted_list_of_tensors():

@@ -5,35 +5,31 @@ from typing import Any
 import pytest
 
 from ckptfmt.errors import ManifestError
-from ckptfmt.format.document import (
-    Document,
-    choice,
-    count,
-    document,
-    free,
-    listing,
-    mapping,
-    optional,
-    pattern,
-    text,
-    value,
-)
+from ckptfmt.format.document import Document, document, object_schema, value
+from ckptfmt.format.kinds import choice, count, free, listing, mapping, optional, pattern, text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf(Document):
-    size: int = value(count)
-    word: str = value(choice("red", "blue"), default="red")
+    """A leaf."""
+
+    size: int = value(count, "Its size.")
+    word: str = value(choice("red", "blue"), "Its colour.", default="red")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tree(Document):
-    name: str = value(text)
-    code: str | None = value(optional(pattern("[0-9]+", "digits")), default=None)
-    leaves: tuple[Leaf, ...] = value(listing(document(Leaf)), default=())
-    by_name: Mapping[str, Leaf] = value(mapping(document(Leaf)), default_factory=dict)
-    notes: Mapping[str, Any] = value(free, default_factory=dict)
-    sparse = frozenset({"leaves", "by_name", "notes"})
+    """A tree."""
+
+    version: str = value(text, "Its version.", default="1.0", written=True)
+    name: str = value(text, "Its name.")
+    code: str | None = value(optional(pattern("[0-9]+", "digits")), "Its code.", default=None)
+    leaves: tuple[Leaf, ...] = value(listing(document("leaf", Leaf)), "All of them.", default=())
+    by_name: Mapping[str, Leaf] = value(mapping(document("leaf", Leaf)), "Those with names.", default_factory=dict)
+    notes: Mapping[str, Any] = value(free, "Anything.", since="1.2", default_factory=dict)
+
+
+HEAD = {"version": "1.0", "name": "x"}
 
 
 def test_a_document_comes_back_equal():
@@ -43,26 +39,50 @@ def test_a_document_comes_back_equal():
     assert Tree.from_dict(tree.to_dict()) == tree
 
 
-def test_sparse_fields_are_left_out_while_they_hold_nothing():
-    assert Tree(name="x").to_dict() == {"name": "x", "code": None}
-    assert Tree.from_dict({"name": "x", "code": None}) == Tree(name="x")
+def test_a_field_is_left_out_while_it_holds_its_default_and_means_it_where_it_is_absent():
+    assert Tree(name="x", leaves=[]).to_dict() == HEAD
+    assert Tree.from_dict(HEAD) == Tree(name="x")
+    assert Tree.from_dict({**HEAD, "code": None, "leaves": []}) == Tree(name="x")
+
+
+def test_a_document_that_gains_a_field_reads_what_was_written_before_and_writes_it_back_as_it_was():
+    @dataclass(frozen=True, kw_only=True)
+    class Grown(Tree):
+        """A tree of a later version."""
+
+        age: int = value(count, "Its age.", since="1.3", default=7)
+
+    old = {**HEAD, "leaves": [{"size": 1}]}
+    assert Grown.from_dict(old).age == 7
+    assert Grown.from_dict(old).to_dict() == old
+    assert Grown.from_dict({**old, "age": 8}).to_dict() == {**old, "age": 8}
+
+
+def test_the_schema_is_made_of_what_the_fields_declare():
+    schema, defs = object_schema(Tree)
+    assert schema["required"] == ["version", "name"]
+    assert schema["properties"]["notes"] == {"$ref": "#/$defs/free", "description": "Anything. Since 1.2."}
+    assert schema["properties"]["leaves"]["items"] == {"$ref": "#/$defs/leaf"}
+    assert defs["leaf"]["required"] == ["size"]
+    assert defs["leaf"]["description"] == "A leaf."
+    assert set(defs) == {"leaf", "count", "free", "anything"}
 
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
         ([], "$: must be an object"),
-        ({"code": None}, "$.name: is missing"),
-        ({"name": 3, "code": None}, "$.name: must be text"),
-        ({"name": "x", "code": "1a"}, "$.code: must be digits, not '1a'"),
-        ({"name": "x", "code": None, "leaves": {}}, "$.leaves: must be a list"),
-        ({"name": "x", "code": None, "leaves": [{"size": 1, "word": "red"}, {"size": True, "word": "red"}]},
+        ({"version": "1.0"}, "$.name: is missing"),
+        ({**HEAD, "name": 3}, "$.name: must be text"),
+        ({**HEAD, "code": "1a"}, "$.code: must be digits, not '1a'"),
+        ({**HEAD, "leaves": {}}, "$.leaves: must be a list"),
+        ({**HEAD, "leaves": [{"size": 1, "word": "red"}, {"size": True, "word": "red"}]},
          "$.leaves[1].size: must be a whole number of 0 or more"),
-        ({"name": "x", "code": None, "by_name": {"a\x1b": {"size": 1, "word": "green"}}},
+        ({**HEAD, "by_name": {"a\x1b": {"size": 1, "word": "green"}}},
          "$.by_name.a\\x1b.word: must be one of red, blue, not 'green'"),
-        ({"name": "x", "code": None, "notes": [1]}, "$.notes: must be an object"),
-        ({"name": "x", "code": None, "notes": {"a": {"$float": "1"}}}, "$.notes.a: '1' is no tagged number"),
-        ({"name": "x", "code": None, "more": 1}, "$.more: is no field of this version"),
+        ({**HEAD, "notes": [1]}, "$.notes: must be an object"),
+        ({**HEAD, "notes": {"a": {"$float": "1"}}}, "$.notes.a: '1' is no tagged number"),
+        ({**HEAD, "more": 1}, "$.more: is no field of this version"),
     ],
 )  # fmt: skip
 def test_an_error_carries_the_path_to_its_value(data, sentence):
@@ -72,7 +92,7 @@ def test_an_error_carries_the_path_to_its_value(data, sentence):
 
 
 def test_relaxed_reading_keeps_what_it_does_not_know_and_new_words():
-    data = {"name": "x", "code": None, "leaves": [{"size": 1, "word": "green", "age": 3}], "more": {"$float": "odd"}}
+    data = {**HEAD, "leaves": [{"size": 1, "word": "green", "age": 3}], "more": {"$float": "odd"}}
     tree = Tree.from_dict(data, relaxed=True)
     assert tree.unknown == {"more": {"$float": "odd"}}
     assert tree.leaves[0].word == "green"

@@ -1,9 +1,15 @@
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 from ckptfmt.errors import CkptError, NotACheckpoint, WeightsError
-from ckptfmt.format.files import open_file, open_folder, read_exactly
+from ckptfmt.format.files import is_companion, open_file, open_folder, read_exactly
+from ckptfmt.look.validate import validate
+from ckptfmt.store.checkpoint import Checkpoint
+
+DQN = Path(__file__).resolve().parents[2] / "fixtures" / "valid" / "dqn" / "checkpoint"
 
 
 @pytest.fixture
@@ -58,3 +64,39 @@ def test_a_path_that_no_system_takes_is_one_error(name):
         open_folder(name)
     assert isinstance(caught.value, NotACheckpoint)
     assert "\0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "config.json", "model.sig", "film.mp4", ".DS_Store", "._weights", ".git"]
+)
+def test_what_other_tools_put_beside_the_files_is_a_companion(name):
+    assert is_companion(name)
+
+
+def test_a_folder_is_a_companion_where_git_and_the_hub_make_one():
+    assert is_companion(".cache", folder=True)
+    assert not is_companion("README.md", folder=True)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.pth", "notes.txt", "film.mp4.exe", "config.json.bak"])
+def test_anything_else_is_none(name):
+    assert not is_companion(name)
+
+
+def test_the_weights_may_be_called_as_on_the_hub(tmp_path):
+    shutil.copytree(DQN, tmp_path / "hub")
+    (tmp_path / "hub" / "weights.safetensors").rename(tmp_path / "hub" / "model.safetensors")
+    (tmp_path / "hub" / "README.md").write_text("# A card\n")
+    assert validate(tmp_path / "hub").problems == ()
+    with Checkpoint(tmp_path / "hub") as checkpoint:
+        checkpoint.verify()
+    data = bytearray((tmp_path / "hub" / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "hub" / "model.safetensors").write_bytes(data)
+    assert [problem.code for problem in validate(tmp_path / "hub").problems] == ["weights.digest"]
+
+
+def test_both_names_at_once_are_an_error(tmp_path):
+    shutil.copytree(DQN, tmp_path / "hub")
+    shutil.copy(tmp_path / "hub" / "weights.safetensors", tmp_path / "hub" / "model.safetensors")
+    assert [problem.code for problem in validate(tmp_path / "hub").errors] == ["layout.unlisted-weights"]

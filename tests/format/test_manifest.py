@@ -26,7 +26,7 @@ def make(**changes) -> Manifest:
     entry = FileEntry(
         bytes=FILE_BYTES,
         sha256="0" * 64,
-        tensors={"a": TensorEntry(dtype="F32", shape=(1,), offset=0, blake3="1" * 64)},
+        tensors={"a": TensorEntry(dtype="F32", shape=(1,), offset=0, digest="blake3:" + "1" * 64)},
         tied={"b": "a"},
     )
     fields = {
@@ -89,11 +89,12 @@ def test_every_flipped_bit_is_found():
          "m $.architecture.family: must be the name of a family such as atari-dqn or lab/world-model, not '../x'"),
         (lambda d: d["architecture"].update(name=7), "m $.architecture.name: must be text"),
         (lambda d: d["config_origin"].update(n_action="guessed"),
-         "m $.config_origin.n_action: must be one of declared, inferred, given, assumed, not 'guessed'"),
+         "m $.config_origin.n_action: must be one of declared, inferred, given, measured, assumed, not 'guessed'"),
         (lambda d: d["files"].update({"../up.safetensors": d["files"]["weights.safetensors"]}),
          "m $.files: names '../up.safetensors', which is no file of a checkpoint"),
-        (lambda d: d["files"]["weights.safetensors"]["tensors"]["a"].update(blake3="xyz"),
-         "m $.files.weights.safetensors.tensors.a.blake3: must be a BLAKE3 in hex, not 'xyz'"),
+        (lambda d: d["files"]["weights.safetensors"]["tensors"]["a"].update(digest="xyz"),
+         "m $.files.weights.safetensors.tensors.a.digest: must be an algorithm and a digest in hex such as "
+         "blake3:0f…, not 'xyz'"),
         (lambda d: d["files"]["weights.safetensors"].update(bytes=1.0),
          "m $.files.weights.safetensors.bytes: must be a whole number of 0 or more"),
         (lambda d: d.update(files={}), "m $.files: weights.safetensors is missing"),
@@ -146,13 +147,13 @@ def test_a_newer_major_version_is_refused_in_one_sentence():
     ("change", "sentence"),
     [
         ({"files": {"weights.safetensors": FileEntry(bytes=FILE_BYTES, sha256="0" * 64, tensors={
-            "a": TensorEntry(dtype="F32", shape=(1,), offset=4, blake3="1" * 64)})}},
+            "a": TensorEntry(dtype="F32", shape=(1,), offset=4, digest="blake3:" + "1" * 64)})}},
          "m $.files.weights.safetensors.tensors.a.offset: is 4, must be 0"),
         ({"files": {"weights.safetensors": FileEntry(bytes=3, sha256="0" * 64, tensors={
-            "a": TensorEntry(dtype="F32", shape=(1,), offset=0, blake3="1" * 64)})}},
+            "a": TensorEntry(dtype="F32", shape=(1,), offset=0, digest="blake3:" + "1" * 64)})}},
          f"m $.files.weights.safetensors.bytes: is 3, the tensors listed make {FILE_BYTES}"),
         ({"files": {"weights.safetensors": FileEntry(bytes=FILE_BYTES, sha256="0" * 64, tied={"a": "c"}, tensors={
-            "a": TensorEntry(dtype="F32", shape=(1,), offset=0, blake3="1" * 64)})}},
+            "a": TensorEntry(dtype="F32", shape=(1,), offset=0, digest="blake3:" + "1" * 64)})}},
          "m $.files.weights.safetensors.tied.a: must share a stored tensor and not be one itself, not 'c'"),
     ],
 )  # fmt: skip

@@ -3,22 +3,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ckptfmt.format.dtypes import DTYPES, bits_of
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.numeric import has_numbers
-from ckptfmt.format.safetensors import DTYPE_BITS
 from ckptfmt.format.tensors import decode
 
-DTYPES = [dtype for dtype in DTYPE_BITS if has_numbers(dtype)]
+NUMBERS = [dtype for dtype in DTYPES if has_numbers(dtype)]
 
 
 def counted(data: bytes, dtype: str) -> int:
-    values = decode(data, dtype, (len(data) * 8 // DTYPE_BITS[dtype],))
+    values = decode(data, dtype, (len(data) * 8 // bits_of(dtype),))
     return int(np.count_nonzero(~np.isfinite(values.view("<f4") if dtype == "C64" else values)))
 
 
-@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES if DTYPE_BITS[dtype] <= 16 and dtype != "BOOL"])
+@pytest.mark.parametrize("dtype", [dtype for dtype in NUMBERS if bits_of(dtype) <= 16 and dtype != "BOOL"])
 def test_every_pattern_of_a_small_dtype_is_told_right(dtype):
-    width = DTYPE_BITS[dtype] // 8
+    width = bits_of(dtype) // 8
     data = np.arange(256**width, dtype=f"<u{width}").tobytes()
     assert count_non_finite(data, dtype) == counted(data, dtype)
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptfmt.errors import WeightsError
-from ckptfmt.format.safetensors import DTYPE_BITS, METADATA, build_header, parse_header, tensor_bytes
+from ckptfmt.format.dtypes import DTYPES, bits_of
+from ckptfmt.format.safetensors import METADATA, build_header, parse_header, tensor_bytes
 
 
 def parse(data: bytes):
@@ -25,7 +26,7 @@ def tensor(begin: int, end: int, **changes) -> dict:
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(lambda name: name != "__metadata__")
-whole = sorted(name for name, bits in DTYPE_BITS.items() if bits % 8 == 0)
+whole = sorted(name for name in DTYPES if bits_of(name) % 8 == 0)
 contents = st.dictionaries(names, st.tuples(st.sampled_from(whole), st.lists(st.integers(0, 5), max_size=4)))
 
 
@@ -45,7 +46,7 @@ def test_a_built_header_reads_back_whatever_the_order_given(content, random):
 @given(contents)
 def test_every_tensor_is_aligned_to_its_element(content):
     _, infos = build_header([(name, dtype, shape) for name, (dtype, shape) in content.items()], {})
-    assert all(info.begin % (DTYPE_BITS[info.dtype] // 8) == 0 for info in infos)
+    assert all(info.begin % (bits_of(info.dtype) // 8) == 0 for info in infos)
 
 
 def test_the_safetensors_library_reads_our_header(tmp_path):

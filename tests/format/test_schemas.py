@@ -3,6 +3,8 @@
 import copy
 import json
 import random
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import read_blueprint
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.digest import canonical
+from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.format.manifest import (
     KINDS,
     ORIGINS,
@@ -29,7 +32,6 @@ from ckptfmt.format.manifest import (
     TensorEntry,
     Transform,
 )
-from ckptfmt.format.safetensors import DTYPE_BITS
 from ckptfmt.format.schemas import SCHEMAS, load_schema, schema_text
 from ckptfmt.format.versions import check_version
 from ckptfmt.look.anatomy import summarize_source
@@ -40,7 +42,8 @@ from ckptfmt.look.validate import counts, validate
 from ckptfmt.look.validate.conformance import departures, schema_errors
 from ckptfmt.store.checkpoint import Checkpoint
 
-FIXTURES = Path(__file__).resolve().parent.parent.parent / "fixtures"
+ROOT = Path(__file__).resolve().parent.parent.parent
+FIXTURES = ROOT / "fixtures"
 VALID = sorted((FIXTURES / "valid").iterdir())
 INVALID = sorted((FIXTURES / "invalid").iterdir())
 FOREIGN = sorted((FIXTURES / "foreign").rglob("*.pth"))
@@ -111,7 +114,7 @@ def test_the_schema_of_a_family_has_the_fields_of_its_config():
 
 def test_the_schema_has_the_words_that_the_code_has():
     defs = load_schema("manifest")["$defs"]
-    assert defs["tensor"]["properties"]["dtype"]["enum"] == list(DTYPE_BITS)
+    assert defs["tensor"]["properties"]["dtype"]["enum"] == list(DTYPES)
     assert defs["lineage"]["properties"]["kind"]["enum"] == list(KINDS)
     assert load_schema("manifest")["properties"]["config_origin"]["additionalProperties"]["enum"] == list(ORIGINS)
 
@@ -228,7 +231,7 @@ def full_manifest():
     transform = {"name": "a", "source": "b", "rows": [0, 1], "squeezed": False}
     raw["conversion"] = {
         "source": source, "found_at": "", "layout": "", "renamed": {"a": "b"}, "transformed": [transform],
-        "made": ["d"], "dropped": ["c"], "tied": [["a", "b"]], "verified": True,
+        "made": ["d"], "dropped": ["c"], "left": ["e"], "tied": [["a", "b"]], "verified": True,
     }  # fmt: skip
     return raw
 
@@ -334,9 +337,19 @@ def test_an_answer_has_a_result_or_an_error_and_not_both():
 def test_an_unknown_schema_is_refused_in_one_sentence():
     with pytest.raises(UnsupportedVersion) as caught:
         schema_text("manifest", 9)
-    assert str(caught.value) == "there is no schema 'manifest' of version 9; there are version 1 of: manifest, report"
+    assert (
+        str(caught.value)
+        == "there is no schema 'manifest' of version 9; there are version 1 of: manifest, report, atari-dqn"
+    )
 
 
 def test_codes_have_the_severities_that_answers_may_have():
     known = load_schema("report")["$defs"]["problem"]["properties"]["severity"]["enum"]
     assert {code.severity for code in codes().values()} == {*known, "fatal"}
+
+
+def test_the_schemas_are_those_that_the_code_makes():
+    made = subprocess.run(
+        [sys.executable, "-P", ROOT / "schema" / "make_schemas.py", "--check"], capture_output=True, text=True
+    )
+    assert (made.returncode, made.stderr) == (0, "")

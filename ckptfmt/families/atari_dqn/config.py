@@ -1,17 +1,18 @@
 """ModelConfig: everything that must be known to rebuild a network, and the training flags beside it."""
 
 import difflib
-import math
-import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass
 from typing import Any, ClassVar, Self
 
-from ckptfmt.errors import ManifestError, Problem
-from ckptfmt.families.encoder import NATURE, Encoder
+from ckptfmt.errors import ConfigError, Problem
+from ckptfmt.families.config import Config, divisor, flag, number, one_of, positive, refused, text
+from ckptfmt.families.encoder import NATURE, Encoder, encoder_kind
 from ckptfmt.families.spaces import played_spaces
 from ckptfmt.format.digest import json_digest
+from ckptfmt.format.document import fields_of, value
 from ckptfmt.format.jsontext import encode_free
+from ckptfmt.format.kinds import Kind, listing, optional
 
 __all__ = ["ARCHITECTURES", "JOINS", "UNSEEN", "ModelConfig", "architecture_name"]
 
@@ -43,8 +44,20 @@ def architecture_name(*, dueling: bool, distributional: bool, noisy: bool) -> st
     return "+".join(parts) or "dqn"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelConfig:
+def _parse_shape(item: Any, where: str, relaxed: bool) -> tuple[int, ...]:
+    if isinstance(item, str) or not hasattr(item, "__iter__"):
+        raise ConfigError("must be (channels, height, width)", where=where)
+    shape = tuple(positive.parse(size, where, relaxed) for size in item)
+    if len(shape) != 3:
+        raise ConfigError(f"must be (channels, height, width), not {len(shape)} numbers", where=where)
+    return shape
+
+
+_shape = Kind(_parse_shape, {**listing(positive).schema, "minItems": 3, "maxItems": 3}, positive.defs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
     """The description from which a network is rebuilt.
 
     `input_shape` is (channels, height, width) in pixels. `n_atoms`, `v_min` and `v_max` describe the support
@@ -56,34 +69,71 @@ class ModelConfig:
     """
 
     family: ClassVar[str] = "atari-dqn"
+    rules: ClassVar[Mapping[str, Any]] = {
+        "if": {"required": ["distributional_dqn"], "properties": {"distributional_dqn": {"const": True}}},
+        "then": {
+            "required": ["n_atoms", "v_min", "v_max"],
+            "properties": {"n_atoms": {"type": "integer"}, "v_min": {"type": "number"}, "v_max": {"type": "number"}},
+        },
+        "else": {"properties": {name: {"type": "null"} for name in ("n_atoms", "v_min", "v_max")}},
+    }
 
-    input_shape: tuple[int, int, int] = (4, 84, 84)
-    n_action: int
-    double_dqn: bool = False
-    dueling_dqn: bool = False
-    distributional_dqn: bool = False
-    noisy_networks: bool = False
-    prioritized_replay: bool = False
-    n_step_learning: bool = False
-    n_atoms: int | None = None
-    v_min: float | None = None
-    v_max: float | None = None
-    noisy_std_init: float = 0.5
-    n_steps: int = 1
-    encoder: Encoder = NATURE
-    hidden_size: int = 512
-    input_scale: float = 1.0
-    dueling_join: str = "mean"
-    game: str | None = None
-    training_config_hash: str | None = None
-    model_version: str | None = None
-    created_at: str | None = None
-    framework_version: str | None = None
+    input_shape: tuple[int, int, int] = value(
+        _shape,
+        "Channels, height and width of one observation; the convolutions must fit into it.",
+        default=(4, 84, 84),
+    )
+    n_action: int = value(positive, "How many actions the network values.")
+    double_dqn: bool = value(
+        flag, "Whether training used double Q-learning; leaves no trace in the weights.", default=False
+    )
+    dueling_dqn: bool = value(flag, "Whether the network has a value and an advantage stream.", default=False)
+    distributional_dqn: bool = value(
+        flag, "Whether the network predicts a distribution over n_atoms returns (C51).", default=False
+    )
+    noisy_networks: bool = value(flag, "Whether the linear layers are noisy, with factorised noise.", default=False)
+    prioritized_replay: bool = value(
+        flag, "Whether training sampled by priority; leaves no trace in the weights.", default=False
+    )
+    n_step_learning: bool = value(
+        flag, "Whether training used n-step returns; leaves no trace in the weights.", default=False
+    )
+    n_atoms: int | None = value(optional(positive), "Atoms of the support; null unless distributional.", default=None)
+    v_min: float | None = value(
+        optional(number), "Lowest return of the support, less than v_max; null unless distributional.", default=None
+    )
+    v_max: float | None = value(
+        optional(number), "Highest return of the support; null unless distributional.", default=None
+    )
+    noisy_std_init: float = value(
+        number, "Initial sigma of noisy layers before it is divided by the square root of the inputs.", default=0.5
+    )
+    n_steps: int = value(positive, "Steps of the return.", default=1)
+    encoder: Encoder = value(encoder_kind, "The convolutions.", default=NATURE)
+    hidden_size: int = value(positive, "Outputs of the first linear layer of each stream.", default=512)
+    input_scale: float = value(
+        divisor,
+        "The divisor that the network applies to its input; 1 where the environment scales.",
+        default=1.0,
+    )
+    dueling_join: str = value(
+        one_of(*JOINS),
+        "How value V and advantage A of a dueling network make Q-values: V + A - mean A, V + A - max A, V + A, or "
+        "V - A + mean A.",
+        default="mean",
+    )
+    game: str | None = value(optional(text), "The game, for example ALE/Breakout-v5.", default=None)
+    training_config_hash: str | None = value(optional(text), "Digest of the settings of the training.", default=None)
+    model_version: str | None = value(optional(text), "Version of the source file's own format.", default=None)
+    created_at: str | None = value(
+        optional(text), "When the source says that the model was made, in its own words.", default=None
+    )
+    framework_version: str | None = value(
+        optional(text), "The framework that trained the model, in the source's own words.", default=None
+    )
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = _parse(field.name, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        super().__post_init__()
         self._check_support()
         self.encoder.feature_map(self.input_shape)
 
@@ -91,12 +141,12 @@ class ModelConfig:
         given = {name: getattr(self, name) for name in ("n_atoms", "v_min", "v_max")}
         if not self.distributional_dqn:
             if surplus := [name for name, value in given.items() if value is not None]:
-                raise _wrong(surplus[0], "belongs to a distributional network, and this one is not")
+                raise refused(surplus[0], "belongs to a distributional network, and this one is not")
             return
         if missing := [name for name, value in given.items() if value is None]:
-            raise _wrong(missing[0], "is needed by a distributional network")
+            raise refused(missing[0], "is needed by a distributional network")
         if given["v_min"] >= given["v_max"]:
-            raise _wrong("v_min", f"must be less than v_max ({given['v_max']:g})")
+            raise refused("v_min", f"must be less than v_max ({given['v_max']:g})")
 
     def get_architecture_name(self) -> str:
         """Return which of the eight architectures this is, for example `dueling+noisy`."""
@@ -109,25 +159,6 @@ class ModelConfig:
         """Return how many features the encoder hands to the first linear layer."""
         return self.encoder.feature_size(self.input_shape)
 
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed."""
-        return replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every field as it stands in the manifest."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**data, "input_shape": list(self.input_shape), "encoder": self.encoder.to_dict()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Build a config from its manifest form; unknown or missing fields raise `ManifestError`."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(map(str, set(data) - known)):
-            raise _wrong(unknown[0], "is no field of a model config")
-        if "n_action" not in data:
-            raise _wrong("n_action", "is missing")
-        return cls(**data)
-
     @classmethod
     def from_training_config(cls, config: Any, env: Any, *, report: Callable[[Problem], None] | None = None) -> Self:
         """Build a config from training settings (a mapping or an object with attributes) and the env.
@@ -138,7 +169,7 @@ class ModelConfig:
         `ManifestError` where two groups say different things of one field.
         """
         settings = dict(config) if isinstance(config, Mapping) else _attributes(config)
-        known = {field.name for field in fields(cls)}
+        known = set(fields_of(cls))
         taken, unused = _taken(settings, known)
         for path in unused if report is not None else ():
             report(_unused(path, known))  # type: ignore[misc]
@@ -159,7 +190,7 @@ def _taken(settings: Mapping[str, Any], known: set[str]) -> tuple[dict[str, Any]
         if name not in known:
             unused.append(path)
         elif name in taken and taken[name] != item:
-            raise _wrong(name, f"is {taken[name]!r} in {places[name]} and {item!r} in {path}")
+            raise refused(name, f"is {taken[name]!r} in {places[name]} and {item!r} in {path}")
         else:
             taken[name], places[name] = item, path
     return taken, unused
@@ -201,104 +232,3 @@ def _attributes(config: Any) -> dict[str, Any]:
     names = (name for name in dir(config) if not name.startswith("_"))
     values = {name: getattr(config, name) for name in names}
     return {name: value for name, value in values.items() if not callable(value)}
-
-
-def _wrong(name: str, what: str) -> ManifestError:
-    return ManifestError(f"{name} {what}", where=f"$.config.{name}", code="config.value")
-
-
-def _parse(name: str, value: Any) -> Any:
-    return _PARSERS[name](name, value)
-
-
-def _parse_shape(name: str, value: Any) -> tuple[int, ...]:
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise _wrong(name, "must be (channels, height, width)")
-    shape = tuple(_parse_count(name, size) for size in value)
-    if len(shape) != 3:
-        raise _wrong(name, f"must be (channels, height, width), not {len(shape)} numbers")
-    return shape
-
-
-def _parse_count(name: str, value: Any) -> int:
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if not 1 <= number < 2**31:
-        raise _wrong(name, f"must be a whole number of 1 or more, not {value!r}")
-    return number
-
-
-def _parse_flag(name: str, value: Any) -> bool:
-    # NumPy has its own bool type, recognised by its name so that NumPy need not be imported.
-    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
-        return bool(value)
-    raise _wrong(name, f"must be true or false, not {value!r}")
-
-
-def _parse_number(name: str, value: Any) -> float:
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise _wrong(name, f"must be a finite number, not {value!r}")
-    return number
-
-
-def _parse_divisor(name: str, value: Any) -> float:
-    number = _parse_number(name, value)
-    if number <= 0:
-        raise _wrong(name, f"must be more than 0, not {value!r}")
-    return number
-
-
-def _parse_text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _wrong(name, f"must be text, not {value!r}")
-    return value
-
-
-def _parse_join(name: str, value: Any) -> str:
-    if value not in JOINS:
-        raise _wrong(name, f"must be one of {', '.join(JOINS)}, not {value!r}")
-    return str(value)
-
-
-def _parse_encoder(name: str, value: Any) -> Encoder:
-    if isinstance(value, Encoder):
-        return value
-    if isinstance(value, str | Mapping):
-        return Encoder.from_dict(value)
-    raise _wrong(name, "must be an Encoder, its description, or the name of a known one")
-
-
-def _optional(parse: Any) -> Any:
-    return lambda name, value: None if value is None else parse(name, value)
-
-
-_PARSERS: dict[str, Any] = {
-    "input_shape": _parse_shape,
-    "n_action": _parse_count,
-    "double_dqn": _parse_flag,
-    "dueling_dqn": _parse_flag,
-    "distributional_dqn": _parse_flag,
-    "noisy_networks": _parse_flag,
-    "prioritized_replay": _parse_flag,
-    "n_step_learning": _parse_flag,
-    "n_atoms": _optional(_parse_count),
-    "v_min": _optional(_parse_number),
-    "v_max": _optional(_parse_number),
-    "noisy_std_init": _parse_number,
-    "n_steps": _parse_count,
-    "encoder": _parse_encoder,
-    "hidden_size": _parse_count,
-    "input_scale": _parse_divisor,
-    "dueling_join": _parse_join,
-    "game": _optional(_parse_text),
-    "training_config_hash": _optional(_parse_text),
-    "model_version": _optional(_parse_text),
-    "created_at": _optional(_parse_text),
-    "framework_version": _optional(_parse_text),
-}

@@ -1,12 +1,9 @@
 """The family of Atari DQNs: one of eight networks over a convolutional trunk."""
 
-from functools import partial
-
 from ckptfmt.families.atari_dqn.classify import recognise
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.expected import expected_tensors, optional_tensors
 from ckptfmt.families.registry import Family
-from ckptfmt.format.schemas import load_schema
 
 __all__ = ["FAMILY"]
 
@@ -17,6 +14,5 @@ FAMILY = Family(
     network_name=ModelConfig.get_architecture_name,
     tensors=expected_tensors,
     optional=optional_tensors,
-    schema=partial(load_schema, "atari-dqn"),
     recognise=recognise,
 )

@@ -1,13 +1,15 @@
 """The support of a distributional network: which tensor it is, and what its values say."""
 
+import struct
 from collections.abc import Mapping, Sequence
 
+from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.topology import Fit
 from ckptfmt.families.names import parse
 from ckptfmt.families.skeleton import Values
 
-__all__ = ["NoSupport", "ends", "find"]
+__all__ = ["NoSupport", "atoms", "ends", "find"]
 
 # Supports in bfloat16 are off by a fifth of a step; atoms in another order or spacing are off by more.
 _TOLERANCE = 0.3
@@ -15,6 +17,21 @@ _TOLERANCE = 0.3
 
 class NoSupport(Exception):
     """The tensor in the place of a support is none; the text says why."""
+
+
+def atoms(config: ModelConfig) -> tuple[float, ...]:
+    """Return the atoms from v_min to v_max that a network of this config has, as float32 holds them; () for none.
+
+    Every support is made here, so that one network has one identity however it came to be: the linspace of torch
+    gives other bits on processors with wider vectors, and others than NumPy's.
+    """
+    if config.n_atoms is None or config.v_min is None or config.v_max is None:
+        return ()
+    step = (config.v_max - config.v_min) / max(config.n_atoms - 1, 1)
+    exact = [config.v_min + step * i for i in range(config.n_atoms - 1)] + [config.v_max]
+    # One atom is the lower end.
+    exact = exact if config.n_atoms > 1 else [config.v_min]
+    return struct.unpack(f"<{config.n_atoms}f", struct.pack(f"<{config.n_atoms}f", *exact))
 
 
 def find(fit: Fit, shapes: Mapping[str, Shape], values: Values | None) -> str:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckptfmt.errors import SourceError, printable
-from ckptfmt.format.safetensors import DTYPE_BITS
+from ckptfmt.format.dtypes import DTYPES, bits_of, by_storage
 from ckptfmt.legacy.bytes import gather
 from ckptfmt.legacy.bytes.blocks import Block
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["STORAGE_DTYPES", "TORCH_DTYPES", "LegacyTensor", "Storage", "StorageId", "item_size", "storage_id"]
+__all__ = ["STORAGE_DTYPES", "LegacyTensor", "Storage", "StorageId", "item_size", "storage_id"]
 
 _MAX_RANK = 64
 _MAX_LENGTH = 2**63 - 1
@@ -26,28 +26,6 @@ _MAX_EMPTY = 2**31
 _FREE_EXPANSION = 128 << 20
 _EXPANSION = 4
 
-# Names of torch's dtypes, and safetensors' names for them.
-TORCH_DTYPES = {
-    "bool": "BOOL",
-    "uint8": "U8",
-    "int8": "I8",
-    "int16": "I16",
-    "uint16": "U16",
-    "int32": "I32",
-    "uint32": "U32",
-    "int64": "I64",
-    "uint64": "U64",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "float32": "F32",
-    "float64": "F64",
-    "complex64": "C64",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e8m0fnu": "F8_E8M0",
-    "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ",
-}
 # Bytes of the elements that torch has and safetensors has not; tensors of these stay placeholders.
 _OTHER_BYTES = {
     "complex128": 16,
@@ -59,17 +37,7 @@ _OTHER_BYTES = {
     "quint2x4": 1,
 }
 _CLASSES = {
-    "Bool": "BOOL",
-    "Byte": "U8",
-    "Char": "I8",
-    "Short": "I16",
-    "Int": "I32",
-    "Long": "I64",
-    "Half": "F16",
-    "BFloat16": "BF16",
-    "Float": "F32",
-    "Double": "F64",
-    "ComplexFloat": "C64",
+    **by_storage(),
     "ComplexDouble": "complex128",
     "QInt8": "qint8",
     "QUInt8": "quint8",
@@ -93,7 +61,7 @@ def item_size(dtype: str | None) -> int:
         return 1
     if dtype in _OTHER_BYTES:
         return _OTHER_BYTES[dtype]
-    bits = DTYPE_BITS.get(dtype, 0)
+    bits = bits_of(dtype)
     if bits == 0 or bits % 8:
         raise SourceError(f"holds elements of {dtype}, which are not read here", code="source.dtype")
     return bits // 8
@@ -166,9 +134,9 @@ class LegacyTensor:
     requires_grad: bool = False
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPE_BITS:
+        if self.dtype not in DTYPES:
             raise _bad(f"has dtype {printable(self.dtype, 40)}, which safetensors has not", "source.dtype")
-        if DTYPE_BITS[self.dtype] % 8:
+        if bits_of(self.dtype) % 8:
             raise _bad(f"has dtype {self.dtype}, which is not read here", "source.dtype")
         if self.storage.dtype not in (None, self.dtype):
             raise _bad(f"is {self.dtype}, its storage is {self.storage.dtype}")
@@ -196,7 +164,7 @@ class LegacyTensor:
     @property
     def width(self) -> int:
         """Return the bytes of one element."""
-        return DTYPE_BITS[self.dtype] // 8
+        return bits_of(self.dtype) // 8
 
     @property
     def nbytes(self) -> int:
@@ -246,22 +214,6 @@ class LegacyTensor:
         return replace(self, shape=tuple(n for n, _ in kept), strides=tuple(s for _, s in kept))
 
 
-_STRUCT = {
-    "BOOL": "B",
-    "U8": "B",
-    "I8": "b",
-    "U16": "H",
-    "I16": "h",
-    "U32": "I",
-    "I32": "i",
-    "U64": "Q",
-    "I64": "q",
-    "F16": "e",
-    "F32": "f",
-    "F64": "d",
-}
-
-
 def _decode(dtype: str, data: bytes) -> list[float] | list[int]:
     if dtype == "BF16":
         return [struct.unpack("<f", b"\0\0" + data[i : i + 2])[0] for i in range(0, len(data), 2)]
@@ -269,9 +221,9 @@ def _decode(dtype: str, data: bytes) -> list[float] | list[int]:
         return [struct.unpack("<e", bytes((0, byte)))[0] for byte in data]
     if dtype == "F8_E4M3":
         return [_e4m3(byte) for byte in data]
-    if dtype not in _STRUCT:
+    form = DTYPES[dtype].struct if dtype in DTYPES else ""
+    if not form:
         raise _bad(f"is {dtype}, whose values are not read here", "source.dtype")
-    form = _STRUCT[dtype]
     return list(struct.unpack(f"<{len(data) // struct.calcsize(form)}{form}", data))
 
 

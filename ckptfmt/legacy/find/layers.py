@@ -6,6 +6,7 @@ A state dict does not have this; where it is known, nothing of it needs to be as
 from collections.abc import Mapping
 from typing import Any
 
+from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.skeleton import Window, Wiring
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.pickle.inert import Opaque
@@ -20,15 +21,8 @@ _NEUTRAL = frozenset({
     "DistributedDataParallel", "Linear", "LazyLinear", "NonDynamicallyQuantizableLinear", "Conv2d", "LazyConv2d",
     "Flatten", "Unflatten", "Identity", "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout",
 })  # fmt: skip
-# Class -> our name, and the constants it must have: those of the activations we rebuild.
-_ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "ReLU": ("relu", {}),
-    "Tanh": ("tanh", {}),
-    "SiLU": ("silu", {}),
-    "ELU": ("elu", {"alpha": 1.0}),
-    "LeakyReLU": ("leaky_relu", {"negative_slope": 0.01}),
-    "GELU": ("gelu", {"approximate": "none"}),
-}
+# The activations we rebuild, by torch's class.
+_ACTIVATIONS = {activation.layer: activation for activation in ACTIVATIONS.values()}
 _SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 _PLAIN = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros", "transposed": False}
 
@@ -45,7 +39,7 @@ def wiring(module: Opaque, prefix: str = "") -> Wiring:
         kind = _kind(node.name)
         softmax = softmax or kind in _SOFTMAX
         if kind in _ACTIVATIONS:
-            activations[_ACTIVATIONS[kind][0]] = None
+            activations[_ACTIVATIONS[kind].name] = None
         strangers += _strange(node, kind)
         if (window := _window(node.state)) is not None:
             windows[f"{path.removeprefix(prefix)}weight"] = window
@@ -71,7 +65,7 @@ def _strange(node: Opaque, kind: str) -> list[str]:
     """Return what none of our networks has: another layer, a constant that we do not rebuild."""
     state = node.state
     if kind in _ACTIVATIONS:
-        wanted = _ACTIVATIONS[kind][1]
+        wanted = _ACTIVATIONS[kind].constants
         hidden = node.name.startswith(_SCRIPTED) and bool(wanted)
         other = [name for name, value in wanted.items() if state.get(name, value) != value]
         return (

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ckptfmt.errors import BadPickle, SourceError
-from ckptfmt.legacy.bytes.storages import TORCH_DTYPES, LegacyTensor, Storage
-from ckptfmt.legacy.pickle import ndarray as arrays
+from ckptfmt.format.dtypes import by_torch
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.pickle import ndarray
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered, Unique
 from ckptfmt.legacy.pickle.refusal import refused
 
@@ -14,6 +15,7 @@ __all__ = ["CALLS", "TENSORS", "Args", "tensor_state"]
 Args = tuple[Any, ...]
 _MAX_RANK = 64
 _SMALL = 1 << 20
+_DTYPES = by_torch()
 
 
 def _bad(what: str) -> SourceError:
@@ -26,7 +28,7 @@ def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any, grad: Any, 
         raise _bad("makes a tensor of a storage without saying what its elements are")
     if len(shape) > _MAX_RANK or len(strides) > _MAX_RANK:
         raise _bad(f"makes a tensor of more than {_MAX_RANK} dimensions")
-    if dtype not in TORCH_DTYPES.values():
+    if dtype not in _DTYPES.values():
         return Opaque("instance", "torch.Tensor", (dtype, shape))
     return LegacyTensor(dtype, tuple(shape), tuple(strides), offset, storage, grad is True)
 
@@ -66,7 +68,7 @@ def _rebuild_tensor_v3(args: Args) -> Any:
 def _dtype(name: str) -> str:
     """Return safetensors' name of a torch dtype, torch's own where it has none."""
     plain = name.removeprefix("torch.")
-    return TORCH_DTYPES.get(plain, plain)
+    return _DTYPES.get(plain, plain)
 
 
 def _rebuild_parameter(args: Args) -> Any:
@@ -295,10 +297,10 @@ CALLS: dict[str, Callable[[Args], Any]] = {
     "torch.jit._pickle.build_doublelist": _same,
     "torch.jit._pickle.build_boollist": _same,
     "torch.jit._pickle.build_tensorlist": _same,
-    "numpy.dtype": arrays.dtype_of,
-    "numpy._core.multiarray._reconstruct": arrays.reconstruct,
-    "numpy._core.multiarray.scalar": arrays.scalar_of,
-    "numpy._core.numeric._frombuffer": arrays.frombuffer,
+    "numpy.dtype": ndarray.dtype_of,
+    "numpy._core.multiarray._reconstruct": ndarray.reconstruct,
+    "numpy._core.multiarray.scalar": ndarray.scalar_of,
+    "numpy._core.numeric._frombuffer": ndarray.frombuffer,
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": _defaultdict,
     "collections.Counter": _counter,

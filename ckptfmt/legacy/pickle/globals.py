@@ -9,7 +9,8 @@ import re
 import sys
 from typing import Literal
 
-from ckptfmt.legacy.bytes.storages import STORAGE_DTYPES, TORCH_DTYPES
+from ckptfmt.format.dtypes import by_torch
+from ckptfmt.legacy.bytes.storages import STORAGE_DTYPES
 from ckptfmt.legacy.pickle.builders import CALLS
 
 __all__ = ["STATEFUL", "Group", "canonical", "group_of", "instantiable", "well_formed"]
@@ -43,12 +44,11 @@ _OLD_STANDARD = """
 _PACKAGES = "torch functorch torchgen numpy pip setuptools pkg_resources wheel _distutils_hack distutils"
 _REFUSED = frozenset(sys.stdlib_module_names) | frozenset(_OLD_STANDARD.split()) | frozenset(_PACKAGES.split())
 
-_TYPED = ("Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double")
 # Names that may stand in the data as themselves: they are values, nobody calls them.
 _VALUES = frozenset(
     {
         *STORAGE_DTYPES,
-        *(f"torch.{name}" for name in TORCH_DTYPES),
+        *(f"torch.{name}" for name in by_torch()),
         *(f"torch.{name}" for name in ("complex128", "complex32", "qint8", "quint8", "qint32", "quint4x2", "quint2x4")),
         *(f"torch.{name}" for name in ("strided", "sparse_coo", "sparse_csr", "per_tensor_affine")),
         *(f"torch.{name}" for name in ("per_channel_affine", "per_channel_affine_float_qparams")),

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 from ckptfmt.errors import BadPickle, SourceError
+from ckptfmt.format.dtypes import DTYPES, by_numpy
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.bytes.gather import swapped
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
@@ -17,34 +18,9 @@ DTYPE = "numpy.dtype"
 NDARRAY = "numpy.ndarray"
 
 # What NumPy calls an element of one kind and size, in safetensors' words.
-_ELEMENTS = {
-    "b1": "BOOL",
-    "u1": "U8",
-    "i1": "I8",
-    "u2": "U16",
-    "i2": "I16",
-    "u4": "U32",
-    "i4": "I32",
-    "u8": "U64",
-    "i8": "I64",
-    "f2": "F16",
-    "f4": "F32",
-    "f8": "F64",
-    "c8": "C64",
-}
+_ELEMENTS = by_numpy()
 _SCALARS = {
-    "b1": "?",
-    "u1": "B",
-    "i1": "b",
-    "u2": "H",
-    "i2": "h",
-    "u4": "I",
-    "i4": "i",
-    "u8": "Q",
-    "i8": "q",
-    "f2": "e",
-    "f4": "f",
-    "f8": "d",
+    **{dtype.numpy[1:]: dtype.struct for dtype in DTYPES.values() if dtype.numpy and dtype.struct},
     "c8": "2f",
     "c16": "2d",
 }

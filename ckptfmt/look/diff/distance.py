@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.numeric import widen
-from ckptfmt.format.safetensors import DTYPE_BITS
 from ckptfmt.format.tensors import decode
 from ckptfmt.look.diff.changes import Tolerance
 
@@ -84,14 +84,14 @@ class _Room:
 
 def _add_finite(total: Distance, left: bytes, right: bytes, dtype: str, room: _Room) -> bool:
     """Add a block of finite real numbers in as few passes as there are sums; return False where it is not one."""
-    elements = len(left) * 8 // DTYPE_BITS[dtype]
+    elements = len(left) * 8 // bits_of(dtype)
     a, b, gap = room.widen(decode(left, dtype, (elements,)), decode(right, dtype, (elements,)))
     aa, bb = _rows_dot(a, a), _rows_dot(b, b)
     if not math.isfinite(aa + bb):
         return False
     np.subtract(b, a, out=gap)
     np.abs(gap, out=gap)
-    word = f"u{DTYPE_BITS[dtype] // 8}"
+    word = f"u{bits_of(dtype) // 8}"
     total.elements += elements
     total.changed += int(np.count_nonzero(np.frombuffer(left, word) != np.frombuffer(right, word)))
     total.max_abs = max(total.max_abs, float(gap.max(initial=0)))
@@ -139,7 +139,7 @@ def _add(total: Distance, left: bytes, right: bytes, dtypes: tuple[str, str], to
 def _differing(left: bytes, right: bytes, a: np.ndarray, b: np.ndarray, dtypes: tuple[str, str]) -> np.ndarray:
     """Tell elements apart by their bytes; of different dtypes, by their values."""
     if dtypes[0] == dtypes[1]:
-        word = f"u{DTYPE_BITS[dtypes[0]] // 8}"
+        word = f"u{bits_of(dtypes[0]) // 8}"
         differing: np.ndarray = np.frombuffer(left, word) != np.frombuffer(right, word)
         return differing
     unequal: np.ndarray = (a != b) & ~(np.isnan(a) & np.isnan(b))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ckptfmt.errors import ConversionError
 from ckptfmt.families.blueprint import Blueprint, layer_order
-from ckptfmt.format.digest import content_digest, new_blake3
+from ckptfmt.families.facts import known
+from ckptfmt.format.digest import content_digest, tensor_digest
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -20,7 +21,6 @@ __all__ = ["CheckpointView", "LegacyView", "TensorView", "View", "open_view"]
 
 # Files up to this size are read and checked before their digests are believed; it takes milliseconds.
 _READ = 128 << 20
-_FACTS = ("n_action", "n_atoms", "v_min", "v_max", "input_shape", "input_scale")
 
 
 class TensorView:
@@ -36,13 +36,10 @@ class TensorView:
 
     @cached_property
     def digest(self) -> str:
-        """Return the BLAKE3 of the tensor's bytes in hex."""
+        """Return the digest of the tensor's bytes, as a manifest says it."""
         if self._known is not None:
             return self._known
-        hasher = new_blake3()
-        for chunk in self.chunks(1 << 20):
-            hasher.update(chunk)
-        return str(hasher.hexdigest())
+        return tensor_digest(self.chunks(1 << 20))
 
 
 class CheckpointView:
@@ -101,7 +98,7 @@ class CheckpointView:
             yield first
             yield from parts
 
-        return TensorView(info.dtype, tuple(info.shape), chunks, info.blake3)
+        return TensorView(info.dtype, tuple(info.shape), chunks, info.digest)
 
 
 class LegacyView:
@@ -174,7 +171,5 @@ def open_view(
 def _attempts(like: View | None) -> Iterator[dict[str, Any]]:
     yield {}
     if like is not None and like.network is not None:
-        known = like.network.config.to_dict()
-        facts = {name: known[name] for name in _FACTS if known.get(name) is not None}
-        yield facts | {"architecture": like.network.name}
+        yield known(like.network.config.to_dict()) | {"architecture": like.network.name}
     yield {"architecture": "none"}

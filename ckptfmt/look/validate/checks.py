@@ -11,7 +11,7 @@ from ckptfmt.families import registry
 from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
-from ckptfmt.format.files import MANIFEST, SAFETENSORS, WEIGHTS, compressed_name
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SAFETENSORS, WEIGHTS, compressed_name, is_companion
 from ckptfmt.format.manifest import FileEntry, Manifest, contradictions
 from ckptfmt.format.travelled import is_rewritten, open_link
 from ckptfmt.format.versions import FORMAT_VERSION
@@ -53,9 +53,13 @@ def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
     """Yield what lies in the folder and does not belong there; `listed` are the files of the manifest."""
     with os.scandir(descriptor) as entries:
         names = sorted((entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries)
+    # Where the weights are called as on the hub, that file is the listed one.
+    stand_in = {HUB_WEIGHTS} if WEIGHTS in listed and WEIGHTS not in dict(names) else set()
     for name, mode in names:
         where = printable(name)
-        if name == MANIFEST or name in listed:
+        if name == MANIFEST or name in listed or name in stand_in:
+            continue
+        if is_companion(name, folder=stat.S_ISDIR(mode)) and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             continue
         if name.startswith("._"):
             message = "is what macOS leaves beside a file that it copies"

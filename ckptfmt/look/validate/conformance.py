@@ -15,6 +15,7 @@ from jsonschema.validators import extend
 
 from ckptfmt.errors import Problem, printable
 from ckptfmt.families import registry
+from ckptfmt.families.config import config_schema
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.schemas import load_schema
 
@@ -53,7 +54,7 @@ def _config_errors(manifest: Any, relaxed: bool) -> list[tuple[list[Any], Valida
     family = registry.named(manifest) if isinstance(manifest, dict) else None
     if family is None or not isinstance(manifest.get("config"), dict):
         return []
-    schema = dict(family.schema())
+    schema = config_schema(family.config)
     errors = _STRICT(_relax(schema) if relaxed else schema).iter_errors(manifest["config"])
     return [(["config", *error.absolute_path], error) for error in errors]
 

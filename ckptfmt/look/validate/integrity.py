@@ -16,7 +16,7 @@ from threading import Lock
 
 from ckptfmt.errors import Problem, WeightsError, WrongSize, printable
 from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
-from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import FileEntry, TensorEntry, expected_header
 from ckptfmt.format.nonfinite import count_non_finite
@@ -133,7 +133,7 @@ class _Sweep:
         end = begin + tensor_bytes(entry.dtype, entry.shape)
         if end > self._file.size:
             return [Problem("weights.digest", place, "its bytes lie beyond the end of the file", _AGAIN)]
-        hasher, special = new_blake3(), 0
+        hasher, special = Hasher(entry.digest), 0
         try:
             for part in self._parts(begin, end):
                 hasher.update(part)
@@ -141,7 +141,7 @@ class _Sweep:
                 self._tell(len(part))
         except DamagedFrame as e:
             return [Problem("weights.digest", place, f"its frame {e.what}", _AGAIN)]
-        if hasher.hexdigest() != entry.blake3:
+        if not hasher.matches():
             return [Problem("weights.digest", place, "bytes do not match the manifest", _AGAIN)]
         if special:
             message = f"holds {special:,} {'number that is' if special == 1 else 'numbers that are'} NaN or infinite"

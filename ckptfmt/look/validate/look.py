@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from ckptfmt.families.blueprint import Blueprint, parse_blueprint
 from ckptfmt.format import jsontext
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, SAFETENSORS, compressed_name, open_folder, read_manifest
 from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.prerelease import settled
 from ckptfmt.format.versions import check_version
 from ckptfmt.look.validate import checks
 from ckptfmt.look.validate.integrity import FileCheck, Progress
@@ -94,10 +95,10 @@ class _Look:
         relaxed = self._version(raw)
         if relaxed:
             yield from checks.newer_version(raw)
-        manifest, network, found = _parse(raw, relaxed=relaxed)
+        manifest, network, found = _parse(settled(raw), relaxed=relaxed)
         yield from found
         yield from checks.own_digest(raw, data, rendered=rendered)
-        self.files = dict(manifest.files) if manifest else checks.file_entries(raw, relaxed=relaxed)
+        self.files = dict(manifest.files) if manifest else checks.file_entries(settled(raw), relaxed=relaxed)
         if manifest is not None:
             yield from checks.consistency(manifest)
             if not found:
@@ -116,7 +117,7 @@ class _Look:
             return False
 
 
-def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, Blueprint | None, list[Problem]]:
+def _parse(raw: Mapping[str, Any], *, relaxed: bool) -> tuple[Manifest | None, Blueprint | None, list[Problem]]:
     """Return the manifest and its network, and why one of them cannot be read: everything that is wrong there."""
     manifest = None
     try:
@@ -138,6 +139,6 @@ def _parse(raw: dict[str, Any], *, relaxed: bool) -> tuple[Manifest | None, Blue
     return manifest, None, problems or [Problem.of(failure, where=f"{MANIFEST} {place}")]
 
 
-def _version_wrong(raw: dict[str, Any]) -> bool:
+def _version_wrong(raw: Mapping[str, Any]) -> bool:
     version = raw["format_version"]
     return not isinstance(version, str) or not _VERSION.fullmatch(version)

@@ -1,23 +1,18 @@
 """The eight value networks, built from one description."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.support import atoms
 from ckptfmt.rl.families.noisy import NoisyLinear, reset_noise
 
 __all__ = ["QNetwork"]
 
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "leaky_relu": nn.LeakyReLU,
-    "tanh": nn.Tanh,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
 # Value (batch, 1, atoms) and advantage (batch, actions, atoms) to scores; the mean and the maximum are over actions.
 _JOINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mean": lambda value, advantage: value + advantage - advantage.mean(dim=1, keepdim=True),
@@ -44,7 +39,7 @@ class QNetwork(nn.Module):
         self.config = config
         self._atoms = config.n_atoms or 1
         if config.distributional_dqn:
-            self.register_buffer("support", torch.linspace(config.v_min or 0.0, config.v_max or 0.0, self._atoms))
+            self.register_buffer("support", torch.tensor(atoms(config)))
         self.conv = _trunk(config)
         if config.dueling_dqn:
             self.value_stream = _stream(config, self._atoms)
@@ -92,8 +87,13 @@ class QNetwork(nn.Module):
         return self.conv(x).flatten(1)  # type: ignore[no-any-return]
 
 
+def _activation(name: str) -> Callable[[], nn.Module]:
+    layer = ACTIVATIONS[name]
+    return partial(getattr(nn, layer.layer), **layer.constants)
+
+
 def _trunk(config: ModelConfig) -> nn.Sequential:
-    activation = _ACTIVATIONS[config.encoder.activation]
+    activation = _activation(config.encoder.activation)
     layers: list[nn.Module] = []
     channels = config.input_shape[0]
     for conv in config.encoder.convs:
@@ -104,7 +104,7 @@ def _trunk(config: ModelConfig) -> nn.Sequential:
 
 def _stream(config: ModelConfig, outputs: int) -> nn.Sequential:
     """Two linear layers; `outputs` is what the second one gives."""
-    activation = _ACTIVATIONS[config.encoder.activation]
+    activation = _activation(config.encoder.activation)
     return nn.Sequential(
         _linear(config, config.feature_size, config.hidden_size),
         activation(),

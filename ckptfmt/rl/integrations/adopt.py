@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from ckptfmt.errors import ConversionError
 from ckptfmt.families.atari_dqn.answer import Candidate, Placement
 from ckptfmt.families.atari_dqn.classify import classify
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.support import atoms
+from ckptfmt.families.facts import Given
 from ckptfmt.families.skeleton import Facts
 from ckptfmt.families.spaces import played_spaces
 from ckptfmt.rl.alike import check_alike
@@ -58,7 +60,7 @@ def adopt(
     *,
     q_values: Callable[[Tensor], Tensor] | None = None,
     settings: Mapping[str, Any] | None = None,
-    **facts: Any,
+    **facts: Unpack[Given],
 ) -> Adopted:
     """Return `network` as one of the eight, shown by equal Q-values on frames that are drawn at random.
 
@@ -102,7 +104,7 @@ def _place(tensors: Mapping[str, Tensor], placements: Iterable[Placement], confi
         tensor = tensor[slice(*placement.rows)] if placement.rows else tensor
         placed[placement.name] = tensor.squeeze() if placement.squeeze else tensor
     if config.n_atoms is not None and "support" not in placed:
-        placed["support"] = torch.linspace(config.v_min or 0.0, config.v_max or 0.0, config.n_atoms)
+        placed["support"] = torch.tensor(atoms(config))
     return placed
 
 

@@ -26,7 +26,7 @@ def assert_resume_exact(one_go: str | os.PathLike[str], resumed: str | os.PathLi
             wrong += [
                 f"{file}: {name}"
                 for name in sorted(set(mine) | set(theirs))
-                if name not in mine or name not in theirs or mine[name].blake3 != theirs[name].blake3
+                if name not in mine or name not in theirs or mine[name].digest != theirs[name].digest
             ]
     if wrong:
         more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""

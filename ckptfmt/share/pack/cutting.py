@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.compressed import PART
+from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest
-from ckptfmt.format.safetensors import DTYPE_BITS
 from ckptfmt.format.siblings import parse_beside
 
 __all__ = ["Cut", "RunFolder", "cuts", "walk"]
@@ -76,7 +76,7 @@ def _cut(begin: int, size: int, width: int) -> Iterator[Cut]:
 
 
 def _width(dtype: str) -> int:
-    return max(1, DTYPE_BITS[dtype] // 8)
+    return max(1, bits_of(dtype) // 8)
 
 
 def _is_plain(path: str) -> bool:

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, Literal, Self
 
 from ckptfmt.errors import CkptError, Locked, ManifestError, NotACheckpoint, Problem
-from ckptfmt.families.registry import Config
+from ckptfmt.families.config import Config
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.clean import clean

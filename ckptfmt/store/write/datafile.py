@@ -102,7 +102,7 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
     if found is None:
         found = _write_plain(folder, name, content, where, bulk)
     tensors = {
-        info.name: TensorEntry(dtype=info.dtype, shape=info.shape, offset=info.begin, blake3=digest)
+        info.name: TensorEntry(dtype=info.dtype, shape=info.shape, offset=info.begin, digest=digest)
         for info, digest in zip(infos, found.segments[1:], strict=True)
     }
     size = len(header) + (infos[-1].end if infos else 0)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 from ckptfmt.errors import WriteError
-from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.digest import Hasher
 
 __all__ = ["BLOCK", "Found", "ReadBack"]
 
@@ -35,7 +35,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What lies in a file: SHA-256 of the whole, BLAKE3 of each segment."""
+    """What lies in a file: SHA-256 of the whole, the digest of each segment."""
 
     sha256: str
     segments: tuple[str, ...]
@@ -56,7 +56,7 @@ class ReadBack:
         self._where = where
         self._position = 0
         self._sha256 = hashlib.sha256()
-        self._segments = [new_blake3() for _ in sizes]
+        self._segments = [Hasher() for _ in sizes]
         self._left = [*enumerate(sizes)][::-1]
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(min(self._ahead, -(-sum(sizes) // _PART) + 1)):
@@ -84,7 +84,7 @@ class ReadBack:
         for worker in (self._reader, self._hasher):
             if worker.error is not None:
                 raise worker.error
-        return Found(self._sha256.hexdigest(), tuple(segment.hexdigest() for segment in self._segments))
+        return Found(self._sha256.hexdigest(), tuple(segment.text() for segment in self._segments))
 
     def _read(self, block: bytes | bytearray | memoryview) -> None:
         whole = memoryview(block)

@@ -1,0 +1,29 @@
+"""The activations that networks here can have: one list, from which every other spelling of them comes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["ACTIVATIONS", "Activation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An activation by our name; `layer` is torch's class for it, made with `constants`."""
+
+    name: str
+    layer: str
+    constants: Mapping[str, Any] = field(default_factory=dict)
+
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    activation.name: activation
+    for activation in (
+        Activation("relu", "ReLU"),
+        Activation("elu", "ELU", {"alpha": 1.0}),
+        Activation("leaky_relu", "LeakyReLU", {"negative_slope": 0.01}),
+        Activation("tanh", "Tanh"),
+        Activation("gelu", "GELU", {"approximate": "none"}),
+        Activation("silu", "SiLU"),
+    )
+}

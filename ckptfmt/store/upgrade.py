@@ -1,0 +1,122 @@
+"""Bring a checkpoint that an older ckptfmt wrote to what is written today."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.errors import CkptError
+from ckptfmt.format import jsontext
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_folder, read_manifest, release
+from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.upgrade import Step, raised, version_of
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.write import TensorFile, update_manifest, write_checkpoint
+
+__all__ = ["Upgrade", "upgrade"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What was done to the checkpoint at `path`: the `steps`, none where it is of the newest version already.
+
+    `new` is the version that it has then; `written` is where the result lies, "" where nothing was written.
+    `content_digest` is the identity of the network, which no upgrade changes.
+    """
+
+    path: str
+    old: str
+    new: str
+    steps: tuple[Step, ...]
+    written: str
+    content_digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the upgrade with the keys of `report.schema.json`."""
+        return {
+            "path": self.path,
+            "from": self.old,
+            "to": self.new,
+            "steps": [step.to_dict() for step in self.steps],
+            "dest": self.written or None,
+            "written": bool(self.written),
+            "content_digest": self.content_digest,
+        }
+
+
+def upgrade(
+    path: str | os.PathLike[str],
+    dest: str | os.PathLike[str] | None = None,
+    *,
+    in_place: bool = False,
+    dry_run: bool = False,
+) -> Upgrade:
+    """Write the checkpoint at `path` in the newest version of the format, to the new folder `dest` or `in_place`.
+
+    Only the manifest changes, the tensors and the network's identity stay. Where there is nothing to do, or with
+    `dry_run`, nothing is written. Raises what `Checkpoint` raises, `TargetExists` where `dest` is there already, and
+    `CkptError` where something is to be written and nothing says where.
+    """
+    where = os.fspath(path)
+    with Checkpoint(where) as checkpoint:
+        raw = _raw(where)
+        _, steps = raised(raw)
+        idle = dry_run or not steps
+        if not idle and dest is None and not in_place:
+            raise CkptError(
+                "there is a newer form to write, and nothing says where",
+                where=where,
+                fix="give dest= or in_place=True",
+                code="upgrade.nowhere",
+            )
+        target = "" if idle else where if in_place else os.fspath(dest or "")
+        done = Upgrade(
+            where, version_of(raw), steps[-1].new if steps else version_of(raw), steps, target,
+            checkpoint.manifest.content_digest,
+        )  # fmt: skip
+        if target and in_place:
+            update_manifest(where, lambda manifest: manifest)
+        elif target:
+            _copy(checkpoint, target)
+    return done
+
+
+def _raw(where: str) -> Mapping[str, Any]:
+    folder = open_folder(where)
+    try:
+        raw = jsontext.parse(
+            read_manifest(folder, where=where), where=os.path.join(where, MANIFEST), limit=MAX_MANIFEST
+        )
+    finally:
+        release(folder)
+    return raw if isinstance(raw, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """A tensor of the old checkpoint, verified as it is read."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    chunks: Callable[[], Iterator[bytes]]
+
+
+def _copy(checkpoint: Checkpoint, target: str) -> None:
+    files = {}
+    for file, entry in checkpoint.manifest.files.items():
+        tensors = {
+            name: _Copied(t.dtype, t.shape, _chunks(checkpoint, name, file)) for name, t in entry.tensors.items()
+        }
+        files[file] = TensorFile(tensors, entry.tied)
+    write_checkpoint(target, files, lambda entries: _same(checkpoint.manifest, entries))
+
+
+def _chunks(checkpoint: Checkpoint, name: str, file: str) -> Callable[[], Iterator[bytes]]:
+    return lambda: checkpoint.chunks(name, file)
+
+
+def _same(manifest: Manifest, entries: Mapping[str, FileEntry]) -> Manifest:
+    """Return the manifest as it was; every file came out as it lists it."""
+    if dict(entries) != dict(manifest.files):
+        raise CkptError("changed while it was copied", code="repair.changed")
+    return manifest

@@ -1,0 +1,60 @@
+"""ckpt upgrade: to the newest format."""
+
+import os
+
+import click
+
+from ckptfmt.format.versions import FORMAT_VERSION
+from ckptfmt.store.upgrade import Upgrade
+from ckptfmt.store.upgrade import upgrade as raise_version
+
+from ..complete import checkpoints
+from ..options import argument, command, option
+from ..output import Output
+
+__all__ = ["upgrade"]
+
+
+@command(
+    examples=[
+        "ckpt upgrade runs/* --dry-run",
+        "ckpt upgrade runs/old --in-place",
+        "ckpt upgrade runs/old --out upgraded",
+    ]
+)
+@argument("paths", "The checkpoints.", metavar="P...", nargs=-1, required=True, shell_complete=checkpoints)
+@option("--in-place", is_flag=True, help="Replace each one itself.")
+@option("--out", type=click.Path(), metavar="DIR", help="Write each one below this folder, under its own name.")
+@option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+def upgrade(output: Output, paths: tuple[str, ...], in_place: bool, out: str | None, dry_run: bool) -> int:
+    """Write checkpoints in the newest version of the format.
+
+    A reader needs no upgrade: what an older version wrote stays readable. Only the manifest changes; the tensors and
+    the identity of the network stay what they are.
+    """
+    if in_place and out is not None:
+        raise click.UsageError("--out and --in-place exclude each other")
+    done = [_upgrade(path, out, in_place, dry_run) for path in paths]
+    told = [one.to_dict() for one in done]
+    output.result(told[0] if len(told) == 1 else {"checkpoints": told})
+    for one in done:
+        _tell(output, one, dry_run)
+    return 0
+
+
+def _upgrade(path: str, out: str | None, in_place: bool, dry_run: bool) -> Upgrade:
+    dest = None if out is None else os.path.join(out, os.path.basename(os.path.normpath(path)))
+    return raise_version(path, dest, in_place=in_place, dry_run=dry_run)
+
+
+def _tell(output: Output, done: Upgrade, dry_run: bool) -> None:
+    if not done.steps:
+        newer = "" if done.new == FORMAT_VERSION else f", newer than {FORMAT_VERSION}, the newest known here"
+        output.line(f"{done.path}  {done.new}{newer}: nothing to do")
+        return
+    output.line(f"{done.path}  {done.old} -> {done.new}")
+    for step in done.steps:
+        for change in step.changes:
+            output.line(f"  {step.old} -> {step.new}  {change}")
+    output.line(f"weights unchanged ({done.content_digest[:15]})")
+    output.line("nothing written; run again without --dry-run" if dry_run else f"wrote {done.written}")
