@@ -14,7 +14,7 @@ __all__ = ["COMMANDS", "OPTIONS", "on_the_command_line", "option_of", "sentence"
 OPTIONS = {
     "allow_unsafe": "--allow-unsafe-globals",
     "architecture": "--architecture",
-    "dueling_join": "--set dueling_join",
+    "dueling_join": "--dueling-join",
     "encoder": "--set encoder",
     "dest": "--out",
     "game": "--game",

@@ -21,6 +21,7 @@ class Given(TypedDict, total=False):
     v_max: Annotated[float, "Highest return of a distributional network."]
     input_shape: Annotated[tuple[int, int, int], "Channels, height and width of what it sees."]
     input_scale: Annotated[float, "What it divides its input by: 255 for raw bytes."]
+    dueling_join: Annotated[str, "How a dueling network joins its two streams."]
 
 
 class Reading(Given, total=False):

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ckptfmt.convert.convert import convert as convert_file
-from ckptfmt.families.atari_dqn.config import ARCHITECTURES
+from ckptfmt.families.atari_dqn.config import ARCHITECTURES, JOINS
 from ckptfmt.families.facts import FACTS
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
@@ -74,6 +74,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 @_fact("v_max", type=float, metavar="X")
 @_fact("input_shape", callback=_shape, metavar="C,H,W")
 @_fact("input_scale", type=float, metavar="X")
+@_fact("dueling_join", type=click.Choice(JOINS))
 @option("--game", metavar="ID", group=_FACTS, help="The game, for example ALE/Breakout-v5.")
 @option("--key", metavar="PATH", group=_FACTS, help="Which network, where the file holds several.")
 @option(
