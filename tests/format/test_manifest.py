@@ -5,7 +5,7 @@ import pytest
 
 from ckptfmt.errors import ManifestError, UnsupportedVersion
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.format.document import mapping, text
+from ckptfmt.format.kinds import mapping, text
 from ckptfmt.format.manifest import (
     Architecture,
     FileEntry,
@@ -173,5 +173,5 @@ def test_a_content_digest_of_other_tensors_is_found():
 def test_a_mapping_of_texts_cannot_be_a_tagged_number(tag):
     # It would be read as one where the manifest is compared.
     with pytest.raises(ManifestError) as caught:
-        mapping(text)({tag: "inf"}, "$.created_by", False)
+        mapping(text).parse({tag: "inf"}, "$.created_by", False)
     assert str(caught.value) == f"$.created_by: the key {tag} is reserved for numbers"
