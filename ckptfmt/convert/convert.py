@@ -224,7 +224,8 @@ def _manifest(plan: Plan, entries: Mapping[str, FileEntry]) -> Manifest:
 def _source(plan: Plan) -> Source:
     found = plan.legacy.source
     return Source(
-        name=os.path.basename(found.name),
+        # JSON holds text, and the name of a file is bytes: those that are none are shown by their escapes.
+        name=os.fsencode(os.path.basename(found.name)).decode("utf-8", "backslashreplace"),
         bytes=found.bytes,
         sha256=found.sha256,
         container=found.container,

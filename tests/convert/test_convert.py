@@ -1,8 +1,10 @@
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ckptfmt.convert.convert import convert, migrate_old_checkpoint
@@ -164,3 +166,11 @@ def test_a_support_in_the_config_of_a_network_without_one_is_passed_over(tmp_pat
     saved["model_config"] |= {"n_atoms": 51, "v_min": -10.0, "v_max": 10.0}
     torch.save(saved, tmp_path / "dqn.pth")
     assert convert(tmp_path / "dqn.pth", tmp_path / "out").config["n_atoms"] is None
+
+
+def test_a_file_is_not_refused_for_its_name(tmp_path):
+    name = os.fsdecode(b"\xff\xfe.pth")
+    (tmp_path / name).write_bytes(pickle.dumps({"w.weight": np.ones((3, 3), np.float32)}))
+    convert(tmp_path / name, tmp_path / "out")
+    with Checkpoint(tmp_path / "out") as checkpoint:
+        assert checkpoint.manifest.conversion.source.name == "\\xff\\xfe.pth"
