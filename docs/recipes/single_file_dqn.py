@@ -14,6 +14,7 @@ import torch
 from torch import nn, optim
 from torch.nn import functional
 
+import ckptfmt.rl.envs  # noqa: F401  # ckptfmt: registers the game that is played by default
 from ckptfmt import save_model_checkpoint  # ckptfmt
 from ckptfmt.rl.integrations.adopt import adopt  # ckptfmt
 
