@@ -5,7 +5,6 @@ import webbrowser
 
 import click
 
-from ckptfmt.report import report as make_page
 from ckptfmt.store.write.newfile import write_new
 
 from ..complete import checkpoints
@@ -33,6 +32,9 @@ def report(output: Output, a: str, b: str | None, dest: str | None, weights: boo
 
     The page is one file without script, and fetches nothing.
     """
+    # A guest of this command alone: its help is there without it.
+    from ckptfmt.report import report as make_page
+
     page = make_page(a, b, weights=weights)
     name = os.path.basename(os.path.realpath(b or a))
     file = dest or f"{name}.html"

@@ -6,10 +6,8 @@ import socket
 import webbrowser
 
 import click
-import uvicorn
 
 from ckptfmt.errors import CkptError
-from ckptfmt.web import make_site
 
 from ..options import argument, command, option
 from ..output import Output
@@ -30,6 +28,11 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
 
     Ctrl-C stops.
     """
+    # A guest of this command alone: its help is there without it.
+    import uvicorn
+
+    from ckptfmt.web import make_site
+
     if not os.path.isdir(folder):
         raise CkptError("no such folder", where=folder, fix="check the path", code="layout.missing")
     if host not in (_HERE, "localhost") and not allow_remote:

@@ -4,8 +4,6 @@ import os
 
 import click
 
-from ckptfmt.share.sign import sign as sign_checkpoint
-
 from ..complete import checkpoints
 from ..options import argument, command, option
 from ..output import Output
@@ -31,6 +29,9 @@ def sign(output: Output, path: str, key: str, network: bool, overwrite: bool) ->
     The signature is model.sig in the folder, a bundle that model_signing verifies as well. The password of an
     encrypted key is taken from the environment, CKPT_KEY_PASSWORD.
     """
+    # A guest of this command alone: its help is there without it.
+    from ckptfmt.share.sign import sign as sign_checkpoint
+
     password = os.environ.get(_PASSWORD)
     secret = None if password is None else password.encode()
     signature = sign_checkpoint(path, key, password=secret, network=network, overwrite=overwrite)

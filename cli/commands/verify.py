@@ -2,8 +2,6 @@
 
 import click
 
-from ckptfmt.share.sign import verify as verify_checkpoint
-
 from ..complete import checkpoints
 from ..options import argument, command, exit_zero, option
 from ..output import Output
@@ -27,6 +25,9 @@ def verify(output: Output, path: str, key: str, network: bool, signature: str | 
 
     Exit 0 where it is, 1 where it is not, 2 where that cannot be looked at.
     """
+    # A guest of this command alone: its help is there without it.
+    from ckptfmt.share.sign import verify as verify_checkpoint
+
     found = verify_checkpoint(path, key, network=network, signature=signature)
     output.result(found.to_dict())
     output.line(output.sign("good" if found.good else "bad"), " ", path)
