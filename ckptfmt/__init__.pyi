@@ -1,3 +1,4 @@
+from ckptfmt.convert.batch import convert_many as convert_many
 from ckptfmt.convert.convert import convert as convert
 from ckptfmt.convert.convert import migrate_old_checkpoint as migrate_old_checkpoint
 from ckptfmt.errors import AssumedWarning as AssumedWarning
@@ -5,18 +6,22 @@ from ckptfmt.errors import CkptError as CkptError
 from ckptfmt.families.atari_dqn.classify import classify as classify
 from ckptfmt.families.atari_dqn.config import ModelConfig as ModelConfig
 from ckptfmt.look.diff import diff as diff
+from ckptfmt.look.summarize import summarize as summarize
 from ckptfmt.look.validate import validate as validate
 from ckptfmt.report import report as report
 from ckptfmt.rl.families.factory import create_model_from_config as create_model_from_config
 from ckptfmt.rl.load import load_legacy_checkpoint as load_legacy_checkpoint
 from ckptfmt.rl.load import load_model_checkpoint as load_model_checkpoint
 from ckptfmt.rl.save import save_model_checkpoint as save_model_checkpoint
+from ckptfmt.rl.training.train import Trainer as Trainer
 from ckptfmt.share.export import export as export
 from ckptfmt.share.sign import sign as sign
 from ckptfmt.share.sign import verify as verify
 from ckptfmt.store.checkpoint import Checkpoint as Checkpoint
 from ckptfmt.store.checkpoint import open as open
+from ckptfmt.store.clean import clean as clean
 from ckptfmt.store.manager import CheckpointManager as CheckpointManager
+from ckptfmt.store.repair import repair as repair
 from ckptfmt.store.save import save as save
 from ckptfmt.store.upgrade import upgrade as upgrade
 
@@ -27,9 +32,12 @@ __all__ = [
     "CheckpointManager",
     "CkptError",
     "ModelConfig",
+    "Trainer",
     "__version__",
     "classify",
+    "clean",
     "convert",
+    "convert_many",
     "create_model_from_config",
     "diff",
     "export",
@@ -37,10 +45,12 @@ __all__ = [
     "load_model_checkpoint",
     "migrate_old_checkpoint",
     "open",
+    "repair",
     "report",
     "save",
     "save_model_checkpoint",
     "sign",
+    "summarize",
     "upgrade",
     "validate",
     "verify",

@@ -63,11 +63,6 @@ class Header:
     metadata: Mapping[str, str]
     data_start: int
 
-    @property
-    def file_bytes(self) -> int:
-        """Return the size of the whole file."""
-        return self.data_start + (self.tensors[-1].end if self.tensors else 0)
-
 
 def shape_text(shape: Iterable[int]) -> str:
     """Return a shape as sentences name it: `32×4×8×8`."""

@@ -15,7 +15,7 @@ from ckptfmt.format.plain import plain
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["Summary", "TensorStats", "TensorSummary", "summarize", "totals"]
+__all__ = ["Summary", "TensorStats", "TensorSummary", "summarize_checkpoint", "totals"]
 
 # Fields of the config that say what the network is; the others say how it was trained or where it came from.
 _NETWORK = (
@@ -108,11 +108,11 @@ class Summary:
         )
 
 
-def summarize(checkpoint: Checkpoint | str | os.PathLike[str]) -> Summary:
+def summarize_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str]) -> Summary:
     """Return what a checkpoint is; no tensor is read. Raises what `Checkpoint` raises."""
     if not isinstance(checkpoint, Checkpoint):
         with Checkpoint(checkpoint) as opened:
-            return summarize(opened)
+            return summarize_checkpoint(opened)
     manifest = checkpoint.manifest
     tensors = tuple(_tensors(manifest, checkpoint.network))
     whole = manifest.to_dict()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ckptfmt.errors import printable
 from ckptfmt.look.diff import Diff, diff
-from ckptfmt.look.summary import Summary, summarize
+from ckptfmt.look.summary import Summary, summarize_checkpoint
 from ckptfmt.look.validate import Report, validate
 from ckptfmt.report.render import render
 from ckptfmt.report.rows import evaluation_points, facts, flatten
@@ -65,8 +65,8 @@ def _page(
     nav: Sequence[tuple[str, str]],
     links: Mapping[str, str],
 ) -> Page:
-    found, verdict = summarize(newer), validate(newer.path)
-    before = summarize(older) if older else None
+    found, verdict = summarize_checkpoint(newer), validate(newer.path)
+    before = summarize_checkpoint(older) if older else None
     sound = verdict.valid and weights
     rows = tuple(weight_rows(newer, older)) if sound else ()
     sections = dict(_sections(found, before, verdict, rows))

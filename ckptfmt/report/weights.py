@@ -13,7 +13,7 @@ from ckptfmt.errors import printable
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.look.diff import Diff
 from ckptfmt.look.shape import TensorShape, shape_of
-from ckptfmt.look.summary import summarize
+from ckptfmt.look.summary import summarize_checkpoint
 from ckptfmt.report.draw import MOST_CHANNELS, MOST_FILTERS, filters, histogram, strip
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -50,7 +50,9 @@ class WeightRow:
 
 def weight_rows(newer: Checkpoint, older: Checkpoint | None) -> Iterator[WeightRow]:
     """Yield a row for each stored tensor of the network; the older one's histogram lies over the newer one's."""
-    stored = (tensor for tensor in summarize(newer).tensors if tensor.file == WEIGHTS and tensor.tied_to is None)
+    stored = (
+        tensor for tensor in summarize_checkpoint(newer).tensors if tensor.file == WEIGHTS and tensor.tied_to is None
+    )
     for tensor in islice(stored, _MOST_TENSORS):
         name, info = tensor.name, newer.info(tensor.name)
         found = shape_of(newer, name)

@@ -38,6 +38,8 @@ def load_model_checkpoint(
 ) -> Loaded:
     """Return (network in eval mode on `device`, its config, training info) of a checkpoint or a legacy file.
 
+    `training_info["game"]` is the config's game where the training info has none.
+
     The network is built without memory of its own and takes over the tensors as they are read, each
     verified by its digest unless `verify` is False; where `verify` is the path of a public key, the checkpoint
     must be signed with it as a whole (`ckptfmt.verify`), which is refused before a weight is used. An `env`
@@ -110,7 +112,13 @@ def load_open_checkpoint(
         model = create_model_from_config(config, "meta")
     tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
     _assign(model, tensors, checkpoint, network.optional() if network else frozenset(), place)
-    return model.eval(), config, dict(checkpoint.training_info)
+    return model.eval(), config, _told(checkpoint.training_info, config)
+
+
+def _told(training_info: Mapping[str, Any], config: ModelConfig | None) -> dict[str, Any]:
+    """Return what is known of the training; the game too where only the config names it."""
+    game = getattr(config, "game", None)
+    return {**({"game": game} if game else {}), **training_info}
 
 
 def _warn_of_assumed(checkpoint: Checkpoint, model: nn.Module | None) -> None:

@@ -82,21 +82,19 @@ def play_episodes(
     episodes: int,
     seed: int = 0,
     frame_skip: int = 1,
-    scale: float = 1.0,
     on_step: Callable[[], None] | None = None,
 ) -> Iterator[Episode]:
     """Yield each episode once it is over; episode i begins with the seed `seed + i`.
 
     The network chooses greedily and in eval mode, its mode is put back afterwards. An action of it lasts
-    `frame_skip` frames. Observations are divided by `scale` first. `on_step` is called behind every reset and step,
-    to render or record.
+    `frame_skip` frames. `on_step` is called behind every reset and step, to render or record.
     """
     was_training = model.training
     model.eval()
     try:
         for number in range(episodes):
             game = _Game(env, seed + number, protocol.whole_games, on_step or _nothing)
-            yield _play(model, game, protocol.epsilon, protocol.steps(frame_skip), scale)
+            yield _play(model, game, protocol.epsilon, protocol.steps(frame_skip))
     finally:
         model.train(was_training)
 
@@ -126,7 +124,7 @@ class _Game:
         return float(reward)
 
 
-def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None, scale: float) -> Episode:
+def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None) -> Episode:
     rng = np.random.Generator(np.random.PCG64(game.seed))
     device = next(model.parameters()).device
     total, steps = 0.0, 0
@@ -134,16 +132,15 @@ def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None, 
         if epsilon and rng.random() < epsilon:
             action = int(rng.integers(game.actions))
         else:
-            action = greedy_action(model, game.observation, device, scale)
+            action = greedy_action(model, game.observation, device)
         total, steps = total + game.step(action), steps + 1
     return Episode(total, steps, game.seed)
 
 
 @torch.no_grad()
-def greedy_action(model: nn.Module, observation: Any, device: torch.device, scale: float = 1.0) -> int:
+def greedy_action(model: nn.Module, observation: Any, device: torch.device) -> int:
     """Return the action of the highest Q-value for one observation (channels, height, width)."""
     frames = torch.from_numpy(np.asarray(observation)).to(device).unsqueeze(0)
-    frames = frames if scale == 1 else frames / scale
     values = model.get_q_values(frames)  # type: ignore[operator]
     return int(values.argmax(dim=1))
 

@@ -34,7 +34,7 @@ _ALL_ACTIONS = 18
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """What `open_player` found; `scale` is what observations are divided by before the network sees them.
+    """What `open_player` found; observations of `env` are divided as `environment` says.
 
     `environment` is what is played, and `protocol` how, with all that it leaves open filled in.
     """
@@ -43,7 +43,6 @@ class Player:
     config: ModelConfig
     env: Env
     environment: Environment
-    scale: float
     manifest: Manifest
     protocol: Protocol
 
@@ -76,7 +75,7 @@ def open_player(
             place = os.path.join(folder, "converted")
             convert(path, place, **facts)
         with Checkpoint(place) as checkpoint:
-            trained, scale = _environment(checkpoint, game)
+            trained = _environment(checkpoint, game)
             environment, followed = _follow(protocol or Protocol(), trained, checkpoint.config)
             if not trust and isinstance(checkpoint.config, ModelConfig):
                 refuse_untrusted(environment, checkpoint.config.input_shape, atari=is_atari(environment.id))
@@ -85,7 +84,7 @@ def open_player(
                 model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
                 if config is None:
                     raise CkptError("its architecture is unknown", where=checkpoint.path, code="config.unknown")
-                yield Player(model, config, env, environment, scale, checkpoint.manifest, followed)
+                yield Player(model, config, env, environment, checkpoint.manifest, followed)
             finally:
                 env.close()
 
@@ -138,8 +137,8 @@ def _follow(protocol: Protocol, trained: Environment, config: ModelConfig | None
     return environment, replace(played, differs=differs if protocol.name else ())
 
 
-def _environment(checkpoint: Checkpoint, game: str | None) -> tuple[Environment, float]:
-    """Return the description of the environment, and what its observations are divided by."""
+def _environment(checkpoint: Checkpoint, game: str | None) -> Environment:
+    """Return the description of the environment, with what its observations are divided by."""
     described = dict(parse_environment(checkpoint.manifest.environment))
     config = checkpoint.config
     inside = config.input_scale if config else 1.0
@@ -147,7 +146,7 @@ def _environment(checkpoint: Checkpoint, game: str | None) -> tuple[Environment,
     outside = float(described.get("observation_scale", _PIXELS if inside == 1 else 1.0))
     if isinstance(described.get("id"), str):
         environment = Environment.from_dict({**described, **({"id": game} if game else {})})
-        return environment, outside
+        return replace(environment, observation_scale=outside)
     name = game or (config.game if config else None)
     if name is None or config is None:
         raise CkptError(
@@ -158,4 +157,6 @@ def _environment(checkpoint: Checkpoint, game: str | None) -> tuple[Environment,
         )
     channels, height, width = config.input_shape
     kwargs = {"full_action_space": True} if config.n_action == _ALL_ACTIONS and is_atari(name) else {}
-    return Environment(id=name, kwargs=kwargs, frame_stack=channels, screen_size=(width, height)), outside
+    return Environment(
+        id=name, kwargs=kwargs, frame_stack=channels, screen_size=(width, height), observation_scale=outside
+    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ckptfmt.errors import ManifestError, WeightsError, printable
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.config import MODEL_VERSION, ModelConfig, hash_settings
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.config import Config
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
@@ -56,7 +56,7 @@ def save(
             created_at=instant(),
             created_by=created_by(),
             architecture=network.architecture if network else None,
-            config=network.config.to_dict() if network else None,
+            config=_signed(network.config.to_dict(), training_info) if network else None,
             environment={} if environment is None else environment,
             training_info={} if training_info is None else training_info,
             evaluation=_listed(evaluation),
@@ -69,6 +69,19 @@ def save(
 
     write_checkpoint(path, files, build, overwrite=overwrite, wait=wait)
     return Checkpoint(path)
+
+
+def _signed(config: dict[str, Any], training_info: Any) -> dict[str, Any]:
+    """Return a config that says when and by what it was saved, in the fields that it has and nobody filled."""
+    made = created_by()
+    settings = training_info.get("training_config") if isinstance(training_info, Mapping) else None
+    filled = {
+        "created_at": instant(),
+        "model_version": MODEL_VERSION,
+        "framework_version": next((f"{name} {made[name]}" for name in ("torch", "numpy") if name in made), None),
+        "training_config_hash": hash_settings(settings if isinstance(settings, Mapping) else config),
+    }
+    return {**config, **{name: value for name, value in filled.items() if name in config and config[name] is None}}
 
 
 def _listed(value: Any) -> Any:

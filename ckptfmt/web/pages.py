@@ -15,7 +15,7 @@ from ckptfmt.look.anatomy import summarize_source
 from ckptfmt.look.diff import diff
 from ckptfmt.look.lineage import lineage
 from ckptfmt.look.shape import shape_of
-from ckptfmt.look.summary import summarize
+from ckptfmt.look.summary import summarize_checkpoint
 from ckptfmt.look.validate import validate
 from ckptfmt.report import report
 from ckptfmt.report.draw import curve, filters, heat, histogram
@@ -90,7 +90,10 @@ class Pages:
         ]
         links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in self._tensors(entry)}
         page = report(entry.path, nav=nav, links=links)
-        data = {"summary": summarize(entry.path).to_dict(), "report": validate(entry.path, deep=False).to_dict()}
+        data = {
+            "summary": summarize_checkpoint(entry.path).to_dict(),
+            "report": validate(entry.path, deep=False).to_dict(),
+        }
         return page.html, data
 
     def tensor(self, name: str, tensor: str, *, query: Mapping[str, str]) -> Answer:

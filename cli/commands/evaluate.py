@@ -54,7 +54,6 @@ def evaluate(output: Output, path: str, **given: Any) -> int:
             episodes=given["episodes"],
             seed=given["seed"],
             frame_skip=player.frame_skip,
-            scale=player.scale,
         )
         for episode in played:
             episodes.append(episode)

@@ -11,7 +11,7 @@ import click
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import WEIGHTS
-from ckptfmt.look.summary import Summary, summarize
+from ckptfmt.look.summary import Summary, summarize_checkpoint
 from ckptfmt.store.checkpoint import Checkpoint
 
 from ..complete import checkpoints, tensors
@@ -99,7 +99,7 @@ def inspect(
 
 def _summary(path: str, stats: bool) -> Summary:
     with Checkpoint(path) as checkpoint:
-        summary = summarize(checkpoint)
+        summary = summarize_checkpoint(checkpoint)
         if stats:
             # The one import that waits here: without figures there is no need for NumPy.
             from ckptfmt.look.stats import checkpoint_stats

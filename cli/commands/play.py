@@ -90,7 +90,6 @@ def _episodes(player: Player, given: dict[str, Any]) -> Iterator[Episode]:
             episodes=given["episodes"],
             seed=given["seed"],
             frame_skip=player.frame_skip,
-            scale=player.scale,
             on_step=recorder,
         )
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ckptfmt.convert.convert import convert, migrate_old_checkpoint
-from ckptfmt.convert.plan import make_plan
-from ckptfmt.errors import CkptError, ConversionError, TargetExists
+from ckptfmt.errors import ConversionError, SourceError, TargetExists
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.jsontext import encode_free
 from ckptfmt.store.checkpoint import Checkpoint
@@ -131,10 +130,10 @@ def test_a_key_that_is_not_there_is_answered_with_those_that_are(tmp_path):
 def test_a_source_that_changes_meanwhile_is_refused_and_nothing_is_left(tmp_path):
     file = tmp_path / "dqn.pth"
     shutil.copy(source("dqn"), file)
-    with make_plan(file) as plan:
-        os.truncate(file, 1000)
-        with pytest.raises(CkptError):
-            plan.legacy.check_unchanged()
+    with pytest.raises(SourceError) as caught:
+        convert(file, tmp_path / "out", progress=lambda _: os.truncate(file, 1000))
+    assert caught.value.code == "source.changed"
+    assert os.listdir(tmp_path) == ["dqn.pth"]
 
 
 def test_migration_holds_the_file_against_a_config_that_is_given(tmp_path):

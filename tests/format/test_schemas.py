@@ -37,7 +37,7 @@ from ckptfmt.format.versions import check_version
 from ckptfmt.look.anatomy import summarize_source
 from ckptfmt.look.diff import diff
 from ckptfmt.look.stats import checkpoint_stats
-from ckptfmt.look.summary import summarize
+from ckptfmt.look.summary import summarize_checkpoint
 from ckptfmt.look.validate import counts, validate
 from ckptfmt.look.validate.conformance import departures, schema_errors
 from ckptfmt.store.checkpoint import Checkpoint
@@ -293,7 +293,7 @@ def test_answers_of_validate_are_described(case):
 @pytest.mark.parametrize("case", VALID, ids=lambda case: case.name)
 def test_answers_of_inspect_are_described(case):
     with Checkpoint(case / "checkpoint") as checkpoint:
-        summary = summarize(checkpoint)
+        summary = summarize_checkpoint(checkpoint)
         assert undocumented(answer("inspect", summary.to_dict())) == []
         full = summary.with_stats(checkpoint_stats(checkpoint)).to_dict()
     assert undocumented(answer("inspect", full)) == []

@@ -8,14 +8,14 @@ import pytest
 
 from ckptfmt.errors import NotACheckpoint
 from ckptfmt.look.stats import checkpoint_stats
-from ckptfmt.look.summary import summarize
+from ckptfmt.look.summary import summarize_checkpoint
 from ckptfmt.store.checkpoint import Checkpoint
 
 VALID = Path(__file__).resolve().parent.parent.parent / "fixtures" / "valid"
 
 
 def test_a_network_is_told_with_what_rebuilds_it():
-    summary = summarize(VALID / "rainbow" / "checkpoint")
+    summary = summarize_checkpoint(VALID / "rainbow" / "checkpoint")
     assert summary.algorithm == "dueling+distributional+noisy"
     assert summary.network == {
         "encoder": {
@@ -36,18 +36,18 @@ def test_a_network_is_told_with_what_rebuilds_it():
 
 
 def test_tensors_come_in_the_order_of_the_layers():
-    names = [tensor.name for tensor in summarize(VALID / "dqn" / "checkpoint").tensors]
+    names = [tensor.name for tensor in summarize_checkpoint(VALID / "dqn" / "checkpoint").tensors]
     assert names == ["conv.0.weight", "conv.0.bias", "fc.0.weight", "fc.0.bias", "fc.2.weight", "fc.2.bias"]
 
 
 def test_totals_are_those_of_the_network_alone():
-    summary = summarize(VALID / "everything" / "checkpoint")
+    summary = summarize_checkpoint(VALID / "everything" / "checkpoint")
     assert summary.totals == {"tensors": 6, "parameters": 162, "bytes": 648, "dtypes": {"F32": 6}}
     assert {tensor.file for tensor in summary.tensors} == set(summary.files)
 
 
 def test_a_tied_tensor_is_shown_and_counts_once():
-    summary = summarize(VALID / "tied" / "checkpoint")
+    summary = summarize_checkpoint(VALID / "tied" / "checkpoint")
     assert [(t.name, t.tied_to) for t in summary.tensors] == [
         ("head.weight", None),
         ("ä/ü", None),
@@ -57,7 +57,7 @@ def test_a_tied_tensor_is_shown_and_counts_once():
 
 
 def test_everything_that_a_manifest_says_is_told():
-    summary = summarize(VALID / "everything" / "checkpoint")
+    summary = summarize_checkpoint(VALID / "everything" / "checkpoint")
     assert summary.environment == {"id": "ALE/Pong-v5", "frame_skip": 4}
     assert summary.training == {
         "frame_idx": 10,
@@ -72,13 +72,13 @@ def test_everything_that_a_manifest_says_is_told():
 
 
 def test_what_is_unknown_is_none():
-    summary = summarize(VALID / "unknown-network" / "checkpoint")
+    summary = summarize_checkpoint(VALID / "unknown-network" / "checkpoint")
     assert (summary.algorithm, summary.network, summary.environment, summary.conversion) == (None, None, None, None)
 
 
 def test_figures_are_filled_in_when_asked_for():
     with Checkpoint(VALID / "dqn" / "checkpoint") as checkpoint:
-        summary = summarize(checkpoint)
+        summary = summarize_checkpoint(checkpoint)
         assert "stats" not in summary.tensors[0].to_dict()
         full = summary.with_stats(checkpoint_stats(checkpoint))
     assert full.tensors[0].to_dict()["stats"]["zeros"] == 0
@@ -87,7 +87,8 @@ def test_figures_are_filled_in_when_asked_for():
 def test_no_tensor_is_read_and_no_number_needed(tmp_path):
     """Weights without their data are told of all the same, in a process without NumPy."""
     script = (
-        "import sys; from ckptfmt.look.summary import summarize; print(len(summarize(sys.argv[1]).tensors));"
+        "import sys; from ckptfmt.look.summary import summarize_checkpoint as told;"
+        "print(len(told(sys.argv[1]).tensors));"
         "assert not {'numpy', 'jsonschema', 'torch'} & set(sys.modules)"
     )
     folder = tmp_path / "c"
@@ -99,7 +100,7 @@ def test_no_tensor_is_read_and_no_number_needed(tmp_path):
 
 def test_no_checkpoint_is_no_summary(tmp_path):
     with pytest.raises(NotACheckpoint) as caught:
-        summarize(tmp_path)
+        summarize_checkpoint(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}: not a checkpoint, manifest.json is missing; make one with: ckpt convert SOURCE OUT"
     )

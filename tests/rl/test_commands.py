@@ -176,3 +176,12 @@ def test_a_legacy_file_is_played_with_a_game(tmp_path):
     assert done.stderr.endswith(
         "does not say which environment it plays; name it with --game, for example ALE/Pong-v5\n"
     )
+
+
+def test_a_network_too_small_for_the_usual_convolutions_is_played(tmp_path):
+    changes = ("--screen-size", 24, "--total-steps", 120, "--out", tmp_path / "small")
+    assert ckpt("train", *CATCH, *changes).returncode == 0
+    (saved,) = (tmp_path / "small").glob("step-*")
+    played = ckpt("play", saved, "--episodes", 1, "--json")
+    assert played.stderr == ""
+    assert json.loads(played.stdout)["result"]["environment"]["screen_size"] == 24

@@ -257,3 +257,14 @@ def test_a_checkpoint_cannot_ask_for_a_module_to_be_imported():
         "import it yourself, then name the environment without the module"
     )
     assert "antigravity" not in sys.modules
+
+
+def test_an_environment_divides_its_observations_itself_and_says_so():
+    plain, scaled = (make_env(Environment(id="ckptfmt/Catch-v0", observation_scale=by)) for by in (1.0, 255.0))
+    pixels, _ = plain.reset(seed=3)
+    numbers, _ = scaled.reset(seed=3)
+    assert (numbers.dtype, scaled.observation_space.dtype) == (np.float32, np.float32)
+    assert scaled.observation_space.contains(numbers)
+    np.testing.assert_array_equal(numbers, pixels.astype("f4") / np.float32(255))
+    assert describe_env(scaled).observation_scale == 255.0
+    assert describe_env(plain).observation_scale == 1.0

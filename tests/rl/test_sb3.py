@@ -60,7 +60,7 @@ def test_what_is_rebuilt_plays_as_the_model_does(model, tmp_path):
             observation, reward, over, _ = envs.step(model.predict(observation, deterministic=True)[0])
         theirs.append(float(reward[0]))
     with open_player(tmp_path / "run" / "step-000000000200") as player:
-        ours = list(play_episodes(player.model, player.env, player.protocol, episodes=5, scale=player.scale))
+        ours = list(play_episodes(player.model, player.env, player.protocol, episodes=5))
     assert [episode.total for episode in ours] == theirs
     assert [episode.steps for episode in ours] == [11] * 5
 

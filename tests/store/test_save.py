@@ -20,6 +20,10 @@ from ckptfmt.store.save import save
 CONFIG = ModelConfig(input_shape=(1, 36, 36), n_action=3, hidden_size=2)
 
 
+# What a save fills in where nobody did.
+UNSIGNED = {"created_at": None, "model_version": None, "framework_version": None, "training_config_hash": None}
+
+
 def network(seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {name: rng.standard_normal(shape).astype("f4") for name, shape in expected_tensors(CONFIG).items()}
@@ -29,7 +33,11 @@ def test_what_was_saved_comes_back(tmp_path):
     arrays = network()
     info = {"frame_idx": 200_000, "best_eval_reward": -np.inf, "seed": np.int64(3)}
     with save(tmp_path / "out", arrays, CONFIG, info) as checkpoint:
-        assert checkpoint.config == CONFIG
+        assert checkpoint.config.replace(**UNSIGNED) == CONFIG
+        assert checkpoint.config.created_at.endswith("Z")
+        assert checkpoint.config.model_version == "1.0"
+        assert checkpoint.config.framework_version.split()[0] in ("torch", "numpy")
+        assert checkpoint.config.training_config_hash.startswith("sha256:")
         assert checkpoint.manifest.architecture.name == "dqn"
         assert checkpoint.training_info == {"frame_idx": 200_000, "best_eval_reward": -np.inf, "seed": 3}
         for name, array in arrays.items():

@@ -14,11 +14,13 @@ from ckptfmt.format.document import fields_of, value
 from ckptfmt.format.jsontext import encode_free
 from ckptfmt.format.kinds import Kind, listing, optional
 
-__all__ = ["ARCHITECTURES", "JOINS", "UNSEEN", "ModelConfig", "architecture_name"]
+__all__ = ["ARCHITECTURES", "JOINS", "MODEL_VERSION", "UNSEEN", "ModelConfig", "architecture_name", "hash_settings"]
 
 # Settings of the training: they leave no trace in the weights and change no answer of the network.
 UNSEEN = ("double_dqn", "n_step_learning", "n_steps", "noisy_std_init", "prioritized_replay")
 
+# The version of the networks that the configs of this package describe.
+MODEL_VERSION = "1.0"
 # How value V and advantage A make Q-values: V + A - mean A and V + A - max A (Wang et al. 2016, equations 9 and 8),
 # V + A (equation 7), and V - A + mean A, which some write.
 JOINS = ("mean", "max", "sum", "inverted")
@@ -164,9 +166,9 @@ class ModelConfig(Config):
         """Build a config from training settings (a mapping or an object with attributes) and the env.
 
         Fields of the same name are taken over, from groups of settings inside as well; `n_action` and `input_shape`
-        come from the env's spaces, so that what is saved is what was played. The settings' hash is kept in
-        `training_config_hash`. `report` is called with a `Problem` for each setting that was not used. Raises
-        `ManifestError` where two groups say different things of one field.
+        come from the env's spaces, so that what is saved is what was played, and `game` from its id where the
+        settings name none. The settings' hash is kept in `training_config_hash`. `report` is called with a `Problem`
+        for each setting that was not used. Raises `ManifestError` where two groups say different things of one field.
         """
         settings = dict(config) if isinstance(config, Mapping) else _attributes(config)
         known = set(fields_of(cls))
@@ -177,6 +179,8 @@ class ModelConfig(Config):
             taken.update(n_atoms=None, v_min=None, v_max=None)
         played = played_spaces(env)
         taken["n_action"], taken["input_shape"] = played.n_action, played.input_shape
+        if taken.get("game") is None and (spec := getattr(env, "spec", None)) is not None:
+            taken["game"] = spec.id
         taken.setdefault("training_config_hash", hash_settings(settings))
         return cls(**taken)
 

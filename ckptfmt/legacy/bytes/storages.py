@@ -131,7 +131,6 @@ class LegacyTensor:
     strides: tuple[int, ...]
     offset: int
     storage: Storage
-    requires_grad: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

@@ -22,7 +22,7 @@ def _bad(what: str) -> SourceError:
     return BadPickle(f"its pickle {what}")
 
 
-def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any, grad: Any, dtype: str | None) -> Any:
+def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any, dtype: str | None) -> Any:
     """Return the tensor, or a placeholder where safetensors has no such dtype."""
     if dtype is None:
         raise _bad("makes a tensor of a storage without saying what its elements are")
@@ -30,13 +30,13 @@ def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any, grad: Any, 
         raise _bad(f"makes a tensor of more than {_MAX_RANK} dimensions")
     if dtype not in _DTYPES.values():
         return Opaque("instance", "torch.Tensor", (dtype, shape))
-    return LegacyTensor(dtype, tuple(shape), tuple(strides), offset, storage, grad is True)
+    return LegacyTensor(dtype, tuple(shape), tuple(strides), offset, storage)
 
 
 def _rebuild_tensor(args: Args) -> Any:
     match args:
         case (Storage() as storage, offset, tuple() | list() as shape, tuple() | list() as strides):
-            return _tensor(storage, offset, shape, strides, False, storage.dtype)
+            return _tensor(storage, offset, shape, strides, storage.dtype)
     raise _bad("describes a tensor in a way that torch does not")
 
 
@@ -45,7 +45,7 @@ def _rebuild_tensor_v2(args: Args) -> Any:
         case (Storage() as storage, offset, tuple() | list() as shape, tuple() | list() as strides, grad, *rest) if (
             type(grad) is bool and len(rest) <= 2
         ):
-            return _tensor(storage, offset, shape, strides, grad, storage.dtype)
+            return _tensor(storage, offset, shape, strides, storage.dtype)
     raise _bad("describes a tensor in a way that torch does not")
 
 
@@ -56,12 +56,12 @@ def _rebuild_tensor_v3(args: Args) -> Any:
             offset,
             tuple() | list() as shape,
             tuple() | list() as strides,
-            bool(grad),
+            bool(),
             _,
             Opaque(kind="global", name=name),
             *rest,
         ) if len(rest) <= 1:
-            return _tensor(storage, offset, shape, strides, grad, _dtype(name))
+            return _tensor(storage, offset, shape, strides, _dtype(name))
     raise _bad("describes a tensor in a way that torch does not")
 
 

@@ -13,7 +13,9 @@ Op = Literal["changed", "added", "removed", "renamed"]
 
 # What follows from the rest of a manifest, or from its files, which are compared by themselves.
 _DERIVED = frozenset({"content_digest", "files", "manifest_digest"})
-_VOLATILE = frozenset({"created_at", "created_by"})
+_VOLATILE = frozenset(
+    {"created_at", "created_by", "config.created_at", "config.framework_version", "config.model_version"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,9 @@ def _compare(path: str, a: Any, b: Any, volatile: bool) -> Iterator[ManifestChan
         left, right = (side if isinstance(side, Mapping) else {} for side in (a, b))
         if all(isinstance(side, Mapping) or side is _ABSENT for side in (a, b)):
             for name in {**left, **right}:
-                yield from _compare(f"{path}.{name}", left.get(name, _ABSENT), right.get(name, _ABSENT), volatile)
+                inner = f"{path}.{name}"
+                shown = volatile or inner in _VOLATILE
+                yield from _compare(inner, left.get(name, _ABSENT), right.get(name, _ABSENT), shown)
             return
     if a is _ABSENT and b is not _ABSENT:
         yield ManifestChange("added", path, None, b, volatile)

@@ -20,6 +20,7 @@ from ckptfmt.rl.envs.atari import (
     describe_baselines,
 )
 from ckptfmt.rl.envs.make import Env, is_atari
+from ckptfmt.rl.envs.scaled import ScaledObservation
 
 __all__ = ["describe_env", "describe_vector", "layers"]
 
@@ -164,11 +165,13 @@ def _describe_layer(layer: Env) -> dict[str, Any]:
                 "frame_skip": layer.frame_skip,
                 "screen_size": _size(*layer.screen_size),
                 "grayscale": layer.grayscale_obs,
-                "observation_scale": 255.0 if layer.scale_obs else 1.0,
+                **({"observation_scale": 255.0} if layer.scale_obs else {}),
                 "preprocessing": "gymnasium",
                 **({"noop_max": layer.noop_max} if layer.noop_max else {}),
                 **({"terminal_on_life_loss": True} if layer.terminal_on_life_loss else {}),
             }
+        case ScaledObservation():
+            return {"observation_scale": layer.scale}
         case wrappers.FrameStackObservation():
             return {"frame_stack": int(layer.stack_size), "stack_padding": layer.padding_type}
         case wrappers.StickyAction():

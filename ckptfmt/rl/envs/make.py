@@ -25,6 +25,7 @@ from ckptfmt.rl.envs.atari import (
     has_fire,
     register_games,
 )
+from ckptfmt.rl.envs.scaled import ScaledObservation
 
 __all__ = ["Env", "is_atari", "make_env", "resolve"]
 
@@ -37,7 +38,7 @@ gymnasium.register("ckptfmt/Catch-v0", entry_point="ckptfmt.rl.envs.catch:Catch"
 
 
 def make_env(environment: Environment, *, render_mode: str | None = None, trusted: bool = True) -> Env:
-    """Build the environment; observations are (frame_stack x channels, height, width).
+    """Build the environment; observations are (frame_stack x channels, height, width), divided as it says.
 
     With `trusted=False`, as for a description out of a checkpoint, an id that asks for a module to be imported
     is refused. Raises `CkptError` where there is no such environment, its observations are no images, or
@@ -50,10 +51,11 @@ def make_env(environment: Environment, *, render_mode: str | None = None, truste
         raise _cannot(description, f"its frames are of {printable(description.preprocessing)}, which is not known")
     try:
         env = _preprocess_atari(base, description) if is_atari(description.id) else _preprocess(base, description)
-        return _stack(env, description)
+        env = _stack(env, description)
     except (TypeError, ValueError, AssertionError) as e:
         base.close()
         raise _cannot(description, str(e)) from None
+    return env if description.observation_scale == 1 else ScaledObservation(env, description.observation_scale)
 
 
 def resolve(environment: Environment) -> Environment:

@@ -55,6 +55,7 @@ _UNCHANGED = frozenset(
         "NoopReset",
         "ReshapeObservation",
         "ResizeObservation",
+        "ScaledObservation",
         "TransformObservation",
         "Warp",
     }
@@ -70,6 +71,7 @@ _FIXED = frozenset(
         "_metadata",
         "_observation_space",
         "_saved_kwargs",
+        "scale",
         "env",
         "func",
         "metadata",

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ckptfmt.families.atari_dqn import Classification, Facts, classify
+from ckptfmt.families.atari_dqn.answer import Placement
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
+from ckptfmt.families.atari_dqn.expected import expected_tensors
 
 Shape = tuple[int, ...]
 
@@ -497,11 +499,13 @@ def _misplaced(sample: Sample, answer: Classification) -> str:
     if tuple(conv.padding[0] for conv in config.encoder.convs) != sample.paddings:
         return f"paddings {config.encoder.convs}"
     noise = [item for item in answer.chosen.placements if "epsilon" in item.name]
-    return "" if all(_noise_fits(sample.shapes, item.name, item.source) for item in noise) else "noise misplaced"
+    expected = expected_tensors(config)
+    return "" if all(expected[item.name] == _placed(sample.shapes, item) for item in noise) else "noise misplaced"
 
 
-def _noise_fits(shapes: Mapping[str, Shape], name: str, source: str) -> bool:
-    return max(shapes[source]) == max(size for size in shapes[source]) and ("input" in name or "output" in name)
+def _placed(shapes: Mapping[str, Shape], item: Placement) -> Shape:
+    """Return the shape that a vector of noise has where it is placed."""
+    return (item.rows[1] - item.rows[0] if item.rows else math.prod(shapes[item.source]),)
 
 
 def answer(sample: Sample, facts: Facts | None) -> Classification:
