@@ -39,10 +39,11 @@ def played_spaces(env: Any) -> Spaces:
     return Spaces(int(actions.n), shape[:-1] if len(shape) == 4 and shape[-1] == 1 else shape)
 
 
-def check_spaces(n_action: int, input_shape: tuple[int, ...], env: Any, where: str) -> None:
+def check_spaces(n_action: int, input_shape: tuple[int, ...], env: Any, where: str, *, inside: bool = False) -> None:
     """Raise `CkptError` where a network has other actions or sees other images than an environment gives.
 
-    Images may have their channels last, and fewer of them: frames are often stacked around the environment.
+    For an environment `inside` of others, images may have their channels last, and fewer of them: frames are often
+    stacked around it.
     """
     played = played_spaces(env)
     wrong = []
@@ -50,7 +51,8 @@ def check_spaces(n_action: int, input_shape: tuple[int, ...], env: Any, where: s
         wrong.append(f"actions are {n_action} and {played.n_action}")
     shape = played.input_shape
     first, last = shape, (*shape[-1:], *shape[:-1])
-    if not any(_fit(input_shape, seen) for seen in (first, last)):
+    fits = any(_fit(input_shape, seen) for seen in (first, last)) if inside else shape == tuple(input_shape)
+    if not fits:
         wrong.append(f"frames are {shape_text(input_shape)} and {shape_text(shape)}")
     if wrong:
         raise CkptError(
