@@ -104,6 +104,8 @@ def no_read_back() -> None:
         self._hasher.give((buffer, len(block)))
 
     readback.ReadBack._read = read
+    # The last look at sizes finds some of it, too.
+    publish._check_staged = lambda *_: None
 
 
 def ignore_errors() -> None:
