@@ -88,7 +88,8 @@ class Encoder:
         object.__setattr__(self, "convs", tuple(self.convs))
         if not self.convs:
             raise ManifestError("an encoder needs at least one convolution", where="$.config.encoder.convs")
-        if self.activation not in ACTIVATIONS:
+        # JSON may hold anything here, also what cannot be a key.
+        if self.activation not in tuple(ACTIVATIONS):
             raise ManifestError(
                 f"{self.activation!r} is no known activation",
                 where="$.config.encoder.activation",

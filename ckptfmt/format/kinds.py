@@ -31,6 +31,7 @@ __all__ = [
 # (value, path, relaxed) -> parsed value; relaxed reading lets words and fields of newer minor versions pass.
 Parser = Callable[[Any, str, bool], Any]
 Schema = Mapping[str, Any]
+_TAGGED = [{"required": [tag]} for tag in sorted(RESERVED)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,9 @@ def mapping(kind: Kind) -> Kind:
         except ManifestError:
             return {name: kind.parse(entry, f"{where}.{printable(name, 80)}", relaxed) for name, entry in item.items()}
 
-    return Kind(parse, {"type": "object", "additionalProperties": kind.schema}, kind.defs)
+    # A tagged number has one key, and would be read as one where the manifest is compared.
+    untagged = {"if": {"minProperties": 1, "maxProperties": 1}, "then": {"not": {"anyOf": _TAGGED}}}
+    return Kind(parse, {"type": "object", "additionalProperties": kind.schema, **untagged}, kind.defs)
 
 
 def pattern(expression: str, meaning: str) -> Kind:
@@ -174,7 +177,7 @@ free = named(
             "type": "object",
             "additionalProperties": {"$ref": "#/$defs/anything"},
             "if": {"minProperties": 1, "maxProperties": 1},
-            "then": {"not": {"anyOf": [{"required": ["$float"]}, {"required": ["$int"]}]}},
+            "then": {"not": {"anyOf": _TAGGED}},
         },
         {"anything": _ANYTHING},
     ),

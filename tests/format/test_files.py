@@ -66,9 +66,7 @@ def test_a_path_that_no_system_takes_is_one_error(name):
     assert "\0" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "config.json", "model.sig", "film.mp4", ".DS_Store", "._weights", ".git"]
-)
+@pytest.mark.parametrize("name", ["README.md", "config.json", "model.sig", "film.mp4", ".DS_Store", ".git"])
 def test_what_other_tools_put_beside_the_files_is_a_companion(name):
     assert is_companion(name)
 
