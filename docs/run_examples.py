@@ -2,7 +2,8 @@
 
 `console` blocks hold commands behind `$ ` and their output; `...` stands for anything. `python` blocks are run as
 scripts and may end in a `text` block with their output. All blocks of a page share one folder, in which
-`docs` and `fixtures` are the project's own. A block after the comment `<!-- not run: why -->` is left out.
+`docs` and `fixtures` are the project's own. A block after the comment `<!-- not run: why -->` is left out,
+and so is one after `<!-- ckptfmt/module.py, place -->`: a part of that module, which the recipes' tests put there.
 
     python docs/run_examples.py README.md docs/migrate.md
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
-    r"(?P<skip><!-- not run: [^\n]*-->\n)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?P<skip><!-- (?:not run: |ckptfmt/)[^\n]*-->\n)?^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 
 
