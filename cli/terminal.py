@@ -9,7 +9,7 @@ from typing import Self, TextIO
 
 from ckptfmt.errors import CkptError, printable
 
-__all__ = ["OutputLost", "Painted", "Terminal", "unobeyed"]
+__all__ = ["Obeyed", "OutputLost", "Painted", "Terminal", "unobeyed"]
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _ASCII = str.maketrans({"✓": "ok", "✗": "FAIL", "×": "x", "±": "+/-", "…": "...", "└": "`-", "█": "#", "→": "->"})
@@ -45,6 +45,10 @@ class Painted(str):
     def width(self) -> int:
         """Return how many columns it takes."""
         return len(self.shown)
+
+
+class Obeyed(Painted):
+    """A line that a runner of CI is meant to obey; what strangers named in it was escaped for that."""
 
 
 class Terminal:
@@ -95,9 +99,8 @@ class Terminal:
         """Write the parts as one line; what is not painted is escaped first."""
         if self._stream is not None:
             with self._told():
-                self._stream.write(
-                    unobeyed("".join(p if isinstance(p, Painted) else self.paint(p) for p in parts)) + end
-                )
+                line = "".join(p if isinstance(p, Painted) else self.paint(p) for p in parts)
+                self._stream.write((line if parts and isinstance(parts[0], Obeyed) else unobeyed(line)) + end)
 
     def flush(self) -> None:
         """Hand on what was written, so that an error in doing so is seen."""

@@ -14,6 +14,7 @@ from ..complete import checkpoints
 from ..failure import TROUBLE
 from ..options import argument, command, exit_zero, option
 from ..output import Output
+from ..terminal import Obeyed
 from ..text import plural
 from ..wording import sentence
 
@@ -112,7 +113,8 @@ def _show_for_github(output: Output, report: Report) -> None:
     for problem in report.problems:
         file = _escaped(os.path.join(report.path, problem.where.split(" ")[0].rstrip(":")), ":", ",")
         text = _escaped(sentence(problem))
-        output.line(f"::{problem.severity} file={file},title={_escaped(problem.code, ':', ',')}::{text}")
+        line = f"::{problem.severity} file={file},title={_escaped(problem.code, ':', ',')}::{text}"
+        output.line(Obeyed(output.paint(line)))
 
 
 def _escaped(text: str, *more: str) -> str:

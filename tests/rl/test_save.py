@@ -206,7 +206,7 @@ def test_half_precision_weights_keep_their_dtype(tmp_path):
 
 
 def test_the_manifest_says_where_a_checkpoint_came_from(tmp_path):
-    model, config = make_model()
+    model, config = make_model(n_action=3)
     env = make_env(Environment(id="ckptfmt/Catch-v0"))
     manifest = save_model_checkpoint(model, config, None, tmp_path / "a", environment=env)
     assert manifest.environment["id"] == "ckptfmt/Catch-v0"

@@ -208,7 +208,7 @@ def test_wrong_settings_are_all_told_at_once():
     )
     with pytest.raises(CkptError) as caught:
         TrainConfig.from_dict({"gama": 1, "seeds": 2})
-    assert str(caught.value) == "training config: no such setting: gama, seeds; see: ckpt train --help"
+    assert str(caught.value) == "training config: no such setting: gama, seeds; did you mean gamma or seed?"
 
 
 def test_settings_come_from_yaml(tmp_path):
