@@ -203,7 +203,8 @@ def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Ma
 
     pool = ProcessPool(max_workers=workers, initializer=_begin, context=get_context("spawn"))
     try:
-        futures = [pool.schedule(_work, args=(item, options), timeout=timeout) for item in items]
+        with _ctrl_c_withheld():
+            futures = [pool.schedule(_work, args=(item, options), timeout=timeout) for item in items]
         for item, future in zip(items, futures, strict=True):
             try:
                 outcome = future.result()
@@ -221,6 +222,19 @@ def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Ma
     finally:
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()
+
+
+@contextlib.contextmanager
+def _ctrl_c_withheld() -> Iterator[None]:
+    """Keep Ctrl-C from what is started in the block: a worker that is still importing would print a traceback.
+
+    The threads that start workers inherit the mask, and the workers theirs; here it is as before after the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cannot_start() -> CkptError:
