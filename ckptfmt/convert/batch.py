@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import Any, Literal, NoReturn
 
 from ckptfmt.convert.convert import convert
@@ -230,6 +230,8 @@ def _ctrl_c_withheld() -> Iterator[None]:
 
     The threads that start workers inherit the mask, and the workers theirs; here it is as before after the block.
     """
+    # Started within, it would lift the mask of the thread that starts it.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
