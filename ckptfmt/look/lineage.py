@@ -7,6 +7,7 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import MANIFEST
+from ckptfmt.look.figures import evaluation_points, training_step
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Ancestor", "Descent", "find_checkpoints", "lineage"]
@@ -117,15 +118,13 @@ def _by_digest(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Ancestor]
 
 def _ancestor(checkpoint: Checkpoint) -> Ancestor:
     manifest = checkpoint.manifest
-    told = manifest.training_info
-    last = manifest.evaluation[-1] if manifest.evaluation else {}
-    steps = (told.get(name) for name in ("step", "steps", "frame_idx", "num_timesteps", "frames"))
+    points = evaluation_points(manifest.evaluation)
     return Ancestor(
         checkpoint.path,
         manifest.manifest_digest,
         manifest.lineage.kind if manifest.lineage else None,
         manifest.lineage.parent if manifest.lineage else None,
-        next((float(step) for step in steps if isinstance(step, int | float) and not isinstance(step, bool)), None),
-        float(last["mean"]) if isinstance(last.get("mean"), int | float) else None,
+        training_step(manifest.training_info),
+        points[-1][1] if points else None,
         printable(manifest.conversion.source.name) if manifest.conversion else None,
     )

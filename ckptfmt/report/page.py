@@ -7,10 +7,11 @@ from typing import Any
 
 from ckptfmt.errors import printable
 from ckptfmt.look.diff import Diff, diff
+from ckptfmt.look.figures import evaluation_points
 from ckptfmt.look.summary import Summary, summarize_checkpoint
 from ckptfmt.look.validate import Report, validate
 from ckptfmt.report.render import render
-from ckptfmt.report.rows import evaluation_points, facts, flatten
+from ckptfmt.report.rows import facts, flatten
 from ckptfmt.report.weights import WeightRow, change_rows, first_layers, weight_rows
 from ckptfmt.store.checkpoint import Checkpoint
 

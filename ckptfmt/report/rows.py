@@ -1,14 +1,14 @@
 """What a manifest says, as rows of names and values for people."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckptfmt.errors import printable
 from ckptfmt.format.plain import plain
+from ckptfmt.look.figures import evaluation_points
 from ckptfmt.look.summary import Summary
 
-__all__ = ["evaluation_points", "facts", "flatten"]
+__all__ = ["facts", "flatten"]
 
 # What a page shows of one value; a manifest of 60 MB does not make a page of as many.
 _LONGEST = 200
@@ -41,18 +41,6 @@ def flatten(said: Any, path: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def evaluation_points(evaluations: Iterable[Mapping[str, Any]]) -> list[tuple[float, float, float]]:
-    """Return (step, mean, deviation) of each evaluation that tells a return; without steps they are counted."""
-    points = []
-    for number, entry in enumerate(evaluations):
-        told = entry["return"] if isinstance(entry.get("return"), Mapping) else entry
-        mean, spread = _number(told.get("mean")), _number(told.get("std")) or 0.0
-        step = _number(entry.get("step", entry.get("frames")))
-        if mean is not None:
-            points.append((number if step is None else step, mean, spread))
-    return points
-
-
 def _last_return(found: Summary) -> str:
     points = evaluation_points(found.evaluation)
     if not points:
@@ -67,9 +55,3 @@ def _leaves(said: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{path}.{name}" if path else str(name))
     elif said is not None and said != {}:
         yield path, plain(said)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None

@@ -1,5 +1,6 @@
 """The checkpoints of a folder by name, found without reading them, their manifests read when a page shows them."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import MANIFEST
-from ckptfmt.report.rows import evaluation_points
+from ckptfmt.look.figures import evaluation_points, training_step
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Entry", "Index", "Row"]
@@ -128,9 +129,6 @@ def _read_row(entry: Entry) -> Row:
 def _row(entry: Entry, checkpoint: Checkpoint) -> Row:
     manifest = checkpoint.manifest
     points = evaluation_points(manifest.evaluation)
-    told = manifest.training_info
-    steps = (told.get(name) for name in ("step", "steps", "frame_idx", "num_timesteps", "frames"))
-    step = next((float(s) for s in steps if isinstance(s, int | float) and not isinstance(s, bool)), None)
     return Row(
         name=entry.name,
         trouble="",
@@ -138,21 +136,11 @@ def _row(entry: Entry, checkpoint: Checkpoint) -> Row:
         environment=printable(manifest.environment.get("id") or (manifest.config or {}).get("game") or "", 60),
         mean=points[-1][1] if points else None,
         spread=points[-1][2] if points else None,
-        step=step,
-        parameters=_parameters(checkpoint),
+        step=training_step(manifest.training_info),
+        parameters=sum(math.prod(tensor.shape) for tensor in manifest.weights.tensors.values()),
         created_at=manifest.created_at,
         parent=manifest.lineage.parent or "" if manifest.lineage else "",
     )
-
-
-def _parameters(checkpoint: Checkpoint) -> int:
-    total = 0
-    for tensor in checkpoint.manifest.weights.tensors.values():
-        count = 1
-        for size in tensor.shape:
-            count *= size
-        total += count
-    return total
 
 
 def _trouble(entry: Entry, what: str) -> Row:

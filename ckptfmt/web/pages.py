@@ -39,7 +39,8 @@ _SORTS: Mapping[str, Callable[[Row], Any]] = {
     "date": lambda row: row.created_at,
 }
 
-Answer = tuple[str, Mapping[str, Any]]
+# How a page makes its HTML and its data; only what is asked for is made.
+Answer = tuple[Callable[[], str], Callable[[], Mapping[str, Any]]]
 
 
 class Missing(Exception):
@@ -55,7 +56,7 @@ class Pages:
     @staticmethod
     def error(what: str) -> Answer:
         """Return a page of one sentence."""
-        return render("message", {"title": "not shown", "message": what}), {"error": what}
+        return _answer("message", {"title": "not shown", "message": what}, {"error": what})
 
     def overview(self, *, query: Mapping[str, str]) -> Answer:
         """Return the table of the folder: sorted, filtered, a hundred at a time."""
@@ -78,7 +79,7 @@ class Pages:
             **data,
             **links,
         }
-        return render("overview", context), data
+        return _answer("overview", context, data)
 
     def checkpoint(self, name: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of one checkpoint, the same that `ckpt report` writes."""
@@ -89,12 +90,13 @@ class Pages:
             ("run", f"/runs/{quote(os.path.dirname(name))}"),
         ]
         links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in self._tensors(entry)}
-        page = report(entry.path, nav=nav, links=links)
-        data = {
-            "summary": summarize_checkpoint(entry.path).to_dict(),
-            "report": validate(entry.path, deep=False).to_dict(),
-        }
-        return page.html, data
+        return (
+            lambda: report(entry.path, nav=nav, links=links).html,
+            lambda: {
+                "summary": summarize_checkpoint(entry.path).to_dict(),
+                "report": validate(entry.path, deep=False).to_dict(),
+            },
+        )
 
     def tensor(self, name: str, tensor: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of one tensor: figures, histogram, picture, the largest entries."""
@@ -118,15 +120,15 @@ class Pages:
                 "picture": _picture(values),
                 "largest": _largest(values),
             }
-        return render("tensor", context), data
+        return _answer("tensor", context, data)
 
     def difference(self, *, query: Mapping[str, str]) -> Answer:
         """Return the page of what changed from the checkpoint `a` of the query to `b`."""
         if not query.get("a") or not query.get("b"):
             raise Missing("choose two checkpoints to compare")
         a, b = self._entry(query["a"]), self._entry(query["b"])
-        page = report(a.path, b.path, nav=[("all checkpoints", "/")])
-        return page.html, diff(a.path, b.path).to_dict()
+        nav = [("all checkpoints", "/")]
+        return lambda: report(a.path, b.path, nav=nav).html, lambda: diff(a.path, b.path).to_dict()
 
     def run(self, name: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of one run: its checkpoints on the axis of steps."""
@@ -147,7 +149,7 @@ class Pages:
             "follow": follow,
             "toggle": f"/runs/{quote(name)}" if follow else f"/runs/{quote(name)}?follow=1",
         }
-        return render("run", context), data
+        return _answer("run", context, data)
 
     def files(self, *, query: Mapping[str, str]) -> Answer:
         """Return the page of foreign files, looked at without running anything of them."""
@@ -156,7 +158,7 @@ class Pages:
         shown = [_look_at(item.source, self._index.folder) for item in items[start : start + _FILES]]
         more = _href("/files", **{"from": start + _FILES}) if len(items) > start + _FILES else ""
         data = {"files": shown, "total": len(items), "from": start}
-        return render("files", {"title": "foreign files", "next": more, **data}), data
+        return _answer("files", {"title": "foreign files", "next": more, **data}, data)
 
     def lineage(self, name: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of where a checkpoint came from."""
@@ -166,7 +168,7 @@ class Pages:
             (node, names.get(node.path or "", ""), _checkpoint_href(names.get(node.path or "", "")))
             for node in found.nodes
         ]
-        return render("lineage", {"title": printable(name, 120), "nodes": nodes}), found.to_dict()
+        return _answer("lineage", {"title": printable(name, 120), "nodes": nodes}, found.to_dict())
 
     def _entry(self, name: str) -> Entry:
         # A form sends names as they stand in its attributes, which hold no text of a file name but its escapes.
@@ -200,6 +202,10 @@ class _Rows:
         if self._rows is not None:
             return self._rows[start:end]
         return [self._index.row(entry) for entry in self._entries[start:end]]
+
+
+def _answer(template: str, context: Mapping[str, Any], data: Mapping[str, Any]) -> Answer:
+    return lambda: render(template, context), lambda: data
 
 
 def _look_at(path: str, folder: str) -> dict[str, Any]:

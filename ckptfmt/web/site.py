@@ -2,10 +2,8 @@
 
 import base64
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,9 +14,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from ckptfmt.errors import CkptError
+from ckptfmt.format.plain import plain
 from ckptfmt.report.render import style
 from ckptfmt.web.index import Index
-from ckptfmt.web.pages import Missing, Pages
+from ckptfmt.web.pages import Answer, Missing, Pages
 
 __all__ = ["make_site"]
 
@@ -34,8 +33,6 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _HERE = ("127.0.0.1", "localhost")
-
-Answer = tuple[str, Mapping[str, Any]]
 
 
 def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE) -> Starlette:
@@ -65,23 +62,21 @@ def _route(path: str, page: Callable[..., Answer]) -> Route:
             last = list(given)[-1]
             given[last] = given[last].removesuffix(".json")
         try:
-            html, data = page(**given, query=request.query_params)
+            return _respond(page(**given, query=request.query_params), as_json, 200)
         except Missing as e:
-            html, data = Pages.error(str(e))
-            return _respond(html, data, as_json, 404)
+            return _respond(Pages.error(str(e)), as_json, 404)
         except CkptError as e:
-            html, data = Pages.error(str(e))
-            return _respond(html, data, as_json, 422)
-        return _respond(html, data, as_json, 200)
+            return _respond(Pages.error(str(e)), as_json, 422)
 
     return Route(path, answer, methods=["GET"], name=page.__name__)
 
 
-def _respond(html: str, data: Mapping[str, Any], as_json: bool, status: int) -> Response:
+def _respond(answer: Answer, as_json: bool, status: int) -> Response:
+    html, data = answer
     if as_json:
-        # Through the dump of our own answers: numbers that JSON lacks are words in them already.
-        return JSONResponse(json.loads(json.dumps(data, allow_nan=False, default=str)), status)
-    return HTMLResponse(html, status)
+        # As in every answer of ours, numbers that JSON lacks are words.
+        return JSONResponse(plain(data()), status)
+    return HTMLResponse(html(), status)
 
 
 class _Headers(BaseHTTPMiddleware):

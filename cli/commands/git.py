@@ -65,7 +65,7 @@ def _diff(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
     old, new = words[1], words[4]
     try:
         _show_change(output, old, new)
-    except CkptError as e:
+    except (CkptError, OSError) as e:
         output.line("cannot be compared: ", str(e))
     return 0
 

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 gymnasium = pytest.importorskip("gymnasium", reason="gymnasium is not installed")
 
 import ckptfmt
-from ckptfmt.errors import CkptError, ConversionError, TargetExists
+from ckptfmt.errors import CkptError, ConversionError, ManifestError, TargetExists
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES, ModelConfig
 from ckptfmt.families.encoder import DATA_EFFICIENT, Encoder
 from ckptfmt.rl.envs import Environment
 from ckptfmt.share.export import export
 from ckptfmt.share.export.torchfile import StoredTensor, torch_bytes
+from ckptfmt.store.write import update_manifest
 
 SUPPORT = {"n_atoms": 5, "v_min": -2.0, "v_max": 2.0}
 
@@ -266,3 +268,26 @@ def test_an_environment_that_scales_counts_with_the_network(tmp_path):
     pytest.importorskip("stable_baselines3", reason="stable_baselines3 is not installed")
     done = export(tmp_path / "ck", tmp_path / "agent.zip", to="sb3", check=True)
     assert done.checked.startswith("Q-values of 32 frames equal")
+
+
+@pytest.mark.parametrize("told", ["abc", [1], 0, -1, float("inf"), 10**400])
+def test_a_scale_that_divides_nothing_is_refused_in_one_sentence(tmp_path, told):
+    make(tmp_path / "ck", input_shape=(4, 36, 36), hidden_size=16)
+    update_manifest(tmp_path / "ck", lambda m: replace(m, environment={"observation_scale": told}))
+    for to in ("sb3", "pt2"):
+        with pytest.raises(ManifestError) as caught:
+            export(tmp_path / "ck", tmp_path / "out", to=to)
+        assert str(caught.value).startswith(
+            f"{tmp_path}/ck $.environment.observation_scale: must be a number of more than 0"
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ck"]
+
+
+def test_counters_that_are_none_become_sb3s_defaults(tmp_path):
+    sb3 = pytest.importorskip("stable_baselines3", reason="stable_baselines3 is not installed")
+    make(tmp_path / "ck", input_shape=(4, 36, 36), hidden_size=16)
+    odd = {"step": 10**400, "gamma": float("nan"), "learning_rate": "fast"}
+    update_manifest(tmp_path / "ck", lambda m: replace(m, training_info=odd))
+    export(tmp_path / "ck", tmp_path / "agent.zip", to="sb3", check=False)
+    agent = sb3.DQN.load(tmp_path / "agent.zip", device="cpu")
+    assert (agent.num_timesteps, agent.gamma, agent.learning_rate) == (0, 0.99, 1e-4)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,3 +175,10 @@ def test_a_file_that_is_no_checkpoint_does_not_end_git_diff(repository):
     (repository.folder / "agent" / "weights.safetensors").write_text("not tensors at all")
     told = repository("diff", "--", "agent/weights.safetensors")
     assert "cannot be compared: " in told
+
+
+def test_a_driver_that_finds_no_file_does_not_end_git_diff(git):
+    command = [sys.executable, "-P", "-m", "ckptfmt", "git", "diff", "p", "gone", "x", "y", "gone-too", "z", "w"]
+    done = subprocess.run(command, cwd=git.folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("diff --ckpt p\ncannot be compared: ")

@@ -162,3 +162,21 @@ def test_names_and_text_of_strangers_are_text(tmp_path):
         assert answer.status_code == 200
         assert "<script" not in answer.text
         assert "&lt;script&gt;" in answer.text
+
+
+def test_figures_that_are_none_spoil_no_page(tmp_path):
+    odd = {"training_info": {"step": 10**400}, "evaluation": [{"mean": 10**400}, {"mean": float("inf"), "std": "x"}]}
+    save(tmp_path / "odd", **odd)
+    save(tmp_path / "sound")
+    client = TestClient(make_site(str(tmp_path)), base_url="http://localhost")
+    for path in (
+        "/",
+        "/?sort=step",
+        "/?sort=return",
+        "/c/odd",
+        "/c/odd.json",
+        "/runs/",
+        "/lineage/odd",
+        "/diff?a=odd&b=sound",
+    ):
+        assert client.get(path).status_code == 200

@@ -10,6 +10,7 @@ from ckptfmt.errors import ConversionError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.load import load_open_checkpoint
 from ckptfmt.rl.stored import read_tensors
+from ckptfmt.share.export.target import environment_scale
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["check_cleanrl", "check_sb3", "check_torch", "compare_values", "draw_frames"]
@@ -67,7 +68,7 @@ def draw_frames(config: ModelConfig) -> Tensor:
 def compare_values(checkpoint: Checkpoint, frames: Tensor, theirs: Tensor, path: str) -> str:
     """Compare Q-values (batch, actions) of pixels with those of the checkpoint's own network."""
     model: Any = load_open_checkpoint(checkpoint)[0]
-    outside = float(checkpoint.manifest.environment.get("observation_scale", 1.0))
+    outside = environment_scale(checkpoint)
     with torch.no_grad():
         ours = model.get_q_values(frames if outside == 1 else frames / outside)
     if torch.equal(ours, theirs):

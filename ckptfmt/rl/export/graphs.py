@@ -14,7 +14,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.export.check import compare_values, draw_frames
 from ckptfmt.rl.load import load_open_checkpoint
-from ckptfmt.share.export.target import Outline, Target, left_out, require_config
+from ckptfmt.share.export.target import Outline, Target, environment_scale, left_out, require_config
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["ONNX", "PT2"]
@@ -87,7 +87,7 @@ def _check_onnx(checkpoint: Checkpoint, path: str) -> str:
     config = require_config(checkpoint, "ONNX")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     frames = draw_frames(config)
-    outside = float(checkpoint.manifest.environment.get("observation_scale", 1.0))
+    outside = environment_scale(checkpoint)
     given = (frames.float() / outside).numpy()
     values = torch.from_numpy(session.run(["q_values"], {"frames": given})[0])
     alone = torch.from_numpy(session.run(["q_values"], {"frames": given[:1]})[0])
@@ -112,7 +112,7 @@ def _write_pt2(checkpoint: Checkpoint, file: BinaryIO) -> None:
 def _check_pt2(checkpoint: Checkpoint, path: str) -> str:
     config = require_config(checkpoint, "torch.export")
     frames = draw_frames(config)
-    outside = float(checkpoint.manifest.environment.get("observation_scale", 1.0))
+    outside = environment_scale(checkpoint)
     with open(path, "rb") as file:
         program = torch.export.load(io.BytesIO(file.read()))
     with torch.no_grad():

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.encoder import NATURE
+from ckptfmt.look.figures import finite
 from ckptfmt.share.export.target import (
     Outline,
     Target,
@@ -35,6 +36,8 @@ _LAYERS = {
     "fc.2": "q_net.0",
 }
 _PIXELS = 255.0
+# No counter or rate of a training comes near this; what does was not told by one.
+_TOO_MUCH = 2**53
 # The version whose form is written; SB3 prints a warning for newer ones alone.
 _VERSION = "2.4.0"
 # What SB3 2.4 to 2.9 want to find and a network does not say: the arguments' defaults of `DQN`.
@@ -149,9 +152,9 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what the training said of itself, where it is of the kind that SB3 takes."""
     found = {}
     for name, spellings, default in _SETTINGS:
-        told = (checkpoint.training_info.get(spelling) for spelling in spellings)
+        told = (finite(checkpoint.training_info.get(spelling)) for spelling in spellings)
         kind = float if isinstance(default, float) else int
-        fits = (kind(v) for v in told if isinstance(v, int | float) and not isinstance(v, bool) and v >= 0)
+        fits = (kind(value) for value in told if value is not None and 0 <= value < _TOO_MUCH)
         found[name] = next(fits, default)
     return found
 

@@ -4,15 +4,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from ckptfmt.errors import ConversionError
+from ckptfmt.errors import ConversionError, ManifestError, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.files import REPLAY, STATE
+from ckptfmt.look.figures import finite
 from ckptfmt.share.export.torchfile import StoredTensor
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["Outline", "Target", "left_out", "pixel_scale", "require", "require_config", "stored_tensors"]
-
-_PIXELS = 255.0
+__all__ = [
+    "Outline",
+    "Target",
+    "environment_scale",
+    "left_out",
+    "pixel_scale",
+    "require",
+    "require_config",
+    "stored_tensors",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +82,23 @@ def left_out(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 def pixel_scale(checkpoint: Checkpoint, config: ModelConfig) -> float:
     """Return by what pixels of 0 to 255 are divided before the first convolution, outside and inside together."""
-    outside = checkpoint.manifest.environment.get("observation_scale")
-    if outside is None:
-        # Nobody says that the environment scales; a network that does not expects what it is given.
-        outside = 1.0
-    return config.input_scale * float(outside)
+    return config.input_scale * environment_scale(checkpoint)
+
+
+def environment_scale(checkpoint: Checkpoint) -> float:
+    """Return by what the environment divides pixels; 1 where nobody says that it does.
+
+    Raises `ManifestError` where the manifest says something that divides nothing.
+    """
+    told = checkpoint.manifest.environment.get("observation_scale", 1.0)
+    scale = finite(told)
+    if scale is None or scale <= 0:
+        raise ManifestError(
+            f"must be a number of more than 0, not {printable(told, 60)}",
+            where=f"{checkpoint.path} $.environment.observation_scale",
+            code="environment.value",
+        )
+    return scale
 
 
 def stored_tensors(checkpoint: Checkpoint, rename: Callable[[str], str]) -> Mapping[str, StoredTensor]:
