@@ -98,7 +98,7 @@ print(made["linear-q"]["required"], "torch" in sys.modules)
 
 def test_a_field_is_one_line(tree, run):
     (line,) = [text for place, text in RECIPES.items() if place.endswith(", Resume")]
-    append(tree / "ckptfmt" / "format" / "manifest.py", "    lacks: tuple[str, ...]", line)
+    append(tree / "ckptfmt" / "format" / "entries.py", "    lacks: tuple[str, ...]", line)
     said = run(f"""
 import dataclasses, pathlib
 from ckptfmt.format.manifest import Manifest, Resume, parse_manifest, render_manifest

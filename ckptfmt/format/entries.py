@@ -1,0 +1,200 @@
+"""The parts of a manifest, as frozen documents: network, files and tensors, lineage, conversion, resume."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ckptfmt.format.digest import DIGEST_FORM
+from ckptfmt.format.document import Document, document, value
+from ckptfmt.format.dtypes import DTYPES
+from ckptfmt.format.kinds import (
+    choice,
+    count,
+    flag,
+    free,
+    listing,
+    mapping,
+    named,
+    optional,
+    pattern,
+    text,
+)
+from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
+
+__all__ = [
+    "KINDS",
+    "ORIGINS",
+    "Architecture",
+    "ConversionEntry",
+    "FileEntry",
+    "Lineage",
+    "Resume",
+    "Source",
+    "TensorEntry",
+    "Transform",
+    "identity",
+    "instant",
+]
+
+ORIGINS = ("declared", "inferred", "given", "measured", "assumed")
+KINDS = ("trained", "resumed", "fine-tuned", "converted", "copied", "rebuilt")
+
+_Header = tuple[bytes, tuple[TensorInfo, ...]]
+sha256 = named("sha256", pattern(r"[0-9a-f]{64}", "a SHA-256 in hex"), "SHA-256, lower-case hex.")
+_digest = named(
+    "digest",
+    pattern(DIGEST_FORM, "an algorithm and a digest in hex such as blake3:0f…"),
+    "A digest of bytes: the algorithm, a colon, lower-case hex.",
+)
+identity = named(
+    "identity",
+    pattern(r"sha256:[0-9a-f]{64}", "sha256: and 64 hex digits"),
+    "A SHA-256 of canonical JSON.",
+)
+instant = named(
+    "instant",
+    pattern(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z",
+        "an instant in UTC such as 2026-11-22T21:04:07Z",
+    ),
+    "An instant in UTC (RFC 3339).",
+)
+_family = pattern(r"[a-z0-9-]+(/[a-z0-9-]+)?", "the name of a family such as atari-dqn or lab/world-model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Document):
+    """Which network the weights are: a family, and the network's name in it."""
+
+    family: str = value(
+        _family, "The family of networks, which fixes the fields of config and the names of the tensors."
+    )
+    name: str = value(text, "The network within its family; it follows from config.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorEntry(Document):
+    """One stored tensor."""
+
+    dtype: str = value(choice(*DTYPES), "Type of the elements, as safetensors names it.")
+    shape: tuple[int, ...] = value(listing(count), "Sizes of the dimensions, outermost first; empty for a scalar.")
+    offset: int = value(count, "Where the tensor's bytes begin, counted from the first byte behind the header.")
+    digest: str = value(_digest, "Digest of the tensor's bytes as they are stored: row-major, little-endian.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry(Document):
+    """One safetensors file, whose header follows from the tensors listed."""
+
+    bytes: int = value(count, "Size of the file.")
+    sha256: str = value(sha256, "Digest of the whole file.")
+    tensors: Mapping[str, TensorEntry] = value(
+        mapping(document("tensor", TensorEntry)), "Every tensor that is stored in the file, by name."
+    )
+    tied: Mapping[str, str] = value(
+        mapping(text),
+        "Names of tensors that are not stored, each with the stored name whose bytes it shares.",
+        default_factory=dict,
+    )
+
+    @property
+    def segments(self) -> tuple[int, ...]:
+        """Return the sizes of what the file is made of: its header, then each tensor."""
+        header, infos = self.header
+        return (len(header), *(info.nbytes for info in infos))
+
+    @property
+    def named(self) -> Mapping[str, TensorEntry]:
+        """Return every tensor by name, tied ones included."""
+        return {
+            **self.tensors,
+            **{name: self.tensors[kept] for name, kept in self.tied.items() if kept in self.tensors},
+        }
+
+    @cached_property
+    def header(self) -> _Header:
+        """Return the header that a file of these tensors has, and where they lie in it."""
+        return build_header(((name, t.dtype, t.shape) for name, t in self.tensors.items()), METADATA)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage(Document):
+    """Where a checkpoint came from."""
+
+    parent: str | None = value(
+        optional(identity), "The manifest_digest of the checkpoint this one came from.", default=None
+    )
+    kind: str = value(choice(*KINDS), "How this checkpoint came from its parent.")
+    run_id: str | None = value(optional(text), "The run that wrote the checkpoint.", default=None)
+    code: Mapping[str, Any] = value(free, "The training code: commit, dirty.", default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Document):
+    """The file a checkpoint was converted from."""
+
+    name: str = value(text, "The file's name, without its folder.")
+    bytes: int = value(count, "Size of the file.")
+    sha256: str = value(sha256, "Digest of the file.")
+    container: str = value(
+        text, "What the file is: torch-zip, torch-stream, sb3-zip, pickle; wrapped ones as gzip+torch-zip."
+    )
+    pickle_protocol: int | None = value(
+        optional(count), "Protocol of its pickle; null where there is none.", default=None
+    )
+    globals: tuple[str, ...] = value(
+        listing(text), "Every name of code that its pickle refers to; none was looked up.", default=()
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transform(Document):
+    """A stored tensor that is not a whole tensor of the source: some rows of it, or it without unit dimensions."""
+
+    name: str = value(text, "The stored tensor.")
+    source: str = value(text, "The tensor of the source it was taken from.")
+    rows: tuple[int, ...] | None = value(
+        optional(listing(count)), "First row and the row behind the last; null for all.", default=None
+    )
+    squeezed: bool = value(flag, "Whether dimensions of size 1 were taken out.", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionEntry(Document):
+    """How a checkpoint was made of a legacy file."""
+
+    source: Source = value(document("source", Source), "The legacy file.")
+    found_at: str = value(text, "Where in the source the network lay: keys joined by /, empty for the root.")
+    layout: str = value(text, "The known code base whose layout the source has, empty for none.", default="")
+    renamed: Mapping[str, str] = value(
+        mapping(text), "Names in the source, each with the name it is stored under, where they differ."
+    )
+    transformed: tuple[Transform, ...] = value(
+        listing(document("transform", Transform)),
+        "Stored tensors that are not a whole tensor of the source.",
+        default=(),
+    )
+    made: tuple[str, ...] = value(
+        listing(text), "Stored tensors that follow from the config and stood nowhere in the source.", default=()
+    )
+    dropped: tuple[str, ...] = value(
+        listing(text), "Tensors of the source's network, and values beside it, that were left out.", default=()
+    )
+    left: tuple[str, ...] = value(
+        listing(text), "Networks of the source that were not taken, by where they lay in it.", default=()
+    )
+    tied: tuple[tuple[str, ...], ...] = value(
+        listing(listing(text)), "Groups of names that shared their bytes in the source.", default=()
+    )
+    verified: bool = value(flag, "Whether the result was read back and compared with the source, tensor by tensor.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume(Document):
+    """What a resume finds in this checkpoint, and what it lacks."""
+
+    has: tuple[str, ...] = value(
+        listing(text), "Parts of the training's state that are stored: optimizer, target, rng, environment, replay."
+    )
+    lacks: tuple[str, ...] = value(listing(text), "Parts that are not, and start anew.")
