@@ -6,7 +6,7 @@ absent, which means the default, and is left out while it holds it: so a documen
 was written before, and writes it back as it was. The JSON Schema of a document is made of the same declarations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -122,9 +122,11 @@ def _described(known: Field) -> str:
 
 
 def _says_more(item: Any, default: Any) -> bool:
-    """Return whether a value is another than the default; any empty list or mapping is as good as another."""
-    if default == () or default == {}:
-        return not (isinstance(item, Sequence | Mapping) and not item)
+    """Return whether a value is another than the default; one empty list is as good as another, or one mapping."""
+    if default == ():
+        return not (isinstance(item, list | tuple) and not item)
+    if default == {}:
+        return not (isinstance(item, Mapping) and not item)
     return bool(item is not default and item != default)
 
 

@@ -40,6 +40,7 @@ REFUSED = {
     "too deep to recurse": ({"extra": nested(5000)}, f" $.extra{'.a' * 64}: nests deeper than 64 levels"),
     "a list": ({"training_info": ["x"]}, " $.training_info: must be an object"),
     "an empty list": ({"training_info": []}, " $.training_info: must be an object"),
+    "empty text": ({"training_info": ""}, " $.training_info: must be an object"),
     "a number": ({"extra": 0}, " $.extra: must be an object"),
     "text": ({"environment": "ALE/Pong-v5"}, " $.environment: must be an object"),
     "a list in extra": ({"extra": [1]}, " $.extra: must be an object"),
