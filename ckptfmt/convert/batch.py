@@ -9,10 +9,11 @@ import hashlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext
 from typing import Any, Literal, NoReturn
 
 from ckptfmt.convert.convert import convert
@@ -62,7 +63,7 @@ def convert_many(
     executor: Executor | None = None,
     timeout: float = _TIMEOUT,
     **options: Any,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Convert each (source, dest) and yield what became of it, in their order; `options` are those of `convert`.
 
     `jobs` is how many processors are kept busy, by workers that overlap waiting for the disk. A file that kills its
@@ -73,7 +74,8 @@ def convert_many(
 
     A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
     unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
-    rest; folders in which nothing was written are removed again.
+    rest; folders in which nothing was written are removed again. Who stops early closes the generator
+    (`contextlib.closing`), which ends the workers.
     """
     todo = [item if isinstance(item, Item) else Item(*map(os.fspath, item)) for item in items]
     made = _make_folders(todo) if not options.get("dry_run") else []
@@ -202,7 +204,8 @@ def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Ma
     # The one import that waits: who converts one file needs no processes.
     from pebble import ProcessExpired, ProcessPool
 
-    pool = ProcessPool(max_workers=workers, initializer=_begin, context=get_context("spawn"))
+    context = _KeepingContext()
+    pool = ProcessPool(max_workers=workers, initializer=_begin, context=context)
     try:
         with _ctrl_c_withheld():
             futures = [pool.schedule(_work, args=(item, options), timeout=timeout) for item in items]
@@ -223,6 +226,18 @@ def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Ma
     finally:
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()
+
+
+class _KeepingContext(SpawnContext):
+    """Keeps the locks that it makes: the pool drops its own first, where a worker that still starts looks for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Any] = []
+
+    def RLock(self) -> Any:  # noqa: N802 (the name that it overrides)
+        self.kept.append(super().RLock())
+        return self.kept[-1]
 
 
 @contextlib.contextmanager
@@ -255,6 +270,7 @@ def _cannot_start() -> CkptError:
 
 
 _converting = False
+_ending = False
 
 
 def _begin() -> None:
@@ -267,19 +283,26 @@ def _work(item: Item, options: Mapping[str, Any]) -> Outcome:
     global _converting
     _converting = True
     try:
-        return _convert_one(item, options)
+        return _convert_one(item, {**options, "progress": _go_on})
     except KeyboardInterrupt:
         _end()
     finally:
         _converting = False
+        if _ending:
+            _end()
 
 
 def _told_to_end(*_: object) -> None:
-    """Clear away what is half written, which a second signal must not cut short."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """End at once, or where the file at hand can be left: an exception just anywhere would leave a lock behind."""
+    global _ending
+    _ending = True
     if not _converting:
         _end()
-    raise KeyboardInterrupt
+
+
+def _go_on(_: int) -> None:
+    if _ending:
+        raise KeyboardInterrupt
 
 
 def _end() -> NoReturn:

@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import click
@@ -155,11 +156,13 @@ def _convert_many(output: Output, paths: tuple[str, ...], out_dir: str, options:
 
     sources = find_sources(paths, out_dir)
     tally: Counter[str] = Counter(files=len(sources.items), others=sources.others)
-    for outcome in convert_many(sources.items, **options):
-        tally[outcome.status] += 1
-        show_outcome(output, outcome)
-        output.stream(outcome_line(outcome))
-        output.out.flush()
+    # Closed here, whatever ends the loop: who waits for the collector ends the workers after their locks are gone.
+    with closing(convert_many(sources.items, **options)) as outcomes:
+        for outcome in outcomes:
+            tally[outcome.status] += 1
+            show_outcome(output, outcome)
+            output.stream(outcome_line(outcome))
+            output.out.flush()
     show_tally(output, tally)
     output.result({name: tally[name] for name in ("files", "converted", "planned", "unchanged", "failed", "others")})
     return 1 if tally["failed"] else 0

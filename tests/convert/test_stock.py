@@ -126,6 +126,27 @@ def test_every_tensor_of_a_nest_is_somewhere_once(
     assert unread == sum(item[1] in UNREAD for item in held)
 
 
+# Keys of which two or more become one text, at one level or as a path through two.
+MEETING = st.sampled_from([1, "1", 1.0, "1.0", None, "None", "a", "a.b", "b", "b.a", True, "True"])
+MET = st.recursive(
+    st.integers(0, 99).map(lambda start: np.arange(start, start + 4, dtype="<f4").reshape(2, 2)),
+    lambda inner: st.dictionaries(MEETING, inner, min_size=2, max_size=6),
+    max_leaves=8,
+).filter(lambda nest: isinstance(nest, dict))
+
+
+@given(MET)
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+def test_no_tensor_is_lost_where_names_meet(tmp_path_factory: pytest.TempPathFactory, nest: Any) -> None:
+    folder = tmp_path_factory.mktemp("met")
+    path = saved(folder, nest)
+    found, unread = accounted(path, folder / "out")
+    assert (found, unread) == (Counter(map(described, arrays(nest))), 0)
+    # Dropping one of two that meet would account for it as well; each is kept, under a name of its own.
+    with make_plan(path) as plan:
+        assert plan.lost == ()
+
+
 def saved(folder: Path, value: Any) -> Path:
     path = folder / "case.pkl"
     path.write_bytes(pickle.dumps(value))
