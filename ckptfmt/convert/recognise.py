@@ -42,7 +42,7 @@ def classify_network(
         facts=facts,
         context=(*network.context, *declared.agent, *_exploration(network)),
         wiring=network.wiring,
-        beside={other.path: _shapes(other) for other in others if other is not network and _is_beside(other)},
+        others={other.path: _shapes(other) for other in others if other is not network and _is_of_its_own(other)},
         copied=any(_is_copy(other, network) for other in others),
     )
     answer = tell(seen)
@@ -66,7 +66,7 @@ def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.tensors.items()}
 
 
-def _is_beside(network: Network) -> bool:
+def _is_of_its_own(network: Network) -> bool:
     return network.role not in ("target", "optimizer") and is_network(network.tensors.values())
 
 

@@ -111,7 +111,7 @@ class Skeleton:
     """One network of a file, and what lies around it.
 
     `values` gives the numbers of a small tensor by name, None where they cannot be had. `context` are texts around
-    the network (where it lay, what its agent is called). `beside` are the shapes of the other networks of the file
+    the network (where it lay, what its agent is called). `others` are the shapes of the other networks of the file
     by their paths, copies and optimizers left out; `copied` is true where a target copy of this one is among them.
     """
 
@@ -120,7 +120,7 @@ class Skeleton:
     facts: Facts = field(default_factory=Facts)
     context: tuple[str, ...] = ()
     wiring: Wiring = field(default_factory=Wiring)
-    beside: Mapping[str, Mapping[str, Shape]] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, Shape]] = field(default_factory=dict)
     copied: bool = False
 
     @cached_property

@@ -18,7 +18,7 @@ __all__ = [
     "DIGEST_FORM",
     "WRITTEN",
     "Hasher",
-    "canonical",
+    "canonical_json",
     "content_digest",
     "json_digest",
     "manifest_digest",
@@ -75,7 +75,7 @@ def new_blake3(data: bytes = b"") -> Any:
     return blake3(data)
 
 
-def canonical(value: Any) -> bytes:
+def canonical_json(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a JSON value; raise `ManifestError` where it has none."""
     try:
         return _ENCODER.encode(value if _is_exact(value) else _exact(value)).encode("utf-8")
@@ -89,7 +89,7 @@ def canonical(value: Any) -> bytes:
 
 def json_digest(value: Any) -> str:
     """Return `sha256:` and the SHA-256, in hex, of the canonical form of a JSON value."""
-    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> str:

@@ -13,8 +13,8 @@ import stat
 from fnmatch import fnmatchcase
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint, Unreadable, WeightsError, WrongSize
-from ckptfmt.format.siblings import aside_name
 from ckptfmt.format.travelled import open_link
+from ckptfmt.format.writernames import aside_name
 
 __all__ = [
     "HUB_WEIGHTS",

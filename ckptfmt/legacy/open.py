@@ -55,7 +55,7 @@ class LegacyFile:
 
     `members` holds the object as `{"": object}`, or one object for each network of an archive that has several
     (`{"policy.pth": …}`). `container` says what the file is, `warnings` are findings that did not stop the
-    reading, `foreign` the names of other packages that stayed placeholders, `constants` counts tensors without
+    reading, `placeholders` the names of other packages that stayed placeholders, `constants` counts tensors without
     names in the program of a TorchScript archive, `texts` holds members that are text. Nothing was run or imported.
 
     A source of more than 16 MiB is looked through in a thread, beside the work with it: `source`,
@@ -68,7 +68,7 @@ class LegacyFile:
         self.container = container
         self.members: Mapping[str, Any] = members
         self.warnings: tuple[Problem, ...] = tuple(reading.warnings)
-        self.foreign: tuple[str, ...] = tuple(reading.foreign)
+        self.placeholders: tuple[str, ...] = tuple(reading.placeholders)
         self.constants = reading.constants
         self.texts: Mapping[str, bytes] = reading.texts
         self._block = block

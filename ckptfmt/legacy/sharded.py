@@ -84,7 +84,7 @@ class Sharded(LegacyFile):
         self.container = "sharded+" + "+".join(sorted({part.container for part in parts}))
         self.members: Mapping[str, Any] = {"": tensors}
         self.warnings = tuple(problem for part in parts for problem in part.warnings)
-        self.foreign = tuple(dict.fromkeys(name for part in parts for name in part.foreign))
+        self.placeholders = tuple(dict.fromkeys(name for part in parts for name in part.placeholders))
         self.constants = 0
         self.texts: Mapping[str, bytes] = {}
 

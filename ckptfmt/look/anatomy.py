@@ -77,7 +77,7 @@ class NetworkSummary:
 class SourceSummary:
     """What a legacy file is and holds.
 
-    `globals` are all names of code in its pickles, `foreign` those of other packages. `refusal` says why the
+    `globals` are all names of code in its pickles, `placeholders` those of other packages. `refusal` says why the
     file would be refused, empty where it would not; even then nothing of it was run.
     """
 
@@ -87,7 +87,7 @@ class SourceSummary:
     container: str
     pickle_protocol: int | None
     globals: tuple[str, ...]
-    foreign: tuple[str, ...]
+    placeholders: tuple[str, ...]
     refusal: str
     networks: tuple[NetworkSummary, ...]
     warnings: tuple[Problem, ...] = ()
@@ -120,7 +120,7 @@ def summarize_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False
             container=source.container,
             pickle_protocol=source.pickle_protocol,
             globals=tuple(source.globals),
-            foreign=tuple(legacy.foreign),
+            placeholders=tuple(legacy.placeholders),
             refusal=refusal,
             networks=networks,
             warnings=legacy.warnings,

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.files import MANIFEST, is_there, release
-from ckptfmt.format.siblings import Beside, parse_beside
+from ckptfmt.format.writernames import WriterName, parse_writer_name
 from ckptfmt.store.write.failure import reported
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.lock import hold, holder, remove_dead_owner
 from ckptfmt.store.write.mend import mend
-from ckptfmt.store.write.proof import foreign_leftover
+from ckptfmt.store.write.proof import unknown_leftover
 
 __all__ = ["Leftover", "clean", "leftovers"]
 
@@ -65,7 +65,7 @@ class _Group:
     where: str
     folder: int
     stem: str
-    found: tuple[Beside, ...]
+    found: tuple[WriterName, ...]
 
     def described(self) -> tuple[Leftover, ...]:
         """Return the leftovers as they are."""
@@ -94,18 +94,18 @@ class _Group:
             for left, found in zip(before, self.found, strict=True)
         )
 
-    def _describe(self, found: Beside, held_by: str, why: str) -> Leftover:
+    def _describe(self, found: WriterName, held_by: str, why: str) -> Leftover:
         path = os.path.join(self.where, found.name)
         try:
             with hold_open(self.folder, found.name) as held:
                 size = _bytes(held) if held else 0
                 if held and not why and not held_by and found.kind in ("stage", "old"):
-                    why = foreign_leftover(held, self.stem)
+                    why = unknown_leftover(held, self.stem)
         except OSError as e:
             size, why = 0, why or _reason(e)
         return Leftover(path, found.kind, size, held_by, "kept" if why else "left", why)
 
-    def _after(self, left: Leftover, found: Beside) -> Leftover:
+    def _after(self, left: Leftover, found: WriterName) -> Leftover:
         """Return what became of a lock, which went with the cleaning."""
         if is_there(self.folder, found.name):
             return replace(left, state="kept", why=left.why or "is in use again")
@@ -124,15 +124,15 @@ def _groups(where: str, deep: bool) -> Iterator[_Group]:
             for root, names, files, folder in os.fwalk(".", dir_fd=top):
                 yield from _group(os.path.join(where, root[2:]), folder, [*names, *files])
                 # Checkpoints hold no checkpoints.
-                names[:] = [] if MANIFEST in files or not deep else sorted(n for n in names if not parse_beside(n))
+                names[:] = [] if MANIFEST in files or not deep else sorted(n for n in names if not parse_writer_name(n))
         finally:
             release(top)
 
 
 def _group(where: str, folder: int, names: list[str]) -> Iterator[_Group]:
-    groups: dict[str, list[Beside]] = {}
+    groups: dict[str, list[WriterName]] = {}
     for name in sorted(names):
-        if found := parse_beside(name):
+        if found := parse_writer_name(name):
             groups.setdefault(found.stem, []).append(found)
     return (_Group(where, folder, stem, tuple(found)) for stem, found in groups.items())
 

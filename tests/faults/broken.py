@@ -151,7 +151,7 @@ def any_lock() -> None:
 
 def any_leftover() -> None:
     """Whatever has the name of a leftover is taken for one."""
-    mend.foreign_leftover = lambda held, stem: ""
+    mend.unknown_leftover = lambda held, stem: ""
 
 
 def any_file() -> None:

@@ -17,7 +17,7 @@ from ckptfmt.errors import CkptError, UnsupportedVersion
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import read_blueprint
 from ckptfmt.families.encoder import Encoder
-from ckptfmt.format.digest import canonical
+from ckptfmt.format.digest import canonical_json
 from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.format.manifest import (
     KINDS,
@@ -130,7 +130,7 @@ def reads(raw) -> bool | None:
     """Return whether the parser takes a manifest; None where it does not for what no schema can tell."""
     try:
         check_version(raw.get("format_version"), where="")
-        canonical(raw)
+        canonical_json(raw)
         manifest = Manifest.from_dict(raw)
         read_blueprint(manifest, where="")
     except (CkptError, UnsupportedVersion) as e:

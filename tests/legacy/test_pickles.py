@@ -83,7 +83,7 @@ def test_plain_data_comes_back_from_every_protocol(value: Any, protocol: int) ->
     data = pickle.dumps(value, protocol)
     read = load(data)
     assert unordered(read.value, value) == plain(value)
-    assert (read.end, read.foreign) == (len(data), ())
+    assert (read.end, read.placeholders) == (len(data), ())
     assert read.protocol == (protocol if protocol > 1 else 0)
 
 
@@ -210,7 +210,7 @@ def test_instances_of_unknown_classes_give_up_their_contents(protocol: int) -> N
     assert placeholder.state["weights"]["w"].numbers() == [1, 1, 1]
     assert placeholder.state["steps"] == 7
     assert read.value["again"] is placeholder
-    assert read.foreign == ("agents.dqn.Agent",)
+    assert read.placeholders == ("agents.dqn.Agent",)
     assert "agents.dqn.Agent" in read.globals
 
 
@@ -268,7 +268,7 @@ def test_what_is_only_stored_is_no_reason_to_refuse(protocol: int) -> None:
     read = load(pickle.dumps({"w": np.ones(3), **stored}, protocol))
     assert read.value["w"].numbers() == [1, 1, 1]
     assert {read.value[name].kind for name in stored} == {"global"}
-    assert "posix.system" in read.foreign
+    assert "posix.system" in read.placeholders
 
 
 @pytest.mark.usefixtures("agents")
@@ -312,7 +312,7 @@ def test_what_training_code_keeps_beside_its_weights_is_read(protocol: int) -> N
     assert value["buffer"] == b"\x00\xff"
     assert value["ellipsis"].name == "builtins.Ellipsis"
     assert value["simple"].state == {"a": 1}
-    assert read.foreign == ()
+    assert read.placeholders == ()
 
 
 def test_byte_strings_of_python_2_are_text_where_they_can_be() -> None:
@@ -341,7 +341,7 @@ def test_a_name_is_refused_unless_the_user_takes_the_risk() -> None:
     read = load(data, allow_unsafe=True)
     call = read.value["w"]
     assert (call.kind, call.name, call.args) == ("call", "posix.system", ("ls",))
-    assert read.foreign == ("posix.system",)
+    assert read.placeholders == ("posix.system",)
 
 
 def test_a_module_of_torch_is_a_placeholder_with_its_parameters() -> None:
@@ -349,7 +349,7 @@ def test_a_module_of_torch_is_a_placeholder_with_its_parameters() -> None:
     read = load(b"\x80\x02" + body)
     assert (read.value.kind, read.value.name) == ("instance", "torch.nn.modules.linear.Linear")
     assert read.value.state == {"training": 1}
-    assert read.foreign == ()
+    assert read.placeholders == ()
     older = b"ccopy_reg\n_reconstructor\n(ctorch.nn.modules.linear\nLinear\nc__builtin__\nobject\nNtR."
     assert load(older).value.name == "torch.nn.modules.linear.Linear"
 

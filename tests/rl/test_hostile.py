@@ -448,7 +448,7 @@ def test_an_environment_of_any_type_is_played_or_refused(honest, tmp_path, name,
 def test_what_asks_for_more_than_its_network_needs_is_refused(honest, tmp_path, environment):
     with pytest.raises(CkptError) as caught, open_player(forge(honest, tmp_path, environment=environment)):
         pass
-    assert caught.value.code in ("environment.untrusted", "environment.foreign", "environment.unfit")
+    assert caught.value.code in ("environment.untrusted", "environment.imports", "environment.unfit")
 
 
 def test_trust_lets_an_argument_through(honest, tmp_path):

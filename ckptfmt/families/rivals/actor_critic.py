@@ -18,7 +18,7 @@ def recognise(seen: Skeleton) -> Iterator[Proposal]:
     if kind == "actor-critics":
         says = f"{who} is a name of actor-critics"
         yield _proposal(says, Witness("word", says))
-    for path in seen.beside:
+    for path in seen.others:
         if _is_value(path) and not _is_value(" ".join(seen.context)):
             says = f"'{path}' beside it is a state value, and this the policy of it"
             yield _proposal(says, Witness("word", says))

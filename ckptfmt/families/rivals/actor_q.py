@@ -14,7 +14,7 @@ _ACTORS = frozenset({"actor", "actors", "pi", "policy"})
 def recognise(seen: Skeleton) -> Iterator[Proposal]:
     """Propose a critic wherever the file holds an actor beside it, or a second network of the same shapes."""
     own = sorted(seen.shapes.values())
-    for path, shapes in seen.beside.items():
+    for path, shapes in seen.others.items():
         said = {*words(path), *(word for name in shapes for word in words(name))}
         if said & _ACTORS:
             yield _proposal(f"the file holds an actor beside it ('{path}'), of which it is the critic")

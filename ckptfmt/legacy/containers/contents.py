@@ -9,8 +9,8 @@ from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.containers import inner, npz, stream, tar, torchtar, torchzip, zip
 from ckptfmt.legacy.containers.directory import ends_as_archive
-from ckptfmt.legacy.containers.foreign import HEAD, is_text, refusal, refuse_foreign, refuse_text
 from ckptfmt.legacy.containers.reading import Reading, check_whole, within
+from ckptfmt.legacy.containers.unsupported import HEAD, is_text, refusal, refuse_text, refuse_unsupported
 from ckptfmt.legacy.pickle.ndarray import strides_of
 
 __all__ = ["Contents", "read_contents"]
@@ -68,7 +68,7 @@ def _read_plain(block: Block, head: bytes, reading: Reading) -> Contents:
         return _read_zip(block, reading)
     if _is_safetensors(block, head):
         return "safetensors", _read_safetensors(block)
-    refuse_foreign(block)
+    refuse_unsupported(block)
     if ends_as_archive(block):
         zip.read_archive(block)
     return _read_pickle(block, head, reading)

@@ -32,7 +32,7 @@ class Reading:
     constants: int = 0
     texts: dict[str, bytes] = field(default_factory=dict)
     globals: dict[str, None] = field(default_factory=dict)
-    foreign: dict[str, None] = field(default_factory=dict)
+    placeholders: dict[str, None] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -56,7 +56,7 @@ class Reading:
         )
         self.protocol = pickle.protocol
         self.globals.update(dict.fromkeys(pickle.globals))
-        self.foreign.update(dict.fromkeys(pickle.foreign))
+        self.placeholders.update(dict.fromkeys(pickle.placeholders))
         if whole:
             check_whole(pickle, block)
         return pickle

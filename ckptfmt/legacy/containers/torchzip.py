@@ -12,8 +12,8 @@ from ckptfmt.errors import SourceError, printable
 from ckptfmt.legacy.bytes.blocks import Block
 from ckptfmt.legacy.bytes.storages import Storage, StorageId, storage_id
 from ckptfmt.legacy.containers import stream, zip
-from ckptfmt.legacy.containers.foreign import refusal
 from ckptfmt.legacy.containers.reading import Reading, within
+from ckptfmt.legacy.containers.unsupported import refusal
 from ckptfmt.legacy.containers.zip import Archive
 
 __all__ = ["constants", "find_root", "is_stable_baselines", "is_torchscript", "read_object", "read_stable_baselines"]

@@ -11,10 +11,10 @@ from ckptfmt.families.names import words
 from ckptfmt.families.skeleton import Wiring
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import layers, modules
-from ckptfmt.legacy.find.beside import Surroundings, names_of_things
 from ckptfmt.legacy.find.copies import Role, is_network, role_of, split
 from ckptfmt.legacy.find.keys import distinct, key_text
 from ckptfmt.legacy.find.nest import OPTIMIZER_STATE, Held, held, items
+from ckptfmt.legacy.find.surroundings import Surroundings, agent_names
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Network", "find_networks", "twins"]
@@ -100,7 +100,7 @@ class Network:
     def context(self) -> tuple[str, ...]:
         """Texts that say what kind of agent this was: keys, class names, names among the facts."""
         kind = (self.place.value.name,) if isinstance(self.place.value, Opaque) else ()
-        return (*map(key_text, self.place.keys), self.path, *kind, *names_of_things(self.facts))
+        return (*map(key_text, self.place.keys), self.path, *kind, *agent_names(self.facts))
 
 
 def find_networks(members: Mapping[str, Any]) -> tuple[Network, ...]:

@@ -7,7 +7,7 @@ from ckptfmt.errors import BadPickle, UnsafeSource, printable
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.storages import LegacyTensor
-from ckptfmt.legacy.pickle import globals as names
+from ckptfmt.legacy.pickle import globals as known
 from ckptfmt.legacy.pickle import ndarray as arrays
 from ckptfmt.legacy.pickle.builders import CALLS, TENSORS, tensor_state
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered
@@ -28,7 +28,7 @@ class Calls:
 
     def __init__(self, budget: Budget, nested: Nested | None, allow_unsafe: bool) -> None:
         self.globals: dict[str, None] = {}
-        self.foreign: dict[str, None] = {}
+        self.placeholders: dict[str, None] = {}
         self._budget = budget
         self._nested = nested
         self._allow_unsafe = allow_unsafe
@@ -47,18 +47,18 @@ class Calls:
 
     def _resolve(self, module: str, name: str) -> Opaque:
         written = f"{module}.{name}"
-        if not names.well_formed(module, name):
+        if not known.well_formed(module, name):
             raise refused(f"names {printable(written, 80)}, which is no plain name")
-        full = names.canonical(module, name)
-        group = names.group_of(full)
+        full = known.full_name(module, name)
+        group = known.group_of(full)
         # A class inside a class of somebody else is a name like any other; in a module that is installed
         # everywhere such a name walks to another module.
-        if "." in name and group != "foreign" and not self._allow_unsafe:
+        if "." in name and group != "placeholder" and not self._allow_unsafe:
             raise refused(f"names {printable(written, 80)}, which is no plain name")
         self.globals[written] = None
         self._written.setdefault(full, written)
-        if group in ("refused", "foreign"):
-            self.foreign[written] = None
+        if group in ("refused", "placeholder"):
+            self.placeholders[written] = None
         return Opaque("global", full)
 
     def call(self, target: Any, args: Any) -> Any:
@@ -86,7 +86,7 @@ class Calls:
                 # What is no tensor may be kept as a record; a tensor that cannot be is damage.
                 if not self._allow_unsafe or target.name in TENSORS:
                     raise
-        elif names.group_of(target.name) != "foreign" and not self._allow_unsafe:
+        elif known.group_of(target.name) != "placeholder" and not self._allow_unsafe:
             raise refused(f"calls {self._written.get(target.name, target.name)}")
         return Opaque("call", target.name, args)
 
@@ -107,7 +107,7 @@ class Calls:
 
     def _is_inert(self, target: Opaque) -> bool:
         """Say whether a placeholder may be gone on with: it stands for code of other packages, or the user said so."""
-        return names.group_of(target.name) == "foreign" or self._allow_unsafe
+        return known.group_of(target.name) == "placeholder" or self._allow_unsafe
 
     def make(self, target: Any, args: Any) -> Any:
         """Answer NEWOBJ, OBJ and INST: an instance without its constructor's work."""
@@ -118,8 +118,8 @@ class Calls:
             return Opaque("instance", target.name, (target, *args) if target.kind == "call" else args)
         if not isinstance(target, Opaque) or target.kind != "global":
             raise refused("makes an instance of something that is no class")
-        group = names.group_of(target.name)
-        if not names.instantiable(target.name, args) and not self._allow_unsafe:
+        group = known.group_of(target.name)
+        if not known.instantiable(target.name, args) and not self._allow_unsafe:
             does = "calls" if group == "refused" else "instantiates"
             raise refused(f"{does} {self._written.get(target.name, target.name)}")
         return Ordered() if target.name == "collections.OrderedDict" else Opaque("instance", target.name, args)
@@ -128,7 +128,7 @@ class Calls:
         """Say whether items may be recorded in a placeholder: not in one that the table makes itself."""
         if not isinstance(target, Opaque):
             return False
-        return self._allow_unsafe or (target.kind != "global" and names.group_of(target.name) != "emulated")
+        return self._allow_unsafe or (target.kind != "global" and known.group_of(target.name) != "emulated")
 
     def state(self, target: Any, state: Any) -> Any:
         """Answer BUILD: return the object with its state, a new one where the old one cannot carry it."""
@@ -144,7 +144,7 @@ class Calls:
                 target.state = state
                 return target
             case Opaque(kind="instance" | "call" | "attribute", name=name, state=None) if (
-                self._allow_unsafe or names.group_of(name) != "emulated" or name in names.STATEFUL
+                self._allow_unsafe or known.group_of(name) != "emulated" or name in known.STATEFUL
             ):
                 target.state = state
                 return target

@@ -13,9 +13,9 @@ from ckptfmt.format.dtypes import by_torch
 from ckptfmt.legacy.bytes.storages import STORAGE_DTYPES
 from ckptfmt.legacy.pickle.builders import CALLS
 
-__all__ = ["STATEFUL", "Group", "canonical", "group_of", "instantiable", "well_formed"]
+__all__ = ["STATEFUL", "Group", "full_name", "group_of", "instantiable", "well_formed"]
 
-Group = Literal["emulated", "torch-class", "refused", "foreign"]
+Group = Literal["emulated", "torch-class", "refused", "placeholder"]
 
 # Modules that moved: Python 2 to 3, NumPy 1 to 2.
 _MOVED = {
@@ -103,19 +103,19 @@ def well_formed(module: str, name: str) -> bool:
     return all(word.isidentifier() for word in name.split("."))
 
 
-def canonical(module: str, name: str) -> str:
+def full_name(module: str, name: str) -> str:
     """Return the full name after the renames of Python 3 and NumPy 2."""
     full = f"{_MOVED.get(module, module)}.{name}"
     return _RENAMED.get(full, full)
 
 
 def group_of(full: str) -> Group:
-    """Return what is done with a canonical name; a torch class is one by the exact shape of its name."""
+    """Return what is done with a full name; a torch class is one by the exact shape of its name."""
     if full in CALLS or full in _VALUES:
         return "emulated"
     if _TORCH_CLASS.fullmatch(full):
         return "torch-class"
-    return "refused" if full.partition(".")[0] in _REFUSED else "foreign"
+    return "refused" if full.partition(".")[0] in _REFUSED else "placeholder"
 
 
 def instantiable(full: str, args: tuple[object, ...]) -> bool:
@@ -123,4 +123,4 @@ def instantiable(full: str, args: tuple[object, ...]) -> bool:
     group = group_of(full)
     if group == "emulated":
         return full in _INSTANTIABLE and not args
-    return group == "foreign" or (group == "torch-class" and not args)
+    return group == "placeholder" or (group == "torch-class" and not args)

@@ -22,7 +22,7 @@ __all__ = ["Opaque", "Pickle", "load"]
 class Pickle:
     """An object read from a pickle; `end` is the offset behind it.
 
-    `globals` are the names it holds as they are written, `foreign` those of them that stayed placeholders
+    `globals` are the names it holds as they are written, `placeholders` those of them that stayed placeholders
     because they belong to code that is not known here.
     """
 
@@ -30,7 +30,7 @@ class Pickle:
     end: int
     protocol: int
     globals: tuple[str, ...]
-    foreign: tuple[str, ...]
+    placeholders: tuple[str, ...]
 
 
 def load(
@@ -59,4 +59,4 @@ def load(
     machine = Machine(reader, budget, calls, persistent)
     value = machine.run()
     graph.check(value)
-    return Pickle(value, reader.offset, machine.protocol, tuple(calls.globals), tuple(calls.foreign))
+    return Pickle(value, reader.offset, machine.protocol, tuple(calls.globals), tuple(calls.placeholders))

@@ -45,7 +45,7 @@ def make_env(environment: Environment, *, render_mode: str | None = None, truste
     it had wrappers that cannot be rebuilt.
     """
     description = resolve(environment)
-    _refuse_foreign(description, trusted)
+    _refuse_imports(description, trusted)
     base = _make_base(description, render_mode)
     if description.preprocessing not in PREPROCESSINGS:
         raise _cannot(description, f"its frames are of {printable(description.preprocessing)}, which is not known")
@@ -74,7 +74,7 @@ def is_atari(env_id: str) -> bool:
     return spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("ale_py")
 
 
-def _refuse_foreign(description: Environment, trusted: bool) -> None:
+def _refuse_imports(description: Environment, trusted: bool) -> None:
     if description.wrappers:
         raise _cannot(description, f"it was wrapped in {', '.join(description.wrappers)}, which cannot be rebuilt")
     if ":" in description.id and not trusted:
@@ -82,7 +82,7 @@ def _refuse_foreign(description: Environment, trusted: bool) -> None:
             f"refused, the environment {description.id} asks for a module to be imported",
             where="$.environment.id",
             fix="import it yourself, then name the environment without the module",
-            code="environment.foreign",
+            code="environment.imports",
         )
 
 

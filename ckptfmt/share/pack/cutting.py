@@ -10,7 +10,7 @@ from ckptfmt.format.compressed import PART
 from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest
-from ckptfmt.format.siblings import parse_beside
+from ckptfmt.format.writernames import parse_writer_name
 
 __all__ = ["Cut", "RunFolder", "cuts", "walk"]
 
@@ -49,7 +49,9 @@ def walk(run: str) -> Iterator[RunFolder]:
         folders.sort()
         path = os.path.relpath(place, run).replace(os.sep, "/")
         inside = "" if path == "." else path
-        left = [name for name in (*folders, *names) if parse_beside(name) or not _is_plain(os.path.join(place, name))]
+        left = [
+            name for name in (*folders, *names) if parse_writer_name(name) or not _is_plain(os.path.join(place, name))
+        ]
         folders[:] = [name for name in folders if name not in left]
         files = tuple(sorted(name for name in names if name not in left))
         yield RunFolder(inside, files, tuple(sorted(left)), _manifest(place) if MANIFEST in files else None)

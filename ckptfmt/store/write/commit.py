@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ckptfmt.errors import WriteError
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest
-from ckptfmt.format.siblings import stage_name
+from ckptfmt.format.writernames import stage_name
 from ckptfmt.store.write.acceptance import accepted
 from ckptfmt.store.write.datafile import TensorFile, create, write_all, write_tensors
 from ckptfmt.store.write.failure import disturbed, reported, require_space
@@ -37,7 +37,7 @@ def write_checkpoint(
     wait: float = 0.0,
     bulk: bool = False,
 ) -> Manifest:
-    """Write a checkpoint of `files` (names of `layout.SAFETENSORS`) at `path` and return its manifest.
+    """Write a checkpoint of `files` (names of `format.files.SAFETENSORS`) at `path` and return its manifest.
 
     `build` is called once all tensors are on the disk, with the entries that describe them; digests are filled
     in afterwards, and what a reader makes of the manifest's bytes is what is returned. Another writer of the same
@@ -184,6 +184,6 @@ def stage(place: Place, before: Held | None) -> Iterator[Held]:
 def _space(files: Mapping[str, TensorFile]) -> int:
     needed = _MANIFEST_SPACE
     for file in files.values():
-        header, infos = file.layout()
+        header, infos = file.arranged()
         needed += len(header) + (infos[-1].end if infos else 0) + _TENSOR_SPACE * len(infos)
     return needed

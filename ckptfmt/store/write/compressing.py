@@ -37,7 +37,7 @@ def frames(segments: Sequence[int], parts: Iterable[memoryview]) -> Iterator[byt
 
 def compressed_size(content: TensorFile, level: int) -> int:
     """Return how many bytes a file takes compressed; raise what reading its tensors raises."""
-    header, infos = content.layout()
+    header, infos = content.arranged()
     segments = [len(header), *(info.nbytes for info in infos)]
     encoder = Encoder(level)
     return sum(len(encoder.frame(plain)) for plain in frames(segments, file_parts(content, ""))) + len(encoder.end())

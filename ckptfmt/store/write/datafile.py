@@ -68,7 +68,7 @@ class TensorFile:
     tied: Mapping[str, str] = field(default_factory=dict)
     compression: Compression | None = None
 
-    def layout(self) -> tuple[bytes, tuple[TensorInfo, ...]]:
+    def arranged(self) -> tuple[bytes, tuple[TensorInfo, ...]]:
         """Return the header's bytes and where each tensor lies behind it."""
         return build_header(((name, p.dtype, tuple(p.shape)) for name, p in self.tensors.items()), METADATA)
 
@@ -95,7 +95,7 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
     Raises `WriteError` where what lies in the file is not what was given, `WeightsError` where a tensor gives
     more or fewer bytes than its shape says, `OSError` for what the system refuses.
     """
-    header, infos = content.layout()
+    header, infos = content.arranged()
     found = None
     if content.compression is not None:
         found = _write_compressed(folder, name, content, content.compression, where, bulk)
@@ -110,7 +110,7 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
 
 
 def _write_plain(folder: int, name: str, content: TensorFile, where: str, bulk: bool) -> Found:
-    header, infos = content.layout()
+    header, infos = content.arranged()
     place = os.path.join(where, name)
     with _created(folder, name, bulk) as file:
         segments = [len(header), *(info.nbytes for info in infos)]
@@ -135,7 +135,7 @@ def _write_compressed(
     from ckptfmt.format.compressed import Encoder
     from ckptfmt.store.write.compressing import FrameReadBack, frames, share
 
-    header, infos = content.layout()
+    header, infos = content.arranged()
     segments = [len(header), *(info.nbytes for info in infos)]
     most = how.most(sum(segments))
     if how.least and share(_samples(content, infos), how.level) * sum(segments) > most:
@@ -187,7 +187,7 @@ def _samples(content: TensorFile, infos: Sequence[TensorInfo]) -> Iterator[tuple
 
 def file_parts(content: TensorFile, where: str) -> Iterator[memoryview]:
     """Return the bytes of a whole file, header first, in parts that cross no border of a tensor."""
-    header, infos = content.layout()
+    header, infos = content.arranged()
     yield memoryview(header)
     yield from _parts(content, infos, where)
 

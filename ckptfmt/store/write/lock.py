@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ckptfmt.errors import Locked, WriteError, printable
 from ckptfmt.format.files import release
-from ckptfmt.format.siblings import lock_name, owner_name, stage_name
+from ckptfmt.format.writernames import lock_name, owner_name, stage_name
 from ckptfmt.store.write.heads import is_signature
 from ckptfmt.store.write.held import Held, hold_open, kind_of
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ckptfmt.format.files import is_there
-from ckptfmt.format.siblings import Beside, parse_beside
+from ckptfmt.format.writernames import WriterName, parse_writer_name
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.linux import sync_folder
-from ckptfmt.store.write.proof import foreign_leftover, read_whole
+from ckptfmt.store.write.proof import read_whole, unknown_leftover
 
 __all__ = ["Mended", "mend"]
 
@@ -25,14 +25,14 @@ class Mended:
     why: str = ""
 
 
-def mend(folder: int, stem: str, left: Sequence[Beside] | None = None) -> list[Mended]:
+def mend(folder: int, stem: str, left: Sequence[WriterName] | None = None) -> list[Mended]:
     """Put right what lies beside the target called `stem`, whose lock is ours, and return what became of each.
 
     `left` are the leftovers where they are known already. A predecessor that was set aside comes back where its
     target is missing or empty, and goes where its successor is whole. What is not proven to be a writer's stays.
     """
     if left is None:
-        left = [found for name in os.listdir(folder) if (found := parse_beside(name)) and found.stem == stem]
+        left = [found for name in os.listdir(folder) if (found := parse_writer_name(name)) and found.stem == stem]
     old = [found.name for found in left if found.kind == "old"]
     stages = [found.name for found in left if found.kind == "stage"]
     done = [_mend_old(folder, stem, name) for name in old]
@@ -47,7 +47,7 @@ def _mend_stage(folder: int, stem: str, name: str) -> Mended:
         with hold_open(folder, name) as held:
             if held is None:
                 return Mended(name, "removed")
-            why = foreign_leftover(held, stem)
+            why = unknown_leftover(held, stem)
             return Mended(name, "kept", why) if why else _removed(held)
     except PermissionError:
         return Mended(name, "kept", _UNREADABLE)
@@ -58,7 +58,7 @@ def _mend_old(folder: int, stem: str, name: str) -> Mended:
         with hold_open(folder, name) as held, hold_open(folder, stem) as there:
             if held is None:
                 return Mended(name, "removed")
-            if why := foreign_leftover(held, stem) or ("" if held.is_folder else "is a file"):
+            if why := unknown_leftover(held, stem) or ("" if held.is_folder else "is a file"):
                 return Mended(name, "kept", why)
             if there is None or (there.is_folder and not os.listdir(there.file)):
                 return _put_back(held, stem, there)

@@ -16,7 +16,7 @@ from ckptfmt.store.write.held import Held, hold_open, kind_of
 from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.lock import hold
 from ckptfmt.store.write.mend import mend
-from ckptfmt.store.write.proof import foreign_content
+from ckptfmt.store.write.proof import unknown_content
 
 __all__ = ["Place", "hold_place"]
 
@@ -50,7 +50,7 @@ class Place:
             if not overwrite:
                 fix = "add overwrite=True to replace it, or choose another folder"
                 raise _taken(self.path, "exists and is not empty", fix)
-            if why := foreign_content(there):
+            if why := unknown_content(there):
                 raise _taken(self.path, f"{why} and would be lost", "move it away, or choose another folder")
             yield there
 

@@ -12,17 +12,17 @@ from ckptfmt.format.manifest import Manifest, check_content, parse_manifest
 from ckptfmt.store.write.heads import HEAD, MOST_SIGNATURE, begins, is_signature, is_staged_file, resembles
 from ckptfmt.store.write.held import CONTENTS, Held, hold_open, kind_of
 
-__all__ = ["foreign_content", "foreign_leftover", "read_whole"]
+__all__ = ["read_whole", "unknown_content", "unknown_leftover"]
 
 
-def foreign_leftover(held: Held, stem: str) -> str:
+def unknown_leftover(held: Held, stem: str) -> str:
     """Return why a leftover of the target called `stem` is not ours, as the rest of a sentence; "" where it is."""
     if not held.is_file and not held.is_folder:
         return f"is {kind_of(held.state.st_mode)}"
     if held.state.st_uid not in (os.geteuid(), os.fstat(held.folder).st_uid):
         return f"belongs to user {held.state.st_uid}"
     if held.is_folder:
-        return foreign_content(held, stem)
+        return unknown_content(held, stem)
     if held.state.st_nlink > 1:
         return "is a link to a file that has another name"
     # A manifest or a companion before its exchange, or a lock that was retired.
@@ -30,7 +30,7 @@ def foreign_leftover(held: Held, stem: str) -> str:
     return "" if staged else "is not what a writer leaves"
 
 
-def foreign_content(held: Held, stem: str = "") -> str:
+def unknown_content(held: Held, stem: str = "") -> str:
     """Return why a folder is not one that holds a checkpoint, whole or not, and nothing else; "" where it is.
 
     In a leftover of the target called `stem` a second name of a file must be that in the target, which a writer

@@ -15,7 +15,7 @@ import stat
 from ckptfmt.errors import TargetExists, WriteError, printable
 from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, release
 from ckptfmt.format.manifest import Manifest, render_manifest
-from ckptfmt.format.siblings import aside_name
+from ckptfmt.format.writernames import aside_name
 from ckptfmt.store.write.datafile import create, write_all
 from ckptfmt.store.write.failure import disturbed
 from ckptfmt.store.write.held import Held, hold_open

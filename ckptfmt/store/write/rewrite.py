@@ -53,7 +53,7 @@ def _checkpoint(place: Place) -> Iterator[Held]:
                 raise NotACheckpoint("no such folder", where=place.path, fix="check the path", code="layout.missing")
             yield folder
     except TargetExists as e:
-        raise WriteError(e.what, where=e.where, fix="move it away", code="write.foreign") from None
+        raise WriteError(e.what, where=e.where, fix="move it away", code="write.other-files") from None
 
 
 def _keep(source: int, name: str, target: int, where: str) -> None:

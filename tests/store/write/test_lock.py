@@ -10,7 +10,7 @@ import pytest
 
 import ckptfmt
 from ckptfmt.errors import WriteError
-from ckptfmt.format.siblings import Beside, parse_beside, stage_name
+from ckptfmt.format.writernames import WriterName, parse_writer_name, stage_name
 from ckptfmt.store.clean import clean, leftovers
 from ckptfmt.store.write import lock
 from ckptfmt.store.write.lock import hold
@@ -134,8 +134,8 @@ def refuse_flock(monkeypatch):
 
 
 def test_names_beside_a_target_are_recognised_and_no_others():
-    assert parse_beside(".a.b.ckpt-lock") == Beside(".a.b.ckpt-lock", "a.b", "lock")
-    assert parse_beside(stage_name("out")).stem == "out"
+    assert parse_writer_name(".a.b.ckpt-lock") == WriterName(".a.b.ckpt-lock", "a.b", "lock")
+    assert parse_writer_name(stage_name("out")).stem == "out"
     for name in (
         "out",
         ".out",
@@ -147,7 +147,7 @@ def test_names_beside_a_target_are_recognised_and_no_others():
         ".ckpt-lock",
         ".out.ckpt-lock~",
     ):
-        assert parse_beside(name) is None
+        assert parse_writer_name(name) is None
 
 
 def test_cleaning_takes_what_the_dead_left_and_nothing_else(tmp_path, holder):

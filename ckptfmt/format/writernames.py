@@ -9,13 +9,13 @@ import os
 import re
 from dataclasses import dataclass
 
-__all__ = ["Beside", "aside_name", "lock_name", "owner_name", "parse_beside", "stage_name"]
+__all__ = ["WriterName", "aside_name", "lock_name", "owner_name", "parse_writer_name", "stage_name"]
 
 _FORM = re.compile(r"\.(?P<stem>.+)\.ckpt-(?P<kind>lock|owner|old|stage(?=-))(?:(?<=stage)-[0-9a-f]{16})?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class WriterName:
     """A name beside a target: `kind` is lock, owner, old or stage; `stem` is the name of the target."""
 
     name: str
@@ -43,7 +43,7 @@ def stage_name(stem: str) -> str:
     return f".{stem}.ckpt-stage-{os.urandom(8).hex()}"
 
 
-def parse_beside(name: str) -> Beside | None:
+def parse_writer_name(name: str) -> WriterName | None:
     """Return what a name beside some target stands for; None for a name that no writer gives."""
     found = _FORM.fullmatch(name)
-    return Beside(name, found["stem"], found["kind"]) if found else None
+    return WriterName(name, found["stem"], found["kind"]) if found else None

@@ -8,7 +8,7 @@ from ckptfmt.families.names import words
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["Surroundings", "names_of_things"]
+__all__ = ["Surroundings", "agent_names"]
 
 _NOTHING = object()
 _MAX_DEPTH = 12
@@ -83,7 +83,7 @@ def _is_optimizer(value: Mapping[Any, Any]) -> bool:
     return "param_groups" in value
 
 
-def names_of_things(facts: Mapping[str, Any]) -> tuple[str, ...]:
+def agent_names(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return short texts that name an agent, an algorithm or a class, from facts and the settings in them."""
     found = []
     for holder in (facts, *(value for value in facts.values() if isinstance(value, dict))):

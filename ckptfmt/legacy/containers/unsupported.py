@@ -6,7 +6,7 @@ import re
 from ckptfmt.errors import SourceError
 from ckptfmt.legacy.bytes.blocks import Block
 
-__all__ = ["HEAD", "is_text", "refusal", "refuse_foreign", "refuse_text"]
+__all__ = ["HEAD", "is_text", "refusal", "refuse_text", "refuse_unsupported"]
 
 HEAD = 1024
 _WEIGHTS = "give the file of weights that PyTorch saved"
@@ -49,7 +49,7 @@ def refusal(what: str, fix: str = _WEIGHTS, code: str = "source.not-a-checkpoint
     return SourceError(what, fix=fix, code=code)
 
 
-def refuse_foreign(block: Block) -> None:
+def refuse_unsupported(block: Block) -> None:
     """Raise `SourceError` with a sentence for each kind of file that is known to be no checkpoint."""
     head = block.read(0, min(HEAD, block.size))
     for offset, magic, what, fix in _MAGIC:
