@@ -18,7 +18,7 @@ _HOMES = {
     name: module
     for line in (
         "errors: AssumedWarning CkptError",
-        "families.atari_dqn.classify: classify; families.atari_dqn.config: ModelConfig",
+        "families.tell: classify; families.atari_dqn.config: ModelConfig",
         "store.checkpoint: Checkpoint open; store.save: save; store.clean: clean; store.repair: repair",
         "store.manager: CheckpointManager; store.upgrade: upgrade",
         "convert: convert migrate_old_checkpoint; convert.batch: convert_many",

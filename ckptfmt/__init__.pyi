@@ -3,8 +3,8 @@ from ckptfmt.convert.convert import convert as convert
 from ckptfmt.convert.convert import migrate_old_checkpoint as migrate_old_checkpoint
 from ckptfmt.errors import AssumedWarning as AssumedWarning
 from ckptfmt.errors import CkptError as CkptError
-from ckptfmt.families.atari_dqn.classify import classify as classify
 from ckptfmt.families.atari_dqn.config import ModelConfig as ModelConfig
+from ckptfmt.families.tell import classify as classify
 from ckptfmt.look.diff import diff as diff
 from ckptfmt.look.summarize import summarize as summarize
 from ckptfmt.look.validate import validate as validate

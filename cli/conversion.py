@@ -99,10 +99,12 @@ def _container(result: Conversion) -> str:
 def _network(result: Conversion) -> str:
     if result.config is None or result.architecture is None:
         return f"unknown: {result.classification.refusal}"
+    placed = f"{result.tensors} of {result.tensors + len(result.dropped)} tensors placed"
+    if "dueling_dqn" not in result.config:
+        return f"{result.architecture} ({placed})"
     config, encoder = result.config, result.config["encoder"]
     encoder = encoder["name"] if isinstance(encoder, Mapping) else encoder
     atoms = f", {config['n_atoms']} atoms from {config['v_min']:g} to {config['v_max']:g}" if config["n_atoms"] else ""
-    placed = f"{result.tensors} of {result.tensors + len(result.dropped)} tensors placed"
     return (
         f"{result.architecture}, {encoder} encoder, {plural(config['n_action'], 'action')}, "
         f"hidden {config['hidden_size']}{atoms} ({placed})"

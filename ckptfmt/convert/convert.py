@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from ckptfmt.convert.plan import Plan, make_plan
 from ckptfmt.errors import CkptError, Problem, SourceError, WouldAssume, printable
-from ckptfmt.families.atari_dqn.answer import Classification
+from ckptfmt.families.answer import Classification
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.facts import FACTS, Given, known
 from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name

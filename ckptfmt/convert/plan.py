@@ -3,7 +3,7 @@
 import os
 import struct
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ckptfmt.convert.companions import read_companions
@@ -14,11 +14,13 @@ from ckptfmt.convert.stock import refuse_empty, take_stock
 from ckptfmt.convert.texts import read_texts
 from ckptfmt.convert.tidy import Tidied, tidy
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
-from ckptfmt.families.atari_dqn.answer import Candidate, Classification, Placement
-from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
+from ckptfmt.families.answer import Candidate, Classification, Placement
+from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.support import atoms
 from ckptfmt.families.blueprint import Blueprint
+from ckptfmt.families.config import Config
 from ckptfmt.families.encoder import Encoder
+from ckptfmt.format.document import fields_of
 from ckptfmt.format.manifest import Transform
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
@@ -37,7 +39,7 @@ class Plan:
     `tensors` maps stored names to tensors of the file, `tied` further names to stored ones, `made` are those
     that follow from the config and stood nowhere in the file. `left` are other networks of the file, `lost` all
     other tensors in it, which `dropped` names with whatever else was not kept. `tidied` is the plain network, where
-    only that could be told. `candidate` and `config` are None where the network is none of the eight: its tensors
+    only that could be told. `candidate` and `config` are None where the network is of no family: its tensors
     keep their names then.
     """
 
@@ -48,7 +50,7 @@ class Plan:
     declared: Declared
     classification: Classification
     candidate: Candidate | None = None
-    config: ModelConfig | None = None
+    config: Config | None = None
     origin: Mapping[str, str] = field(default_factory=dict)
     tensors: dict[str, LegacyTensor] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
@@ -68,7 +70,8 @@ class Plan:
     @property
     def decisive(self) -> tuple[str, ...]:
         """Return the assumed fields on which answers of the network depend."""
-        return tuple(name for name in self.assumed if name not in UNSEEN)
+        unseen = Blueprint.of(self.config).family.unseen if self.config else ()
+        return tuple(name for name in self.assumed if name not in unseen)
 
     def close(self) -> None:
         """Close the legacy file."""
@@ -216,7 +219,7 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     )
     parts = plan.tidied.dropped if plan.tidied else {}
     plan.dropped = (*candidate.dropped, *(f"{name} ({why})" for name, why in parts.items()), *plan.dropped)
-    if plan.config.n_atoms is not None and "support" not in plan.tensors:
+    if isinstance(plan.config, ModelConfig) and plan.config.n_atoms is not None and "support" not in plan.tensors:
         plan.tensors["support"] = _make_support(plan.config)
         plan.made += ("support",)
     placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
@@ -226,13 +229,13 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     return plan
 
 
-def _other_game(plan: Plan, config: ModelConfig) -> tuple[Problem, ...]:
+def _other_game(plan: Plan, config: Config) -> tuple[Problem, ...]:
     """Return a warning where the game that is named is not played with as many actions as the network has."""
-    game = str(plan.declared.environment.get("id") or config.game or "")
-    counts = actions_of(game)
-    if not counts or config.n_action in counts:
+    game = str(plan.declared.environment.get("id") or getattr(config, "game", "") or "")
+    counts, n_action = actions_of(game), getattr(config, "n_action", None)
+    if not counts or n_action is None or n_action in counts:
         return ()
-    message = f"names {printable(game)}, which has {counts[0]} actions; its network has {config.n_action}"
+    message = f"names {printable(game)}, which has {counts[0]} actions; its network has {n_action}"
     return (Problem("convert.game", plan.path, message, "check which game it was trained on", "warning"),)
 
 
@@ -255,21 +258,24 @@ def _take(tensor: LegacyTensor, placement: Placement) -> LegacyTensor:
 
 
 def _overlay(
-    plan: Plan, config: ModelConfig, origin: dict[str, str], settings: dict[str, Any]
-) -> tuple[ModelConfig, dict[str, str]]:
+    plan: Plan, config: Config, origin: dict[str, str], settings: dict[str, Any]
+) -> tuple[Config, dict[str, str]]:
     """Add to what the weights say what the file and the user say of the training."""
-    spoken = {name: value for name, value in plan.declared.config.items() if origin.get(name) in (None, "assumed")}
+    kind, declared = type(config), plan.declared.config
+    spoken = {
+        name: declared[name] for name in fields_of(kind) if name in declared and origin.get(name) in (None, "assumed")
+    }
     # Trainers write the atoms of a support into every config, also of networks that have none.
-    idle = () if config.distributional_dqn else ("n_atoms", "v_min", "v_max")
+    idle = ("n_atoms", "v_min", "v_max") if getattr(config, "distributional_dqn", None) is False else ()
     spoken = {name: value for name, value in spoken.items() if value is not None and name not in idle}
     for words, speaker in ((spoken, "declared"), (settings, "given")):
         try:
-            config = ModelConfig.from_dict({**config.to_dict(), **words})
+            config = kind.from_dict({**config.to_dict(), **words})
         except ManifestError as e:
             raise ConversionError(f"{speaker} config: {e.what}", where=plan.path, code="convert.config") from None
         origin |= dict.fromkeys(words, speaker)
-    silent = {field.name for field in fields(ModelConfig)} - set(origin)
-    alone = frozenset() if config.dueling_dqn else {"dueling_join"}
+    silent = set(fields_of(kind)) - set(origin)
+    alone = {"dueling_join"} if getattr(config, "dueling_dqn", None) is False else set()
     facts = {name for name in silent - alone if getattr(config, name) is not None}
     return config, dict(sorted({**origin, **dict.fromkeys(facts, "assumed")}.items()))
 

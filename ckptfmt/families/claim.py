@@ -49,6 +49,11 @@ class Proposal:
         """How much its strongest witness weighs, 0 where it has none."""
         return max((_STRENGTH.get(witness.kind, 1) for witness in self.witnesses), default=0)
 
+    @property
+    def is_plugged_in(self) -> bool:
+        """Whether its family is one of another package, whose names carry that of their distribution."""
+        return "/" in self.family
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -63,15 +68,19 @@ def decide(proposals: Iterable[Proposal]) -> Decision:
     """Return which proposal stands.
 
     The one with the strongest witness does, if no other family has one as strong. Without any witness, a proposal
-    that says what it assumes stands against others that have none either; all else is left open.
+    that says what it assumes stands against others that have none either; all else is left open. A family of
+    another package is not believed against one of ours that has a witness of any strength.
     """
     found = list(proposals)
     strongest = max((proposal.strength for proposal in found), default=0)
     best = [proposal for proposal in found if proposal.strength == strongest]
     if not strongest:
         best = [proposal for proposal in best if proposal.assumes]
+    elif all(proposal.is_plugged_in for proposal in best):
+        best += [proposal for proposal in found if proposal.strength and not proposal.is_plugged_in]
     if len({proposal.family for proposal in best}) != 1:
-        return Decision(None, tuple(proposal for proposal in found if proposal.strength == strongest))
-    # Of several readings of one family the first is its own choice.
-    rivals = tuple(proposal for proposal in found if proposal is not best[0])
-    return Decision(best[0], rivals, assumed=not strongest)
+        return Decision(None, tuple(best if strongest else found))
+    # Of several readings of one family the first that rebuilds the network is its own choice.
+    claimed = next((proposal for proposal in best if proposal.candidate is not None), best[0])
+    rivals = tuple(proposal for proposal in found if proposal is not claimed)
+    return Decision(claimed, rivals, assumed=not strongest)

@@ -6,9 +6,11 @@ module that computes with those tensors lies in `ckptfmt.rl.families`. A family 
 that bears the family's name. A manifest names a family and nothing else: what is not installed is not imported.
 """
 
+import os
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -16,16 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 from ckptfmt import families
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.families.claim import Proposal
 from ckptfmt.families.config import Config
+from ckptfmt.families.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Family", "Shape", "find", "named", "names", "own"]
+__all__ = ["GROUP", "Family", "Shape", "find", "named", "names", "own", "proposals", "recognising"]
 
 GROUP = "ckptfmt.families"
 Shape = tuple[int, ...]
 
+# What the folders are called in which packages say what they offer.
+_INFO = (".dist-info", ".egg-info")
 _NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)?")
 
 
@@ -35,8 +41,9 @@ class Family:
 
     `network_name` gives what `architecture.name` says for a config. `tensors` gives {name: shape} of the network, in
     the order of its layers; `optional` the names that a checkpoint may leave out, since they are made anew before they
-    are used. `recognise` yields claims on networks seen in a skeleton; None for a family that is only saved and
-    loaded, never told from foreign files.
+    are used. `unseen` are fields of the config that leave no trace in the weights and change no answer. `recognise`
+    yields a `Proposal` for each reading of a skeleton, with the witnesses for it and, where the network can be
+    rebuilt, a `Candidate`; None for a family that is only saved and loaded, never told from foreign files.
     """
 
     name: str
@@ -45,7 +52,8 @@ class Family:
     network_name: Callable[[Any], str]
     tensors: Callable[[Any], Mapping[str, Shape]]
     optional: Callable[[Any], frozenset[str]] = lambda config: frozenset()
-    recognise: Callable[[Any], Iterable[Any]] | None = None
+    unseen: tuple[str, ...] = ()
+    recognise: Callable[[Skeleton], Iterable[Proposal]] | None = None
 
 
 def names() -> tuple[str, ...]:
@@ -76,6 +84,29 @@ def named(manifest: Mapping[str, Any]) -> Family | None:
     return find(name) if isinstance(name, str) else None
 
 
+def recognising() -> Iterator[Family]:
+    """Yield the families that tell networks of foreign files, ours first, then those of other packages."""
+    for name in (*own(), *sorted({*_plugged_in()} - {*_own()})):
+        family = find(name)
+        if family is not None and family.recognise is not None:
+            yield family
+
+
+def proposals(family: Family, seen: Skeleton) -> list[Proposal]:
+    """Return what a family takes a skeleton for; raise `CkptError` where a plug-in breaks, or speaks for another."""
+    assert family.recognise is not None
+    if family.name in _own():
+        return list(family.recognise(seen))
+    try:
+        found = list(family.recognise(seen))
+        strangers = {item.family for item in found} - {family.name}
+    except Exception as e:  # a stranger's module may raise anything
+        raise _broken(_plugged_in()[family.name], f"fails to recognise networks: {e}") from e
+    if strangers:
+        raise _broken(_plugged_in()[family.name], "proposes networks that are not of it")
+    return found
+
+
 @cache
 def _own() -> Mapping[str, str]:
     """Return the modules of this package by the names that families in them have; some hold what families share."""
@@ -84,18 +115,41 @@ def _own() -> Mapping[str, str]:
 
 @cache
 def _plugged_in() -> Mapping[str, "EntryPoint"]:
+    if not any(map(_offers, sys.path)):
+        return {}
     # The one import that waits: it takes as long as all others together, and few look for more families.
     from importlib.metadata import entry_points
 
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
+def _offers(place: str) -> bool:
+    """Whether a place where packages lie may hold one with families; what is no folder is not looked through."""
+    try:
+        with os.scandir(place or ".") as entries:
+            return any(_names_group(entry.path) for entry in entries if entry.name.endswith(_INFO))
+    except OSError:
+        return os.path.isfile(place)
+
+
+def _names_group(info: str) -> bool:
+    try:
+        with open(os.path.join(info, "entry_points.txt"), "rb") as file:
+            return GROUP.encode() in file.read()
+    except OSError:
+        return False
+
+
 def _load(entry: "EntryPoint") -> object:
     try:
         return entry.load()
     except Exception as e:  # a stranger's module may raise anything
-        raise CkptError(
-            f"the plug-in for the family {printable(entry.name, 60)} cannot be imported: {e}",
-            fix=f"mend or uninstall {printable(entry.value, 80)}",
-            code="install.plug-in",
-        ) from e
+        raise _broken(entry, f"cannot be imported: {e}") from e
+
+
+def _broken(entry: "EntryPoint", what: str) -> CkptError:
+    return CkptError(
+        f"the plug-in for the family {printable(entry.name, 60)} {what}",
+        fix=f"mend or uninstall {printable(entry.value, 80)}",
+        code="install.plug-in",
+    )

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, printable
-from ckptfmt.families.atari_dqn import Candidate, classify
+from ckptfmt.families.answer import Candidate
 from ckptfmt.families.blueprint import Blueprint, read_blueprint
+from ckptfmt.families.tell import classify
 from ckptfmt.format.files import (
     MANIFEST,
     SAFETENSORS,

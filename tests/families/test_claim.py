@@ -1,7 +1,10 @@
 """The rule of claims: a witness, and no rival that has one as strong."""
 
+from dataclasses import replace
+
 import pytest
 
+from ckptfmt.families.answer import Candidate
 from ckptfmt.families.claim import Proposal, Witness, decide
 
 
@@ -25,6 +28,9 @@ def proposal(family, *kinds, assumes=""):
         ([proposal("q", "declared"), proposal("policy", "given")], "policy", ["q"]),
         ([proposal("q"), proposal("policy")], None, ["q", "policy"]),
         ([proposal("q", "class"), proposal("q", "word")], "q", ["q"]),
+        ([proposal("q", "word"), proposal("lab/policy", "declared")], None, ["lab/policy", "q"]),
+        ([proposal("q", "declared"), proposal("lab/policy", "word")], "q", ["lab/policy"]),
+        ([proposal("q"), proposal("lab/policy", "word")], "lab/policy", ["q"]),
         ([], None, []),
     ],
 )
@@ -45,3 +51,9 @@ def test_without_a_witness_only_what_says_what_it_assumes_is_claimed():
 def test_an_assumption_does_not_stand_against_a_witness():
     decision = decide([proposal("q", assumes="that its rows are Q-values"), proposal("policy", "word")])
     assert (decision.claimed.family, decision.assumed) == ("policy", False)
+
+
+def test_of_two_readings_of_one_family_the_one_that_rebuilds_the_network_stands():
+    told = proposal("policy", "word")
+    rebuilt = replace(told, candidate=Candidate(name="categorical"))
+    assert decide([told, rebuilt]).claimed is rebuilt

@@ -8,9 +8,9 @@ from ckptfmt.cli.commands.convert import convert as command
 from ckptfmt.cli.wording import OPTIONS
 
 import ckptfmt
-from ckptfmt.families.atari_dqn import Facts
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.facts import DECLARED, FACTS, Given, known
+from ckptfmt.families.skeleton import Facts
 from ckptfmt.format.document import fields_of
 
 

@@ -8,6 +8,7 @@ import pytest
 from ckptfmt.errors import CkptError
 from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn import FAMILY
+from ckptfmt.families.tell import classify
 
 PLUG_IN = """
 from dataclasses import dataclass
@@ -30,6 +31,37 @@ FAMILY = Family(
     tensors=lambda config: {"weight": (1, config.inputs)},
 )
 """
+
+RIVAL = """
+from ckptfmt.families.answer import Candidate, Placement
+from ckptfmt.families.claim import Proposal, Witness
+from ckpt_lab_config import LinearConfig
+
+def recognise(seen):
+    told = [name for name in seen.shapes if WORD in name]
+    if told:
+        name, shape = told[0], seen.shapes[told[0]]
+        yield Proposal(
+            family="lab/linear", name="linear", what="a linear reader", sees=f"{name} reads lines",
+            witnesses=(Witness("word", f"{name} reads lines"),),
+            candidate=Candidate(
+                name="linear", config=LinearConfig(inputs=shape[1]), origin={"inputs": "inferred"},
+                placements=(Placement("weight", name),),
+            ),
+        )
+"""
+OURS = {
+    "conv.0.weight": (32, 4, 8, 8), "conv.0.bias": (32,), "conv.2.weight": (64, 32, 4, 4), "conv.2.bias": (64,),
+    "conv.4.weight": (64, 64, 3, 3), "conv.4.bias": (64,), "fc.0.weight": (512, 3136), "fc.0.bias": (512,),
+}  # fmt: skip
+
+
+def rival(word: str) -> str:
+    """Return the text of a plug-in that claims networks with a word in their names."""
+    recognise = RIVAL.replace("WORD", repr(word)).replace("from ckpt_lab_config import LinearConfig\n", "")
+    return PLUG_IN.partition("FAMILY")[0] + recognise + "FAMILY" + PLUG_IN.partition("FAMILY")[2].replace(
+        "\n)", "\n    recognise=recognise,\n)"
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -100,3 +132,42 @@ def test_a_broken_plug_in_is_named(installed):
 
 def test_an_entry_point_is_what_this_test_takes_it_for():
     assert EntryPoint("lab/linear", "ckpt_lab:FAMILY", registry.GROUP).module == "ckpt_lab"
+
+
+def test_a_plug_in_that_recognises_networks_claims_what_nothing_else_does(installed):
+    shapes = {"lines.weight": (1, 7)}
+    assert classify(shapes).architecture is None
+    installed("lab/linear", "ckpt_lab:FAMILY", rival("lines"))
+    answer = classify(shapes)
+    assert answer.architecture == "linear"
+    assert answer.chosen.config.to_dict() == {"inputs": 7}
+    assert answer.chosen.config.family == "lab/linear"
+
+
+@pytest.mark.parametrize("head", ["q_lines", "lines"])
+def test_a_plug_in_does_not_overrule_a_family_of_ours(installed, head):
+    shapes = OURS | {f"{head}.weight": (6, 512), f"{head}.bias": (6,)}
+    installed("lab/linear", "ckpt_lab:FAMILY", rival("lines"))
+    answer = classify(shapes, context=("dqn",))
+    assert answer.architecture is None
+    assert answer.refusal == (
+        f"{head}.weight reads lines, and 'dqn' is a name of a Q-network: it may be a linear reader or "
+        "a Q-network (dqn)"
+    )  # fmt: skip
+
+
+def test_a_plug_in_that_fails_to_recognise_is_named(installed):
+    installed("lab/linear", "ckpt_lab:FAMILY", rival("lines").replace("told[0], seen", "told[5], seen"))
+    with pytest.raises(CkptError) as caught:
+        classify({"lines.weight": (1, 7)})
+    assert str(caught.value) == (
+        "the plug-in for the family lab/linear fails to recognise networks: list index out of range; "
+        "mend or uninstall ckpt_lab:FAMILY"
+    )
+
+
+def test_a_plug_in_that_proposes_for_another_family_is_named(installed):
+    text = rival("lines").replace('family="lab/linear", name="linear"', 'family="atari-dqn", name="dqn"')
+    installed("lab/linear", "ckpt_lab:FAMILY", text)
+    with pytest.raises(CkptError, match="proposes networks that are not of it; mend or uninstall ckpt_lab:FAMILY"):
+        classify({"lines.weight": (1, 7)})

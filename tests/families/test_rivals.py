@@ -2,9 +2,8 @@
 
 import pytest
 
-from ckptfmt.families.atari_dqn import Facts, classify
-from ckptfmt.families.atari_dqn.classify import tell
-from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.skeleton import Facts, Skeleton
+from ckptfmt.families.tell import classify, tell
 
 
 def layer(stem, *shape):

@@ -23,7 +23,8 @@ from typing import Any
 
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError
-from ckptfmt.families.atari_dqn import Facts, classify
+from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.tell import classify
 from ckptfmt.format.jsontext import parse
 from ckptfmt.format.manifest import parse_manifest
 from ckptfmt.format.safetensors import build_header, parse_header

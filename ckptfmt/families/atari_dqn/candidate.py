@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from ckptfmt.families.answer import Candidate
 from ckptfmt.families.atari_dqn import contradiction, trunk
-from ckptfmt.families.atari_dqn.answer import Candidate
 from ckptfmt.families.atari_dqn.canonical import Assignment, Unplaced, placements
 from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.atari_dqn.fingerprint import Shape

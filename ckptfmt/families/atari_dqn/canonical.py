@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ckptfmt.families.atari_dqn.answer import Placement
+from ckptfmt.families.answer import Placement
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.grouping import Group, by_names, by_order, natural
 from ckptfmt.families.atari_dqn.layouts import Layout

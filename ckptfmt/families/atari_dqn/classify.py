@@ -1,10 +1,10 @@
 """Which of the eight architectures a state dict holds, with witnesses; or, in one sentence, why it cannot be told."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ckptfmt.families.answer import Candidate, Classification
 from ckptfmt.families.atari_dqn import contradiction
-from ckptfmt.families.atari_dqn.answer import Candidate, Classification
 from ckptfmt.families.atari_dqn.candidate import Undecided, build
 from ckptfmt.families.atari_dqn.canonical import Assignment, Unplaced, assign
 from ckptfmt.families.atari_dqn.explain import misfit, nearest, unusable
@@ -15,12 +15,11 @@ from ckptfmt.families.atari_dqn.layouts import recognise as layout_of
 from ckptfmt.families.atari_dqn.support import NoSupport, find
 from ckptfmt.families.atari_dqn.topology import Fit, fits
 from ckptfmt.families.atari_dqn.witness import assumption, policy_around, witnesses
-from ckptfmt.families.claim import Decision, Proposal, decide
+from ckptfmt.families.claim import Proposal
 from ckptfmt.families.names import stream, words
-from ckptfmt.families.rivals import propose
-from ckptfmt.families.skeleton import Facts, Skeleton, Values, Wiring
+from ckptfmt.families.skeleton import Skeleton
 
-__all__ = ["classify", "recognise", "tell"]
+__all__ = ["proposal", "read", "recognise", "unwitnessed"]
 
 _FAMILY = "atari-dqn"
 _DECIDES = ("architecture",)
@@ -28,62 +27,15 @@ _DECIDES = ("architecture",)
 _Placed = tuple[Fit, Assignment | None, str]
 
 
-def classify(
-    shapes: Mapping[str, Sequence[int]],
-    *,
-    values: Values | None = None,
-    facts: Facts | None = None,
-    context: Iterable[str] = (),
-    wiring: Wiring | None = None,
-) -> Classification:
-    """Return which architecture tensors of these names and shapes make.
-
-    `values` gives the numbers of a small tensor by name; without it v_min and v_max stay unknown. `facts` are
-    held against the shapes: a contradiction is a refusal. `context` are texts around the network (where it
-    lay, what its agent is called), `wiring` is what a whole module says besides.
-
-    >>> shapes = {"conv.weight": (16, 4, 8, 8), "conv.bias": (16,), "conv2.weight": (32, 16, 4, 4),
-    ...           "conv2.bias": (32,), "hidden.weight": (256, 2592), "hidden.bias": (256,),
-    ...           "out.weight": (6, 256), "out.bias": (6,)}
-    >>> classify(shapes).architecture
-    'dqn'
-    """
-    plain = {str(name): tuple(int(size) for size in shape) for name, shape in shapes.items()}
-    return tell(
-        Skeleton(
-            shapes=plain,
-            values=values,
-            facts=facts or Facts(),
-            context=tuple(context),
-            wiring=wiring or Wiring(),
-        )
-    )
-
-
 def recognise(seen: Skeleton) -> Iterator[Proposal]:
     """Propose the one of the eight that a skeleton is, if its shapes, names and facts leave one."""
-    answer = _read(seen)
+    answer = read(seen)
     if answer.chosen:
-        yield _proposal(answer.chosen, seen)
+        yield proposal(answer.chosen)
 
 
-def tell(seen: Skeleton) -> Classification:
-    """Return which of the eight a skeleton is, held against all that it could be besides."""
-    answer = _read(seen)
-    if not answer.candidates:
-        return answer
-    rivals = propose(seen)
-    if answer.chosen is None:
-        strong = next((rival for rival in rivals if rival.strength), None)
-        return _refused(answer, strong) if strong and not seen.facts.architecture else answer
-    own = _proposal(answer.chosen, seen)
-    decision = decide([own, *rivals])
-    if decision.claimed is not own:
-        return _contested(answer.chosen, own, decision, seen)
-    return _claimed(answer.chosen, own, assumed=decision.assumed)
-
-
-def _proposal(chosen: Candidate, seen: Skeleton) -> Proposal:
+def proposal(chosen: Candidate) -> Proposal:
+    """Return the claim that a skeleton is this one of the eight."""
     return Proposal(
         family=_FAMILY,
         name=chosen.name,
@@ -96,34 +48,8 @@ def _proposal(chosen: Candidate, seen: Skeleton) -> Proposal:
     )
 
 
-def _claimed(chosen: Candidate, own: Proposal, *, assumed: bool) -> Classification:
-    if assumed:
-        origin = {**chosen.origin, "architecture": "assumed"}
-        chosen = replace(chosen, origin=origin, against=(*chosen.against, own.assumes))
-    return Classification(chosen=chosen, candidates=(chosen,))
-
-
-def _contested(chosen: Candidate, own: Proposal, decision: Decision, seen: Skeleton) -> Classification:
-    """Say what rivals the claim: a kind that has a witness, or one that explains the shapes as well."""
-    rivals = [decision.claimed] if decision.claimed else [rival for rival in decision.rivals if rival is not own]
-    rival = rivals[0] if rivals else None
-    doubtful = (replace(chosen, against=(*chosen.against, rival.sees if rival else "")),)
-    if rival and rival.strength > own.strength:
-        return _refused(Classification(candidates=doubtful), rival)
-    if rival and rival.strength:
-        said = f"{rival.sees}, and {own.witnesses[0].says}: it may be {rival.what} or {own.what}"
-        return Classification(candidates=doubtful, refusal=said, options=rival.decides)
-    return Classification(candidates=doubtful, refusal=_open(chosen, seen), options=_DECIDES)
-
-
-def _refused(answer: Classification, rival: Proposal) -> Classification:
-    return Classification(
-        candidates=answer.candidates, refusal=f"{rival.sees}; it has the shapes of {answer.candidates[0].name}"
-    )
-
-
-def _open(chosen: Candidate, seen: Skeleton) -> str:
-    """Why a network without a witness is left open, by what it has."""
+def unwitnessed(chosen: Candidate, seen: Skeleton) -> str:
+    """Return why a network without a witness is left open, by what it has."""
     if chosen.transform:
         return (
             "one hidden layer with two heads is the shape of a dueling network and of an actor-critic, "
@@ -141,7 +67,7 @@ def _open(chosen: Candidate, seen: Skeleton) -> str:
     return f"one head is the shape of a Q-network and of a policy, and {called}"
 
 
-def _read(seen: Skeleton) -> Classification:
+def read(seen: Skeleton) -> Classification:
     """Return the one network of the eight that the shapes and facts leave, or why there is none."""
     found = Fingerprint(seen.shapes)
     if reason := unusable(found, seen):

@@ -1,7 +1,7 @@
 """The family of Atari DQNs: one of eight networks over a convolutional trunk."""
 
 from ckptfmt.families.atari_dqn.classify import recognise
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.atari_dqn.expected import expected_tensors, optional_tensors
 from ckptfmt.families.registry import Family
 
@@ -14,5 +14,6 @@ FAMILY = Family(
     network_name=ModelConfig.get_architecture_name,
     tensors=expected_tensors,
     optional=optional_tensors,
+    unseen=UNSEEN,
     recognise=recognise,
 )

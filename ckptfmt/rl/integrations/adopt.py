@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ckptfmt.errors import ConversionError
-from ckptfmt.families.atari_dqn.answer import Candidate, Placement
-from ckptfmt.families.atari_dqn.classify import classify
+from ckptfmt.families.answer import Candidate, Placement
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.support import atoms
 from ckptfmt.families.facts import Given
 from ckptfmt.families.skeleton import Facts
 from ckptfmt.families.spaces import played_spaces
+from ckptfmt.families.tell import classify
 from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ckptfmt.families.atari_dqn import Classification, Facts, classify
-from ckptfmt.families.atari_dqn.answer import Placement
+from ckptfmt.families.answer import Classification, Placement
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
 from ckptfmt.families.atari_dqn.expected import expected_tensors
+from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.tell import classify
 
 Shape = tuple[int, ...]
 

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from ckptfmt.families.atari_dqn import Facts, classify
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
+from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.tell import classify
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

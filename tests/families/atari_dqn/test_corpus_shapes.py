@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptfmt.families.atari_dqn import Facts, classify
+from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.tell import classify
 
 INDEX = Path(__file__).resolve().parent.parents[3] / "shared" / "corpus" / "INDEX.json"
 ENTRIES = [entry for entry in json.loads(INDEX.read_text()) if entry.get("tensors")] if INDEX.is_file() else []

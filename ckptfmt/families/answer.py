@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.claim import Witness
-from ckptfmt.families.skeleton import Facts, Origin, Window, Wiring
+from ckptfmt.families.config import Config
+from ckptfmt.families.skeleton import Origin
 
-__all__ = ["Candidate", "Classification", "Facts", "Origin", "Placement", "Window", "Wiring"]
+__all__ = ["Candidate", "Classification", "Placement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One of the eight architectures that the shapes allow, with what speaks for and against it.
+    """A network that the shapes allow, by its name within its family, with what speaks for and against it.
 
     `config` is None while something it needs is unknown; `placements` is empty while it cannot be told which
     tensor is which. `transform` says how the rows move where the layout is equal only after moving them.
     """
 
     name: str
-    config: ModelConfig | None = None
+    config: Config | None = None
     origin: Mapping[str, Origin] = field(default_factory=dict)
     placements: tuple[Placement, ...] = ()
     dropped: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Classification:
 
     @property
     def architecture(self) -> str | None:
-        """Return the name of the chosen architecture, None where it cannot be told."""
+        """Return the name of the chosen network within its family, None where it cannot be told."""
         return self.chosen.name if self.chosen else None
 
     def to_dict(self) -> dict[str, Any]:

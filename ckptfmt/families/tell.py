@@ -1,0 +1,112 @@
+"""Which network tensors make: every family proposes, the rule of claims decides, and a refusal says why."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ckptfmt.families import registry
+from ckptfmt.families.answer import Candidate, Classification
+from ckptfmt.families.atari_dqn.classify import proposal, read, unwitnessed
+from ckptfmt.families.atari_dqn.family import FAMILY
+from ckptfmt.families.claim import Decision, Proposal, decide
+from ckptfmt.families.rivals import propose
+from ckptfmt.families.skeleton import Facts, Skeleton, Values, Wiring
+
+__all__ = ["classify", "tell"]
+
+
+def classify(
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    values: Values | None = None,
+    facts: Facts | None = None,
+    context: Iterable[str] = (),
+    wiring: Wiring | None = None,
+) -> Classification:
+    """Return which network tensors of these names and shapes make.
+
+    `values` gives the numbers of a small tensor by name; without it v_min and v_max stay unknown. `facts` are
+    held against the shapes: a contradiction is a refusal. `context` are texts around the network (where it
+    lay, what its agent is called), `wiring` is what a whole module says besides.
+
+    >>> shapes = {"conv.weight": (16, 4, 8, 8), "conv.bias": (16,), "conv2.weight": (32, 16, 4, 4),
+    ...           "conv2.bias": (32,), "hidden.weight": (256, 2592), "hidden.bias": (256,),
+    ...           "out.weight": (6, 256), "out.bias": (6,)}
+    >>> classify(shapes).architecture
+    'dqn'
+    """
+    plain = {str(name): tuple(int(size) for size in shape) for name, shape in shapes.items()}
+    return tell(
+        Skeleton(
+            shapes=plain,
+            values=values,
+            facts=facts or Facts(),
+            context=tuple(context),
+            wiring=wiring or Wiring(),
+        )
+    )
+
+
+def tell(seen: Skeleton) -> Classification:
+    """Return which network a skeleton is, held against all that it could be besides."""
+    answer = read(seen)
+    own = proposal(answer.chosen) if answer.chosen else None
+    others = [*propose(seen), *_registered(seen)]
+    decision = decide([*([own] if own else []), *others])
+    if (claimed := decision.claimed) is not None and claimed.candidate is not None and _may_be(claimed, seen):
+        return _claimed(claimed.candidate, claimed, assumed=decision.assumed)
+    if answer.chosen is not None and own is not None:
+        return _contested(answer.chosen, own, decision, seen)
+    if seen.facts.architecture:
+        return answer
+    if answer.candidates:
+        strong = next((other for other in others if other.strength), None)
+        return _refused(answer, strong) if strong else answer
+    return _between(decision) or answer
+
+
+def _may_be(claimed: Proposal, seen: Skeleton) -> bool:
+    """Whether a claim may stand beside what a person, or the file, says the architecture is."""
+    return claimed.family == FAMILY.name or seen.facts.architecture in (None, claimed.name)
+
+
+def _registered(seen: Skeleton) -> Iterator[Proposal]:
+    """Yield what the installed families propose; the one whose refusals are told in full was read before."""
+    for family in registry.recognising():
+        if family is not FAMILY:
+            yield from registry.proposals(family, seen)
+
+
+def _claimed(chosen: Candidate, own: Proposal, *, assumed: bool) -> Classification:
+    if assumed:
+        origin = {**chosen.origin, "architecture": "assumed"}
+        chosen = replace(chosen, origin=origin, against=(*chosen.against, own.assumes))
+    return Classification(chosen=chosen, candidates=(chosen,))
+
+
+def _contested(chosen: Candidate, own: Proposal, decision: Decision, seen: Skeleton) -> Classification:
+    """Say what rivals the claim: a kind that has a witness, or one that explains the shapes as well."""
+    rivals = [decision.claimed] if decision.claimed else [rival for rival in decision.rivals if rival is not own]
+    rival = rivals[0] if rivals else None
+    doubtful = (replace(chosen, against=(*chosen.against, rival.sees if rival else "")),)
+    if rival and rival.strength > own.strength:
+        return _refused(Classification(candidates=doubtful), rival)
+    if rival and rival.strength:
+        said = f"{rival.sees}, and {own.witnesses[0].says}: it may be {rival.what} or {own.what}"
+        return Classification(candidates=doubtful, refusal=said, options=rival.decides)
+    return Classification(candidates=doubtful, refusal=unwitnessed(chosen, seen), options=own.decides)
+
+
+def _between(decision: Decision) -> Classification | None:
+    """Name the two kinds that explain a network as well, where they are families that could rebuild it."""
+    able = {rival.family: rival for rival in reversed(decision.rivals) if rival.candidate is not None}
+    if len(able) < 2:
+        return None
+    other, one = [*able.values()][-2:]
+    said = f"{one.sees}, and {other.sees}: it may be {one.what} or {other.what}"
+    return Classification(candidates=(one.candidate, other.candidate), refusal=said, options=one.decides)
+
+
+def _refused(answer: Classification, rival: Proposal) -> Classification:
+    return Classification(
+        candidates=answer.candidates, refusal=f"{rival.sees}; it has the shapes of {answer.candidates[0].name}"
+    )
