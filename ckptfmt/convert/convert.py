@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Unpack
 
+from ckptfmt.convert.label import manifest_of, source_of
 from ckptfmt.convert.plan import Plan, make_plan
 from ckptfmt.errors import CkptError, Problem, SourceError, WouldAssume, printable
 from ckptfmt.families.answer import Classification
-from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.facts import FACTS, Given, known
 from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
-from ckptfmt.format.manifest import ConversionEntry, FileEntry, Lineage, Manifest, Source
+from ckptfmt.format.manifest import Manifest, Source
 from ckptfmt.format.nonfinite import count_non_finite
-from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
 __all__ = ["Conversion", "convert", "migrate_old_checkpoint"]
@@ -170,7 +169,9 @@ def _write(
 ) -> Manifest:
     file = TensorFile(tensors, plan.tied, form)
     try:
-        return write_checkpoint(dest, {WEIGHTS: file}, lambda entries: _manifest(plan, entries), **options)
+        return write_checkpoint(
+            dest, {WEIGHTS: file}, lambda entries: manifest_of(plan, entries, verified=True), **options
+        )
     except CkptError as e:
         # A source that was changed or cut short meanwhile explains every other error.
         plan.legacy.check_unchanged()
@@ -191,54 +192,11 @@ def _diverged(plan: Plan, tensors: Mapping[str, _Watched]) -> tuple[Problem, ...
     return (Problem("weights.non-finite", plan.path, message, "look at the training, it has diverged", "warning"),)
 
 
-def _manifest(plan: Plan, entries: Mapping[str, FileEntry]) -> Manifest:
-    plan.legacy.check_unchanged()
-    network = Blueprint.of(plan.config) if plan.config else None
-    return Manifest(
-        created_at=instant(),
-        created_by=created_by(),
-        architecture=network.architecture if network else None,
-        config=network.config.to_dict() if network else None,
-        config_origin=plan.origin,
-        environment=plan.declared.environment,
-        training_info=plan.declared.training_info,
-        lineage=Lineage(kind="converted"),
-        conversion=ConversionEntry(
-            source=_source(plan),
-            found_at=plan.network.path,
-            layout=plan.candidate.layout if plan.candidate else "",
-            renamed=plan.renamed,
-            transformed=plan.transformed,
-            made=plan.made,
-            dropped=plan.dropped,
-            left=plan.left,
-            tied=tuple((stored, name) for name, stored in plan.tied.items()),
-            verified=True,
-        ),
-        files=entries,
-        extra=plan.declared.extra,
-        content_digest="",
-    )
-
-
-def _source(plan: Plan) -> Source:
-    found = plan.legacy.source
-    return Source(
-        # JSON holds text, and the name of a file is bytes: those that are none are shown by their escapes.
-        name=os.fsencode(os.path.basename(found.name)).decode("utf-8", "backslashreplace"),
-        bytes=found.bytes,
-        sha256=found.sha256,
-        container=found.container,
-        pickle_protocol=found.pickle_protocol,
-        globals=tuple(found.globals),
-    )
-
-
 def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
     silent = [name for name in ("training_info", "environment") if not getattr(plan.declared, name)]
     written = {} if manifest is None else _sizes(dest)
     return Conversion(
-        source=_source(plan),
+        source=source_of(plan),
         dest=dest,
         found_at=plan.network.path,
         left=plan.left,

@@ -67,12 +67,12 @@ def read_declared(
     """
     dropped: list[str] = []
     plain = _storable(facts, dropped)
-    own = plain.pop("model_config", None)
-    own = own if isinstance(own, dict) else {}
-    _check_version(plain.pop("version", None), own, where)
+    own = _popped(plain, "model_config")
+    if own:
+        _check_version(plain.pop("version", None), where)
     fields_of_ours = {name: value for name, value in own.items() if name in _FIELDS}
     strange = {name: value for name, value in own.items() if name not in _FIELDS}
-    info = plain.pop("training_info", None)
+    info = _popped(plain, "training_info")
     beside = _storable(companions or {}, dropped)
     settings = {name: word for item in beside.values() for name, word in _settings(item).items()} | _settings(plain)
     text = text or Text()
@@ -81,7 +81,7 @@ def read_declared(
         config=fields_of_ours,
         facts=_with_text(_facts_of(fields_of_ours), text),
         settings=_numbers_of(settings),
-        training_info={**beside, **text.training_info, **plain, **(info if isinstance(info, dict) else {})},
+        training_info={**beside, **text.training_info, **plain, **info},
         environment={**text.environment, **_environment_of(settings)},
         extra={"model_config": strange} if strange else {},
         agent=(*names, *text.agent),
@@ -100,8 +100,14 @@ def _environment_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return next(({"id": game} for game in said if isinstance(game, str) and _GAME_ID.fullmatch(game)), {})
 
 
-def _check_version(version: Any, own: Mapping[str, Any], where: str) -> None:
-    if own and version not in (None, _READABLE):
+def _popped(plain: dict[str, Any], name: str) -> dict[str, Any]:
+    """Take a mapping out of what lay beside a network; what is called so and is none stays among the rest."""
+    found: dict[str, Any] = plain.pop(name) if isinstance(plain.get(name), dict) else {}
+    return found
+
+
+def _check_version(version: Any, where: str) -> None:
+    if version not in (None, _READABLE):
         raise UnsupportedVersion(
             f"its version is '{printable(version, 40)}', this ckpt reads {_READABLE} of this kind of file",
             where=where,

@@ -141,7 +141,8 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
             break
     network, declared, answer, tidied = answers[-1] if answers[-1][2].chosen else answers[0]
     remains = take_stock(legacy, network, found)
-    plan = Plan(path, legacy, network, remains.left, declared, answer, dropped=(*declared.dropped, *remains.dropped))
+    dropped = (*declared.dropped, *network.others, *remains.dropped)
+    plan = Plan(path, legacy, network, remains.left, declared, answer, dropped=dropped)
     plan.lost = remains.lost
     plan.tidied = tidied if _is_told(answer) else None
     plan.warnings = (*legacy.warnings, *unheard, *unread, *remains.warnings(path))

@@ -1,16 +1,15 @@
 """Rebuild a network from a checkpoint, or from a legacy file."""
 
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import torch
 from torch import nn
 
 import ckptfmt
-from ckptfmt.convert.convert import convert
+from ckptfmt.convert.unwritten import Unwritten, convert_in_memory
 from ckptfmt.errors import AssumedWarning, CkptError, WeightsError, printable
 from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.blueprint import Blueprint
@@ -23,8 +22,10 @@ from ckptfmt.rl.families.noisy import reset_noise
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["check_network", "load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint"]
+__all__ = ["Opened", "check_network", "load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint"]
 
+# What a network is loaded from.
+Opened: TypeAlias = Checkpoint | Unwritten
 Loaded = tuple[nn.Module, ModelConfig | None, dict[str, Any]]
 
 
@@ -77,30 +78,29 @@ def load_legacy_checkpoint(
     device: str | torch.device = "cpu",
     **facts: Unpack[Reading],
 ) -> Loaded:
-    """Return what `load_model_checkpoint` returns, of an old file that is converted on the way.
+    """Return what `load_model_checkpoint` returns, of an old file that is converted on the way, in memory.
 
-    Nothing of the file is run. `facts` are what it cannot say, as for `ckptfmt.convert`; an `env` says
-    how many actions there are and what the frames are like. Raises what `ckptfmt.convert` raises.
+    Nothing of the file is run and nothing is written. `facts` are what it cannot say, as for `ckptfmt.convert`; an
+    `env` says how many actions there are and what the frames are like. Raises what `ckptfmt.convert` raises.
     """
     if env is not None:
         played = played_spaces(env)
         seen: dict[str, Any] = {"n_action": played.n_action, "input_shape": played.input_shape}
         facts = Reading(**{**seen, **facts})  # type: ignore[typeddict-item]
-    with tempfile.TemporaryDirectory(prefix="ckptfmt-") as folder:
-        place = os.path.join(folder, "converted")
-        convert(checkpoint_path, place, **facts)
-        return load_model_checkpoint(place, device, env=env)
+    converted = convert_in_memory(checkpoint_path, **facts)
+    _warn_of_assumed(converted, None)
+    return load_open_checkpoint(converted, device, env=env)
 
 
 def load_open_checkpoint(
-    checkpoint: Checkpoint,
+    checkpoint: Opened,
     device: str | torch.device = "cpu",
     *,
     env: Any = None,
     model: nn.Module | None = None,
     verify: bool = True,
 ) -> Loaded:
-    """Do the work of `load_model_checkpoint` on a checkpoint that is open already, which stays open."""
+    """Do the work of `load_model_checkpoint` on a checkpoint that is open already, or was never written."""
     network, config = checkpoint.network, checkpoint.config
     place = parse_device(device)
     if env is not None and config is not None:
@@ -121,7 +121,7 @@ def _told(training_info: Mapping[str, Any], config: ModelConfig | None) -> dict[
     return {**({"game": game} if game else {}), **training_info}
 
 
-def _warn_of_assumed(checkpoint: Checkpoint, model: nn.Module | None) -> None:
+def _warn_of_assumed(checkpoint: Opened, model: nn.Module | None) -> None:
     """Say once, of all fields together, that answers hang on what was assumed; a model of the caller's own knows."""
     origin = checkpoint.manifest.config_origin
     fields = [name for name in sorted(origin) if origin[name] == "assumed" and name not in UNSEEN]
@@ -148,7 +148,7 @@ def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> Non
         )
 
 
-def _unknown(checkpoint: Checkpoint) -> CkptError:
+def _unknown(checkpoint: Opened) -> CkptError:
     architecture, fix = checkpoint.manifest.architecture, "pass the network these weights belong to as model="
     if architecture is None:
         return CkptError("its architecture is unknown", where=checkpoint.path, fix=fix, code="config.unknown")
@@ -160,7 +160,7 @@ def _unknown(checkpoint: Checkpoint) -> CkptError:
     )
 
 
-def check_network(checkpoint: Checkpoint, network: Blueprint) -> None:
+def check_network(checkpoint: Opened, network: Blueprint) -> None:
     """Raise `WeightsError` unless the tensors in a checkpoint are those of the network that it describes."""
     if wrong := next(network.mismatches(checkpoint.manifest.weights.named), None):
         raise WeightsError(wrong, where=os.path.join(checkpoint.path, WEIGHTS), code="weights.shape")
@@ -169,7 +169,7 @@ def check_network(checkpoint: Checkpoint, network: Blueprint) -> None:
 def _assign(
     model: nn.Module,
     tensors: Mapping[str, torch.Tensor],
-    checkpoint: Checkpoint,
+    checkpoint: Opened,
     optional: frozenset[str],
     device: torch.device,
 ) -> None:
@@ -204,7 +204,7 @@ def _tie(model: nn.Module, tied: Mapping[str, str]) -> None:
         setattr(model.get_submodule(owner), attribute, getattr(model.get_submodule(source), original))
 
 
-def _unfit(what: str, checkpoint: Checkpoint) -> WeightsError:
+def _unfit(what: str, checkpoint: Opened) -> WeightsError:
     return WeightsError(
         f"the weights are not those of the model given: {what}", where=checkpoint.path, code="weights.shape"
     )

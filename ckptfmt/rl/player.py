@@ -1,7 +1,6 @@
 """A network and the environment it plays in, from a checkpoint alone."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ import imageio.v2 as imageio
 import numpy as np
 from torch import nn
 
-from ckptfmt.convert.convert import convert
+from ckptfmt.convert.unwritten import convert_in_memory
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.facts import Reading
@@ -19,7 +18,7 @@ from ckptfmt.format.manifest import Manifest
 from ckptfmt.rl.described import parse_environment, refuse_untrusted
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.make import Env, is_atari, make_env, resolve
-from ckptfmt.rl.load import load_open_checkpoint
+from ckptfmt.rl.load import Opened, load_open_checkpoint
 from ckptfmt.rl.play import Evaluation
 from ckptfmt.rl.protocol import Protocol
 from ckptfmt.store.checkpoint import Checkpoint
@@ -69,24 +68,19 @@ def open_player(
     it is played; `facts` are for `ckptfmt.convert`. What the file asks for beyond what its network needs is refused
     without `trust`. Raises `CkptError` where no environment is known or it does not fit the network.
     """
-    with tempfile.TemporaryDirectory(prefix="ckptfmt-") as folder:
-        place = os.fspath(path)
-        if os.path.isfile(place):
-            place = os.path.join(folder, "converted")
-            convert(path, place, **facts)
-        with Checkpoint(place) as checkpoint:
-            trained = _environment(checkpoint, game)
-            environment, followed = _follow(protocol or Protocol(), trained, checkpoint.config)
-            if not trust and isinstance(checkpoint.config, ModelConfig):
-                refuse_untrusted(environment, checkpoint.config.input_shape, atari=is_atari(environment.id))
-            env = make_env(environment, render_mode=render_mode, trusted=trust or game is not None)
-            try:
-                model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
-                if config is None:
-                    raise CkptError("its architecture is unknown", where=checkpoint.path, code="config.unknown")
-                yield Player(model, config, env, environment, checkpoint.manifest, followed)
-            finally:
-                env.close()
+    with _opened(path, facts) as checkpoint:
+        trained = _environment(checkpoint, game)
+        environment, followed = _follow(protocol or Protocol(), trained, checkpoint.config)
+        if not trust and isinstance(checkpoint.config, ModelConfig):
+            refuse_untrusted(environment, checkpoint.config.input_shape, atari=is_atari(environment.id))
+        env = make_env(environment, render_mode=render_mode, trusted=trust or game is not None)
+        try:
+            model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
+            if config is None:
+                raise CkptError("its architecture is unknown", where=checkpoint.path, code="config.unknown")
+            yield Player(model, config, env, environment, checkpoint.manifest, followed)
+        finally:
+            env.close()
 
 
 def add_evaluation(path: str | os.PathLike[str], evaluation: Evaluation) -> Manifest:
@@ -117,6 +111,15 @@ class Recorder:
         self._writer.close()
 
 
+@contextmanager
+def _opened(path: str | os.PathLike[str], facts: Reading) -> Iterator[Opened]:
+    if os.path.isfile(path):
+        yield convert_in_memory(path, **facts)
+        return
+    with Checkpoint(path) as checkpoint:
+        yield checkpoint
+
+
 def _with(manifest: Manifest, evaluation: Evaluation) -> Manifest:
     return replace(manifest, evaluation=(*manifest.evaluation, evaluation.to_dict()))
 
@@ -137,7 +140,7 @@ def _follow(protocol: Protocol, trained: Environment, config: ModelConfig | None
     return environment, replace(played, differs=differs if protocol.name else ())
 
 
-def _environment(checkpoint: Checkpoint, game: str | None) -> Environment:
+def _environment(checkpoint: Opened, game: str | None) -> Environment:
     """Return the description of the environment, with what its observations are divided by."""
     described = dict(parse_environment(checkpoint.manifest.environment))
     config = checkpoint.config

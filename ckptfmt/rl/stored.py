@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ckptfmt.convert.unwritten import Unwritten
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.format.files import WEIGHTS
@@ -20,7 +21,9 @@ Array = NDArray[Any]
 _DTYPES = {name: getattr(torch, d.torch) for name, d in DTYPES.items() if d.torch and hasattr(torch, d.torch)}
 
 
-def read_tensor(checkpoint: Checkpoint, name: str, file: str = WEIGHTS, *, verify: bool = True) -> torch.Tensor:
+def read_tensor(
+    checkpoint: Checkpoint | Unwritten, name: str, file: str = WEIGHTS, *, verify: bool = True
+) -> torch.Tensor:
     """Return one tensor on the CPU, its bytes used as they were read; raise `WeightsError` where they are damaged."""
     info = checkpoint.info(name, file)
     if info.dtype not in _DTYPES:
@@ -34,7 +37,7 @@ def read_tensor(checkpoint: Checkpoint, name: str, file: str = WEIGHTS, *, verif
 
 
 def read_tensors(
-    checkpoint: Checkpoint, file: str = WEIGHTS, names: Iterable[str] | None = None, *, verify: bool = True
+    checkpoint: Checkpoint | Unwritten, file: str = WEIGHTS, names: Iterable[str] | None = None, *, verify: bool = True
 ) -> dict[str, torch.Tensor]:
     """Return the named tensors of a file (all unless told); tied names give the same tensor."""
     entry = checkpoint.manifest.files[file]

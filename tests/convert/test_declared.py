@@ -28,7 +28,8 @@ def test_another_version_of_that_dict_is_refused(version):
 
 
 def test_a_version_without_a_config_means_something_else():
-    assert read_declared({"version": "1.2.3", "epoch": 4}, where="f").training_info == {"epoch": 4}
+    found = read_declared({"version": "1.2.3", "epoch": 4}, where="f")
+    assert found.training_info == {"version": "1.2.3", "epoch": 4}
 
 
 def test_settings_answer_but_do_not_contradict():

@@ -1,6 +1,7 @@
 """Every tensor of a file, each once: in the checkpoint, in a network that is left, or among what is dropped."""
 
 import collections
+import datetime
 import math
 import pickle
 from collections import Counter
@@ -185,8 +186,12 @@ def test_two_conversions_of_a_key_that_holds_a_tensor_are_one(tmp_path: Path) ->
     assert names == [("(tensor F32 [2, 2], 1)",)] * 2
 
 
+def small_network() -> dict[str, np.ndarray]:
+    return {"l1.weight": ramp(4, 3), "l1.bias": ramp(4), "l2.weight": ramp(2, 4), "l2.bias": ramp(2)}
+
+
 def test_what_is_beside_a_network_is_named_with_its_reason(tmp_path: Path) -> None:
-    network = {"l1.weight": ramp(4, 3), "l1.bias": ramp(4), "l2.weight": ramp(2, 4), "l2.bias": ramp(2)}
+    network = small_network()
     moment = {"step": np.array(3), "exp_avg": ramp(4, 3)}
     value = {
         "net": network,
@@ -207,6 +212,58 @@ def test_what_is_beside_a_network_is_named_with_its_reason(tmp_path: Path) -> No
     assert [(problem.code, problem.message) for problem in result.warnings][:1] == [
         ("source.skipped", "left out 1 complex128 array, which cannot be stored")
     ]
+
+
+class _Kept:
+    def __init__(self) -> None:
+        self.__dict__ = {"rate": 0.5, "seed": b"\x07"}
+
+
+def test_what_json_cannot_hold_is_named_with_what_it_is(tmp_path: Path) -> None:
+    value = {
+        "net": small_network(),
+        "digest": b"\x00\x01",
+        "when": datetime.datetime(2020, 1, 1),
+        "gain": 1 + 2j,
+        "cut": slice(1, 2),
+        "frame": {"lead": [1, b"x", 3], "ends": (1, 2), "inner": {"key": b"y", "size": 4}},
+        "kept": _Kept(),
+        "rewards": list(range(10_001)),
+        "adam": {"state": {}, "param_groups": [{"lr": 0.1}]},
+        5: b"five",
+        "version": "1.3",
+        "training_info": "long ago",
+        "epsilon": 0.25,
+    }
+    result = convert(saved(tmp_path, value), tmp_path / "out", architecture="none", allow_unsafe=True)
+    assert result.dropped == (
+        "digest (bytes)",
+        "when (datetime.datetime)",
+        "gain (complex)",
+        "cut (builtins.slice)",
+        "frame/lead (list of 3)",
+        "frame/inner/key (bytes)",
+        "kept/seed (bytes)",
+        "rewards (list of 10,001)",
+        "adam (settings of an optimizer)",
+        "5 (bytes)",
+    )
+    with Checkpoint(tmp_path / "out") as checkpoint:
+        assert checkpoint.manifest.conversion.dropped == result.dropped
+        assert checkpoint.training_info == {
+            "frame": {"ends": [1, 2], "inner": {"size": 4}},
+            "kept": {"rate": 0.5},
+            "version": "1.3",
+            "training_info": "long ago",
+            "epsilon": 0.25,
+        }
+
+
+def test_a_file_of_very_many_foreign_values_names_the_first_and_counts_the_rest(tmp_path: Path) -> None:
+    value = {"net": small_network(), **{f"blob-{i:04d}": b"" for i in range(1_234)}}
+    result = convert(saved(tmp_path, value), tmp_path / "out", architecture="none")
+    assert result.dropped[:1] == ("blob-0000 (bytes)",)
+    assert result.dropped[999:] == ("blob-0999 (bytes)", "and 234 more")
 
 
 def test_a_tensor_that_cannot_be_stored_beside_one_that_can_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A network whose answers hang on an assumption says so when it is loaded, and rebuilds what it is told."""
 
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -47,3 +48,17 @@ def test_what_is_given_is_not_warned_of(tmp_path):
     plain = ckptfmt.create_model_from_config(config.replace(dueling_join="mean"))
     plain.load_state_dict(model.state_dict())
     assert not torch.allclose(plain(frames), model(frames))
+
+
+def test_a_legacy_file_is_loaded_where_nothing_can_be_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    monkeypatch.chdir(tmp_path)
+    source = FOREIGN / "dueling" / "dqn_best.pth"
+    with pytest.warns(AssumedWarning) as caught:
+        loaded, config, info = ckptfmt.load_model_checkpoint(source)
+    assert str(caught[0].message).startswith(f"{source}: its answers depend on dueling_join")
+    ckptfmt.convert(source, tmp_path / "out")
+    with pytest.warns(AssumedWarning):
+        written, same_config, same_info = ckptfmt.load_model_checkpoint(tmp_path / "out")
+    assert (config, info) == (same_config, same_info)
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in written.state_dict().items())

@@ -82,13 +82,24 @@ class Network:
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """Plain data that lay beside the network, what is nearest first: settings, counters, versions."""
+        around, keys = self._around
+        return around.facts(keys) if around else {}
+
+    @cached_property
+    def others(self) -> tuple[str, ...]:
+        """Paths of what lay beside the network and is neither plain data nor a tensor, each with what it is."""
+        around, keys = self._around
+        return around.others(keys) if around else ()
+
+    @property
+    def _around(self) -> tuple[Surroundings | None, tuple[Any, ...]]:
         value, around = self.place.value, self.place.around
         keys = tuple(reversed(self.place.keys))
         if modules.is_module(value):
-            around, keys = Surroundings(around, modules.attributes(value)), (_NOWHERE, *keys)
-        elif isinstance(value, dict):
-            around, keys = Surroundings(around, value), (_NOWHERE, *keys)
-        return around.facts(keys) if around else {}
+            return Surroundings(around, modules.attributes(value)), (_NOWHERE, *keys)
+        if isinstance(value, dict):
+            return Surroundings(around, value), (_NOWHERE, *keys)
+        return around, keys
 
     @cached_property
     def wiring(self) -> Wiring:
