@@ -44,7 +44,7 @@ def show_conversion(output: Output, source: str, result: Conversion) -> None:
         output.out.flush()
         output.note(output.err.paint(f"{'assumed':<{_INDENT}}", "yellow"), _assumed(result, output.verbose))
         if settling := ", ".join(option_of(name) for name in result.assumed if name not in UNSEEN):
-            output.note(output.err.paint(f"{'settle':<{_INDENT}}", "yellow"), settling)
+            output.note(output.err.paint(f"{'give':<{_INDENT}}", "yellow"), settling)
     for name, bytes_ in result.written.items():
         verified = f"  {size(bytes_)}, verified against the source, tensor by tensor" if name != "manifest.json" else ""
         _line(output, "wrote", os.path.join(result.dest, name) + verified)
@@ -117,7 +117,7 @@ def _assumed(result: Conversion, verbose: bool) -> str:
     rest = len(result.assumed) - len(named)
     words = [f"{name} {_value(values.get(name))}" for name in named]
     if rest:
-        words.append(plural(rest, "setting") + " of the training that no answer depends on")
+        words.append(plural(rest, "training setting") + ", which the network's outputs do not depend on")
     return ", ".join(words)
 
 

@@ -35,7 +35,7 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
         case KeyboardInterrupt() | click.Abort():
             return CkptError("stopped by Ctrl-C", code="run.interrupted"), INTERRUPTED
         case OutputLost() if command in COMMANDS["Look"]:  # there is no work that could be done twice
-            return _system(exception.cause), TROUBLE
+            return _system(exception.cause, exception.where), TROUBLE
         case OutputLost():
             return exception, TROUBLE
         case UnsafeSource():
@@ -57,8 +57,8 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
     return _fault(exception), TROUBLE
 
 
-def _system(error: OSError) -> CkptError:
-    where = "" if error.filename is None else printable(error.filename, 300)
+def _system(error: OSError, where: str = "") -> CkptError:
+    where = where or ("" if error.filename is None else printable(error.filename, 300))
     if error.errno == errno.ENOSPC:
         return CkptError("no space left", where=where, fix="free some and run it again", code="run.space")
     return CkptError(error.strerror or str(error), where=where, code="run.system")
@@ -87,7 +87,8 @@ def _usage(exception: click.ClickException, command: str) -> CkptError:
         case click.NoSuchOption():
             what, fix = f"no such option: {exception.option_name}", _meant(exception.possibilities) or fix
         case click.MissingParameter() if exception.param is not None:
-            what = f"{_parameter(exception)} is missing"
+            name = _parameter(exception)
+            what = f"{name} is missing" if isinstance(exception.param, click.Option) else f"no {name} was given"
         case click.BadParameter() if exception.param is not None or exception.param_hint:
             what = f"{_parameter(exception)}: {_sentence(exception.message)}"
         case _:
@@ -103,7 +104,7 @@ def _parameter(exception: click.BadParameter) -> str:
     if isinstance(exception.param, click.Option):
         return exception.param.opts[-1]
     if exception.param is not None:
-        return exception.param.human_readable_name
+        return exception.param.human_readable_name.strip("[].")
     hint = exception.param_hint
     return hint if isinstance(hint, str) else " / ".join(hint or ())
 

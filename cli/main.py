@@ -20,33 +20,33 @@ __all__ = ["COMMANDS", "main", "overview"]
 # Help prints this table without importing a command; a test holds it against their docstrings.
 COMMANDS = {
     "Look": {
-        "inspect": "Show what a checkpoint or a foreign file is.",
-        "validate": "Check that checkpoints are sound, every byte of them.",
+        "inspect": "Show what a checkpoint, or another program's file, holds.",
+        "validate": "Check that checkpoints are intact, down to every byte.",
         "diff": "Show what changed between two checkpoints.",
         "play": "Play episodes with the network of a checkpoint.",
         "serve": "Serve pages about the checkpoints in a folder, read only.",
-        "lineage": "Show from which checkpoints one came.",
+        "lineage": "Show which checkpoints a checkpoint was made from.",
         "report": "Write one page about a checkpoint, or about two.",
-        "verify": "Check that a checkpoint is what was signed.",
-        "schema": "Print the JSON Schema of manifests, answers or configs.",
+        "verify": "Check the signature of a checkpoint.",
+        "schema": "Print a JSON Schema: of manifests, of --json answers, or of configs.",
     },
     "Change": {
-        "clean": "List or remove what writers that died left behind.",
-        "compress": "Store checkpoints compressed, their identity unchanged.",
-        "decompress": "Store compressed checkpoints plain again.",
-        "repair": "Make a whole checkpoint of a damaged one.",
-        "evaluate": "Play episodes and write the returns into the manifest.",
-        "git": "Let git show and merge checkpoints.",
+        "clean": "List or remove what interrupted saves left behind.",
+        "compress": "Compress checkpoints; their digests stay the same.",
+        "decompress": "Undo ckpt compress.",
+        "repair": "Repair a damaged checkpoint, from intact ones of the same run.",
+        "evaluate": "Play episodes and record their returns in the manifest.",
+        "git": "Make git diff, log and merge understand checkpoints.",
         "sign": "Sign a checkpoint with a private key.",
-        "upgrade": "Write checkpoints in the newest version of the format.",
+        "upgrade": "Upgrade checkpoints to the newest version of the format.",
     },
     "Make": {
-        "convert": "Make a checkpoint of a foreign file, without running it.",
-        "export": "Write the network of a checkpoint as another library loads it.",
-        "pack": "Pack a whole run into one file, to be kept.",
-        "unpack": "Unpack what ckpt pack made, every byte as it was.",
-        "train": "Train a network on an environment, from the first step or onward.",
-        "completion": "Print the script that completes ckpt in your shell.",
+        "convert": "Convert another program's file, without running anything in it.",
+        "export": "Export the network of a checkpoint for another library.",
+        "pack": "Archive a whole run in one file.",
+        "unpack": "Unpack an archive that ckpt pack made, bit for bit.",
+        "train": "Train a network on an environment, or resume a training.",
+        "completion": "Print the script that lets your shell complete ckpt commands.",
     },
 }
 _INTERRUPTED = 130
@@ -78,7 +78,7 @@ def overview() -> str:
     """Return the help of `ckpt` itself."""
     sections = [f"{name}:\n{definitions(list(rows.items()))}" for name, rows in COMMANDS.items()]
     options = definitions([("--version", "Print the version."), (", ".join(HELP_NAMES), "Print this help.")])
-    more = "What a command takes and does: ckpt COMMAND --help"
+    more = "Help on one command: ckpt COMMAND --help"
     usage = "Usage: ckpt COMMAND [OPTIONS] ARGUMENTS..."
     return "\n\n".join([_ABOUT, usage, *sections, f"Options:\n{options}", more])
 

@@ -90,7 +90,7 @@ def option(*names: str, group: str = "Options", **settings: Any) -> Callable[[F]
 
 def exit_zero(function: F) -> F:
     """Add `--exit-zero`."""
-    return _setting("--exit-zero", "exit_zero", True, "Exit 0 where the answer is no, for pipelines.")(function)
+    return _setting("--exit-zero", "exit_zero", True, "Exit 0 even if the answer is no, for pipelines.")(function)
 
 
 def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,7 +116,7 @@ def _colour(ctx: click.Context, _: click.Parameter, choice: str) -> None:
 
 _SHARED = (
     _setting("--json", "as_json", True, "Print one JSON document instead of text."),
-    _setting("-q", "--quiet", "quiet", True, "Print no answer, only exit with its code."),
+    _setting("-q", "--quiet", "quiet", True, "Print no answer; only set the exit code."),
     _setting("-v", "--verbose", "verbose", True, "Say more on stderr."),
     click.option(
         "--color",
@@ -125,7 +125,7 @@ _SHARED = (
         expose_value=False,
         is_eager=True,
         callback=_colour,
-        help="When to colour; auto heeds NO_COLOR and FORCE_COLOR.",
+        help="When to use colour; auto respects NO_COLOR and FORCE_COLOR.",
     ),
-    _setting("--no-truncate", "truncate", False, "Cut no cell to the terminal's width."),
+    _setting("--no-truncate", "truncate", False, "Do not shorten cells to the terminal's width."),
 )

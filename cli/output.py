@@ -41,8 +41,8 @@ class Output:
         self.verbose = False
         self.truncate = True
         self.exit_zero = False
-        self.out = Terminal(sys.stdout)
-        self.err = Terminal(sys.stderr)
+        self.out = Terminal(sys.stdout, name="standard output")
+        self.err = Terminal(sys.stderr, name="standard error")
         self._result: Any = None
         self._streamed = False
         self._was_cut = False
@@ -131,7 +131,11 @@ class Output:
         if self.as_json and not (self._streamed and self._result is None):
             self._document(self._envelope(shown, code == 0, result=self._result))
         if self._was_cut:
-            self.note(self.err.paint("cells are cut to the terminal; whole with: --no-truncate", "dim"))
+            self.note(
+                self.err.paint(
+                    "cells are shortened to the terminal's width; show them whole with: --no-truncate", "dim"
+                )
+            )
         self._flush()
         return shown
 

@@ -55,11 +55,13 @@ class Terminal:
     """One of the two output streams, and what is known of it.
 
     Colour is decided by `--color`, then NO_COLOR (not empty), FORCE_COLOR (not empty), TERM=dumb, then by
-    whether this very stream is a terminal. Text that the encoding lacks is written in ASCII.
+    whether this very stream is a terminal. Text that the encoding lacks is written in ASCII. `name` is what an
+    error of the stream calls it.
     """
 
-    def __init__(self, stream: TextIO | None, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, stream: TextIO | None, environ: Mapping[str, str] = os.environ, *, name: str = "") -> None:
         self._stream = stream
+        self._name = name
         self._environ = environ
         self.is_terminal = stream is not None and stream.isatty()
         self.colour = self._automatic()
@@ -117,8 +119,8 @@ class Terminal:
             raise
         except OSError as e:
             self.discard()
-            fix = "look at what is there before running it again, the work itself may be done"
-            lost = OutputLost(f"cannot be written: {e.strerror}", where="output", fix=fix)
+            fix = "check before running it again whether the work itself was done"
+            lost = OutputLost(f"cannot be written: {e.strerror}", where=self._name, fix=fix)
             lost.cause = e
             raise lost from None
 

@@ -14,21 +14,25 @@ __all__ = ["DECLARED", "FACTS", "Given", "Reading", "known"]
 class Given(TypedDict, total=False):
     """The facts, each with what it is."""
 
-    architecture: Annotated[str, "Which of the eight networks it is; none keeps the weights without one."]
-    n_action: Annotated[int, "How many actions it values."]
-    n_atoms: Annotated[int, "Atoms of a distributional network."]
-    v_min: Annotated[float, "Lowest return of a distributional network."]
-    v_max: Annotated[float, "Highest return of a distributional network."]
-    input_shape: Annotated[tuple[int, int, int], "Channels, height and width of what it sees."]
-    input_scale: Annotated[float, "What it divides its input by: 255 for raw bytes."]
-    dueling_join: Annotated[str, "How a dueling network joins its two streams."]
+    architecture: Annotated[
+        str, "Architecture of the network, for example rainbow; none keeps the weights without one."
+    ]
+    n_action: Annotated[int, "Number of actions."]
+    n_atoms: Annotated[int, "Number of atoms of a distributional network (C51)."]
+    v_min: Annotated[float, "Lowest return of the support of a distributional network."]
+    v_max: Annotated[float, "Highest return of the support of a distributional network."]
+    input_shape: Annotated[tuple[int, int, int], "Channels, height and width of an observation."]
+    input_scale: Annotated[float, "What the network divides its input by; 255 for raw bytes."]
+    dueling_join: Annotated[str, "How a dueling network combines value and advantage."]
 
 
 class Reading(Given, total=False):
     """The facts, and how a foreign file is read for them."""
 
-    key: Annotated[str | None, "Which network, where the file holds several."]
-    allow_unsafe: Annotated[bool, "Read on where a pickle names what attacks use; it is still not run."]
+    key: Annotated[str | None, "Which network to take, if the file holds several."]
+    allow_unsafe: Annotated[
+        bool, "Do not refuse a pickle that names functions used by attacks; they are still not run."
+    ]
     settings: Annotated[Mapping[str, Any] | None, "Any other field of the config."]
 
 

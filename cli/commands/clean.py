@@ -20,14 +20,13 @@ _KINDS = {
 
 
 @command(examples=["ckpt clean runs", "ckpt clean runs --force"])
-@argument("path", "The folder in and below which checkpoints are.", metavar="P", type=click.Path())
+@argument("path", "The folder to search, with its subfolders.", metavar="FOLDER", type=click.Path())
 @option("--dry-run/--force", "dry_run", default=True, help="Only list them (the default), or remove them.")
 def clean(output: Output, path: str, dry_run: bool) -> int:
-    """List or remove what writers that died left behind.
+    """List or remove what interrupted saves left behind.
 
-    A leftover is known by its lock, which nobody holds, and not by its age. What a living writer uses is never
-    touched, nor what no writer of this program left, whatever its name. A checkpoint that was set aside and never
-    replaced is put back.
+    What a running program still uses is told by its lock, never by its age, and is left alone; so is everything
+    that ckptfmt did not write. A checkpoint that an interrupted save had moved aside is put back.
     """
     found = leftovers(path) if dry_run else remove(path)
     output.result(

@@ -22,9 +22,9 @@ _ZSH_FIRST = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit 
 
 @command(examples=["ckpt completion bash", "ckpt completion fish > ckpt.fish", "ckpt completion zsh --install"])
 @argument("shell", "Your shell: bash, zsh or fish.", type=click.Choice(SHELLS))
-@option("--install", is_flag=True, help="Append it to the file that your shell reads at its start.")
+@option("--install", is_flag=True, help="Append it to your shell's startup file.")
 def completion(output: Output, shell: str, install: bool) -> int:
-    """Print the script that completes ckpt in your shell."""
+    """Print the script that lets your shell complete ckpt commands."""
     script = _script(shell)
     if not install:
         output.result({"shell": shell, "script": script})

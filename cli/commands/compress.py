@@ -17,19 +17,23 @@ __all__ = ["compress"]
 @command(
     examples=["ckpt compress runs/step-200", "ckpt compress runs/* --all", "ckpt compress runs/step-200 --dry-run"]
 )
-@argument("paths", "The checkpoints.", nargs=-1, required=True, metavar="P...", shell_complete=checkpoints)
-@option("--all", "everything", is_flag=True, help="The weights too, and whatever gets smaller at all.")
+@argument("paths", "The checkpoints.", nargs=-1, required=True, metavar="CHECKPOINT...", shell_complete=checkpoints)
+@option("--all", "everything", is_flag=True, help="Compress the weights too, and every file that gets smaller at all.")
+@option("--level", type=click.IntRange(1, 19), default=3, metavar="N", help="Compression level of zstd, 1 to 19 [3].")
+@option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
 @option(
-    "--level", type=click.IntRange(1, 19), default=3, metavar="N", help="How hard zstd tries, 1 to 19; 3 unless told."
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait while another process writes the checkpoint.",
 )
-@option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
-@option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for another writer of P.")
 def compress(output: Output, paths: tuple[str, ...], everything: bool, level: int, dry_run: bool, wait: float) -> int:
-    """Store checkpoints compressed, their identity unchanged.
+    """Compress checkpoints; their digests stay the same.
 
-    Each file that gets a tenth smaller by it is stored as zstd: of most checkpoints the state and the replay buffer,
-    whose frames shrink to a hundredth. The manifest and every digest stay as they are, every command reads either
-    form, and zstd -d gives the plain file back.
+    Each file that becomes at least a tenth smaller is stored as zstd: in most checkpoints the training state and the
+    replay buffer, whose frames can shrink to a hundredth. The manifest and all digests stay as they are, every
+    command reads both forms, and zstd -d restores the plain file.
     """
     change = partial(shrink, everything=everything, level=level, dry_run=dry_run, wait=wait)
     idle = "no file gets smaller" if everything else "no file gets a tenth smaller"

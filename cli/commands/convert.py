@@ -20,7 +20,7 @@ from ..wording import OPTIONS
 
 __all__ = ["convert"]
 
-_FACTS = "What the file cannot say"
+_FACTS = "Facts that the file does not hold"
 _MANY = "Many files"
 
 
@@ -62,7 +62,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 )
 @argument(
     "paths",
-    "The foreign file and the checkpoint folder to make of it; with --out-dir any number of files and folders.",
+    "The file to convert and the checkpoint folder to write; with --out-dir any number of files and folders.",
     nargs=-1,
     required=True,
     metavar="SOURCE [DEST]",
@@ -77,7 +77,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 @_fact("input_scale", type=float, metavar="X")
 @_fact("dueling_join", type=click.Choice(JOINS))
 @option("--game", metavar="ID", group=_FACTS, help="The game, for example ALE/Breakout-v5.")
-@option("--key", metavar="PATH", group=_FACTS, help="Which network, where the file holds several.")
+@option("--key", metavar="PATH", group=_FACTS, help="Which network to take, if the file holds several.")
 @option(
     "--set",
     "settings",
@@ -87,25 +87,37 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     group=_FACTS,
     help="Any other field of the config.",
 )
-@option("--strict", is_flag=True, help="Assume nothing: exit 1 where something would be.")
-@option("--dry-run", is_flag=True, help="Say what would be done and write nothing.")
-@option("--compress", is_flag=True, help="Store the weights as zstd if they get a tenth smaller.")
-@option("--force", is_flag=True, help="Replace the checkpoint that is at DEST.")
-@option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for another writer of DEST.")
+@option("--strict", is_flag=True, help="Exit 1 instead of assuming what the file does not show.")
+@option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
+@option("--compress", is_flag=True, help="Compress the weights if that makes them a tenth smaller.")
+@option("--force", is_flag=True, help="Replace the checkpoint at DEST.")
+@option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait while another process writes DEST.",
+)
 @option(
     "--allow-unsafe-globals",
     "allow_unsafe",
     is_flag=True,
-    help="Read on where a pickle names what attacks use; it is still not run.",
+    help="Do not refuse a pickle that names functions used by attacks; they are still not run.",
 )
-@option("--out-dir", type=click.Path(), metavar="DIR", group=_MANY, help="Where to; the tree of a folder is mirrored.")
+@option(
+    "--out-dir",
+    type=click.Path(),
+    metavar="DIR",
+    group=_MANY,
+    help="Folder for the checkpoints; subfolders of a source are kept.",
+)
 @option(
     "--jobs",
     type=click.IntRange(1, 256),
     default=1,
     metavar="N",
     group=_MANY,
-    help="How many processors to keep busy.",
+    help="How many files to convert at the same time.",
 )
 @option(
     "--timeout",
@@ -113,12 +125,12 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     default=600.0,
     metavar="SECONDS",
     group=_MANY,
-    help="With more than one job, give a file up that takes longer.",
+    help="Give up on a file that takes longer; needs --jobs 2 or more.",
 )
 def convert(
     output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: int, timeout: float, **given: Any
 ) -> int:
-    """Make a checkpoint of a foreign file, without running it."""
+    """Convert another program's file, without running anything in it."""
     options = _options(given)
     if out_dir is not None:
         return _convert_many(output, paths, out_dir, {**options, "jobs": jobs, "timeout": timeout})

@@ -15,13 +15,19 @@ __all__ = ["decompress"]
 
 
 @command(examples=["ckpt decompress runs/step-200", "ckpt decompress runs/* --dry-run"])
-@argument("paths", "The checkpoints.", nargs=-1, required=True, metavar="P...", shell_complete=checkpoints)
-@option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
-@option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for another writer of P.")
+@argument("paths", "The checkpoints.", nargs=-1, required=True, metavar="CHECKPOINT...", shell_complete=checkpoints)
+@option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
+@option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait while another process writes the checkpoint.",
+)
 def decompress(output: Output, paths: tuple[str, ...], dry_run: bool, wait: float) -> int:
-    """Store compressed checkpoints plain again.
+    """Undo ckpt compress.
 
-    Every file is byte for byte what it was before it was compressed.
+    Every file is restored byte for byte.
     """
     change = partial(expand, dry_run=dry_run, wait=wait)
     return change_forms(output, paths, change, idle="no file is compressed", dry_run=dry_run)

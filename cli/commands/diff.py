@@ -20,18 +20,50 @@ __all__ = ["diff"]
     ]
 )
 @argument("a", "A checkpoint, or a foreign file.", type=click.Path(), shell_complete=checkpoints)
-@argument("b", "What it is compared with, one or the other as well.", type=click.Path(), shell_complete=checkpoints)
-@option("--only", multiple=True, metavar="WORD", help="Compare this only: manifest, weights, a path or a name.")
-@option("--ignore", multiple=True, metavar="WORD", help="Leave this out: manifest, weights, a path or a name.")
-@option("--rtol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Let numbers differ by this share.")
-@option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Let numbers differ by this much.")
-@option("--key", metavar="PATH", help="Which network of a foreign file that holds several.")
-@option("--allow-unsafe-globals", "allow_unsafe", is_flag=True, help="Read foreign files that name what attacks use.")
-@option("--stat", "form", flag_value="stat", group="Form", help="One bar a tensor.")
+@argument("b", "The checkpoint or foreign file to compare it with.", type=click.Path(), shell_complete=checkpoints)
+@option(
+    "--only",
+    multiple=True,
+    metavar="WORD",
+    help="Compare only this: manifest, weights, or the name of a field or tensor.",
+)
+@option(
+    "--ignore",
+    multiple=True,
+    metavar="WORD",
+    help="Leave this out: manifest, weights, or the name of a field or tensor.",
+)
+@option("--rtol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Relative tolerance for weights.")
+@option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Absolute tolerance for weights.")
+@option("--key", metavar="PATH", help="Which network of a foreign file to take, if it holds several.")
+@option(
+    "--allow-unsafe-globals",
+    "allow_unsafe",
+    is_flag=True,
+    help="Do not refuse a pickle that names functions used by attacks; they are still not run.",
+)
+@option(
+    "--stat",
+    "form",
+    flag_value="stat",
+    group="Form",
+    help="One line per tensor, with a bar for the size of its change.",
+)
 @option("--name-only", "form", flag_value="name-only", group="Form", help="Names alone.")
-@option("--name-status", "form", flag_value="name-status", group="Form", help="Names, each after M, A, D or R.")
-@option("--md", "form", flag_value="md", group="Form", help="Markdown, for a comment.")
-@option("--sort", type=click.Choice(["name", "change"]), group="Form", help="Tensors by name or by change.")
+@option(
+    "--name-status",
+    "form",
+    flag_value="name-status",
+    group="Form",
+    help="Names, each with M (modified), A (added), D (deleted) or R (renamed).",
+)
+@option("--md", "form", flag_value="md", group="Form", help="Print Markdown, for a comment on a pull request.")
+@option(
+    "--sort",
+    type=click.Choice(["name", "change"]),
+    group="Form",
+    help="Order of the tensors: by name, or largest change first.",
+)
 @exit_zero
 def diff(
     output: Output,

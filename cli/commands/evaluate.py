@@ -25,19 +25,21 @@ __all__ = ["evaluate"]
         "ckpt evaluate runs/breakout-042 --dry-run",
     ]
 )
-@argument("path", "A checkpoint folder.", metavar="P", shell_complete=checkpoints)
+@argument("path", "A checkpoint folder.", metavar="CHECKPOINT", shell_complete=checkpoints)
 @option("--episodes", type=click.IntRange(min=1), default=30, metavar="N", help="How many episodes.")
-@option("--protocol", type=click.Choice(list(PROTOCOLS)), help="How it is played, as in that paper.")
-@option("--epsilon", type=click.FloatRange(0, 1), metavar="X", help="Share of random actions [0.001].")
+@option(
+    "--protocol", type=click.Choice(list(PROTOCOLS)), help="Evaluation protocol, named for the paper that describes it."
+)
+@option("--epsilon", type=click.FloatRange(0, 1), metavar="X", help="Probability of a random action [0.001].")
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
-@option("--max-frames", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many frames [108000].")
-@option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many actions.")
-@option("--game", metavar="ID", help="The environment, where the checkpoint does not name it.")
-@option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
-@option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto.")
+@option("--max-frames", type=click.IntRange(min=1), metavar="N", help="End an episode after this many frames [108000].")
+@option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
+@option("--game", metavar="ID", help="The environment, if the checkpoint does not name one.")
+@option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
+@option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--dry-run", is_flag=True, help="Play, but leave the manifest as it is.")
 def evaluate(output: Output, path: str, **given: Any) -> int:
-    """Play episodes and write the returns into the manifest."""
+    """Play episodes and record their returns in the manifest."""
     if os.path.isfile(path):
         raise click.UsageError(f"{path} is a file; make a checkpoint of it with: ckpt convert {path} OUT")
     protocol = PROTOCOLS[given["protocol"]] if given["protocol"] else Protocol()

@@ -20,26 +20,26 @@ __all__ = ["export"]
         "ckpt export runs/pong/best pong.pth --to torch --force",
     ]
 )
-@argument("path", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
+@argument("path", "A checkpoint.", metavar="CHECKPOINT", type=click.Path(), shell_complete=checkpoints)
 @argument("dest", "The file to write.", type=click.Path())
-@option("--to", required=True, type=click.Choice(TARGETS), help="Which library is to load it.")
+@option("--to", required=True, type=click.Choice(TARGETS), help="The library or format to export to.")
 @option("--force", "overwrite", is_flag=True, help="Replace a file that is there.")
 @option(
     "--check/--no-check",
     "check",
     default=None,
-    help="Load it with that library and compare; by default where it is installed.",
+    help="Load the result with that library and compare outputs; done if it is installed.",
 )
 def export(output: Output, path: str, dest: str, to: str, overwrite: bool, check: bool | None) -> int:
-    """Write the network of a checkpoint as another library loads it.
+    """Export the network of a checkpoint for another library.
 
-    What the other library cannot hold is said before a byte is written.
+    If the other library has no such network, nothing is written.
     """
     made = export_checkpoint(path, dest, to=to, overwrite=overwrite, check=check)
     output.result(made.to_dict())
     output.line(f"{made.to:<9}", made.summary)
     output.line("loads    ", made.loads_with)
-    output.line("checked  ", made.checked or "not: the library is not installed, or --no-check was given")
+    output.line("checked  ", made.checked or "no: the library is not installed, or --no-check was given")
     if made.left_out:
         output.line("left out ", ", ".join(made.left_out))
     output.line("wrote    ", f"{dest}  {size(made.bytes)}")

@@ -22,17 +22,17 @@ _WORDS = {"install": (0,), "textconv": (1,), "diff": (1, 7, 9), "merge": (4,)}
 
 
 @command(examples=["ckpt git install", "ckpt git install --global"])
-@argument("action", "install, or a driver that git calls.", type=click.Choice(_ACTIONS))
-@argument("words", "What git hands to a driver.", nargs=-1, type=click.Path())
+@argument("action", "install; the others are called by git.", type=click.Choice(_ACTIONS))
+@argument("words", "What git passes to a driver.", nargs=-1, type=click.Path())
 @option("--global", "everywhere", is_flag=True, help="Install for all of your repositories, not for this one.")
 def git(output: Output, action: str, words: tuple[str, ...], everywhere: bool) -> int:
-    """Let git show and merge checkpoints.
+    """Make git diff, log and merge understand checkpoints.
 
-    install writes the attributes and three drivers; git diff then shows how far each tensor moved, git log -p
-    one line a tensor, and git merge unites the evaluations of one network.
+    install sets up .gitattributes and three drivers. git diff then shows how far each tensor changed, git log -p
+    one line per tensor, and git merge combines the evaluations of the same network.
     """
     if len(words) not in _WORDS[action]:
-        raise click.UsageError(f"{action} takes {_WORDS[action][0]} of git's words, not {len(words)}")
+        raise click.UsageError(f"{action} takes {_WORDS[action][0]} arguments from git, not {len(words)}")
     return {"install": _install, "textconv": _textconv, "diff": _diff, "merge": _merge}[action](
         output, words, everywhere
     )

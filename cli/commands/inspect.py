@@ -43,9 +43,9 @@ _Tensor = TypeVar("_Tensor", bound=_Sized)
 )
 @argument(
     "paths",
-    "Checkpoint folders; a file is looked at as with --source.",
+    "Checkpoint folders, or files of other programs.",
     nargs=-1,
-    metavar="P...",
+    metavar="CHECKPOINT...",
     shell_complete=checkpoints,
 )
 @option(
@@ -54,14 +54,14 @@ _Tensor = TypeVar("_Tensor", bound=_Sized)
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="Look at a foreign file, without converting or running it.",
+    help="Show what another program's file holds, without converting or running it.",
 )
-@option("--tensors/--no-tensors", "listed", default=True, help="List the tensors (the default) or not.")
-@option("--stats", is_flag=True, help="Add range, mean, spread, zeros and non-finite values.")
+@option("--tensors/--no-tensors", "listed", default=True, help="List the tensors (the default), or do not.")
+@option("--stats", is_flag=True, help="Add minimum, maximum, mean, deviation, zeros and non-finite values.")
 @option("--tensor", "name", metavar="NAME", shell_complete=tensors, help="Show one tensor only.")
-@option("--filter", "pattern", metavar="GLOB", help="List these tensors only.")
+@option("--filter", "pattern", metavar="GLOB", help="List only tensors whose names match, for example conv.*")
 @option("--sort", type=click.Choice(["name", "size", "order"]), default="order", help="Order of the tensors.")
-@option("--line", is_flag=True, help="One line a checkpoint, for scripts.")
+@option("--line", is_flag=True, help="One line per checkpoint, for scripts.")
 def inspect(
     output: Output,
     paths: tuple[str, ...],
@@ -73,10 +73,10 @@ def inspect(
     sort: str,
     line: bool,
 ) -> int:
-    """Show what a checkpoint or a foreign file is."""
+    """Show what a checkpoint, or another program's file, holds."""
     wanted = [(path, os.path.isfile(path)) for path in paths] + [(path, True) for path in sources]
     if not wanted:
-        raise click.UsageError("P... is missing")
+        raise click.UsageError("no CHECKPOINT was given")
     answers = []
     troubles = 0
     for path, is_source in wanted:

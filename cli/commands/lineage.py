@@ -21,15 +21,15 @@ __all__ = ["lineage"]
         "ckpt lineage runs/breakout-042 --in runs --graph dot",
     ]
 )
-@argument("path", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
-@option("--in", "folders", multiple=True, type=click.Path(), metavar="DIR", help="Look for parents here too.")
-@option("--graph", type=click.Choice(["text", "dot"]), default="text", help="A tree, or the language of Graphviz.")
+@argument("path", "A checkpoint.", metavar="CHECKPOINT", type=click.Path(), shell_complete=checkpoints)
+@option("--in", "folders", multiple=True, type=click.Path(), metavar="DIR", help="Search this folder for parents too.")
+@option("--graph", type=click.Choice(["text", "dot"]), default="text", help="Print a tree, or a graph for Graphviz.")
 @exit_zero
 def lineage(output: Output, path: str, folders: tuple[str, ...], graph: str) -> int:
-    """Show from which checkpoints one came.
+    """Show which checkpoints a checkpoint was made from.
 
-    Parents are found by their digests beside it and in the folders of --in. Exit 1 where one is named and not
-    found.
+    Parents are found by their digests, next to the checkpoint and in the folders of --in. Exit 1 if a parent is
+    named and not found.
     """
     found = trace(path, folders)
     output.result(found.to_dict())

@@ -12,16 +12,15 @@ __all__ = ["pack"]
 
 
 @command(examples=["ckpt pack runs/pong pong.ckptpack", "ckpt pack runs/pong pong.ckptpack --level 12"])
-@argument("run", "The folder of a run: its checkpoints, traces and whatever else lies there.", type=click.Path())
-@argument("path", "The file to make of it.", metavar="FILE", type=click.Path())
-@option("--level", type=click.IntRange(1, 19), default=3, metavar="N", help="How hard zstd tries; 3 unless told.")
+@argument("run", "The folder of a run; everything in it is packed.", type=click.Path())
+@argument("path", "The archive to write.", metavar="FILE", type=click.Path())
+@option("--level", type=click.IntRange(1, 19), default=3, metavar="N", help="Compression level of zstd [3].")
 @option("--force", "overwrite", is_flag=True, help="Replace the file that is there.")
 def pack(output: Output, run: str, path: str, level: int, overwrite: bool) -> int:
-    """Pack a whole run into one file, to be kept.
+    """Archive a whole run in one file.
 
-    Checkpoints are stored as what changed since their parents where that takes less, equal tensors once. The file has
-    its own digests: ckpt unpack gives every byte back, or one checkpoint without the others, and finds every flipped
-    bit.
+    Equal tensors are stored once, and a checkpoint as its difference to its parent where that is smaller. ckpt unpack
+    restores every byte, or a single checkpoint, and finds every flipped bit.
     """
     done = pack_run(run, path, level=level, overwrite=overwrite)
     output.result(done.to_dict())

@@ -26,20 +26,24 @@ __all__ = ["play", "show_episode", "show_total"]
         "ckpt play dqn_best.pth --game ALE/Breakout-v5",
     ]
 )
-@argument("path", "A checkpoint folder, or a legacy file.", metavar="P", shell_complete=checkpoints)
+@argument("path", "A checkpoint folder, or a legacy file.", metavar="CHECKPOINT", shell_complete=checkpoints)
 @option("--episodes", type=click.IntRange(min=1), default=10, metavar="N", help="How many episodes.")
-@option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Share of random actions.")
+@option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Probability of a random action.")
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
 @option(
-    "--max-frames", type=click.IntRange(min=1), default=108_000, metavar="N", help="Cut episodes after so many frames."
+    "--max-frames",
+    type=click.IntRange(min=1),
+    default=108_000,
+    metavar="N",
+    help="End an episode after this many frames.",
 )
-@option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Cut episodes after so many actions.")
-@option("--game", metavar="ID", help="The environment, where the file does not name it.")
-@option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
-@option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto.")
+@option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
+@option("--game", metavar="ID", help="The environment, if the file does not name one.")
+@option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
+@option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--render", type=click.Choice(["human", "none"]), default="none", help="Show it in a window.")
 @option("--record", type=click.Path(), metavar="FILE", help="Write an MP4 of it.")
-@option("--expect", is_flag=True, help="Exit 1 where the mean lies outside the manifest's mean ± deviation.")
+@option("--expect", is_flag=True, help="Exit 1 if the mean is outside the manifest's mean ± deviation.")
 def play(output: Output, path: str, **given: Any) -> int:
     """Play episodes with the network of a checkpoint."""
     if given["record"] and given["render"] == "human":

@@ -20,19 +20,25 @@ __all__ = ["repair"]
         "ckpt repair runs/step-200 --from runs/step-190 --in-place",
     ]
 )
-@argument("path", "The damaged checkpoint.", metavar="P", shell_complete=checkpoints)
-@argument("dest", "Where the whole one goes; P-repaired without it.", metavar="[DEST]", required=False)
-@option("--from", "siblings", multiple=True, type=click.Path(), metavar="P", help="Take damaged tensors from here.")
-@option("--in-place", is_flag=True, help="Replace P itself.")
-@option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+@argument("path", "The damaged checkpoint.", metavar="CHECKPOINT", shell_complete=checkpoints)
+@argument("dest", "Folder for the repaired checkpoint [CHECKPOINT-repaired].", metavar="[DEST]", required=False)
+@option(
+    "--from",
+    "siblings",
+    multiple=True,
+    type=click.Path(),
+    metavar="CHECKPOINT",
+    help="A checkpoint that may hold intact copies of the damaged tensors.",
+)
+@option("--in-place", is_flag=True, help="Replace the damaged checkpoint.")
+@option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
 def repair(
     output: Output, path: str, dest: str | None, siblings: tuple[str, ...], in_place: bool, dry_run: bool
 ) -> int:
-    """Make a whole checkpoint of a damaged one.
+    """Repair a damaged checkpoint, from intact ones of the same run.
 
-    Only what can be proved is done: a damaged tensor is taken from another checkpoint that holds a tensor of the
-    very digest the manifest names. A manifest that is lost or damaged is made anew from the weights, and marked
-    as rebuilt.
+    A damaged tensor is replaced only by one with the digest that the manifest names, taken from another checkpoint.
+    A lost or damaged manifest is rebuilt from the weights, and marked as rebuilt.
     """
     if dest is not None and in_place:
         raise click.UsageError("DEST and --in-place exclude each other")

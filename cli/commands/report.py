@@ -22,15 +22,22 @@ __all__ = ["report"]
     ]
 )
 @argument("a", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
-@argument("b", "Another one: the page tells what changed from the first to this.", required=False, type=click.Path())
+@argument("b", "A second checkpoint: the page then shows what changed.", required=False, type=click.Path())
 @option("-o", "--output", "dest", type=click.Path(), metavar="FILE", help="Where to write; NAME.html by default.")
-@option("--no-weights", "weights", is_flag=True, default=True, flag_value=False, help="Draw no tensors.")
+@option(
+    "--no-weights",
+    "weights",
+    is_flag=True,
+    default=True,
+    flag_value=False,
+    help="Leave out the tensors and their pictures.",
+)
 @option("--open", "show", is_flag=True, help="Show it in a browser.")
 @option("--force", "overwrite", is_flag=True, help="Replace a file that is there.")
 def report(output: Output, a: str, b: str | None, dest: str | None, weights: bool, show: bool, overwrite: bool) -> int:
     """Write one page about a checkpoint, or about two.
 
-    The page is one file without script, and fetches nothing.
+    The page is a single file without scripts; it loads nothing from elsewhere.
     """
     # A guest of this command alone: its help is there without it.
     from ckptfmt.report import report as make_page

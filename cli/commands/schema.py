@@ -13,14 +13,14 @@ __all__ = ["schema"]
 @command(examples=["ckpt schema > manifest.schema.json", "ckpt schema report", "ckpt schema --list"])
 @argument(
     "name",
-    "Which schema: manifest (the default), report, or the config of a family.",
+    "manifest (the default), report (the answers of --json), or a family's config.",
     type=click.Choice(SCHEMAS),
     default=SCHEMAS[0],
 )
 @option("--version", "version", type=int, default=1, metavar="N", help="Major version of the format.")
 @option("--list", "listing", is_flag=True, help="List the schemas instead.")
 def schema(output: Output, name: str, version: int, listing: bool) -> int:
-    """Print the JSON Schema of manifests, answers or configs."""
+    """Print a JSON Schema: of manifests, of --json answers, or of configs."""
     if listing:
         output.result({"schemas": [{"name": name, "version": version} for name in SCHEMAS]})
         for known in SCHEMAS:

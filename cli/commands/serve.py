@@ -18,7 +18,7 @@ _HERE = "127.0.0.1"
 
 
 @command(examples=["ckpt serve runs", "ckpt serve runs --port 8420 --open"])
-@argument("folder", "A folder of runs.", type=click.Path())
+@argument("folder", "The folder to serve, with its subfolders.", type=click.Path())
 @option("--port", type=click.IntRange(0, 65535), default=0, help="The port; a free one by default.")
 @option("--host", default=_HERE, metavar="ADDRESS", help="The address to listen on; this machine only by default.")
 @option("--allow-remote", is_flag=True, help="Let other machines in; there is no password.")

@@ -19,15 +19,19 @@ _PASSWORD = "CKPT_KEY_PASSWORD"
         "ckpt sign runs/pong/best --key private.pem --network --force",
     ]
 )
-@argument("path", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
+@argument("path", "A checkpoint.", metavar="CHECKPOINT", type=click.Path(), shell_complete=checkpoints)
 @option("--key", required=True, type=click.Path(), metavar="FILE", help="The private key, P-256 or Ed25519, as PEM.")
-@option("--network", is_flag=True, help="Sign the weights alone, so that evaluations leave the signature good.")
+@option(
+    "--network",
+    is_flag=True,
+    help="Sign only the weights, so that the signature stays valid when evaluations are added.",
+)
 @option("--force", "overwrite", is_flag=True, help="Replace a signature that is there.")
 def sign(output: Output, path: str, key: str, network: bool, overwrite: bool) -> int:
     """Sign a checkpoint with a private key.
 
-    The signature is model.sig in the folder, a bundle that model_signing verifies as well. The password of an
-    encrypted key is taken from the environment, CKPT_KEY_PASSWORD.
+    The signature is written to model.sig in the folder; the tool model_signing can verify it too. The password of an
+    encrypted key is read from the environment variable CKPT_KEY_PASSWORD.
     """
     # A guest of this command alone: its help is there without it.
     from ckptfmt.share.sign import sign as sign_checkpoint

@@ -97,11 +97,11 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
         "ckpt train --resume runs/breakout/step-000000612340",
     ]
 )
-@option("--config", "file", type=click.Path(), metavar="FILE", help="A YAML file of settings; options win over it.")
+@option("--config", "file", type=click.Path(), metavar="FILE", help="A YAML file of settings; options override it.")
 @option("--out", type=click.Path(), metavar="DIR", help="Folder of the checkpoints.")
-@option("--resume", metavar="P", shell_complete=checkpoints, help="Go on from a checkpoint of this trainer.")
-@option("--trust", is_flag=True, help="Let the checkpoint ask for more than its network needs.")
-@option("--rainbow", is_flag=True, help="All six techniques together.")
+@option("--resume", metavar="CHECKPOINT", shell_complete=checkpoints, help="Resume from a checkpoint of this trainer.")
+@option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
+@option("--rainbow", is_flag=True, help="Turn on all six techniques of Rainbow (Hessel 2018).")
 @option("--dry-run", is_flag=True, help="Print the full configuration and stop.")
 @_settings
 def train(
@@ -114,7 +114,7 @@ def train(
     dry_run: bool,
     **given: Any,
 ) -> int:
-    """Train a network on an environment, from the first step or onward."""
+    """Train a network on an environment, or resume a training."""
     changes = {**(RAINBOW if rainbow else {}), **{name: value for name, value in given.items() if value is not None}}
     shown = _Shown(output)
     if resume is not None:

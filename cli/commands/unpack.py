@@ -21,12 +21,12 @@ __all__ = ["unpack"]
     ]
 )
 @argument("path", "A file that ckpt pack made.", metavar="FILE", type=click.Path())
-@argument("dest", "The new folder that it becomes.", metavar="[DEST]", required=False, type=click.Path())
-@option("--only", multiple=True, metavar="NAME", help="This checkpoint or file of the run, without reading the others.")
-@option("--list", "listed", is_flag=True, help="Only say what it holds.")
-@option("--check", "checked", is_flag=True, help="Only read all of it and hold every file against its digest.")
+@argument("dest", "The folder to write, which must not exist.", metavar="[DEST]", required=False, type=click.Path())
+@option("--only", multiple=True, metavar="NAME", help="Unpack only this checkpoint or file of the run.")
+@option("--list", "listed", is_flag=True, help="List the contents; write nothing.")
+@option("--check", "checked", is_flag=True, help="Check every file against its digest; write nothing.")
 def unpack(output: Output, path: str, dest: str | None, only: tuple[str, ...], listed: bool, checked: bool) -> int:
-    """Unpack what ckpt pack made, every byte as it was."""
+    """Unpack an archive that ckpt pack made, bit for bit."""
     if (dest is not None) + listed + checked != 1:
         raise click.UsageError("give DEST, or --list, or --check")
     if dest is None and only:

@@ -22,15 +22,15 @@ __all__ = ["upgrade"]
         "ckpt upgrade runs/old --out upgraded",
     ]
 )
-@argument("paths", "The checkpoints.", metavar="P...", nargs=-1, required=True, shell_complete=checkpoints)
-@option("--in-place", is_flag=True, help="Replace each one itself.")
-@option("--out", type=click.Path(), metavar="DIR", help="Write each one below this folder, under its own name.")
-@option("--dry-run", is_flag=True, help="Say what would be done, write nothing.")
+@argument("paths", "The checkpoints.", metavar="CHECKPOINT...", nargs=-1, required=True, shell_complete=checkpoints)
+@option("--in-place", is_flag=True, help="Replace each checkpoint by its upgrade.")
+@option("--out", type=click.Path(), metavar="DIR", help="Write the upgrades into this folder, under the same names.")
+@option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
 def upgrade(output: Output, paths: tuple[str, ...], in_place: bool, out: str | None, dry_run: bool) -> int:
-    """Write checkpoints in the newest version of the format.
+    """Upgrade checkpoints to the newest version of the format.
 
-    A reader needs no upgrade: what an older version wrote stays readable. Only the manifest changes; the tensors and
-    the identity of the network stay what they are.
+    Checkpoints of older versions stay readable without it. Only the manifest changes; the tensors and the digest of
+    the network stay the same.
     """
     if in_place and out is not None:
         raise click.UsageError("--out and --in-place exclude each other")

@@ -29,15 +29,13 @@ __all__ = ["validate"]
         "ckpt validate --explain weights.digest",
     ]
 )
-@argument("paths", "One or more checkpoint folders.", nargs=-1, metavar="P...", shell_complete=checkpoints)
+@argument("paths", "One or more checkpoint folders.", nargs=-1, metavar="CHECKPOINT...", shell_complete=checkpoints)
 @option("--deep/--fast", "deep", default=True, help="Read every byte (the default), or manifest and headers only.")
-@option("--strict", is_flag=True, help="Take warnings for errors.")
-@option("--select", multiple=True, metavar="CODE", help="Look for these problems only, for example weights.*")
-@option("--ignore", multiple=True, metavar="CODE", help="Leave these problems out.")
-@option(
-    "--explain", "code", metavar="CODE", help="Say what a problem or an error is, how it comes about and what mends it."
-)
-@option("--format", "form", type=click.Choice(["text", "github", "json"]), default="text", help="Form of the answer.")
+@option("--strict", is_flag=True, help="Treat warnings as errors.")
+@option("--select", multiple=True, metavar="CODE", help="Report only these problems, for example weights.*")
+@option("--ignore", multiple=True, metavar="CODE", help="Do not report these problems.")
+@option("--explain", "code", metavar="CODE", help="Explain a problem or error code: meaning, cause and remedy.")
+@option("--format", "form", type=click.Choice(["text", "github", "json"]), default="text", help="Output format.")
 @exit_zero
 def validate(
     output: Output,
@@ -49,12 +47,12 @@ def validate(
     code: str | None,
     form: str,
 ) -> int:
-    """Check that checkpoints are sound, every byte of them."""
+    """Check that checkpoints are intact, down to every byte."""
     output.as_json |= form == "json"
     if code is not None:
         return _explain(output, code)
     if not paths:
-        raise click.UsageError("P... is missing")
+        raise click.UsageError("no CHECKPOINT was given")
     for pattern in (*select, *ignore):
         check_pattern(pattern)
     show = _show_for_github if form == "github" else _show

@@ -15,15 +15,17 @@ __all__ = ["verify"]
         "ckpt verify runs/pong/best --key public.pem --network",
     ]
 )
-@argument("path", "A checkpoint with its model.sig.", type=click.Path(), shell_complete=checkpoints)
-@option("--key", required=True, type=click.Path(), metavar="FILE", help="The public key of who signed it, as PEM.")
-@option("--network", is_flag=True, help="Be content where the weights alone were signed.")
-@option("--signature", type=click.Path(), metavar="FILE", help="The signature, where it lies elsewhere.")
+@argument(
+    "path", "A checkpoint with its model.sig.", metavar="CHECKPOINT", type=click.Path(), shell_complete=checkpoints
+)
+@option("--key", required=True, type=click.Path(), metavar="FILE", help="The public key of the signer, as PEM.")
+@option("--network", is_flag=True, help="Accept a signature of the weights alone.")
+@option("--signature", type=click.Path(), metavar="FILE", help="The signature, if it is not in the folder.")
 @exit_zero
 def verify(output: Output, path: str, key: str, network: bool, signature: str | None) -> int:
-    """Check that a checkpoint is what was signed.
+    """Check the signature of a checkpoint.
 
-    Exit 0 where it is, 1 where it is not, 2 where that cannot be looked at.
+    Exit 0 if the signature is good, 1 if not, 2 if that cannot be checked.
     """
     # A guest of this command alone: its help is there without it.
     from ckptfmt.share.sign import verify as verify_checkpoint

@@ -30,9 +30,9 @@ def test_one_file_is_told_in_full(ckpt, work):
         "wrote    out/manifest.json",
     ]
     assert run.err == (
-        "assumed  architecture dqn, encoder nature, input_scale 1, input_shape 4×36×36, 5 settings of the training "
-        "that no answer depends on\n"
-        "settle   --architecture, --set encoder, --input-scale, --input-shape\n"
+        "assumed  architecture dqn, encoder nature, input_scale 1, input_shape 4×36×36, 5 training settings, which "
+        "the network's outputs do not depend on\n"
+        "give     --architecture, --set encoder, --input-scale, --input-shape\n"
     )
     assert ckpt("validate", "out").code == 0
     manifest = json.loads((work / "out/manifest.json").read_text())

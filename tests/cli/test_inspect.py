@@ -100,7 +100,7 @@ def test_cells_are_cut_on_a_terminal_only(ckpt, on_terminal, work):
     cut = on_terminal("inspect", "long", "--color", "never", COLUMNS="60")
     assert long not in cut.out
     assert max(len(line) for line in cut.out.splitlines() if "very" in line) == 60
-    assert cut.err == "cells are cut to the terminal; whole with: --no-truncate\n"
+    assert cut.err == "cells are shortened to the terminal's width; show them whole with: --no-truncate\n"
     whole = on_terminal("inspect", "long", "--color", "never", "--no-truncate", COLUMNS="60")
     assert long in whole.out
     assert whole.err == ""

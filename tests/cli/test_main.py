@@ -175,7 +175,7 @@ def test_a_full_device_is_an_error():
     with open("/dev/full", "wb") as full:
         run = subprocess.run([CKPT, "schema"], stdout=full, stderr=subprocess.PIPE, env=environment())
     assert run.returncode == 2
-    assert run.stderr == b"error: no space left; free some and run it again\n"
+    assert run.stderr == b"error: standard output: no space left; free some and run it again\n"
 
 
 def test_a_closed_stdout_changes_nothing_but_the_answer(tmp_path):

@@ -135,6 +135,6 @@ def test_output_that_cannot_be_written_is_not_the_work_that_failed(work):
     assert (work / "made/manifest.json").exists()
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1] == (
-        "error: output: cannot be written: No space left on device; "
-        "look at what is there before running it again, the work itself may be done"
+        "error: standard output: cannot be written: No space left on device; "
+        "check before running it again whether the work itself was done"
     )
