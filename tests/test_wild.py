@@ -93,8 +93,7 @@ WHOLE = {
 @pytest.mark.parametrize("case", WHOLE)
 def test_what_a_whole_module_says_of_its_layers_is_not_assumed(case, tmp_path):
     network, shape = WHOLE[case]
-    result = convert(save(network, tmp_path), tmp_path / "out")
-    assert result.architecture == "dqn"
+    result = convert(save(network, tmp_path), tmp_path / "out", architecture="dqn")
     assert agrees(network, result, shape)
     seen = case != "padding that gives as many features"
     assert result.config_origin["encoder"] == ("inferred" if seen else "assumed")
@@ -196,7 +195,7 @@ def test_a_classifier_of_pictures_is_no_q_network(kind, tmp_path):
 def chain(*names: str) -> nn.Sequential:
     """Convolutions of which the last two have the same shape, under these names."""
     layers = OrderedDict(zip(names, (nn.Conv2d(4, 32, 8, 4), nn.Conv2d(32, 32, 3), nn.Conv2d(32, 32, 3)), strict=True))
-    return nn.Sequential(layers | {"flat": nn.Flatten(), "hidden": nn.Linear(32 * 256, 16), "out": nn.Linear(16, 6)})
+    return nn.Sequential(layers | {"flat": nn.Flatten(), "hidden": nn.Linear(32 * 256, 16), "q": nn.Linear(16, 6)})
 
 
 @pytest.mark.parametrize("names", [("conv1", "conv2", "conv3"), ("first", "second", "third")])
@@ -220,10 +219,11 @@ def test_the_user_can_describe_the_trunk(tmp_path):
     network = sequence(*SMALL, features=32 * 49)
     file = save(network.state_dict(), tmp_path)
     with pytest.raises(ConversionError, match=r"3 combinations of usual strides and paddings .* give encoder="):
-        convert(file, tmp_path / "out", input_shape=(4, 84, 84))
+        convert(file, tmp_path / "out", architecture="dqn", input_shape=(4, 84, 84))
     convs = [{"channels": channels, "kernel": [5, 5], "stride": [2, 2]} for channels in (16, 32, 32)]
     settings = {"encoder": {"convs": convs}}
-    result = convert(file, tmp_path / "out", input_shape=(4, 84, 84), settings=settings)
+    facts = {"architecture": "dqn", "input_shape": (4, 84, 84)}
+    result = convert(file, tmp_path / "out", settings=settings, **facts)
     assert result.config_origin["encoder"] == "given"
     rebuilt, _, _ = ckptfmt.load_model_checkpoint(tmp_path / "out")
     assert [conv.stride for conv in rebuilt.conv if isinstance(conv, nn.Conv2d)] == [(2, 2)] * 3

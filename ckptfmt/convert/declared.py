@@ -1,5 +1,6 @@
 """What a legacy file says of its own network, beside the weights: its config, its training, its settings."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -44,7 +45,7 @@ class Declared:
 
     `settings` are further facts, found among training settings: they answer questions that the weights leave
     open but contradict nothing, since settings often name what a network does not use. `dropped` names, with
-    their paths, the objects that JSON cannot hold.
+    their paths, the objects that JSON cannot hold. `file` is the file's own name.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Declared:
     extra: Mapping[str, Any] = field(default_factory=dict)
     agent: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    file: str = ""
 
 
 def read_declared(
@@ -86,6 +88,7 @@ def read_declared(
         extra={"model_config": strange} if strange else {},
         agent=(*names, *text.agent),
         dropped=tuple(dropped),
+        file=os.path.basename(where),
     )
 
 

@@ -44,6 +44,7 @@ def classify_network(
         wiring=network.wiring,
         others={other.path: _shapes(other) for other in others if other is not network and _is_of_its_own(other)},
         copied=any(_is_copy(other, network) for other in others),
+        file=declared.file,
     )
     answer = tell(seen)
     if answer.chosen is None and answer.options and declared.settings.known():

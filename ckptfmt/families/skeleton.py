@@ -113,6 +113,7 @@ class Skeleton:
     `values` gives the numbers of a small tensor by name, None where they cannot be had. `context` are texts around
     the network (where it lay, what its agent is called). `others` are the shapes of the other networks of the file
     by their paths, copies and optimizers left out; `copied` is true where a target copy of this one is among them.
+    `file` is the name of the file, which a person chose and may change.
     """
 
     shapes: Mapping[str, Shape]
@@ -122,6 +123,7 @@ class Skeleton:
     wiring: Wiring = field(default_factory=Wiring)
     others: Mapping[str, Mapping[str, Shape]] = field(default_factory=dict)
     copied: bool = False
+    file: str = ""
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

@@ -30,7 +30,7 @@ def classify(
 
     >>> shapes = {"conv.weight": (16, 4, 8, 8), "conv.bias": (16,), "conv2.weight": (32, 16, 4, 4),
     ...           "conv2.bias": (32,), "hidden.weight": (256, 2592), "hidden.bias": (256,),
-    ...           "out.weight": (6, 256), "out.bias": (6,)}
+    ...           "q.weight": (6, 256), "q.bias": (6,)}
     >>> classify(shapes).architecture
     'dqn'
     """

@@ -52,6 +52,40 @@ def test_a_head_whose_name_says_nothing_is_claimed_as_an_assumption(head):
     )
 
 
+def test_a_silent_head_on_a_trunk_of_its_own_is_left_open_between_two_kinds():
+    trunk = layer("conv1", 24, 4, 8, 8) | layer("conv2", 48, 24, 4, 4) | layer("fc1", 128, 48 * 81)
+    answer = classify(trunk | layer("fc2", 10, 128))
+    assert (answer.architecture, answer.options) == (None, ("architecture",))
+    assert answer.refusal == (
+        "one head is the shape of a Q-network and of a policy, and fc2.weight is no name of either"
+    )
+    assert classify(trunk | layer("fc2", 10, 128), facts=Facts(architecture="dqn")).architecture == "dqn"
+
+
+@pytest.mark.parametrize(
+    ("file", "claimed"),
+    [
+        ("dqn_pong_best.pth", "dqn"),
+        ("Rainbow-900.pt", "dqn"),
+        ("best.pth", None),
+        ("ppo_pong.pth", None),
+        ("a2c.pth", None),
+        ("dqn_vs_ppo.pth", None),
+    ],
+)
+def test_what_a_file_is_called_lets_a_silent_head_be_assumed_and_no_more(file, claimed):
+    own = layer("conv1", 24, 4, 8, 8) | layer("conv2", 48, 24, 4, 4) | layer("fc1", 64, 48 * 81)
+    answer = tell(Skeleton(shapes=own | layer("fc2", 4, 64), file=file))
+    assert answer.architecture == claimed
+    if claimed:
+        assert answer.chosen.origin["architecture"] == "assumed"
+    assert (tell(Skeleton(shapes=HIDDEN | layer("fc2", 4, 512), file=file)).architecture is None) == (
+        "ppo" in file or "a2c" in file
+    )
+    named = tell(Skeleton(shapes=own | layer("q", 4, 64), file=file))
+    assert "architecture" not in named.chosen.origin
+
+
 @pytest.mark.parametrize("head", ["zork", "gatekeeper", "reward_head", "fc_action", "actions"])
 def test_a_head_whose_name_is_not_known_is_not_claimed(head):
     answer = classify(HIDDEN | layer(head, 3, 512))

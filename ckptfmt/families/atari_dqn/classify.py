@@ -61,7 +61,7 @@ def unwitnessed(chosen: Candidate, seen: Skeleton) -> str:
             "actor-critic, and the names do not tell which"
         )
     head = next(placed.source for placed in chosen.placements if placed.name in ("fc.2.weight", "fc.2.weight_mu"))
-    called = f"{head} is no name that is known for Q-values"
+    called = f"{head} is no name of either"
     if said := policy_around(seen):
         called = f"'{said}' around it speaks of a policy"
     return f"one head is the shape of a Q-network and of a policy, and {called}"
@@ -141,7 +141,7 @@ def _answer(fit: Fit, assignment: Assignment | None, why: str, seen: Skeleton) -
     witnessed = replace(
         candidate,
         witnesses=witnesses(seen, reading, fit, assignment, layout),
-        assumes=assumption(seen, reading),
+        assumes=assumption(seen, reading, fit, layout),
     )
     return Classification(chosen=witnessed, candidates=(witnessed,))
 

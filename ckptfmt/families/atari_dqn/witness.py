@@ -11,7 +11,8 @@ from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.layouts import Layout
 from ckptfmt.families.atari_dqn.topology import Fit
 from ckptfmt.families.claim import Witness
-from ckptfmt.families.names import words
+from ckptfmt.families.names import parse, suspicion, words
+from ckptfmt.families.rivals.policy import both_signs
 from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.vocabulary import meaning, meanings
 
@@ -22,6 +23,8 @@ _ALGORITHMS = frozenset(
     {"rainbow", "dueling", "duelling", "duel", "distributional", "noisynet", "epsilon", "exploration"}
 )
 _CAPITALS = {letter: re.compile(rf"(?:^|[._/]){letter}(?:[._/\d]|$)") for letter in "AV"}
+# Output channels, height and width of the kernels: Mnih et al. 2015, table 1 of the methods, and Mnih et al. 2013.
+_PUBLISHED = ([(32, 8, 8), (64, 4, 4), (64, 3, 3)], [(16, 8, 8), (32, 4, 4)])
 _ASSUMED = "that its rows are Q-values is assumed, since the logits of a policy have the same tensors"
 
 
@@ -33,22 +36,28 @@ def witnesses(
     if reading.distributional:
         said += _atoms(seen, fit)
     if reading.dueling:
+        # Noise is no witness here: the two streams of an actor-critic can be noisy as well.
         said += _streams(seen, found, layout)
     else:
-        said += _values(seen)
+        said += [*_values(seen), *(_sigmas(seen) if reading.noisy else ())]
     return tuple(said)
 
 
-def assumption(seen: Skeleton, reading: Reading) -> str:
+def assumption(seen: Skeleton, reading: Reading, fit: Fit, layout: Layout | None) -> str:
     """Return what a claim without a witness takes for granted, "" where it may not be made.
 
-    One head under names that say nothing is most often that of a Q-network, and may be taken for it if that is
-    said. A head whose name says something else, or something unknown, may not; nor may two streams.
+    One head under names that say nothing is as well a policy's, or a classifier's. It may be taken for a Q-network's,
+    if that is said, where something besides the head makes that likelier: the convolutions are those that the papers
+    on DQN describe, all names are those of a code base whose network of these layers is one, or the file is called
+    one. A head whose name says something else, or something unknown, may not; nor may two streams.
     """
     if reading.dueling or reading.distributional or reading.n_action < 2:
         return ""
     said = frozenset[str]().union(*(meanings(seen.own(head)) for head in seen.heads))
-    return _ASSUMED if said <= {"value"} and not policy_around(seen) else ""
+    if not said <= {"value"} or policy_around(seen) or suspicion((), (seen.file,))[1]:
+        return ""
+    published = [(rows, *kernel) for rows, _, *kernel in fit.topology.convs] in _PUBLISHED
+    return _ASSUMED if published or layout is not None or _is_q(seen.file) else ""
 
 
 def policy_around(seen: Skeleton) -> str:
@@ -74,6 +83,14 @@ def _atoms(seen: Skeleton, fit: Fit) -> Iterator[Witness]:
         yield Witness("structure", "the ends of a support are known")
 
 
+def _sigmas(seen: Skeleton) -> Iterator[Witness]:
+    """What says that a network explores by noise in its weights: deviations, of which none is negative."""
+    sigmas = [name for layer in seen.linear if layer.noisy for name in layer.tensors if parse(name).kind == "sigma"]
+    small = [name for name in sigmas if len(seen.shapes[name]) == 1]
+    if small and seen.values is not None and not any(both_signs(seen.values(name)) for name in small):
+        yield Witness("structure", "its sigmas have one sign, as those of noisy layers have")
+
+
 def _values(seen: Skeleton) -> Iterator[Witness]:
     """What says of a single head that its rows are action values."""
     for layer in seen.layers:
@@ -86,12 +103,15 @@ def _values(seen: Skeleton) -> Iterator[Witness]:
 def _around(seen: Skeleton) -> Iterator[Witness]:
     """What texts around the network say of its kind, and the copy of it that Q-learning bootstraps from."""
     for text in (*seen.context, *seen.common):
-        told = [word for word in words(text) if meaning(word) == "q" or word in _ALGORITHMS]
-        if told:
+        if _is_q(text):
             yield Witness("class", f"'{text}' is a name of a Q-network")
             break
     if seen.copied:
         yield Witness("structure", "a target copy lies beside it")
+
+
+def _is_q(text: str) -> bool:
+    return any(meaning(word) == "q" or word in _ALGORITHMS for word in words(text))
 
 
 def _streams(seen: Skeleton, found: Assignment | None, layout: Layout | None) -> Iterator[Witness]:

@@ -9,7 +9,7 @@ from ckptfmt.families.names import parse
 from ckptfmt.families.skeleton import Layer, Skeleton
 from ckptfmt.families.vocabulary import meanings
 
-__all__ = ["recognise"]
+__all__ = ["both_signs", "recognise"]
 
 _WHAT = "a policy"
 _TOLD = frozenset({"policy", "mean", "deviation"})
@@ -48,7 +48,7 @@ def _gaussian_streams(seen: Skeleton) -> Witness | None:
             continue
         sigma = _sigma(layer, seen)
         numbers = seen.values(sigma) if sigma else ()
-        if numbers and len(numbers) == prod(seen.shapes[sigma]) and _both_signs(numbers):
+        if numbers and len(numbers) == prod(seen.shapes[sigma]) and both_signs(numbers):
             return Witness("structure", f"{sigma} has values of both signs, so it is no sigma but a stream of its own")
     return None
 
@@ -67,7 +67,8 @@ def _sigma(layer: Layer, seen: Skeleton) -> str:
     return max(small, key=lambda name: small[name], default="")
 
 
-def _both_signs(numbers: Sequence[float]) -> bool:
+def both_signs(numbers: Sequence[float]) -> bool:
+    """Return whether numbers are no deviations: those of noisy layers begin at one number, and few cross zero."""
     most = max(sum(number > 0 for number in numbers), sum(number < 0 for number in numbers))
     return most < _ONE_SIGN * len(numbers)
 

@@ -104,8 +104,8 @@ NAMES = ("kept", "kept", "kept", "kept", "numbers", "meaningless", "permuted")
 class Sample:
     """A network as a file shows it, and what it really is.
 
-    `sigmas` are the tensors that hold values of one sign. `silent` is true where neither names nor structure tell it
-    from a Q-network: it may be taken for one where the answer says that this is assumed.
+    `sigmas` are the tensors that hold values of one sign. `silent` is true for one head without a name on the trunk
+    that papers on DQN describe: it may be taken for a Q-network where the answer says that this is assumed.
     """
 
     kind: str
@@ -403,14 +403,12 @@ def _rival(chance: random.Random, kind: str) -> Sample:
         build.linear(stem if shared else f"{stem}.2", (rows, hidden), [], noisy)
     if kind == "gaussian":
         build.tensors.append((build.prefix + chance.choice(("log_std", "logstd", "actor_logstd", "std")), (n_action,)))
-    # One head whose name says nothing is a Q-network's as well; its copy in another place is what tells it.
-    alone = kind in ("policy", "deterministic") and silent
-    sample = Sample(f"rival: {kind}, {'shared' if shared else 'separate'}, silent {silent}", None, {}, silent=alone)
+    sample = Sample(f"rival: {kind}, {'shared' if shared else 'separate'}, silent {silent}", None, {})
     sample.sigmas = frozenset(build.sigmas)
     kept = _disguise(sample, build.tensors, chance)
     # Where the names are lost, nothing is left that could tell one head from another.
-    lost = not kept.kind.endswith("kept")
-    kept.silent = alone or (lost and kind in ("policy", "deterministic"))
+    nameless = silent or not kept.kind.endswith("kept")
+    kept.silent = nameless and kind in ("policy", "deterministic") and trunk in ("nature", "nips")
     kept.screen = (channels, 84, 84)
     return kept
 
@@ -524,7 +522,7 @@ REASONS = {
     "quantile network": "no support: needs v_min, v_max",
     "usual number of quantiles": "no support: needs v_min, v_max",
     "speaks of a policy": "called a policy: needs --architecture",
-    "no name that is known": "a head whose name is not known: needs --architecture",
+    "no name of either": "a head whose name says nothing: needs --architecture",
     "could be": "no support, one head: needs --n-actions and more",
     "more than the 18": "more rows than an Atari game has actions",
     "actor-critic": "one hidden layer with two heads: needs --architecture",

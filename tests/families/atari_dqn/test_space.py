@@ -32,6 +32,7 @@ def test_names_that_agree_with_shapes_leave_only_what_weights_do_not_hold(space)
         "fused hidden layer: which half is which",
         "one hidden layer with two heads: needs --architecture",
         "called a policy: needs --architecture",
+        "a head whose name says nothing: needs --architecture",
     }
 
 
