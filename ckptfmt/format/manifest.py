@@ -199,6 +199,12 @@ class Manifest(Document):
         filled = dataclasses.replace(self, content_digest=self.content())
         return dataclasses.replace(filled, manifest_digest=manifest_digest(filled.to_dict()))
 
+    def sealed_bytes(self) -> bytes:
+        """Return the bytes of `manifest.json` of the sealed manifest, which itself need not be made for them."""
+        raw = dataclasses.replace(self, content_digest=self.content()).to_dict()
+        raw["manifest_digest"] = manifest_digest(raw)
+        return _rendered(raw)
+
 
 class LineEnds(ManifestError):
     """A manifest whose line ends were changed, and nothing else."""
@@ -208,7 +214,11 @@ class LineEnds(ManifestError):
 
 def render_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of `manifest.json`."""
-    return jsontext.render(manifest.to_dict()).encode("utf-8")
+    return _rendered(manifest.to_dict())
+
+
+def _rendered(raw: dict[str, Any]) -> bytes:
+    return jsontext.render(raw).encode("utf-8")
 
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:

@@ -1,9 +1,11 @@
 """Save a live network, and the training around it, as a checkpoint."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ckptfmt.errors import WeightsError
@@ -16,7 +18,7 @@ from ckptfmt.rl.networks import HasTensors, named_tensors
 from ckptfmt.rl.ranks import gather, once, rank
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.state import TrainingState
-from ckptfmt.store.save import save
+from ckptfmt.store.save import write
 
 __all__ = ["refuse_nan", "save_model_checkpoint"]
 
@@ -59,11 +61,11 @@ def save_model_checkpoint(
 
     given = gather(give, where)
 
-    def write() -> Manifest:
+    def write_once() -> Manifest:
         tensors = given.files[WEIGHTS]
         if not allow_nan:
             refuse_nan(tensors, where)
-        with save(
+        return write(
             checkpoint_path,
             tensors,
             model_config,
@@ -77,12 +79,11 @@ def save_model_checkpoint(
             lineage=lineage or Lineage(kind="trained", code=code_revision()),
             extra=extra,
             wait=wait,
-        ) as checkpoint:
-            return checkpoint.manifest
+        )
 
     # The manifest is sent to the other ranks: their machine need not have the folder.
     return once(
-        write,
+        write_once,
         encode=render_manifest,
         decode=lambda data: parse_manifest(data, where=where),
         where=where,
@@ -121,7 +122,15 @@ def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str, fix: str = _NAN_
 def _is_finite(tensor: torch.Tensor) -> bool:
     # NaN and infinities survive a sum, which takes one pass and no memory; finite numbers may add up to infinity.
     wide = tensor if tensor.dtype.itemsize > 1 else tensor.float()
-    return bool(torch.isfinite(wide.sum())) or bool(torch.isfinite(wide).all())
+    return math.isfinite(_sum(wide)) or bool(torch.isfinite(wide).all())
+
+
+def _sum(tensor: torch.Tensor) -> float:
+    if tensor.device.type != "cpu" or tensor.dtype not in (torch.float32, torch.float64) or tensor.is_neg():
+        return abs(tensor.sum().item())
+    # One thread: torch's would wait for each other wherever the training has the processors.
+    with np.errstate(all="ignore"):
+        return float(tensor.detach().numpy().sum())
 
 
 def _description(environment: Described | None, config: ModelConfig | None, where: str) -> Mapping[str, Any] | None:

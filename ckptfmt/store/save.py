@@ -15,7 +15,7 @@ from ckptfmt.format.tensors import payloads
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write import Compression, TensorFile, write_checkpoint
 
-__all__ = ["save"]
+__all__ = ["save", "write"]
 
 
 def save(
@@ -46,6 +46,43 @@ def save(
     >>> with ckptfmt.save("out", {"conv.0.weight": numpy.zeros((32, 4, 8, 8), "f4")}) as checkpoint:
     ...     print(checkpoint.manifest.content_digest)
     """
+    write(
+        path,
+        tensors,
+        config,
+        training_info,
+        overwrite,
+        state=state,
+        replay=replay,
+        environment=environment,
+        evaluation=evaluation,
+        lineage=lineage,
+        resume=resume,
+        extra=extra,
+        wait=wait,
+        compress=compress,
+    )
+    return Checkpoint(path)
+
+
+def write(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Any],
+    config: Config | Mapping[str, Any] | None = None,
+    training_info: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    *,
+    state: Mapping[str, Any] | None = None,
+    replay: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    evaluation: Sequence[Mapping[str, Any]] = (),
+    lineage: Lineage | None = None,
+    resume: Resume | None = None,
+    extra: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+    compress: bool = False,
+) -> Manifest:
+    """Do what `save` does, and return what a reader makes of the manifest without opening the checkpoint."""
     network = _network(config)
     files = _files({WEIGHTS: tensors, STATE: state, REPLAY: replay}, Compression() if compress else None)
     if network is not None:
@@ -67,8 +104,7 @@ def save(
             content_digest="",
         )
 
-    write_checkpoint(path, files, build, overwrite=overwrite, wait=wait)
-    return Checkpoint(path)
+    return write_checkpoint(path, files, build, overwrite=overwrite, wait=wait)
 
 
 def _signed(config: dict[str, Any], training_info: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ckptfmt.store.manager.background import Background
 from ckptfmt.store.manager.retention import Retention, ranked
 from ckptfmt.store.manager.snapshot import Buffers, abandoned
 from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, step_name
-from ckptfmt.store.save import save
+from ckptfmt.store.save import write
 from ckptfmt.store.write import remove_checkpoint
 from ckptfmt.store.write.failure import reported
 
@@ -87,20 +87,19 @@ class CheckpointManager:
         noted = {MANAGED: {"step": step, "metrics": _mapping(metrics, "$.extra.manager.metrics")}}
         extra = {**_mapping(parts.pop("extra", None), "$.extra"), **noted}
 
-        def write(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+        def keep(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
             options = {"overwrite": overwrite, "wait": self._wait, "compress": self._compress, "extra": extra, **others}
             with reported(path):
-                with save(path, arrays, config, training_info, **options) as saved:
-                    manifest = saved.manifest
+                manifest = write(path, arrays, config, training_info, **options)
                 if self._on_saved is not None:
                     self._on_saved(step, manifest)
                 self._clean_once()
                 self._after(step)
 
         if self._background is None:
-            write(tensors, parts)
+            keep(tensors, parts)
         else:
-            self._save_later(self._background, write, tensors, parts)
+            self._save_later(self._background, keep, tensors, parts)
         return path
 
     def path(self, step: int) -> str:

@@ -11,7 +11,7 @@ from ckptfmt.errors import CkptError, ManifestError, WeightsError
 from ckptfmt.families.blueprint import read_blueprint
 from ckptfmt.format import jsontext
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, WEIGHTS
-from ckptfmt.format.manifest import Manifest, check_content, parse_manifest, render_manifest
+from ckptfmt.format.manifest import Manifest, check_content, parse_manifest
 
 __all__ = ["accepted"]
 
@@ -24,14 +24,13 @@ def accepted(manifest: Manifest, *, where: str) -> tuple[bytes, Manifest]:
     """
     place = os.path.join(where, MANIFEST)
     try:
-        sealed = manifest.sealed()
-        data = render_manifest(sealed)
+        data = manifest.sealed_bytes()
     except ManifestError as e:
         raise ManifestError(e.what, where=f"{place} {e.where}", fix=e.fix, code=e.code) from None
     try:
         read = parse_manifest(data, where=place)
     except CkptError as e:
-        if e.where == place and (field := _field(sealed.to_dict())):
+        if e.where == place and (field := _field(manifest.sealed().to_dict())):
             e = ManifestError(e.what, where=f"{place} $.{field}", fix=e.fix, code=e.code)
         raise e from None
     check_content(read, where=place)

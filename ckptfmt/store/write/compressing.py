@@ -1,17 +1,18 @@
 """A data file written compressed: frame by frame, each decoded again from the file and held against what was given."""
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.format.compressed import PART, Encoder, decode
 from ckptfmt.store.write.datafile import TensorFile, file_parts
-from ckptfmt.store.write.readback import ReadBack
+from ckptfmt.store.write.readback import Found, ReadBack, Worker
 
 __all__ = ["FrameReadBack", "compressed_size", "frames", "share"]
 
+# How many frames may wait to be decoded.
+_DEPTH = 6
 _SAMPLES = 4
 _SAMPLE = 16 << 10
 
@@ -65,16 +66,30 @@ class FrameReadBack(ReadBack):
     _ahead = 2
 
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
-        self._lengths: deque[int] = deque()
         super().__init__(file, sizes, where=where, threads=threads)
+        # Decoding takes long enough to be done beside the encoding of the next frames.
+        self._decoder = Worker(self._decode, _DEPTH) if threads else None
+
+    def __exit__(self, *_: object) -> None:
+        if self._decoder is not None:
+            self._decoder.stop()
+        super().__exit__()
 
     def frame(self, plain: bytes | bytearray | memoryview, length: int) -> None:
         """Take note that a frame of `length` bytes was written next, which holds `plain`."""
-        self._lengths.append(length)
-        self.written(plain)
+        if self._decoder is None:
+            self._decode((plain, length))
+        else:
+            self._decoder.give((plain, length))
 
-    def _read(self, block: bytes | bytearray | memoryview) -> None:
-        length = self._lengths.popleft()
+    def finish(self) -> Found:
+        """Return what lies in the file; raise `WriteError` where it is not what was given."""
+        if self._decoder is not None:
+            self._decoder.finish()
+        return super().finish()
+
+    def _decode(self, given: tuple[bytes | bytearray | memoryview, int]) -> None:
+        block, length = given
         stored = os.pread(self._file, length, self._position)
         self._position += length
         try:
@@ -83,8 +98,8 @@ class FrameReadBack(ReadBack):
             raise self.differs() from None
         if not plain.startswith(block):
             raise self.differs()
+        self._hand_on((plain, len(plain)))
         self._digest_segments(memoryview(plain))
-        self._hasher.give((plain, len(plain)))
 
     def _hash(self, filled: tuple[Any, int]) -> None:
         self._sha256.update(filled[0])

@@ -18,12 +18,15 @@ __all__ = ["Compression", "Payload", "TensorFile", "create", "file_parts", "writ
 
 # How much is written before the kernel is told to begin with the disk: often enough that little is left for the
 # end, seldom enough that the telling costs nothing.
-_WRITEBACK = 16 << 20
+_WRITEBACK = 4 << 20
 # Levels above it take windows that readers refuse.
 _HIGHEST = 19
 # How many tensors are looked at to tell whether compressing a file would pay.
 _SAMPLED = 16
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+Arranged = tuple[bytes, tuple[TensorInfo, ...]]
 
 
 class Payload(Protocol):
@@ -68,7 +71,7 @@ class TensorFile:
     tied: Mapping[str, str] = field(default_factory=dict)
     compression: Compression | None = None
 
-    def arranged(self) -> tuple[bytes, tuple[TensorInfo, ...]]:
+    def arranged(self) -> Arranged:
         """Return the header's bytes and where each tensor lies behind it."""
         return build_header(((name, p.dtype, tuple(p.shape)) for name, p in self.tensors.items()), METADATA)
 
@@ -95,12 +98,12 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
     Raises `WriteError` where what lies in the file is not what was given, `WeightsError` where a tensor gives
     more or fewer bytes than its shape says, `OSError` for what the system refuses.
     """
-    header, infos = content.arranged()
+    arranged = header, infos = content.arranged()
     found = None
     if content.compression is not None:
         found = _write_compressed(folder, name, content, content.compression, where, bulk)
     if found is None:
-        found = _write_plain(folder, name, content, where, bulk)
+        found = _write_plain(folder, name, content, arranged, where, bulk)
     tensors = {
         info.name: TensorEntry(dtype=info.dtype, shape=info.shape, offset=info.begin, digest=digest)
         for info, digest in zip(infos, found.segments[1:], strict=True)
@@ -109,8 +112,8 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
     return FileEntry(bytes=size, sha256=found.sha256, tensors=tensors, tied=dict(content.tied))
 
 
-def _write_plain(folder: int, name: str, content: TensorFile, where: str, bulk: bool) -> Found:
-    header, infos = content.arranged()
+def _write_plain(folder: int, name: str, content: TensorFile, arranged: Arranged, where: str, bulk: bool) -> Found:
+    header, infos = arranged
     place = os.path.join(where, name)
     with _created(folder, name, bulk) as file:
         segments = [len(header), *(info.nbytes for info in infos)]

@@ -2,8 +2,8 @@
 
 The digests of a checkpoint are taken of what came back from the file. So a write that lied about its length, a
 filesystem that lost a part, and a tensor that another thread changed in the meantime are found before anybody
-can see the file. One thread reads, compares and takes BLAKE3, another SHA-256, while the caller's
-writes; nearly all of it happens outside the GIL.
+can see the file. The caller's thread writes, reads back, compares and takes BLAKE3, one beside it SHA-256, which is
+about as much: where other work keeps the processors busy, threads that wait for one another cost more than they win.
 """
 
 import hashlib
@@ -18,13 +18,12 @@ from typing import Any, Generic, Self, TypeVar
 from ckptfmt.errors import WriteError
 from ckptfmt.format.digest import Hasher
 
-__all__ = ["BLOCK", "Found", "ReadBack"]
+__all__ = ["BLOCK", "Found", "ReadBack", "Worker"]
 
-# The largest part in which a file is written. A writer holds at most _DEPTH + 1 of them, whatever the sizes of
-# the tensors, and _BUFFERS of _PART bytes in which they are read back: few and small, since memory that was never
-# touched costs more than to hash it, and what stays in the processor's cache is compared and hashed faster.
+# The largest part in which a file is written. It is read back into _BUFFERS of _PART bytes: few and small, since
+# memory that was never touched costs more than to hash it, and what stays in the processor's cache is compared and
+# hashed faster.
 BLOCK = 4 << 20
-_DEPTH = 6
 _PART = 1 << 20
 _BUFFERS = 8
 # Buffers that no writer uses at the moment, for the next one.
@@ -61,46 +60,39 @@ class ReadBack:
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(min(self._ahead, -(-sum(sizes) // _PART) + 1)):
             self._free.put(_borrow())
-        self._reader = _Worker(self._read, _DEPTH) if threads else _Here(self._read)
-        self._hasher = _Worker(self._hash, self._ahead) if threads else _Here(self._hash)
+        self._hasher = Worker(self._hash, self._ahead) if threads else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.stop()
-        self._hasher.stop()
+        if self._hasher is not None:
+            self._hasher.stop()
         while not self._free.empty():
             _IDLE.append(self._free.get())
 
     def written(self, block: bytes | bytearray | memoryview) -> None:
-        """Take note that `block`, of at most `BLOCK` bytes, was written behind what was written before."""
-        self._reader.give(block)
-
-    def finish(self) -> Found:
-        """Return what lies in the file; raise `WriteError` where it is not what was given."""
-        self._reader.stop()
-        self._hasher.stop()
-        for worker in (self._reader, self._hasher):
-            if worker.error is not None:
-                raise worker.error
-        return Found(self._sha256.hexdigest(), tuple(segment.text() for segment in self._segments))
-
-    def _read(self, block: bytes | bytearray | memoryview) -> None:
+        """Read back `block`, which was written behind what was written before; raise `WriteError` if it differs."""
         whole = memoryview(block)
         for start in range(0, len(whole), _PART):
-            self._read_part(whole[start : start + _PART])
+            self._read(whole[start : start + _PART])
 
-    def _read_part(self, block: memoryview) -> None:
+    def finish(self) -> Found:
+        """Return what lies in the file, which is what was given."""
+        if self._hasher is not None:
+            self._hasher.finish()
+        return Found(self._sha256.hexdigest(), tuple(segment.text() for segment in self._segments))
+
+    def _read(self, block: memoryview) -> None:
         buffer = self._free.get()
         view = memoryview(buffer)[: len(block)]
         # startswith compares with memcmp, without a copy.
         same = self._fill(view) and buffer.startswith(block)
-        if same:
-            self._digest_segments(view)
-        self._hasher.give((buffer, len(block)))
         if not same:
+            self._free.put(buffer)
             raise self.differs()
+        self._hand_on((buffer, len(block)))
+        self._digest_segments(view)
 
     def differs(self) -> WriteError:
         """Return the error of a file that does not hold what was written."""
@@ -127,28 +119,17 @@ class ReadBack:
             if len(part) < left:
                 self._left.append((index, left - len(part)))
 
+    def _hand_on(self, filled: tuple[Any, int]) -> None:
+        """Have the next part taken into the digest of the whole."""
+        if self._hasher is None:
+            self._hash(filled)
+        else:
+            self._hasher.give(filled)
+
     def _hash(self, filled: tuple[Any, int]) -> None:
         buffer, size = filled
         self._sha256.update(memoryview(buffer)[:size])
         self._free.put(buffer)
-
-
-class _Here(Generic[_Item]):
-    """Does `work` on each thing as it is given, and keeps the first error."""
-
-    def __init__(self, work: Callable[[_Item], None]) -> None:
-        self.error: BaseException | None = None
-        self._work = work
-
-    def give(self, item: _Item) -> None:
-        """Do the work."""
-        try:
-            self._work(item)
-        except Exception as e:  # raised by `finish`, as the error of a thread is
-            self.error = self.error or e
-
-    def stop(self) -> None:
-        """Have nothing to wait for."""
 
 
 def _borrow() -> bytearray:
@@ -158,11 +139,11 @@ def _borrow() -> bytearray:
         return bytearray(_PART)
 
 
-class _Worker(Generic[_Item]):
+class Worker(Generic[_Item]):
     """A thread that does `work` on each thing it is given, in order, and keeps the first error."""
 
     def __init__(self, work: Callable[[_Item], None], depth: int) -> None:
-        self.error: BaseException | None = None
+        self._error: BaseException | None = None
         self._work = work
         self._queue: queue.Queue[_Item | None] = queue.Queue(depth)
         self._thread = threading.Thread(target=self._run, name="ckptfmt-read-back", daemon=True)
@@ -178,9 +159,15 @@ class _Worker(Generic[_Item]):
             self._queue.put(None)
             self._thread.join()
 
+    def finish(self) -> None:
+        """Wait until all is done; raise the first error."""
+        self.stop()
+        if self._error is not None:
+            raise self._error
+
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             try:
                 self._work(item)
             except BaseException as e:  # raised by `finish`, in the thread that asked
-                self.error = self.error or e
+                self._error = self._error or e
