@@ -1,20 +1,31 @@
 """The tensors of an open checkpoint as NumPy arrays."""
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 
+from ckptfmt.format.entries import TensorEntry
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.tensors import decode
-from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Arrays"]
+
+
+class _Source(Protocol):
+    """What tensors are read from: a `Checkpoint`, which knows this module."""
+
+    def names(self, file: str) -> tuple[str, ...]: ...
+
+    def info(self, name: str, file: str) -> TensorEntry: ...
+
+    def read(self, name: str, file: str) -> bytearray: ...
 
 
 class Arrays(Mapping[str, np.ndarray]):
     """Name to array; each is read from the file, and verified, every time it is asked for."""
 
-    def __init__(self, checkpoint: Checkpoint, file: str = WEIGHTS) -> None:
+    def __init__(self, checkpoint: _Source, file: str = WEIGHTS) -> None:
         self._checkpoint = checkpoint
         self._file = file
         self._names = dict.fromkeys(checkpoint.names(file))
