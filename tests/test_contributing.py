@@ -101,7 +101,8 @@ def test_a_field_is_one_line(tree, run):
     append(tree / "ckptfmt" / "format" / "entries.py", "    lacks: tuple[str, ...]", line)
     said = run(f"""
 import dataclasses, pathlib
-from ckptfmt.format.manifest import Manifest, Resume, parse_manifest, render_manifest
+from ckptfmt.format.manifest import Manifest, Resume, render_manifest
+from ckptfmt.format.parse import parse_manifest
 for case in sorted(pathlib.Path({str(ROOT / "fixtures" / "valid")!r}).iterdir()):
     data = (case / "checkpoint" / "manifest.json").read_bytes()
     manifest = parse_manifest(data, where="m")
@@ -129,7 +130,8 @@ def test_a_digest_is_one_entry(tree, run, tmp_path):
     said = run("""
 import dataclasses, hashlib
 from ckptfmt.store.write import update_manifest
-from ckptfmt.format.manifest import parse_manifest, render_manifest
+from ckptfmt.format.manifest import render_manifest
+from ckptfmt.format.parse import parse_manifest
 with ckptfmt.open("a") as checkpoint:
     named = {
         name: dataclasses.replace(entry, digest="sha512:" + hashlib.sha512(checkpoint.read(name)).hexdigest())

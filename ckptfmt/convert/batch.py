@@ -20,8 +20,9 @@ from ckptfmt.convert.convert import convert
 from ckptfmt.convert.sources import Item
 from ckptfmt.errors import CkptError, TargetExists
 from ckptfmt.format.datafile import open_data
-from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, read_manifest
-from ckptfmt.format.manifest import Manifest, parse_manifest
+from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.parse import load_manifest
 
 __all__ = ["Outcome", "convert_many"]
 
@@ -135,7 +136,7 @@ def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
         return False
     folder = open_folder(item.dest)
     try:
-        manifest = parse_manifest(read_manifest(folder, where=item.dest), where=os.path.join(item.dest, MANIFEST))
+        manifest = load_manifest(folder, where=item.dest)
         with open_data(folder, WEIGHTS, manifest.weights.segments, where=item.dest) as weights:
             weights.check_layout()
             whole = weights.size == manifest.weights.bytes

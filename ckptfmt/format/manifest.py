@@ -1,15 +1,13 @@
 """The manifest: the label of a checkpoint, as frozen documents.
 
-`parse_manifest` is the one definition of a manifest that can be used; `render_manifest` the one text that a
-manifest has. Both hold the digest of the manifest over its content, so a changed byte is found.
+`render_manifest` gives the one text that a manifest has; `ckptfmt.format.parse` reads it.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ckptfmt.errors import ManifestError, Problem, printable
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import content_digest, manifest_digest
 from ckptfmt.format.document import Document, document, value
@@ -27,7 +25,7 @@ from ckptfmt.format.entries import (
     identity,
     instant,
 )
-from ckptfmt.format.files import MAX_MANIFEST, REPLAY, SAFETENSORS, STATE, WEIGHTS
+from ckptfmt.format.files import REPLAY, SAFETENSORS, STATE, WEIGHTS
 from ckptfmt.format.kinds import (
     Kind,
     choice,
@@ -38,10 +36,7 @@ from ckptfmt.format.kinds import (
     text,
     wrong,
 )
-from ckptfmt.format.prerelease import settled
-from ckptfmt.format.safetensors import TensorInfo
-from ckptfmt.format.travelled import is_rewritten
-from ckptfmt.format.versions import FORMAT, FORMAT_VERSION, check_version
+from ckptfmt.format.versions import FORMAT, FORMAT_VERSION
 
 __all__ = [
     "KINDS",
@@ -55,10 +50,6 @@ __all__ = [
     "Source",
     "TensorEntry",
     "Transform",
-    "check_content",
-    "contradictions",
-    "expected_header",
-    "parse_manifest",
     "render_manifest",
 ]
 
@@ -206,12 +197,6 @@ class Manifest(Document):
         return _rendered(raw)
 
 
-class LineEnds(ManifestError):
-    """A manifest whose line ends were changed, and nothing else."""
-
-    code = "manifest.line-ends"
-
-
 def render_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of `manifest.json`."""
     return _rendered(manifest.to_dict())
@@ -219,81 +204,3 @@ def render_manifest(manifest: Manifest) -> bytes:
 
 def _rendered(raw: dict[str, Any]) -> bytes:
     return jsontext.render(raw).encode("utf-8")
-
-
-def parse_manifest(data: bytes, *, where: str) -> Manifest:
-    """Return the manifest in `data`; raise `ManifestError` or `UnsupportedVersion` that says what is wrong.
-
-    A newer minor version is read with unknown fields kept. Its digests are those of its own content, or it is
-    refused; what `check_content` looks at is left to the reader of the tensors.
-    """
-    raw, rendered = jsontext.read_rendered(data, where=where, limit=MAX_MANIFEST)
-    if not isinstance(raw, dict):
-        raise wrong("must hold one JSON object", where)
-    relaxed = check_version(raw["format_version"], where=where) if "format_version" in raw else False
-    try:
-        manifest = Manifest.from_dict(settled(raw), relaxed=relaxed)
-    except ManifestError as e:
-        raise e.but(where=f"{where} {e.where}") from None
-    if (manifest.architecture is None) != (manifest.config is None):
-        raise wrong("architecture and config are known together or not at all", f"{where} $.config")
-    if manifest_digest(raw) != manifest.manifest_digest:
-        raise ManifestError(
-            "does not match its own manifest_digest, it was changed after it was written",
-            where=where,
-            fix="copy it again or re-save it",
-            code="manifest.digest",
-        )
-    if not rendered:
-        if is_rewritten(data, jsontext.render(raw).encode("utf-8")):
-            raise LineEnds(
-                "is as it was written but for its line ends, which git or an editor made CRLF",
-                where=where,
-                fix="write '*.json -text' into .gitattributes and check it out, or mend it: ckptfmt.repair(PATH)",
-            )
-        raise ManifestError(
-            "means the same but is not written as it was, a byte was changed",
-            where=where,
-            fix="copy it again or re-save it",
-            code="manifest.form",
-        )
-    return manifest
-
-
-def expected_header(entry: FileEntry) -> tuple[bytes, tuple[TensorInfo, ...]]:
-    """Return the header that a file has whose manifest entry this is, and where its tensors lie."""
-    return entry.header
-
-
-def check_content(manifest: Manifest, *, where: str) -> None:
-    """Raise `ManifestError` where parts of the manifest contradict one another."""
-    for problem in contradictions(manifest):
-        raise ManifestError(problem.message, where=f"{where} {problem.where}", fix=problem.fix, code=problem.code)
-
-
-def contradictions(manifest: Manifest) -> Iterator[Problem]:
-    """Yield each place where parts of the manifest contradict one another."""
-    if manifest.content() != manifest.content_digest:
-        yield Problem(
-            "manifest.content-digest", "$.content_digest", "is not that of the tensors listed", "re-save the checkpoint"
-        )
-    for name, entry in manifest.files.items():
-        yield from _file_contradictions(entry, f"$.files.{name}")
-
-
-def _file_contradictions(entry: FileEntry, where: str) -> Iterator[Problem]:
-    header, infos = expected_header(entry)
-    for info in infos:
-        if info.begin != entry.tensors[info.name].offset:
-            place = f"{where}.tensors.{printable(info.name)}.offset"
-            yield Problem("manifest.offset", place, f"is {entry.tensors[info.name].offset}, must be {info.begin}")
-    size = len(header) + (infos[-1].end if infos else 0)
-    if size != entry.bytes:
-        yield Problem("manifest.bytes", f"{where}.bytes", f"is {entry.bytes:,}, the tensors listed make {size:,}")
-    for name, stored in entry.tied.items():
-        if name in entry.tensors or stored not in entry.tensors:
-            yield Problem(
-                "manifest.tied",
-                f"{where}.tied.{printable(name)}",
-                f"must share a stored tensor and not be one itself, not '{printable(stored)}'",
-            )

@@ -12,7 +12,8 @@ from ckptfmt.errors import WeightsError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.spaces import check_spaces
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
-from ckptfmt.format.manifest import Lineage, Manifest, Resume, parse_manifest, render_manifest
+from ckptfmt.format.manifest import Lineage, Manifest, Resume, render_manifest
+from ckptfmt.format.parse import parse_manifest
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.networks import HasTensors, named_tensors
 from ckptfmt.rl.ranks import gather, once, rank

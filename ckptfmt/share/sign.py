@@ -22,7 +22,8 @@ from ckptfmt.format.files import (
     read_manifest,
     release,
 )
-from ckptfmt.format.manifest import Manifest, parse_manifest
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.parse import parse_manifest
 from ckptfmt.look.validate import validate
 from ckptfmt.share._bundle import MAX_BUNDLE, Statement, make_bundle, open_bundle
 from ckptfmt.share._keys import hint, load_private, load_public

@@ -12,8 +12,9 @@ from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, Weigh
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
 from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
 from ckptfmt.format.digest import Hasher
-from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, read_manifest, release
-from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry, check_content, expected_header, parse_manifest
+from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
+from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
+from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.safetensors import parse_header, tensor_bytes
 
 if TYPE_CHECKING:
@@ -72,8 +73,7 @@ class Checkpoint:
     def _read_manifest(self) -> tuple[Manifest, Blueprint | None]:
         where = os.path.join(self.path, MANIFEST)
         try:
-            manifest = parse_manifest(read_manifest(self._folder, where=self.path), where=where)
-            check_content(manifest, where=where)
+            manifest = load_manifest(self._folder, where=self.path)
             network = read_blueprint(manifest, where=where)
         except ManifestError as e:
             # Those who parse know what is wrong; that it stands in a file that can be had again is known here.
@@ -270,7 +270,7 @@ def _check_file(file: DataFile, entry: FileEntry) -> int:
             where=file.where,
             fix="copy it again or re-save it",
         )
-    header, _ = expected_header(entry)
+    header, _ = entry.header
     if not _begins_with(file, header):
         raise WeightsError(
             "its header is not the one the manifest describes",

@@ -25,15 +25,8 @@ from ckptfmt.format.files import (
     read_manifest,
     release,
 )
-from ckptfmt.format.manifest import (
-    FileEntry,
-    Lineage,
-    LineEnds,
-    Manifest,
-    check_content,
-    expected_header,
-    parse_manifest,
-)
+from ckptfmt.format.manifest import FileEntry, Lineage, Manifest
+from ckptfmt.format.parse import LineEnds, parse_manifest
 from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
 from ckptfmt.format.travelled import lf
@@ -113,7 +106,6 @@ def repair(
 def _manifest(folder: int, where: str, text: Callable[[bytes], bytes] = bytes) -> Manifest:
     place = os.path.join(where, MANIFEST)
     manifest = parse_manifest(text(read_manifest(folder, where=where)), where=place)
-    check_content(manifest, where=place)
     read_blueprint(manifest, where=place)
     return manifest
 
@@ -129,7 +121,7 @@ def _collect(
     files, restored, lost, whole = {}, {}, [], True
     for name, entry in manifest.files.items():
         tensors: dict[str, Payload] = {}
-        header, infos = expected_header(entry)
+        header, infos = entry.header
         file, sound = open_damaged(folder, name, entry.segments, where, stack)
         whole = whole and sound and begins_with(file, header) and file.size == entry.bytes
         for info in infos:

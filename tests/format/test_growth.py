@@ -8,7 +8,8 @@ import pytest
 
 from ckptfmt.errors import ManifestError
 from ckptfmt.families.blueprint import read_blueprint
-from ckptfmt.format.manifest import check_content, parse_manifest, render_manifest
+from ckptfmt.format.manifest import render_manifest
+from ckptfmt.format.parse import parse_manifest
 from ckptfmt.look.validate import validate
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write import update_manifest
@@ -38,7 +39,6 @@ def read(raw: dict):
 def test_a_newer_minor_version_is_read_and_written_back_without_loss():
     raw = newer()
     manifest = read(raw)
-    check_content(manifest, where="m")
     assert read_blueprint(manifest, where="m").config.n_action == 2
     assert json.loads(render_manifest(manifest)) == raw
 

@@ -26,7 +26,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.families.skeleton import Facts
 from ckptfmt.families.tell import classify
 from ckptfmt.format.jsontext import parse
-from ckptfmt.format.manifest import parse_manifest
+from ckptfmt.format.parse import parse_manifest
 from ckptfmt.format.safetensors import build_header, parse_header
 from ckptfmt.legacy.find.find import find_networks
 from ckptfmt.legacy.open import read

@@ -15,7 +15,8 @@ import pytest
 import ckptfmt
 from ckptfmt.errors import CkptError, NotACheckpoint, UnsupportedVersion
 from ckptfmt.format.files import MANIFEST, WEIGHTS
-from ckptfmt.format.manifest import Manifest, parse_manifest, render_manifest
+from ckptfmt.format.manifest import Manifest, render_manifest
+from ckptfmt.format.parse import parse_manifest
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.look.validate import counts, validate
 from ckptfmt.look.validate.integrity import THOROUGH

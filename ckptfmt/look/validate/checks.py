@@ -12,7 +12,8 @@ from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SAFETENSORS, WEIGHTS, compressed_name, is_companion
-from ckptfmt.format.manifest import FileEntry, Manifest, contradictions
+from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.parse import contradictions
 from ckptfmt.format.travelled import is_rewritten, open_link
 from ckptfmt.format.versions import FORMAT_VERSION
 

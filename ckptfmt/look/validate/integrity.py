@@ -18,7 +18,7 @@ from ckptfmt.errors import Problem, WeightsError, WrongSize, printable
 from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import WEIGHTS
-from ckptfmt.format.manifest import FileEntry, TensorEntry, expected_header
+from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_text, tensor_bytes
 
@@ -81,7 +81,7 @@ class FileCheck:
 
     def _look_at_header(self, file: DataFile) -> tuple[list[Problem], int]:
         """Return what is wrong with the header, and where the data begins."""
-        expected, infos = expected_header(self.entry)
+        expected, infos = self.entry.header
         try:
             if file.size >= len(expected) and file.read(0, len(expected)) == expected:
                 return [], len(expected)

@@ -8,9 +8,9 @@ from typing import Any
 
 from ckptfmt.errors import ManifestError, Problem, Unreadable, UnsupportedVersion, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, parse_blueprint
-from ckptfmt.format import jsontext
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, SAFETENSORS, compressed_name, open_folder, read_manifest
+from ckptfmt.format.files import MANIFEST, SAFETENSORS, compressed_name, open_folder, read_manifest
 from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.parse import raw_manifest
 from ckptfmt.format.prerelease import settled
 from ckptfmt.format.versions import check_version
 from ckptfmt.look.validate import checks
@@ -84,9 +84,7 @@ class _Look:
         try:
             data = read_manifest(folder, where=self.path)
             self.bytes_read += len(data)
-            raw, rendered = jsontext.read_rendered(data, where=MANIFEST, limit=MAX_MANIFEST)
-            if not isinstance(raw, dict):
-                raise ManifestError("must hold one JSON object", where=MANIFEST)
+            raw, rendered = raw_manifest(data, where=MANIFEST)
         except Unreadable:
             raise
         except (ManifestError, WeightsError) as e:
@@ -106,7 +104,7 @@ class _Look:
             yield from checks.training(manifest)
             yield from stale_training(self.path, manifest)
 
-    def _version(self, raw: dict[str, Any]) -> bool:
+    def _version(self, raw: Mapping[str, Any]) -> bool:
         """Return whether a newer minor version is at hand; what is no version at all is left to the schema."""
         version = raw.get("format_version")
         try:

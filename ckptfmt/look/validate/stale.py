@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckptfmt.errors import CkptError, Problem
-from ckptfmt.format.files import MANIFEST, open_file, open_folder, read_exactly, read_manifest
-from ckptfmt.format.manifest import Manifest, parse_manifest
+from ckptfmt.format.files import MANIFEST, open_file, open_folder, read_exactly
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.parse import load_manifest
 
 __all__ = ["stale_training"]
 
@@ -69,7 +70,7 @@ def _tail(path: str) -> str:
 def _read(path: str, digest: str) -> Manifest | None:
     folder = open_folder(path)
     try:
-        manifest = parse_manifest(read_manifest(folder, where=path), where=path)
+        manifest = load_manifest(folder, where=path)
     finally:
         os.close(folder)
     return manifest if manifest.manifest_digest == digest else None

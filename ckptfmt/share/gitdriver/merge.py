@@ -8,7 +8,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.files import MAX_MANIFEST
-from ckptfmt.format.manifest import check_content, parse_manifest
+from ckptfmt.format.parse import parse_manifest, raw_manifest
 
 __all__ = ["MergeConflict", "merge"]
 
@@ -42,7 +42,7 @@ def merge(base: str | os.PathLike[str], ours: str | os.PathLike[str], theirs: st
     united["manifest_digest"] = manifest_digest(united)
     data = jsontext.render(united).encode("utf-8")
     # What git is given is what a reader would take, or there is no merge.
-    check_content(parse_manifest(data, where=place), where=place)
+    parse_manifest(data, where=place)
     return data
 
 
@@ -92,5 +92,4 @@ def _read(path: str | os.PathLike[str], where: str) -> dict[str, Any]:
     with open(path, "rb") as file:
         data = file.read(MAX_MANIFEST + 1)
     parse_manifest(data, where=where)
-    raw: dict[str, Any] = jsontext.parse(data, where=where, limit=MAX_MANIFEST)
-    return raw
+    return dict(raw_manifest(data, where=where)[0])

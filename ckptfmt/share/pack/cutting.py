@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ckptfmt.errors import CkptError
 from ckptfmt.format.compressed import PART
 from ckptfmt.format.dtypes import bits_of
-from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
-from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest
+from ckptfmt.format.files import MANIFEST, open_folder, release
+from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.writernames import parse_writer_name
 
 __all__ = ["Cut", "RunFolder", "cuts", "walk"]
@@ -91,7 +92,7 @@ def _manifest(place: str) -> Manifest | None:
     try:
         folder = open_folder(place)
         try:
-            return parse_manifest(read_manifest(folder, where=place), where=place)
+            return load_manifest(folder, where=place)
         finally:
             release(folder)
     except CkptError:

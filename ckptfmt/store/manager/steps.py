@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, NotACheckpoint
-from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
-from ckptfmt.format.manifest import Manifest, parse_manifest
+from ckptfmt.format.files import MANIFEST, open_folder, release
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.parse import load_manifest
 
 __all__ = ["MANAGED", "Entry", "Index", "list_steps", "step_name"]
 
@@ -75,7 +76,7 @@ def _read(path: str, step: int) -> Entry | None:
     try:
         folder = open_folder(path)
         try:
-            manifest = parse_manifest(read_manifest(folder, where=path), where=os.path.join(path, MANIFEST))
+            manifest = load_manifest(folder, where=path)
         finally:
             release(folder)
     except CkptError:

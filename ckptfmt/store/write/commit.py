@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 
 from ckptfmt.errors import WriteError
-from ckptfmt.format.files import MANIFEST, SAFETENSORS, open_folder, read_manifest, release
-from ckptfmt.format.manifest import FileEntry, Manifest, parse_manifest
+from ckptfmt.format.files import MANIFEST, SAFETENSORS, open_folder, release
+from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.writernames import stage_name
 from ckptfmt.store.write.acceptance import accepted
 from ckptfmt.store.write.datafile import TensorFile, create, write_all, write_tensors
@@ -79,7 +80,7 @@ def update_manifest(
         place.checkpoint() as folder,
         hold_open(folder.file, MANIFEST) as old,
     ):
-        current = parse_manifest(read_manifest(folder.file, where=where), where=os.path.join(where, MANIFEST))
+        current = load_manifest(folder.file, where=where)
         changed = change(current)
         if changed.files != current.files:
             raise WriteError("the files listed cannot change", where=where, code="write.file-name")

@@ -7,8 +7,9 @@ folder, and begins as our files begin, or is what a power cut leaves of one: not
 import os
 
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.format.files import MANIFEST, compressed_name, is_there, open_file, read_manifest, release
-from ckptfmt.format.manifest import Manifest, check_content, parse_manifest
+from ckptfmt.format.files import MANIFEST, compressed_name, is_there, open_file, release
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.parse import load_manifest
 from ckptfmt.store.write.heads import HEAD, MOST_SIGNATURE, begins, is_signature, is_staged_file, resembles
 from ckptfmt.store.write.held import CONTENTS, Held, hold_open, kind_of
 
@@ -55,8 +56,7 @@ def unknown_content(held: Held, stem: str = "") -> str:
 def read_whole(folder: int, where: str) -> Manifest | None:
     """Return the manifest of the checkpoint in a folder, None unless every file is there, a plain one in full."""
     try:
-        manifest = parse_manifest(read_manifest(folder, where=where), where=where)
-        check_content(manifest, where=where)
+        manifest = load_manifest(folder, where=where)
         for name, entry in manifest.files.items():
             if is_there(folder, compressed_name(name)):
                 continue
@@ -81,7 +81,7 @@ def _parses(name: str, folder: int) -> bool:
     if name != MANIFEST:
         return False
     try:
-        parse_manifest(read_manifest(folder, where=name), where=name)
+        load_manifest(folder, where=name)
     except CkptError:
         return False
     return True

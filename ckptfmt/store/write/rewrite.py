@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
 from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, read_manifest
-from ckptfmt.format.manifest import parse_manifest
+from ckptfmt.format.parse import parse_manifest
 from ckptfmt.store.write.commit import stage, write_file
 from ckptfmt.store.write.datafile import TensorFile, write_tensors
 from ckptfmt.store.write.failure import reported, require_space
