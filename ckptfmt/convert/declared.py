@@ -1,11 +1,11 @@
 """What a legacy file says of its own network, beside the weights: its config, its training, its settings."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ckptfmt.convert.settings import agents_of, environment_of, facts_of, merged
 from ckptfmt.convert.texts import Text
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
@@ -17,23 +17,8 @@ from ckptfmt.legacy.pickle.inert import Opaque
 __all__ = ["Declared", "read_declared"]
 
 _READABLE = "2.0"
-_SETTINGS = (
-    *("args", "cfg", "config", "hparams", "hyper_parameters", "hyperparameters", "hyperparams", "params"),
-    *("settings", "training_config"),
-)
-# What settings call the game that was played, and numbers that the weights may leave open.
-_GAMES = ("env_id", "env_name", "environment", "env", "game", "rom", "task")
-_NUMBERS = {
-    "n_atoms": ("n_atoms", "num_atoms", "atoms", "atom_size"),
-    "v_min": ("v_min", "vmin", "V_min", "Vmin"),
-    "v_max": ("v_max", "vmax", "V_max", "Vmax"),
-    "n_action": ("n_action", "n_actions", "num_actions", "action_size", "action_dim"),
-}
-_GAME_ID = re.compile(r"[A-Za-z][\w./:+-]{2,79}")
 _FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
 _FIELDS = frozenset(field.name for field in fields(ModelConfig))
-# Where code bases write what their agent is called; it may raise doubt about a network, never settle one.
-_AGENT = ("agent_name", "agent", "algo", "algorithm", "model_name", "model_class", "policy_class")
 _MAX_DEPTH = 24
 # What of a manifest the words of a source may take; its limit is four times as much.
 _MOST_BYTES = 16 << 20
@@ -76,17 +61,16 @@ def read_declared(
     strange = {name: value for name, value in own.items() if name not in _FIELDS}
     info = _popped(plain, "training_info")
     beside = _storable(companions or {}, dropped)
-    settings = {name: word for item in beside.values() for name, word in _settings(item).items()} | _settings(plain)
+    settings = {name: word for item in beside.values() for name, word in merged(item).items()} | merged(plain)
     text = text or Text()
-    names = (name for name in map({**settings, **plain, **own}.get, _AGENT) if isinstance(name, str))
     return Declared(
         config=fields_of_ours,
         facts=_with_text(_facts_of(fields_of_ours), text),
-        settings=_numbers_of(settings),
+        settings=facts_of(settings),
         training_info={**beside, **text.training_info, **plain, **info},
-        environment={**text.environment, **_environment_of(settings)},
+        environment={**text.environment, **environment_of(settings)},
         extra={"model_config": strange} if strange else {},
-        agent=(*names, *text.agent),
+        agent=(*agents_of({**strange, **settings, **plain}), *text.agent),
         dropped=tuple(dropped),
         file=os.path.basename(where),
     )
@@ -95,12 +79,6 @@ def read_declared(
 def _with_text(facts: Facts, text: Text) -> Facts:
     more = {name: value for name, value in text.facts.items() if name not in facts.known()}
     return replace(facts, **more, declared=facts.declared | frozenset(more))
-
-
-def _environment_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the game that settings name, if its name may be the id of one."""
-    said = (settings.get(name) for name in _GAMES)
-    return next(({"id": game} for game in said if isinstance(game, str) and _GAME_ID.fullmatch(game)), {})
 
 
 def _popped(plain: dict[str, Any], name: str) -> dict[str, Any]:
@@ -128,23 +106,6 @@ def _facts_of(config: Mapping[str, Any]) -> Facts:
             found = {name: value for name, value in found.items() if name not in ("n_atoms", "v_min", "v_max")}
     if isinstance(found.get("input_shape"), list):
         found["input_shape"] = tuple(found["input_shape"])
-    return Facts(**found, declared=frozenset(found))
-
-
-def _settings(plain: Mapping[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {name: value for name, value in plain.items() if not isinstance(value, dict | list)}
-    for name in _SETTINGS:
-        if isinstance(plain.get(name), dict):
-            merged |= plain[name]
-    return merged
-
-
-def _numbers_of(settings: Mapping[str, Any]) -> Facts:
-    found: dict[str, Any] = {}
-    for name, spellings in _NUMBERS.items():
-        said = next((settings[word] for word in spellings if word in settings), None)
-        if type(said) is int or (type(said) is float and name.startswith("v_")):
-            found[name] = said
     return Facts(**found, declared=frozenset(found))
 
 

@@ -226,18 +226,23 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
     for sentence in Blueprint.of(plan.config).mismatches(placed):
         raise ConversionError(f"the file's tensors do not make the network: {sentence}", where=plan.path)
-    plan.warnings += _other_game(plan, plan.config)
+    plan.warnings += _contradicted(plan, plan.config)
     return plan
 
 
-def _other_game(plan: Plan, config: Config) -> tuple[Problem, ...]:
-    """Return a warning where the game that is named is not played with as many actions as the network has."""
+def _contradicted(plan: Plan, config: Config) -> tuple[Problem, ...]:
+    """Return a warning where the game that is named, or the settings, have another number of actions."""
     game = str(plan.declared.environment.get("id") or getattr(config, "game", "") or "")
     counts, n_action = actions_of(game), getattr(config, "n_action", None)
-    if not counts or n_action is None or n_action in counts:
-        return ()
-    message = f"names {printable(game)}, which has {counts[0]} actions; its network has {n_action}"
-    return (Problem("convert.game", plan.path, message, "check which game it was trained on", "warning"),)
+    said = plan.declared.settings.n_action
+    found = []
+    if n_action is not None and counts and n_action not in counts:
+        message = f"names {printable(game)}, which has {counts[0]} actions; its network has {n_action}"
+        found.append(Problem("convert.game", plan.path, message, "check which game it was trained on", "warning"))
+    if n_action is not None and said not in (None, n_action):
+        message = f"has settings that say it has {said} actions; its network has {n_action}"
+        found.append(Problem("convert.settings", plan.path, message, "check whose settings they are", "warning"))
+    return tuple(found)
 
 
 def _make_support(config: ModelConfig) -> LegacyTensor:

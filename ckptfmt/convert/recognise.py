@@ -41,18 +41,31 @@ def classify_network(
         values=values,
         facts=facts,
         context=(*network.context, *declared.agent, *_exploration(network)),
+        agents=declared.agent,
         wiring=network.wiring,
         others={other.path: _shapes(other) for other in others if other is not network and _is_of_its_own(other)},
         copied=any(_is_copy(other, network) for other in others),
         file=declared.file,
     )
-    answer = tell(seen)
-    if answer.chosen is None and answer.options and declared.settings.known():
-        # Settings beside the weights may answer what the weights leave open; they never overrule them.
-        more = {name: value for name, value in declared.settings.known().items() if name not in facts.known()}
-        fuller = replace(facts, **more, declared=facts.declared | frozenset(more))
-        answer = tell(replace(seen, facts=fuller))
+    return _settled(tell(seen), seen, declared.settings.known())
+
+
+def _settled(answer: Classification, seen: Skeleton, settings: Mapping[str, Any]) -> Classification:
+    """Let settings beside the weights answer what these leave open, one by one; they never overrule them."""
+    if answer.chosen is None and not answer.options:
+        return answer
+    for name, value in settings.items():
+        if name in seen.facts.known() or not _is_open(answer, name):
+            continue
+        facts = replace(seen.facts, **{name: value}, declared=seen.facts.declared | {name})
+        fuller = tell(replace(seen, facts=facts))
+        if fuller.chosen is not None or (answer.chosen is None and fuller.options):
+            answer, seen = fuller, replace(seen, facts=facts)
     return answer
+
+
+def _is_open(answer: Classification, name: str) -> bool:
+    return answer.chosen is None or answer.chosen.origin.get(name) == "assumed"
 
 
 def _exploration(network: Network) -> Iterator[str]:

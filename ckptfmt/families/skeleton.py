@@ -111,8 +111,9 @@ class Skeleton:
     """One network of a file, and what lies around it.
 
     `values` gives the numbers of a small tensor by name, None where they cannot be had. `context` are texts around
-    the network (where it lay, what its agent is called). `others` are the shapes of the other networks of the file
-    by their paths, copies and optimizers left out; `copied` is true where a target copy of this one is among them.
+    the network (where it lay), `agents` what the file's own settings call its agent. `others` are the shapes of the
+    other networks of the file by their paths, copies and optimizers left out; `copied` is true where a target copy
+    of this one is among them.
     `file` is the name of the file, which a person chose and may change.
     """
 
@@ -120,6 +121,7 @@ class Skeleton:
     values: Values | None = None
     facts: Facts = field(default_factory=Facts)
     context: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
     wiring: Wiring = field(default_factory=Wiring)
     others: Mapping[str, Mapping[str, Shape]] = field(default_factory=dict)
     copied: bool = False

@@ -49,6 +49,14 @@ def test_whether_a_network_scales_its_frames_is_found_by_trying(env, scale):
     assert list(adopted.state_dict())[:2] == ["conv.0.weight", "conv.0.bias"]
 
 
+def test_a_network_of_silent_names_and_a_trunk_of_its_own_is_adopted_for_what_it_computes(env):
+    torch.manual_seed(1)
+    trunk = nn.Conv2d(4, 24, 8, stride=4), nn.ReLU(), nn.Conv2d(24, 48, 4, stride=2), nn.ReLU(), nn.Flatten()
+    network = nn.Sequential(*trunk, nn.Linear(48 * 9, 16), nn.ReLU(), nn.Linear(16, 3))
+    adopted = adopt(network, env)
+    assert (adopted.config.get_architecture_name(), adopted.config.n_action) == ("dqn", 3)
+
+
 def test_an_adopted_network_is_saved_as_it_is_at_that_time(env, tmp_path):
     net = Net(255.0)
     adopted = adopt(net, env)

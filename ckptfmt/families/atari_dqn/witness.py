@@ -6,6 +6,7 @@ Shapes do not: one head of six rows is as well a policy's, and a head of one row
 import re
 from collections.abc import Iterator
 
+from ckptfmt.families.algorithms import trained_by
 from ckptfmt.families.atari_dqn.canonical import Assignment
 from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.layouts import Layout
@@ -32,7 +33,7 @@ def witnesses(
     seen: Skeleton, reading: Reading, fit: Fit, found: Assignment | None, layout: Layout | None
 ) -> tuple[Witness, ...]:
     """Return what speaks for a reading of the heads' rows; empty where nothing does."""
-    said = list(_said(seen, reading))
+    said = [*_said(seen, reading), *_agents(seen, reading, found)]
     if reading.distributional:
         said += _atoms(seen, fit)
     if reading.dueling:
@@ -74,6 +75,19 @@ def _said(seen: Skeleton, reading: Reading) -> Iterator[Witness]:
             yield Witness("declared", "the file's config says so")
         else:
             yield Witness("given", "architecture= says so")
+
+
+def _agents(seen: Skeleton, reading: Reading, found: Assignment | None) -> Iterator[Witness]:
+    """What the file says its agent is: one that learns Q-values, whose streams are not called something else."""
+    if reading.dueling and not (found and _may_be_streams(seen, found)):
+        return
+    for agent in seen.agents:
+        if trained_by(agent) == "q":
+            yield Witness("declared", f"the file says that its agent is '{agent}'")
+
+
+def _may_be_streams(seen: Skeleton, found: Assignment) -> bool:
+    return all(_stream(seen, found, side) <= {side, "neutral"} for side in ("value", "advantage"))
 
 
 def _atoms(seen: Skeleton, fit: Fit) -> Iterator[Witness]:

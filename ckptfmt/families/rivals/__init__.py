@@ -6,6 +6,7 @@ from ckptfmt.families.claim import Proposal
 from ckptfmt.families.rivals import (
     actor_critic,
     actor_q,
+    algorithm,
     auxiliary,
     batch_constrained_q,
     policy,
@@ -26,6 +27,7 @@ RIVALS: tuple[Callable[[Skeleton], Iterator[Proposal]], ...] = (
     q_network.recognise,
     batch_constrained_q.recognise,
     auxiliary.recognise,
+    algorithm.recognise,
 )
 
 
