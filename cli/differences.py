@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckptfmt.errors import printable
 from ckptfmt.look.diff import Diff, ManifestChange, WeightChange
@@ -10,7 +10,10 @@ from ckptfmt.look.diff import Diff, ManifestChange, WeightChange
 from .output import Output
 from .text import number, plural, shape, short_digest
 
-__all__ = ["show_bars", "show_diff", "show_markdown", "show_names", "sort_weights"]
+if TYPE_CHECKING:
+    from ckptfmt.rl.behaviour import Behaviour
+
+__all__ = ["show_bars", "show_behaviour", "show_diff", "show_markdown", "show_names", "sort_weights"]
 
 _SIGNS = {"changed": "~", "added": "+", "removed": "-", "renamed": "R"}
 _LETTERS = {"changed": "M", "added": "A", "removed": "D", "renamed": "R"}
@@ -51,6 +54,20 @@ def show_bars(output: Output, found: Diff, weights: Sequence[WeightChange]) -> N
         rows.append((_marked(output, change.op, change.name), _figure(change.rel_l2), bar or _kind(change)))
     output.table(rows, right=(1,))
     output.line(_tally(found))
+
+
+def show_behaviour(output: Output, found: "Behaviour") -> None:
+    """Write at which frames the two networks choose otherwise, and how far their values are apart."""
+    share = f"{found.chosen_otherwise:,} of {plural(found.steps, 'frame')}"
+    output.line(output.paint("behaviour", "dim"))
+    output.line(f"another action at {share} ({found.chosen_otherwise / found.steps:.1%})")
+    for choice in found.choices:
+        output.line(f"  frame {choice.step:<6} {choice.a} -> {choice.b}")
+    if found.chosen_otherwise > len(found.choices):
+        output.line(f"  and {found.chosen_otherwise - len(found.choices):,} more")
+    correlation = "" if found.correlation is None else f", correlation {found.correlation:.3f}"
+    apart = f"{found.mean_difference:.4g} apart on average, {found.largest_difference:.4g} at most"
+    output.line(f"{found.compared} of the choice: {found.mean_a:.4g} -> {found.mean_b:.4g}, {apart}{correlation}")
 
 
 def show_names(output: Output, found: Diff, weights: Sequence[WeightChange], *, status: bool) -> None:

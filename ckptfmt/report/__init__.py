@@ -1,5 +1,5 @@
-"""Pages made of results: one self-contained file, without script and without anything fetched."""
+"""Pages made of results: one self-contained file, nothing fetched, no script but the player of a trace."""
 
-from ckptfmt.report.page import Page, report
+from ckptfmt.report.page import Page, report, trace_page
 
-__all__ = ["Page", "report"]
+__all__ = ["Page", "report", "trace_page"]

@@ -1,5 +1,6 @@
 """One page about a checkpoint, or about what changed between two: what it is, where from, how well it plays."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,15 @@ from ckptfmt.errors import printable
 from ckptfmt.look.diff import Diff, diff
 from ckptfmt.look.figures import evaluation_points
 from ckptfmt.look.summary import Summary, summarize_checkpoint
+from ckptfmt.look.trace import BadTrace, open_trace
 from ckptfmt.look.validate import Report, validate
+from ckptfmt.report.agent import agent_page, agent_part
 from ckptfmt.report.render import render
 from ckptfmt.report.rows import facts, flatten
 from ckptfmt.report.weights import WeightRow, change_rows, first_layers, weight_rows
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["Page", "report"]
+__all__ = ["Page", "report", "trace_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +44,50 @@ def report(
     b: str | os.PathLike[str] | None = None,
     *,
     weights: bool = True,
+    trace: str | os.PathLike[str] | None = None,
     nav: Sequence[tuple[str, str]] = (),
     links: Mapping[str, str] | None = None,
 ) -> Page:
     """Return a page about the checkpoint `a`, or about `b` and what changed in it since `a`.
 
-    Every byte is held against its digest. Without `weights` no tensor is drawn. Nothing in the page runs or is
-    fetched, and text of the checkpoints is shown as text only. `nav` and `links` are for a site around the page:
-    (words, path) above it, and the path behind the name of each tensor. Raises what `ckptfmt.open` raises.
+    Every byte is held against its digest. Without `weights` no tensor is drawn. A `trace` that the network of `a`
+    or `b` played is shown step by step. Nothing is fetched, nothing runs but the player of a trace, and text of the
+    checkpoints is shown as text only. `nav` and `links` are for a site around the page: (words, path) above it, and
+    the path behind the name of each tensor. Raises what `ckptfmt.open` raises, `CkptError` for a trace of another
+    network.
 
     >>> Path("pong.html").write_text(ckptfmt.report("runs/pong/best").html)
     """
-    with Checkpoint(b if b is not None else a) as newer:
-        if b is None:
-            return _page(newer, None, weights, nav, links or {})
-        with Checkpoint(a) as older:
-            return _page(newer, older, weights, nav, links or {})
+    with contextlib.ExitStack() as stack:
+        newer = stack.enter_context(Checkpoint(b if b is not None else a))
+        older = stack.enter_context(Checkpoint(a)) if b is not None else None
+        agent = _agent(trace, [one for one in (newer, older) if one]) if trace is not None else None
+        return _page(newer, older, agent, weights, nav, links or {})
+
+
+def trace_page(trace: str | os.PathLike[str], *, nav: Sequence[tuple[str, str]] = (), start: int = 0) -> Page:
+    """Return a page about a trace alone, from step `start` on; raises `CkptError` for what is none."""
+    with open_trace(trace) as opened:
+        title = printable(os.path.basename(os.path.realpath(trace)), 80)
+        return Page(title, agent_page(opened, title=title, start=start, nav=nav), ("agent",))
+
+
+def _agent(trace: str | os.PathLike[str], played: Sequence[Checkpoint]) -> dict[str, Any]:
+    with open_trace(trace) as opened:
+        if opened.told.content_digest not in [checkpoint.manifest.content_digest for checkpoint in played]:
+            raise BadTrace(
+                f"was played by another network, {printable(opened.told.name, 60)}",
+                where=os.fspath(trace),
+                fix="give the checkpoint that played it, or record one of this",
+                code="trace.other",
+            )
+        return agent_part(opened)
 
 
 def _page(
     newer: Checkpoint,
     older: Checkpoint | None,
+    agent: dict[str, Any] | None,
     weights: bool,
     nav: Sequence[tuple[str, str]],
     links: Mapping[str, str],
@@ -76,6 +102,7 @@ def _page(
         sections |= _changes(changes, newer, older, sound)
     if sound:
         sections["first layer"] = {"pictures": first_layers(newer, older)}
+    sections["agent"] = agent
     title = printable(os.path.basename(os.path.realpath(newer.path)), 80)
     context = {
         "title": title,
@@ -84,6 +111,7 @@ def _page(
         "verdict": verdict,
         "facts": facts(found),
         "sections": sections,
+        "agent": agent,
         "nav": nav,
         "links": {printable(name, 120): path for name, path in links.items()},
     }

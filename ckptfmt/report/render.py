@@ -1,5 +1,7 @@
 """Templates filled in: all text is escaped, wherever it came from."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -11,7 +13,7 @@ from markupsafe import Markup
 from ckptfmt.errors import printable
 from ckptfmt.report.draw import curve
 
-__all__ = ["render", "style"]
+__all__ = ["render", "script_digest", "style", "style_digest"]
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
@@ -26,6 +28,28 @@ def style() -> Markup:
 
 
 @cache
+def script() -> Markup:
+    """Return the script of the player, the only one there is; it is our own file and holds nothing of a trace."""
+    return Markup(files("ckptfmt.report").joinpath("templates/agent.js").read_text("utf-8"))
+
+
+@cache
+def script_digest() -> str:
+    """Return the digest by which a content policy lets that script run, and no other (CSP level 3)."""
+    return _digest(script())
+
+
+@cache
+def style_digest() -> str:
+    """Return the digest of the style sheet, for a content policy."""
+    return _digest(style())
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()
+
+
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("ckptfmt.report"),
@@ -34,7 +58,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(style=style, curve=curve)
+    environment.globals.update(style=style, curve=curve, script=script, script_digest=script_digest)
     environment.filters.update(figure=_figure, count=lambda value: f"{value:,}", safe_text=printable)
     return environment
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -13,7 +14,17 @@ from ckptfmt.rl.envs.description import layers
 from ckptfmt.rl.envs.make import Env
 from ckptfmt.rl.protocol import Protocol
 
-__all__ = ["Episode", "Evaluation", "evaluate", "play_episodes"]
+__all__ = ["Episode", "Evaluation", "Watcher", "evaluate", "play_episodes"]
+
+
+class Watcher(Interface):
+    """Follows a game step by step; what it raises ends the game."""
+
+    def chose(self, observation: Any, action: int, seed: int) -> None:
+        """Be told what the network was shown and what it does, in the episode that began with `seed`."""
+
+    def got(self, reward: float) -> None:
+        """Be told what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +94,20 @@ def play_episodes(
     seed: int = 0,
     frame_skip: int = 1,
     on_step: Callable[[], None] | None = None,
+    watcher: Watcher | None = None,
 ) -> Iterator[Episode]:
     """Yield each episode once it is over; episode i begins with the seed `seed + i`.
 
     The network chooses greedily and in eval mode, its mode is put back afterwards. An action of it lasts
-    `frame_skip` frames. `on_step` is called behind every reset and step, to render or record.
+    `frame_skip` frames. `on_step` is called behind every reset and step, to render or record; a `watcher` before
+    and behind every step.
     """
     was_training = model.training
     model.eval()
     try:
         for number in range(episodes):
             game = _Game(env, seed + number, protocol.whole_games, on_step or _nothing)
-            yield _play(model, game, protocol.epsilon, protocol.steps(frame_skip))
+            yield _play(model, game, protocol.epsilon, protocol.steps(frame_skip), watcher)
     finally:
         model.train(was_training)
 
@@ -124,7 +137,7 @@ class _Game:
         return float(reward)
 
 
-def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None) -> Episode:
+def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None, watcher: Watcher | None) -> Episode:
     rng = np.random.Generator(np.random.PCG64(game.seed))
     device = next(model.parameters()).device
     total, steps = 0.0, 0
@@ -133,7 +146,12 @@ def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None) 
             action = int(rng.integers(game.actions))
         else:
             action = greedy_action(model, game.observation, device)
-        total, steps = total + game.step(action), steps + 1
+        if watcher is not None:
+            watcher.chose(game.observation, action, game.seed)
+        reward = game.step(action)
+        if watcher is not None:
+            watcher.got(reward)
+        total, steps = total + reward, steps + 1
     return Episode(total, steps, game.seed)
 
 

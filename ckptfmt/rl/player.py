@@ -24,7 +24,7 @@ from ckptfmt.rl.protocol import Protocol
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write import update_manifest
 
-__all__ = ["Player", "Recorder", "add_evaluation", "open_player"]
+__all__ = ["Player", "Recorder", "add_evaluation", "observation_scale", "open_player"]
 
 _PIXELS = 255.0
 _FRAMES_PER_SECOND = 60
@@ -38,6 +38,7 @@ class Player:
     `environment` is what is played, and `protocol` how, with all that it leaves open filled in.
     """
 
+    path: str
     model: nn.Module
     config: ModelConfig
     env: Env
@@ -78,7 +79,7 @@ def open_player(
             model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
             if config is None:
                 raise CkptError("its architecture is unknown", where=checkpoint.path, code="config.unknown")
-            yield Player(model, config, env, environment, checkpoint.manifest, followed)
+            yield Player(os.fspath(path), model, config, env, environment, checkpoint.manifest, followed)
         finally:
             env.close()
 
@@ -140,13 +141,19 @@ def _follow(protocol: Protocol, trained: Environment, config: ModelConfig | None
     return environment, replace(played, differs=differs if protocol.name else ())
 
 
+def observation_scale(checkpoint: Opened) -> float:
+    """Return what observations are divided by before the network of a checkpoint sees them."""
+    described = parse_environment(checkpoint.manifest.environment)
+    inside = getattr(checkpoint.config, "input_scale", 1.0)
+    # Where nobody says who brings the pixels into 0 to 1, a network that does not leaves it to the environment.
+    return float(described.get("observation_scale", _PIXELS if inside == 1 else 1.0))
+
+
 def _environment(checkpoint: Opened, game: str | None) -> Environment:
     """Return the description of the environment, with what its observations are divided by."""
     described = dict(parse_environment(checkpoint.manifest.environment))
     config = checkpoint.config
-    inside = config.input_scale if config else 1.0
-    # Where nobody says who brings the pixels into 0 to 1, a network that does not leaves it to the environment.
-    outside = float(described.get("observation_scale", _PIXELS if inside == 1 else 1.0))
+    outside = observation_scale(checkpoint)
     if isinstance(described.get("id"), str):
         environment = Environment.from_dict({**described, **({"id": game} if game else {})})
         return replace(environment, observation_scale=outside)

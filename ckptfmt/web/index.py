@@ -10,6 +10,7 @@ from typing import Any
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.look.figures import evaluation_points, training_step
+from ckptfmt.look.trace import TRACE, open_trace
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Entry", "Index", "Row"]
@@ -17,6 +18,8 @@ __all__ = ["Entry", "Index", "Row"]
 _DEEPEST = 8
 # A folder of more than this is no folder of runs, and is not walked to its end.
 _MOST = 200_000
+# Each trace is opened once, to see which network played it.
+_MOST_TRACES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,16 @@ class Row:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What lay in a folder when it was last changed."""
+
+    changed_ns: int
+    checkpoints: list[Entry]
+    folders: list[str]
+    traces: list[str]
+
+
 class Index:
     """What lies in a folder, kept in memory only; nothing is ever written into the folder.
 
@@ -58,13 +71,14 @@ class Index:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = os.path.realpath(folder)
         self._lock = threading.Lock()
-        self._listed: dict[str, tuple[int, list[Entry], list[str]]] = {}
+        self._listed: dict[str, _Listing] = {}
+        self._digests: dict[str, tuple[int, str]] = {}
         self._rows: dict[str, tuple[tuple[int, int, int], Row]] = {}
 
     def entries(self) -> list[Entry]:
         """Return the checkpoints there are now, by name."""
         with self._lock:
-            listed: dict[str, tuple[int, list[Entry], list[str]]] = {}
+            listed: dict[str, _Listing] = {}
             found = list(self._below(self.folder, 0, listed))
             self._listed = listed
         return sorted(found[:_MOST], key=lambda entry: entry.name)
@@ -72,6 +86,16 @@ class Index:
     def find(self, name: str) -> Entry | None:
         """Return the checkpoint of that name; only names that were listed lead anywhere."""
         return next((entry for entry in self.entries() if entry.name == name), None)
+
+    def trace(self, content_digest: str) -> str:
+        """Return the path of the newest trace that the network of that digest played, "" for none."""
+        self.entries()
+        with self._lock:
+            paths = [path for listing in self._listed.values() for path in listing.traces][:_MOST_TRACES]
+        played = [
+            (changed, path) for path in paths for changed, digest in [self._played_by(path)] if digest == content_digest
+        ]
+        return max(played, default=(0, ""))[1]
 
     def row(self, entry: Entry) -> Row:
         """Return the line of a checkpoint, read from its manifest unless that is as it was."""
@@ -87,25 +111,41 @@ class Index:
         self._rows[entry.name] = (state, row)
         return row
 
-    def _below(self, folder: str, depth: int, listed: dict[str, tuple[int, list[Entry], list[str]]]) -> Iterator[Entry]:
+    def _played_by(self, path: str) -> tuple[int, str]:
+        """Return when a trace was changed, and the digest of the network that played it, "" where it is none."""
+        try:
+            changed = os.stat(path, follow_symlinks=False).st_mtime_ns
+        except OSError:
+            return 0, ""
+        if self._digests.get(path, (-1, ""))[0] != changed:
+            try:
+                with open_trace(path) as trace:
+                    self._digests[path] = (changed, trace.told.content_digest)
+            except CkptError:
+                self._digests[path] = (changed, "")
+        return self._digests[path]
+
+    def _below(self, folder: str, depth: int, listed: dict[str, "_Listing"]) -> Iterator[Entry]:
         try:
             changed = os.stat(folder, follow_symlinks=False).st_mtime_ns
         except OSError:
             return
         known = self._listed.get(folder)
-        if known is None or known[0] != changed:
-            known = (changed, *self._list(folder))
+        if known is None or known.changed_ns != changed:
+            known = self._list(folder, changed)
         listed[folder] = known
-        yield from known[1]
-        for below in known[2] if depth < _DEEPEST else ():
+        yield from known.checkpoints
+        for below in known.folders if depth < _DEEPEST else ():
             yield from self._below(below, depth + 1, listed)
 
-    def _list(self, folder: str) -> tuple[list[Entry], list[str]]:
-        """Return the checkpoints that lie in a folder, and the folders in it that are none."""
-        checkpoints, others = [], []
+    def _list(self, folder: str, changed_ns: int) -> "_Listing":
+        """Return the checkpoints that lie in a folder, the folders in it that are none, and the traces."""
+        checkpoints, others, traces = [], [], []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if entry.name.endswith(TRACE) and entry.is_file(follow_symlinks=False):
+                        traces.append(entry.path)
                     if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
                         continue
                     if os.path.lexists(os.path.join(entry.path, MANIFEST)):
@@ -115,7 +155,7 @@ class Index:
                         others.append(entry.path)
         except OSError:
             pass
-        return checkpoints, sorted(others)
+        return _Listing(changed_ns, checkpoints, sorted(others), traces)
 
 
 def _read_row(entry: Entry) -> Row:

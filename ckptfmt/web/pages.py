@@ -16,8 +16,10 @@ from ckptfmt.look.diff import diff
 from ckptfmt.look.lineage import lineage
 from ckptfmt.look.shape import shape_of
 from ckptfmt.look.summary import summarize_checkpoint
+from ckptfmt.look.trace import open_trace
 from ckptfmt.look.validate import validate
 from ckptfmt.report import report
+from ckptfmt.report.agent import agent_part
 from ckptfmt.report.draw import curve, filters, heat, histogram
 from ckptfmt.report.render import render
 from ckptfmt.store.checkpoint import Checkpoint
@@ -76,6 +78,8 @@ class Pages:
             "rows": [(row, _checkpoint_href(row.name), quote(row.name)) for row in shown],
             "runs": _runs(shown),
             "query": words,
+            # Only a word of ours gets back into an attribute.
+            "sort_token": sort if sort in ("changed", *_SORTS) else "name",
             **data,
             **links,
         }
@@ -89,6 +93,8 @@ class Pages:
             ("lineage", f"/lineage/{quote(name)}"),
             ("run", f"/runs/{quote(os.path.dirname(name))}"),
         ]
+        if self._trace(entry):
+            nav.append(("the agent at work", f"/c/{quote(name)}/play"))
         links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in self._tensors(entry)}
         return (
             lambda: report(entry.path, nav=nav, links=links).html,
@@ -121,6 +127,19 @@ class Pages:
                 "largest": _largest(values),
             }
         return _answer("tensor", context, data)
+
+    def play(self, name: str, *, query: Mapping[str, str]) -> Answer:
+        """Return the page of a game that a checkpoint played, recorded by `ckpt play --trace` below the folder."""
+        entry = self._entry(name)
+        if not (path := self._trace(entry)):
+            raise Missing(f"no trace in this folder was played by {printable(name)}; record one with ckpt play")
+        with open_trace(path) as trace:
+            here = _checkpoint_href(name)
+            part = agent_part(trace, start=_whole(query.get("from")), up=f"{here}/play")
+        title = printable(name, 120)
+        context = {"title": title, "nav": [("all checkpoints", "/"), (title, here)], "agent": part}
+        data = {key: part[key] for key in ("from", "to", "total", "actions")} | {"steps": part["data"]["steps"]}
+        return _answer("agent", context, data)
 
     def difference(self, *, query: Mapping[str, str]) -> Answer:
         """Return the page of what changed from the checkpoint `a` of the query to `b`."""
@@ -176,6 +195,10 @@ class Pages:
         if entry is None:
             raise Missing(f"there is no checkpoint {printable(name)} in this folder")
         return entry
+
+    def _trace(self, entry: Entry) -> str:
+        with Checkpoint(entry.path) as checkpoint:
+            return self._index.trace(checkpoint.manifest.content_digest)
 
     def _tensors(self, entry: Entry) -> Sequence[str]:
         with Checkpoint(entry.path) as checkpoint:

@@ -1,7 +1,5 @@
 """The routes of the inspector: pages of results, each with its JSON twin, and nothing that changes anything."""
 
-import base64
-import hashlib
 from collections.abc import Callable
 from functools import wraps
 
@@ -15,18 +13,19 @@ from starlette.routing import Route
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.plain import plain
-from ckptfmt.report.render import style
+from ckptfmt.report.render import script_digest, style_digest
 from ckptfmt.web.index import Index
 from ckptfmt.web.pages import Answer, Missing, Pages
 
 __all__ = ["make_site"]
 
-_STYLE = base64.b64encode(hashlib.sha256(str(style()).encode()).digest()).decode()
+# The one script there is plays a trace; a page without one does not hold it.
+_POLICY = (
+    f"default-src 'none'; img-src data:; style-src '{style_digest()}'; script-src '{script_digest()}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{_STYLE}'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -41,6 +40,8 @@ def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE) -> Starlette:
     routes = [
         _route("/", pages.overview),
         _route("/c/{name:path}/t/{tensor:path}", pages.tensor),
+        _route("/c/{name:path}/play", pages.play),
+        _route("/c/{name:path}/play.json", pages.play),
         _route("/c/{name:path}", pages.checkpoint),
         _route("/diff", pages.difference),
         _route("/runs/{name:path}", pages.run),

@@ -1,13 +1,18 @@
 """ckpt diff: what changed."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ckptfmt.look.diff import diff as compare
 
 from ..complete import checkpoints
-from ..differences import show_bars, show_diff, show_markdown, show_names, sort_weights
+from ..differences import show_bars, show_behaviour, show_diff, show_markdown, show_names, sort_weights
 from ..options import argument, command, exit_zero, option
 from ..output import Output
+
+if TYPE_CHECKING:
+    from ckptfmt.rl.behaviour import Behaviour
 
 __all__ = ["diff"]
 
@@ -17,6 +22,7 @@ __all__ = ["diff"]
         "ckpt diff runs/breakout-041 runs/breakout-042",
         "ckpt diff dqn_best.pth runs/breakout-042 --only weights",
         "ckpt diff runs/breakout-041 runs/breakout-042 --stat --sort change",
+        "ckpt diff runs/breakout-041 runs/breakout-042 --frames breakout.trace",
     ]
 )
 @argument("a", "A checkpoint, or a foreign file.", type=click.Path(), shell_complete=checkpoints)
@@ -42,6 +48,7 @@ __all__ = ["diff"]
     is_flag=True,
     help="Do not refuse a pickle that names functions used by attacks; they are still not run.",
 )
+@option("--frames", type=click.Path(), metavar="TRACE", help="Compare the two networks on the frames of a trace.")
 @option(
     "--stat",
     "form",
@@ -75,6 +82,7 @@ def diff(
     atol: float,
     key: str | None,
     allow_unsafe: bool,
+    frames: str | None,
     form: str | None,
     sort: str | None,
 ) -> int:
@@ -85,10 +93,23 @@ def diff(
         a, b, only=only, ignore=ignore, rtol=rtol, atol=atol, numbers=numbers, key=key, allow_unsafe=allow_unsafe
     )
     weights = sort_weights(found.weights, sort or "")
-    output.result({**found.to_dict(), "weights": [change.to_dict() for change in weights]})
+    behaviour = _behaviour(a, b, frames)
+    told = {"behaviour": behaviour.to_dict()} if behaviour else {}
+    output.result({**found.to_dict(), "weights": [change.to_dict() for change in weights], **told})
     if names:
         show_names(output, found, weights, status=form == "name-status")
     else:
         show = {"stat": show_bars, "md": show_markdown}.get(form or "", show_diff)
         show(output, found, weights)
+    if behaviour:
+        show_behaviour(output, behaviour)
     return 0 if found.same else 1
+
+
+def _behaviour(a: str, b: str, frames: str | None) -> "Behaviour | None":
+    if frames is None:
+        return None
+    # The one form of a diff that needs torch.
+    from ckptfmt.rl.behaviour import compare_behaviour
+
+    return compare_behaviour(a, b, frames)

@@ -10,19 +10,23 @@ from ckptfmt.rl.families.describe import describe
 from ckptfmt.rl.play import Episode, Evaluation, play_episodes
 from ckptfmt.rl.player import Player, Recorder, open_player
 from ckptfmt.rl.protocol import Protocol
+from ckptfmt.rl.trace import SALIENCIES, TraceRecorder
 
 from ..complete import checkpoints
 from ..options import argument, command, option
 from ..output import Output
-from ..text import plural
+from ..text import plural, size
 
 __all__ = ["play", "show_episode", "show_total"]
+
+_TRACE = "A trace of it"
 
 
 @command(
     examples=[
         "ckpt play runs/breakout-042 --episodes 5 --seed 7",
         "ckpt play runs/breakout-042 --record breakout.mp4 --episodes 1",
+        "ckpt play runs/breakout-042 --trace breakout.trace --episodes 1",
         "ckpt play dqn_best.pth --game ALE/Breakout-v5",
     ]
 )
@@ -43,20 +47,45 @@ __all__ = ["play", "show_episode", "show_total"]
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--render", type=click.Choice(["human", "none"]), default="none", help="Show it in a window.")
 @option("--record", type=click.Path(), metavar="FILE", help="Write an MP4 of it.")
+@option("--trace", type=click.Path(), metavar="FILE", group=_TRACE, help="Record frames, actions and network outputs.")
+@option(
+    "--trace-steps",
+    type=click.IntRange(min=1, max=100_000),
+    default=1000,
+    metavar="N",
+    group=_TRACE,
+    help="Stop recording after this many steps [1000].",
+)
+@option(
+    "--saliency",
+    type=click.Choice(SALIENCIES),
+    default="gradient",
+    group=_TRACE,
+    help="How to map which pixels the chosen action depends on [gradient].",
+)
+@option(
+    "--saliency-every",
+    type=click.IntRange(min=1),
+    default=4,
+    metavar="N",
+    group=_TRACE,
+    help="Make such a map every N steps [4].",
+)
+@option("--force", is_flag=True, group=_TRACE, help="Replace an existing trace.")
 @option("--expect", is_flag=True, help="Exit 1 if the mean is outside the manifest's mean ± deviation.")
 def play(output: Output, path: str, **given: Any) -> int:
     """Play episodes with the network of a checkpoint."""
-    if given["record"] and given["render"] == "human":
-        raise click.UsageError("--record and --render human exclude each other")
-    mode = "rgb_array" if given["record"] else "human" if given["render"] == "human" else None
+    if given["render"] == "human" and (given["record"] or given["trace"]):
+        raise click.UsageError("--render human excludes --record and --trace")
+    mode = "rgb_array" if given["record"] or given["trace"] else "human" if given["render"] == "human" else None
     protocol = Protocol(epsilon=given["epsilon"], max_frames=given["max_frames"], max_steps=given["max_steps"])
     options = {name: given[name] for name in ("device", "game", "trust")}
     with open_player(path, render_mode=mode, protocol=protocol, **options) as player:
         for line in describe(player.config).text().splitlines():
             output.line(line)
         output.line("")
-        episodes = []
-        for episode in _episodes(player, given):
+        episodes, recorder = [], _recorder(player, given)
+        for episode in _episodes(player, given, recorder):
             episodes.append(episode)
             show_episode(output, len(episodes), episode)
             output.out.flush()
@@ -64,7 +93,9 @@ def play(output: Output, path: str, **given: Any) -> int:
         known = _known(player)
         show_total(output, evaluation, known)
         as_expected = _as_expected(evaluation, known) if given["expect"] else None
-    output.result({**evaluation.to_dict(), "environment": player.environment.to_dict(), "as_expected": as_expected})
+        trace = _save(output, recorder, given)
+    told = {"environment": player.environment.to_dict(), "as_expected": as_expected, "trace": trace}
+    output.result({**evaluation.to_dict(), **told})
     return int(as_expected is False)
 
 
@@ -81,12 +112,27 @@ def show_total(output: Output, evaluation: Evaluation, known: dict[str, Any] | N
     output.line(f"{count}: {evaluation.mean:,.1f} ± {evaluation.std:,.1f}{told}")
 
 
-def _episodes(player: Player, given: dict[str, Any]) -> Iterator[Episode]:
+def _recorder(player: Player, given: dict[str, Any]) -> TraceRecorder | None:
+    if not given["trace"]:
+        return None
+    options = {"saliency": given["saliency"], "saliency_every": given["saliency_every"]}
+    return TraceRecorder(player, steps=given["trace_steps"], **options)
+
+
+def _save(output: Output, recorder: TraceRecorder | None, given: dict[str, Any]) -> dict[str, Any] | None:
+    if recorder is None:
+        return None
+    written = recorder.save(given["trace"], overwrite=given["force"])
+    output.line(f"{given['trace']}  {plural(recorder.steps, 'step')}, {size(written)}")
+    return {"file": given["trace"], "steps": recorder.steps, "bytes": written}
+
+
+def _episodes(player: Player, given: dict[str, Any], watcher: TraceRecorder | None) -> Iterator[Episode]:
     with contextlib.ExitStack() as stack:
-        recorder = None
+        film = None
         if given["record"]:
-            recorder = Recorder(player.env, given["record"], player.frame_skip)
-            stack.callback(recorder.close)
+            film = Recorder(player.env, given["record"], player.frame_skip)
+            stack.callback(film.close)
         yield from play_episodes(
             player.model,
             player.env,
@@ -94,7 +140,8 @@ def _episodes(player: Player, given: dict[str, Any]) -> Iterator[Episode]:
             episodes=given["episodes"],
             seed=given["seed"],
             frame_skip=player.frame_skip,
-            on_step=recorder,
+            on_step=film,
+            watcher=watcher,
         )
 
 

@@ -19,11 +19,13 @@ __all__ = ["report"]
     examples=[
         "ckpt report runs/breakout-042",
         "ckpt report runs/breakout-041 runs/breakout-042 -o change.html --force",
+        "ckpt report runs/breakout-042 --trace breakout.trace --force",
     ]
 )
-@argument("a", "A checkpoint.", type=click.Path(), shell_complete=checkpoints)
+@argument("a", "A checkpoint.", required=False, type=click.Path(), shell_complete=checkpoints)
 @argument("b", "A second checkpoint: the page then shows what changed.", required=False, type=click.Path())
 @option("-o", "--output", "dest", type=click.Path(), metavar="FILE", help="Where to write; NAME.html by default.")
+@option("--trace", type=click.Path(), metavar="FILE", help="Add a game that it played, from ckpt play --trace.")
 @option(
     "--no-weights",
     "weights",
@@ -34,16 +36,29 @@ __all__ = ["report"]
 )
 @option("--open", "show", is_flag=True, help="Show it in a browser.")
 @option("--force", "overwrite", is_flag=True, help="Replace a file that is there.")
-def report(output: Output, a: str, b: str | None, dest: str | None, weights: bool, show: bool, overwrite: bool) -> int:
+def report(
+    output: Output,
+    a: str | None,
+    b: str | None,
+    dest: str | None,
+    trace: str | None,
+    weights: bool,
+    show: bool,
+    overwrite: bool,
+) -> int:
     """Write one page about a checkpoint, or about two.
 
-    The page is a single file without scripts; it loads nothing from elsewhere.
+    The page is a single file that loads nothing from elsewhere; it holds no script but the player of a trace. With
+    --trace alone it is about that game.
     """
     # A guest of this command alone: its help is there without it.
     from ckptfmt.report import report as make_page
+    from ckptfmt.report import trace_page
 
-    page = make_page(a, b, weights=weights)
-    name = os.path.basename(os.path.realpath(b or a))
+    if a is None and trace is None:
+        raise click.UsageError("give a checkpoint, or a trace with --trace FILE")
+    page = make_page(a, b, weights=weights, trace=trace) if a is not None else trace_page(trace or "")
+    name = os.path.basename(os.path.realpath(b or a or trace or ""))
     file = dest or f"{name}.html"
     with write_new(file, overwrite=overwrite) as staged, open(staged, "w", encoding="utf-8") as text:
         text.write(page.html)

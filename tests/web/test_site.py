@@ -11,7 +11,9 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 from starlette.testclient import TestClient
 
 import ckptfmt
+from ckptfmt.report.render import script_digest
 from ckptfmt.web import make_site
+from tests import traces
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 EVIL = "<script>alert(1)</script> onload=x"
@@ -33,6 +35,9 @@ def folder(tmp_path_factory) -> Path:
     (folder / "broken").mkdir()
     (folder / "broken" / "manifest.json").write_text("{")
     shutil.copy(FIXTURES / "foreign" / "dueling-v2" / "dqn_best.pth", folder / "legacy.pth")
+    with ckptfmt.open(folder / "pong" / "step-3") as checkpoint:
+        traces.write(folder / "pong" / "game.trace", content_digest=checkpoint.manifest.content_digest)
+    (folder / "torn.trace").write_bytes(b"no trace")
     return folder
 
 
@@ -62,6 +67,34 @@ def test_each_page_is_served_with_headers_that_let_nothing_run(client, path):
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
     assert "<script" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_checkpoint_whose_game_was_recorded_shows_it(client):
+    assert '<a href="/c/pong/step-3/play">the agent at work</a>' in client.get("/c/pong/step-3").text
+    answer = client.get("/c/pong/step-3/play")
+    assert (answer.status_code, answer.text.count("<script")) == (200, 2)
+    assert f"script-src '{script_digest()}';" in answer.headers["content-security-policy"]
+    told = client.get("/c/pong/step-3/play.json").json()
+    assert (told["total"], told["actions"], len(told["steps"])) == (12, ["NOOP", "UP", "DOWN"], 12)
+
+
+def test_a_checkpoint_without_a_game_says_how_to_record_one(client):
+    assert "/play" not in client.get("/c/pong/step-1").text
+    answer = client.get("/c/pong/step-1/play.json")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "no trace in this folder was played by pong/step-1; record one with ckpt play"}
+
+
+def test_a_trace_that_is_replaced_or_removed_is_seen(tmp_path):
+    save(tmp_path / "a")
+    client = TestClient(make_site(str(tmp_path)), base_url="http://127.0.0.1:8420")
+    assert client.get("/c/a/play").status_code == 404
+    with ckptfmt.open(tmp_path / "a") as checkpoint:
+        digest = checkpoint.manifest.content_digest
+    traces.write(tmp_path / "a.trace", content_digest=digest)
+    assert client.get("/c/a/play").status_code == 200
+    (tmp_path / "a.trace").unlink()
+    assert client.get("/c/a/play").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/c/old", "/c/pong/step-1/t/fc.weight", "/runs/pong", "/lineage/pong/step-1"])

@@ -65,6 +65,21 @@ class QNetwork(nn.Module):
         values = self.forward(x)
         return (values * self.support).sum(dim=2) if self.config.distributional_dqn else values
 
+    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """Return all that the network says of frames.
+
+        `q_values` (batch, n_action); `atom_logits` (batch, n_action, n_atoms) of a distributional network; of a
+        dueling one that is not, also `value` (batch,) and `advantages` (batch, n_action), as they leave the streams.
+        """
+        scores = self._scores(x)
+        if self.config.distributional_dqn:
+            return {"q_values": (scores.softmax(dim=2) * self.support).sum(dim=2), "atom_logits": scores}
+        said = {"q_values": scores.squeeze(2)}
+        if self.config.dueling_dqn:
+            features = self._features(x)
+            said |= {"value": self.value_stream(features)[:, 0], "advantages": self.advantage_stream(features)}
+        return said
+
     def reset_noise(self) -> None:
         """Draw new noise for every noisy layer; does nothing to a network without them."""
         reset_noise(self)

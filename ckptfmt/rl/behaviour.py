@@ -1,0 +1,135 @@
+"""What two networks do with the same frames: where they choose otherwise, and how their values differ."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.look.trace import Trace, open_trace
+from ckptfmt.rl.load import load_open_checkpoint
+from ckptfmt.rl.player import observation_scale
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["Behaviour", "compare_behaviour"]
+
+_BATCH = 64
+_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One step at which two networks choose otherwise, by the names of the actions."""
+
+    step: int
+    a: str
+    b: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the choice as plain data."""
+        return {"step": self.step, "a": self.a, "b": self.b}
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How two networks answer the frames of one trace.
+
+    `chosen_otherwise` counts the steps at which they choose another action, `choices` are the first of them. The
+    values of the network's own choice are compared, of Q-values or logits as `compared` says: their mean in each
+    network, the mean and the largest difference, and their correlation (None where one of them is constant).
+    """
+
+    trace: str
+    steps: int
+    chosen_otherwise: int
+    choices: tuple[Choice, ...]
+    compared: str
+    mean_a: float
+    mean_b: float
+    mean_difference: float
+    largest_difference: float
+    correlation: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain data."""
+        return {
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "choices": [choice.to_dict() for choice in self.choices],
+        }
+
+
+def compare_behaviour(a: str | os.PathLike[str], b: str | os.PathLike[str], trace: str | os.PathLike[str]) -> Behaviour:
+    """Let the networks of two checkpoints answer every frame of a trace, whoever played it.
+
+    Raises `CkptError` where the trace holds no observations or they are of another shape than a network takes.
+    """
+    with open_trace(trace) as opened:
+        answers_a, compared = _answers(a, opened, os.fspath(trace))
+        answers_b, other = _answers(b, opened, os.fspath(trace))
+        if compared != other or answers_a.shape != answers_b.shape:
+            raise CkptError(
+                f"one network gives {compared} of {answers_a.shape[1]} actions, the other {other} of "
+                f"{answers_b.shape[1]}, which cannot be compared",
+                where=os.fspath(trace),
+                code="trace.shape",
+            )
+        names = [printable(name, 40) for name in opened.told.actions]
+    return _compare(answers_a, answers_b, compared, os.fspath(trace), names)
+
+
+def _compare(a: NDArray[np.float64], b: NDArray[np.float64], compared: str, trace: str, names: list[str]) -> Behaviour:
+    def name(action: int) -> str:
+        return names[action] if action < len(names) else str(action)
+
+    chosen_a, chosen_b = a.argmax(axis=1), b.argmax(axis=1)
+    apart = np.flatnonzero(chosen_a != chosen_b)
+    value_a, value_b = a.max(axis=1), b.max(axis=1)
+    moves = value_a.std() > 0 and value_b.std() > 0
+    return Behaviour(
+        trace=trace,
+        steps=len(a),
+        chosen_otherwise=len(apart),
+        choices=tuple(Choice(int(i), name(chosen_a[i]), name(chosen_b[i])) for i in apart[:_LISTED]),
+        compared=compared,
+        mean_a=float(value_a.mean()),
+        mean_b=float(value_b.mean()),
+        mean_difference=float(np.abs(value_a - value_b).mean()),
+        largest_difference=float(np.abs(value_a - value_b).max()),
+        correlation=float(np.corrcoef(value_a, value_b)[0, 1]) if moves else None,
+    )
+
+
+def _answers(path: str | os.PathLike[str], trace: Trace, where: str) -> tuple[NDArray[np.float64], str]:
+    """Return (steps, actions) of what a network says of each action, and what that is."""
+    if not trace.has("observations"):
+        raise CkptError("holds no observations", where=where, fix="record it again", code="trace.shape")
+    with Checkpoint(path) as checkpoint:
+        scale = observation_scale(checkpoint)
+        model, config, _ = load_open_checkpoint(checkpoint)
+    shape, expected = trace.shape("observations")[1:], getattr(config, "input_shape", None)
+    if expected is not None and tuple(expected) != shape:
+        raise CkptError(
+            f"its observations are {'×'.join(map(str, shape))}, and {os.fspath(path)} takes "
+            f"{'×'.join(map(str, expected))}",
+            where=where,
+            fix="record a trace of the environment that it plays",
+            code="trace.shape",
+        )
+    answers = [_answer(model, trace, begin, scale) for begin in range(0, trace.steps, _BATCH)]
+    return np.concatenate([answer for answer, _ in answers]), answers[0][1]
+
+
+@torch.no_grad()
+def _answer(model: nn.Module, trace: Trace, begin: int, scale: float) -> tuple[NDArray[np.float64], str]:
+    rows = trace.rows("observations", begin, begin + _BATCH)
+    batch = torch.from_numpy(rows.copy())
+    said: Mapping[str, Tensor] = model.outputs(batch if scale == 1 else batch.float() / scale)  # type: ignore[operator]
+    for name in ("q_values", "logits"):
+        if name in said:
+            return said[name].double().cpu().numpy(), name
+    raise CkptError(f"its network gives {', '.join(said)}, and no value for each of some actions", code="trace.shape")
