@@ -145,7 +145,9 @@ def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
     if whole and _answers(manifest, options) and _made_of(manifest, item.source):
         return True
     raise TargetExists(
-        "is a checkpoint of other bytes or of other options", where=item.dest, fix="add overwrite=True to replace it"
+        "is a checkpoint that was made of other bytes or with other options",
+        where=item.dest,
+        fix="add overwrite=True to replace it",
     )
 
 
@@ -219,7 +221,7 @@ def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Ma
                 outcome = _failed(item, f"the process that converted it {how}", "convert.worker", _ALONE)
             except TimeoutError:
                 outcome = _failed(
-                    item, f"took longer than {timeout:g} seconds", "convert.worker", "give it more with timeout="
+                    item, f"took longer than {timeout:g} seconds", "convert.worker", "allow more with timeout="
                 )
             except BrokenExecutor:
                 raise _cannot_start() from None
@@ -263,7 +265,7 @@ def _ctrl_c_withheld() -> Iterator[None]:
 
 def _cannot_start() -> CkptError:
     return CkptError(
-        "no process that converts can be started",
+        "no worker process can be started",
         where="convert_many",
         fix="in a script, call it under: if __name__ == '__main__'",
         code="convert.no-workers",

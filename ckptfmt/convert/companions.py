@@ -83,7 +83,7 @@ def _parse_yaml(name: str, data: bytes) -> Any:
         events = yaml.parse(data.decode("utf-8"), Loader=yaml.SafeLoader)
         return _Builder(events).value()
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise ManifestError("is no YAML that is read here", where=name) from None
+        raise ManifestError("is not YAML that can be read here", where=name) from None
 
 
 class _Builder:

@@ -189,7 +189,15 @@ def _diverged(plan: Plan, tensors: Mapping[str, _Watched]) -> tuple[Problem, ...
     more = f" and {len(spoilt) - 1} more" if len(spoilt) > 1 else ""
     numbers = sum(spoilt.values())
     message = f"holds {numbers:,} NaN or infinite number{'s' if numbers > 1 else ''}, in {printable(first)}{more}"
-    return (Problem("weights.non-finite", plan.path, message, "look at the training, it has diverged", "warning"),)
+    return (
+        Problem(
+            "weights.non-finite",
+            plan.path,
+            message,
+            "the training has diverged: go back to an earlier checkpoint",
+            "warning",
+        ),
+    )
 
 
 def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:

@@ -115,7 +115,8 @@ def _encoder(said: Any, path: str) -> Encoder:
     try:
         return said if isinstance(said, Encoder) else Encoder.from_dict(said)
     except (ManifestError, TypeError) as e:
-        what = e.what if isinstance(e, ManifestError) else "encoder must be a name or a description"
+        plain = "encoder must be the name of a known encoder or its description"
+        what = e.what if isinstance(e, ManifestError) else plain
         raise ConversionError(f"given config: {what}", where=path, code="convert.config") from None
 
 
@@ -196,7 +197,9 @@ def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
 
 def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> Plan:
     if candidate.config is None:
-        raise ConversionError("its network is known, its config is not", where=plan.path, code="convert.unknown")
+        raise ConversionError(
+            "the file shows which network it is, but not all of its config", where=plan.path, code="convert.unknown"
+        )
     plan.candidate = candidate
     plan.config, plan.origin = _overlay(plan, candidate.config, dict(candidate.origin), settings)
     first: dict[Hashable, Placement] = {}
@@ -225,7 +228,7 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         plan.made += ("support",)
     placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
     for sentence in Blueprint.of(plan.config).mismatches(placed):
-        raise ConversionError(f"the file's tensors do not make the network: {sentence}", where=plan.path)
+        raise ConversionError(f"the tensors of the file do not fit the network: {sentence}", where=plan.path)
     plan.warnings += _contradicted(plan, plan.config)
     return plan
 

@@ -32,7 +32,7 @@ def tidy(tensors: Mapping[str, LegacyTensor]) -> Tidied | None:
     dropped = {name: "a counter" for name, tensor in found.items() if not tensor.shape and tensor.dtype in _WHOLE}
     found = {name: tensor for name, tensor in found.items() if name not in dropped}
     found, parts, made = _joined(found)
-    second = dict.fromkeys(_second_names(found), "a second name of a layer that is there")
+    second = dict.fromkeys(_second_names(found), "a second name of another layer")
     found = {name: tensor for name, tensor in found.items() if name not in second}
     found, biases = _with_biases(found)
     dropped |= parts | second

@@ -25,14 +25,14 @@ def played_spaces(env: Any) -> Spaces:
     actions, seen = _space(env, "action"), _space(env, "observation")
     kind = type(actions).__name__
     if not hasattr(actions, "n"):
-        fix = "a value network has one output an action; give an environment whose action space is Discrete"
+        fix = "a value network has one output per action; give an environment whose action space is Discrete"
         raise ManifestError(f"the action space is {kind}, not Discrete", where="env", fix=fix, code="environment.unfit")
     shape = getattr(seen, "shape", None)
     if type(seen).__name__ in ("Dict", "Tuple") or not shape:
         raise ManifestError(
             f"the observation space is {type(seen).__name__}, and the network sees one array",
             where="env",
-            fix="give an environment whose observation space is a Box, such as that of its images alone",
+            fix="give an environment whose observation space is a Box, for example its images alone",
             code="environment.unfit",
         )
     shape = tuple(int(size) for size in shape)

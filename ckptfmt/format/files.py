@@ -96,7 +96,7 @@ def open_folder(path: str | os.PathLike[str]) -> int:
         raise NotACheckpoint(
             "is a file, not a checkpoint folder",
             where=where,
-            fix=f"make a checkpoint of it with: ckpt convert {where} OUT",
+            fix="make a checkpoint of it with: ckptfmt.convert(PATH, OUT)",
             code="layout.not-a-folder",
         ) from None
     except (OSError, ValueError) as e:
@@ -192,7 +192,7 @@ def read_manifest(folder: int, *, where: str) -> bytes:
         raise NotACheckpoint(
             "not a checkpoint, manifest.json is missing",
             where=where,
-            fix="make one with: ckpt convert SOURCE OUT",
+            fix="make one with: ckptfmt.convert(SOURCE, OUT)",
         ) from None
     place = os.path.join(where, MANIFEST)
     try:
@@ -217,16 +217,16 @@ def _not_regular(reason: str, place: str) -> CkptError:
     return WeightsError(
         f"is not a regular file: {reason}",
         where=place,
-        fix="a checkpoint holds plain files only",
+        fix="put a copy of the plain file in its place",
         code="layout.not-regular",
     )
 
 
 def _a_link(place: str) -> CkptError:
     return WeightsError(
-        "is not a regular file: it is a link that does not end in a file of a cache",
+        "is not a regular file: it is a link that does not lead into a download cache",
         where=place,
-        fix="copy what it stands for: cp -rL",
+        fix="copy the folder so that links become files: cp -rL OLD NEW",
         code="layout.not-regular",
     )
 

@@ -52,14 +52,23 @@ def shards_of(path: str) -> Mapping[str, tuple[str, ...]]:
     index = jsontext.parse(data, where=path, limit=_MAX_INDEX, error=SourceError, code="source.shard")
     weights = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weights, dict) or not weights or not all(isinstance(file, str) for file in weights.values()):
-        raise SourceError("is no index of a network in several files", where=path, code="source.shard")
+        raise SourceError("is not an index of a network in several files", where=path, code="source.shard")
     found: dict[str, list[str]] = {}
     for tensor, file in weights.items():
         if os.path.basename(file) != file or file in ("", ".", ".."):
-            raise SourceError(f"names '{printable(file)}', which is no file beside it", where=path, code="source.shard")
+            raise SourceError(
+                f"names '{printable(file)}', which is not the name of a file next to it",
+                where=path,
+                code="source.shard",
+            )
         found.setdefault(file, []).append(tensor)
     if len(found) > _MAX_SHARDS:
-        raise SourceError(f"lists {len(found):,} files", where=path, fix="no network has so many", code="source.limit")
+        raise SourceError(
+            f"lists {len(found):,} files",
+            where=path,
+            fix="get the index from a source that you trust",
+            code="source.limit",
+        )
     return {file: tuple(names) for file, names in found.items()}
 
 

@@ -138,7 +138,7 @@ def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> Non
     """Refuse a checkpoint that the holder of `key` did not sign as it is open here."""
     # Its tensors are verified by the manifest's digests as they are read, so the manifest is all that matters.
     found = ckptfmt.verify(checkpoint.path, key, deep=False)
-    reasons = found.reasons or ("was replaced while its signature was looked at",)
+    reasons = found.reasons or ("was replaced while its signature was checked",)
     if not found.good or found.manifest_digest != checkpoint.manifest.manifest_digest:
         raise CkptError(
             f"is not what was signed with this key: {reasons[0]}",
@@ -149,7 +149,7 @@ def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> Non
 
 
 def _unknown(checkpoint: Opened) -> CkptError:
-    architecture, fix = checkpoint.manifest.architecture, "pass the network these weights belong to as model="
+    architecture, fix = checkpoint.manifest.architecture, "pass the network that these weights belong to as model="
     if architecture is None:
         return CkptError("its architecture is unknown", where=checkpoint.path, fix=fix, code="config.unknown")
     return CkptError(

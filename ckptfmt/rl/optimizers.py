@@ -50,7 +50,7 @@ def restore_optimizer(optimizer: optim.Optimizer, state: Any, where: str = "opti
     for number, entries in stored.items():
         place = f"{where}/state/{printable(number, 60)}"
         if type(number) is not int or number not in known:
-            refuse("is for a parameter that there is not", place)
+            refuse("is for a parameter that the network does not have", place)
         _check_entries(*known[number], entries, place)
     spread = {number: _spread(entries, known[number][2]) for number, entries in stored.items()}
     try:

@@ -105,4 +105,4 @@ def _check_torch(state: torch.Tensor, where: str) -> None:
         return
     _, left, _, following = _TORCH_HEAD.unpack(state.numpy().tobytes()[: _TORCH_HEAD.size])
     if not 1 <= left <= _TORCH_WORDS or following > _TORCH_WORDS or left + following > _TORCH_WORDS + 1:
-        refuse("stands outside of its words", where)
+        refuse("has a position outside of its state", where)

@@ -214,7 +214,7 @@ def _parts(checkpoint: Checkpoint, prefix: str, verify: bool) -> Mapping[str, An
     entry = checkpoint.manifest.files[STATE]
     # Names may share a stored tensor, but not so many that what is read is far more than what is there.
     if sum(_bytes(checkpoint, name) for name in checkpoint.names(STATE)) > _MOST_SHARED * entry.bytes:
-        refuse("holds far fewer bytes than it names", STATE)
+        refuse("holds far fewer bytes than its description says", STATE)
     names = [name for name in checkpoint.names(STATE) if name.startswith(prefix or "rank-") is bool(prefix)]
     tensors = read_tensors(checkpoint, STATE, names, verify=verify)
     parts = unflatten({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})

@@ -84,7 +84,7 @@ def open_bundle(data: bytes, key: PublicKey, *, where: str) -> Statement | str:
 
 def _read_statement(said: Mapping[str, Any], where: str) -> Statement | str:
     if said.get("_type") != _STATEMENT or said.get("predicateType") != _PREDICATE:
-        return "states something else than the files of a model"
+        return "is a statement about something other than the files of a model"
     predicate = _object(said, "predicate", where)
     serialization = _object(predicate, "serialization", where)
     if serialization.get("method") != "files" or serialization.get("hash_type") != "sha256":

@@ -165,7 +165,7 @@ def _departures(
     """Yield how the checkpoint that is here differs from the one that was signed."""
     signed = stated.digests
     if MANIFEST in expected and MANIFEST not in signed:
-        yield f"{SIGNATURE} vouches for the weights alone, not for {MANIFEST}; give network to accept that"
+        yield f"{SIGNATURE} signs the weights alone, and not {MANIFEST}"
         return
     for name, digest in expected.items():
         if name not in signed:

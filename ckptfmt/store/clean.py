@@ -117,7 +117,7 @@ def _groups(where: str, deep: bool) -> Iterator[_Group]:
         try:
             top = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
-            what, fix = "no such folder", "name the folder checkpoints lie in"
+            what, fix = "no such folder", "give the folder that holds the checkpoints"
             raise WriteError(what, where=where, fix=fix, code="clean.path") from None
         try:
             # No link is followed on the way down, and each folder is held while it is looked at.

@@ -64,7 +64,7 @@ def upgrade(
         idle = dry_run or not steps
         if not idle and dest is None and not in_place:
             raise CkptError(
-                "there is a newer form to write, and nothing says where",
+                "it can be upgraded, but no destination is given",
                 where=where,
                 fix="give dest= or in_place=True",
                 code="upgrade.nowhere",

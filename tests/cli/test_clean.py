@@ -38,4 +38,4 @@ def test_the_answer_as_json(ckpt, tmp_path):
 def test_a_folder_that_is_not_there_is_one_line(ckpt, tmp_path):
     run = ckpt("clean", "nowhere", cwd=tmp_path)
     assert (run.code, run.out) == (2, "")
-    assert run.err == "error: nowhere: no such folder; name the folder checkpoints lie in\n"
+    assert run.err == "error: nowhere: no such folder; give the folder that holds the checkpoints\n"

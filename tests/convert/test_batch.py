@@ -144,7 +144,7 @@ def test_a_file_that_hangs_its_worker_fails_alone_by_its_name(folder):
         "code": "convert.worker",
         "what": "took longer than 10 seconds",
         "where": "2.pth",
-        "fix": "give it more with timeout=",
+        "fix": "allow more with timeout=",
     }
 
 

@@ -26,8 +26,10 @@ def test_a_file_of_the_folder_is_opened_with_its_size(tmp_path, folder):
     os.close(file)
 
 
-OTHER = "it is a device, pipe or folder; a checkpoint holds plain files only"
-LINK = "it is a link that does not end in a file of a cache; copy what it stands for: cp -rL"
+OTHER = "it is a device, pipe or folder; put a copy of the plain file in its place"
+LINK = (
+    "it is a link that does not lead into a download cache; copy the folder so that links become files: cp -rL OLD NEW"
+)
 
 
 @pytest.mark.parametrize(

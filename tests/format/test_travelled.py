@@ -87,8 +87,8 @@ def test_a_link_to_anything_else_is_refused(tmp_path, target):
     finally:
         os.close(descriptor)
     assert str(refusal.value) == (
-        f"run/{WEIGHTS}: is not a regular file: it is a link that does not end in a file of a cache; "
-        "copy what it stands for: cp -rL"
+        f"run/{WEIGHTS}: is not a regular file: it is a link that does not lead into a download cache; "
+        "copy the folder so that links become files: cp -rL OLD NEW"
     )
     assert refusal.value.code == "layout.not-regular"
 

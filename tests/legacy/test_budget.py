@@ -11,7 +11,7 @@ from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.pickle.pickles import load
 
-DOES = "; no honest checkpoint does that; nothing was run"
+DOES = ", which no honest checkpoint does; nothing was run; get the weights from a source that you trust"
 
 
 def long(size: int) -> bytes:

@@ -56,10 +56,13 @@ def test_one_part_alone_points_to_the_index(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("{}", "is no index of a network in several files"),
+        ("{}", "is not an index of a network in several files"),
         ("[1", "is not JSON"),
-        (json.dumps({"weight_map": {"a": "../secret"}}), "names '../secret', which is no file beside it"),
-        (json.dumps({"weight_map": {"a": 3}}), "is no index of a network in several files"),
+        (
+            json.dumps({"weight_map": {"a": "../secret"}}),
+            "names '../secret', which is not the name of a file next to it",
+        ),
+        (json.dumps({"weight_map": {"a": 3}}), "is not an index of a network in several files"),
         (json.dumps({"weight_map": {"a.weight": FIRST}}), "holds other tensors than its index lists"),
         (json.dumps({"weight_map": {"a.weight": "gone.safetensors"}}), "there is no such file"),
         (json.dumps({"weight_map": {str(i): f"f{i}" for i in range(2000)}}), "lists 2,000 files"),

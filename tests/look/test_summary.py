@@ -102,5 +102,5 @@ def test_no_checkpoint_is_no_summary(tmp_path):
     with pytest.raises(NotACheckpoint) as caught:
         summarize_checkpoint(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: not a checkpoint, manifest.json is missing; make one with: ckpt convert SOURCE OUT"
+        f"{tmp_path}: not a checkpoint, manifest.json is missing; make one with: ckptfmt.convert(SOURCE, OUT)"
     )

@@ -89,14 +89,14 @@ def test_a_network_without_an_opinion_leaves_its_scale_to_the_user(env):
     nn.init.zeros_(net.out.weight)
     with pytest.raises(ConversionError) as caught:
         adopt(net, env)
-    assert str(caught.value) == "Net: its Q-values do not tell by what it divides its frames; give input_scale="
+    assert str(caught.value) == "Net: its Q-values do not show what it divides its input by; give input_scale="
     assert adopt(net, env, input_scale=255.0).config.input_scale == 255.0
 
 
 def test_a_network_that_is_none_of_the_eight_is_refused_by_name(env):
     with pytest.raises(ConversionError) as caught:
         adopt(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), env)
-    assert str(caught.value).startswith("Sequential: the network is none of the eight: ")
+    assert str(caught.value).startswith("Sequential: the network is none of the eight architectures: ")
 
 
 def test_actions_that_are_not_the_environments_are_refused():

@@ -62,7 +62,7 @@ def test_images_too_small_for_the_usual_trunk_are_no_reason_to_refuse(tmp_path):
             spaces.Discrete(3),
             spaces.Dict({"image": spaces.Box(0, 255, (4, 84, 84))}),
             "env: the observation space is Dict, and the network sees one array; "
-            "give an environment whose observation space is a Box, such as that of its images alone",
+            "give an environment whose observation space is a Box, for example its images alone",
         ),
     ],
 )

@@ -192,7 +192,7 @@ def test_errors_say_what_is_wrong():
     assert str(caught.value) == "replay: a replay buffer of 6 frames is too small"
     with pytest.raises(CkptError) as caught:
         make_replay().sample(1)
-    assert str(caught.value) == "replay: there is nothing to draw yet"
+    assert str(caught.value) == "replay: holds no transition that can be sampled yet"
     with pytest.raises(WeightsError) as caught:
         make_replay().restore(make_replay(num_envs=2).state())
     assert str(caught.value) == "replay: the replay buffer has other sizes, it is of 2 environments, not of 1"

@@ -183,7 +183,7 @@ def test_an_unknown_architecture_asks_for_a_model(tmp_path):
     with pytest.raises(CkptError) as caught:
         load_model_checkpoint(tmp_path / "a")
     assert str(caught.value) == (
-        f"{tmp_path / 'a'}: its architecture is unknown; pass the network these weights belong to as model="
+        f"{tmp_path / 'a'}: its architecture is unknown; pass the network that these weights belong to as model="
     )
     other = copy.deepcopy(net)
     torch.nn.init.zeros_(other[0].weight)

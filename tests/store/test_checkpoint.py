@@ -65,20 +65,20 @@ def test_the_damaged_tensor_is_named(made):
     ("damage", "sentence"),
     [
         (lambda p: (p / "manifest.json").unlink(),
-         "{p}: not a checkpoint, manifest.json is missing; make one with: ckpt convert SOURCE OUT"),
+         "{p}: not a checkpoint, manifest.json is missing; make one with: ckptfmt.convert(SOURCE, OUT)"),
         (lambda p: shutil.rmtree(p), "{p}: no such folder; check the path"),
         (lambda p: (shutil.rmtree(p), p.write_text("x")),
-         "{p}: is a file, not a checkpoint folder; make a checkpoint of it with: ckpt convert {p} OUT"),
+         "{p}: is a file, not a checkpoint folder; make a checkpoint of it with: ckptfmt.convert(PATH, OUT)"),
         (lambda p: (p / "weights.safetensors").unlink(),
          "{p}/weights.safetensors: is missing; copy the checkpoint again"),
         (lambda p: os.truncate(p / "weights.safetensors", 20),
          "{p}/weights.safetensors: has 20 bytes, the manifest says 258; copy it again or re-save it"),
         (lambda p: ((p / "manifest.json").unlink(), os.mkfifo(p / "manifest.json")),
          "{p}/manifest.json: is not a regular file: it is a device, pipe or folder; "
-         "a checkpoint holds plain files only"),
+         "put a copy of the plain file in its place"),
         (lambda p: ((p / "weights.safetensors").rename(p / "w"), (p / "weights.safetensors").symlink_to("w")),
-         "{p}/weights.safetensors: is not a regular file: it is a link that does not end in a file of a cache; "
-         "copy what it stands for: cp -rL"),
+         "{p}/weights.safetensors: is not a regular file: it is a link that does not lead into a download cache; "
+         "copy the folder so that links become files: cp -rL OLD NEW"),
         (lambda p: os.truncate(p / "manifest.json", 0),
          "{p}/manifest.json: is not JSON at line 1, column 1: Expecting value; copy it again or re-save it"),
         (lambda p: os.truncate(p / "manifest.json", 5 << 30),

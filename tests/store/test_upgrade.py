@@ -72,9 +72,7 @@ def test_where_nothing_says_where_nothing_is_written(old):
     before = (old / "manifest.json").read_bytes()
     with pytest.raises(CkptError) as caught:
         ckptfmt.upgrade(old)
-    assert str(caught.value) == (
-        f"{old}: there is a newer form to write, and nothing says where; give dest= or in_place=True"
-    )
+    assert str(caught.value) == (f"{old}: it can be upgraded, but no destination is given; give dest= or in_place=True")
     assert (old / "manifest.json").read_bytes() == before
 
 

@@ -116,7 +116,7 @@ def _trunk(
         )
     except trunk.TrunkUnknown as e:
         option = "encoder" if facts.input_shape and not windows else "input_shape"
-        raise Undecided(f"the strides of the trunk cannot be told: {e}", (option,)) from None
+        raise Undecided(f"the strides of the convolutions are not known: {e}", (option,)) from None
     if facts.encoder is not None:
         found = replace(found, encoder_origin=facts.origin("encoder"))
     elif windows and not wiring.activation:

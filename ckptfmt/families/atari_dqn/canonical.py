@@ -1,7 +1,7 @@
 """Which tensor of a file is which tensor of the canonical network.
 
 Tensors of the same shape are told apart by names that agree with the shapes, by a network order, or by the
-data of a known layout; where none of these decides, `Unplaced` says what cannot be told.
+data of a known layout; where none of these decides, `Unplaced` says what nothing shows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,14 +59,16 @@ def _by_shape(fit: Fit, shapes: Mapping[str, Shape]) -> list[Group]:
         owners.setdefault(shape, []).append(name)
     if twice := [names for names in owners.values() if len(names) > 1]:
         names = max(twice, key=lambda names: len(shapes[names[0]]))
-        raise Unplaced(f"which of {_some(names)}, all of shape {shapes[names[0]]}, is which cannot be told")
+        raise Unplaced(
+            f"{_some(names)} all have the shape {shapes[names[0]]}, and nothing shows which layer each one is"
+        )
     weights = [shape for shape in fit.topology.required if len(shape) > 1]
     return [Group((), owners[shape][0], owners[shape[:1]][0]) for shape in weights]
 
 
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else " and ".join(names)
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _order_convs(convs: list[Group], shapes: Mapping[str, Shape], named: bool) -> tuple[Group, ...]:
@@ -74,7 +76,7 @@ def _order_convs(convs: list[Group], shapes: Mapping[str, Shape], named: bool) -
         return chain
     ordered = _in_order(convs, shapes) if named else sorted(convs, key=lambda group: group.position)
     if not ordered or not _is_chain(ordered, shapes):
-        raise Unplaced(f"the order of {_some([group.weight for group in convs])} cannot be told")
+        raise Unplaced(f"nothing shows the order of the convolutions {_some([group.weight for group in convs])}")
     return tuple(ordered)
 
 
@@ -126,10 +128,10 @@ def _heads(topology: Topology, heads: list[Group]) -> tuple[Group, Group]:
         first, second = second, first
     if topology.heads[0] != topology.heads[1]:
         if (first, second) != tuple(heads):
-            raise Unplaced(f"{heads[0].weight} has the fewer rows, which a value stream has, and the other's name")
+            raise Unplaced(f"{heads[0].weight} has fewer rows, as a value head has, and is named as an advantage head")
         return first, second
     if {*spoken} != {"value", "advantage"}:
-        raise Unplaced(f"which of {first.weight} and {second.weight} is the value stream cannot be told")
+        raise Unplaced(f"nothing shows which of {first.weight} and {second.weight} is the value head")
     return first, second
 
 
@@ -144,7 +146,7 @@ def _pair(hidden: Sequence[Group], value: Group, advantage: Group, named: bool) 
         return (one, two) if straight else (two, one)
     paired = _in_turn([one, two], [value, advantage], named)
     if paired is None:
-        raise Unplaced(f"which of {one.weight} and {two.weight} leads to {value.weight} cannot be told")
+        raise Unplaced(f"nothing shows which of {one.weight} and {two.weight} is in front of {value.weight}")
     return paired
 
 
@@ -197,7 +199,7 @@ def _targets(
     if topology.streams == "shared":
         return [("value_stream.0", roles["hidden"], None), ("advantage_stream.0", roles["hidden"], None), *ends]
     if layout is None or not layout.first_half:
-        raise Unplaced(f"which half of {roles['hidden'].weight} belongs to the value stream cannot be told")
+        raise Unplaced(f"nothing shows which half of {roles['hidden'].weight} belongs to the value stream")
     size = topology.hidden
     halves = ((0, size), (size, 2 * size))
     value, advantage = halves if layout.first_half == "value" else halves[::-1]

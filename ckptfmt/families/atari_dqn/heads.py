@@ -68,7 +68,7 @@ def _support_doubt(n_atoms: int, facts: Facts) -> tuple[str, tuple[str, ...]]:
     ends = (("v_min", facts.v_min), ("v_max", facts.v_max))
     if options := tuple(option for option, value in ends if value is None):
         return (
-            "without a support it cannot be told from a quantile network (QR-DQN), and v_min and v_max are nowhere",
+            "without a support, v_min and v_max it may as well be a quantile network (QR-DQN)",
             options,
         )
     if n_atoms == _QUANTILES and facts.architecture is None:
@@ -97,7 +97,7 @@ def _few(rows: int, layout: Layout | None) -> bool:
 def _one_action(n_action: int, facts: Facts) -> str:
     if n_action > 1 or facts.n_action == 1:
         return ""
-    return "its head gives one number, which a critic's does too"
+    return "its head has a single output, as the head of a critic has"
 
 
 def _plain(rows: int, noisy: bool, facts: Facts, layout: Layout | None) -> Reading:
@@ -112,7 +112,7 @@ def _plain(rows: int, noisy: bool, facts: Facts, layout: Layout | None) -> Readi
         return reading
     doubt = f"{rows} rows are more than the {ALE_ACTIONS} actions of an Atari game"
     if few:
-        doubt = f"its {rows} rows would be {rows} actions"
+        doubt = f"its head of {rows} rows would be {rows} actions"
     return Reading(False, False, noisy, rows, None, reading.reason, doubt, ("n_action",))
 
 
@@ -135,5 +135,8 @@ def _split(rows: int, pair: tuple[int, int], noisy: bool, facts: Facts) -> Readi
     reason = f"a head of {rows} rows, which could be {n_action} actions × {n_atoms} atoms"
     doubt, options = _support_doubt(n_atoms, facts)
     if facts.n_action is None and facts.n_atoms is None:
-        doubt, options = doubt or f"{rows} rows can be split otherwise", ("n_action", "n_atoms", *options)
+        doubt, options = (
+            doubt or f"{rows} rows can be split into actions and atoms in other ways",
+            ("n_action", "n_atoms", *options),
+        )
     return Reading(False, True, noisy, n_action, n_atoms, reason, doubt or _one_action(n_action, facts), options)

@@ -79,7 +79,9 @@ def infer(
     if any(conv[2] != conv[3] for conv in convs):
         raise TrunkUnknown("a convolution has a kernel that is not square")
     if features % convs[-1][0]:
-        raise TrunkUnknown(f"{features} features are no whole number of maps of {convs[-1][0]} channels")
+        raise TrunkUnknown(
+            f"the first linear layer takes {features} features, no multiple of the {convs[-1][0]} channels before it"
+        )
     area = features // convs[-1][0]
     if windows:
         known = tuple(stride for stride, _ in windows), tuple(edge for _, edge in windows)
@@ -113,19 +115,20 @@ def _choose(kernels: Strides, usual: Sequence[Windows], area: int, shape: tuple[
         raise TrunkUnknown(_unfit(kernels, usual[0], area, shape))
     padded = f"padding {', '.join(map(str, others[0][1]))} on {screen[0]}×{screen[1]}"
     plain = f"padding {', '.join(map(str, usual[0][1]))} on {first[0][0]}×{first[0][1]}" if first else "another padding"
-    raise TrunkUnknown(f"{area} positions fit {padded} and {plain}")
+    raise TrunkUnknown(f"a map of {area} positions fits {padded} and {plain}")
 
 
 def _unfit(kernels: Strides, window: Windows, area: int, shape: tuple[int, int, int] | None) -> str:
     """Why no usual screen fits: none does, or one only that nobody uses, and then there may be pooling."""
     pooled = "pooling between the convolutions, which weights do not show"
+    wanted = f"the map of {area} positions that the linear layer takes"
     if shape:
-        return f"the usual strides make no {area} positions of a screen of {shape[1]}×{shape[2]} without {pooled}"
+        return f"the usual strides do not make {wanted} from a screen of {shape[1]}×{shape[2]}; there may be {pooled}"
     odd = [size for size in range(_SMALLEST, _LARGEST + 1) if _area(kernels, window, (size, size)) == area]
     if not odd:
-        return f"the usual strides make no {area} positions of a screen of {_SMALLEST} to {_LARGEST} pixels"
+        return f"the usual strides do not make {wanted} from any square screen of {_SMALLEST} to {_LARGEST} pixels"
     screens = f"{odd[0]}×{odd[0]} to {odd[-1]}×{odd[-1]}"
-    return f"{area} positions are those of an unusual screen, {screens}, or of another one with {pooled}"
+    return f"{wanted} comes from an unusual screen, {screens}, or from another one and {pooled}"
 
 
 def _search(
@@ -133,7 +136,7 @@ def _search(
 ) -> Trunk:
     """A trunk nobody has a name for: only when one combination of strides and paddings fits the screen."""
     if not shape and kernels[0] < _TELLING:
-        raise TrunkUnknown(f"kernels of {', '.join(map(str, kernels))} pixels are no usual trunk")
+        raise TrunkUnknown(f"no known encoder has convolutions with kernels of {', '.join(map(str, kernels))} pixels")
     screen = shape[1:] if shape else (_SCREEN, _SCREEN)
     windows = list(dict.fromkeys(_windows(kernels)))
     fitting = [window for window in windows if _area(kernels, window, screen) == area]
@@ -141,7 +144,8 @@ def _search(
         fitting = [window for window in windows if any(_area(kernels, window, (size, size)) == area for size in _SIZES)]
     if len(fitting) != 1:
         many = f"{len(fitting)} combinations" if fitting else "no combination"
-        raise TrunkUnknown(f"{many} of usual strides and paddings make {area} positions of a screen")
+        made = f"a map of {area} positions from a screen of {screen[0]}×{screen[1]}"
+        raise TrunkUnknown(f"{many} of usual strides and paddings can make {made}")
     return _finish(convs, fitting[0], _sizes(kernels, fitting[0], area, shape), shape, activation, "assumed")
 
 
@@ -184,7 +188,7 @@ def _finish(
     origin: Origin,
 ) -> Trunk:
     if not sizes:
-        raise TrunkUnknown("these convolutions make so many features of no usual screen")
+        raise TrunkUnknown("no usual screen gives these convolutions that many features")
     encoder = Encoder(
         tuple(
             Conv(conv[0], (conv[2], conv[3]), (stride, stride), (padding, padding))
@@ -194,7 +198,9 @@ def _finish(
     )
     squares = sorted({size[0] for size in sizes if size[0] == size[1]})
     note = (
-        f"screens of {squares[0]}×{squares[0]} to {squares[-1]}×{squares[-1]} give as many features" if squares else ""
+        f"screens of {squares[0]}×{squares[0]} to {squares[-1]}×{squares[-1]} give the same number of features"
+        if squares
+        else ""
     )
     height, width = sizes[0]
     return Trunk(

@@ -32,7 +32,9 @@ _MAX_KEY_NODES = 256
 def exceeded(what: str) -> SourceError:
     """Return the refusal of a source that costs too much to read."""
     return SourceError(
-        f"refused, its pickle {what}", fix="no honest checkpoint does that; nothing was run", code="source.limit"
+        f"refused, its pickle {what}, which no honest checkpoint does; nothing was run",
+        fix="get the weights from a source that you trust",
+        code="source.limit",
     )
 
 

@@ -100,7 +100,7 @@ def own_digest(raw: Mapping[str, Any], data: bytes, *, rendered: bool) -> Iterat
         yield Problem("manifest.digest", MANIFEST, message, _AGAIN)
     elif not rendered and is_rewritten(data, jsontext.render(raw).encode("utf-8")):
         message = "is as it was written but for its line ends, which git or an editor made CRLF"
-        fix = "write '*.json -text' into .gitattributes and check it out again, or mend it with ckpt repair"
+        fix = "write '*.json -text' into .gitattributes and check it out again, or mend it: ckptfmt.repair(PATH)"
         yield Problem("manifest.line-ends", MANIFEST, message, fix)
     elif not rendered:
         message = "means the same but is not written as it was, a byte was changed"

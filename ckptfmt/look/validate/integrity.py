@@ -145,7 +145,15 @@ class _Sweep:
             return [Problem("weights.digest", place, "bytes do not match the manifest", _AGAIN)]
         if special:
             message = f"holds {special:,} {'number that is' if special == 1 else 'numbers that are'} NaN or infinite"
-            return [Problem("weights.non-finite", place, message, "look at the training, it has diverged", "warning")]
+            return [
+                Problem(
+                    "weights.non-finite",
+                    place,
+                    message,
+                    "the training has diverged: go back to an earlier checkpoint",
+                    "warning",
+                )
+            ]
         return []
 
     def sha256(self) -> str:

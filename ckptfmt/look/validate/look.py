@@ -53,7 +53,10 @@ def _most(problems: list[Problem], path: str) -> list[Problem]:
     message = f"has {len(problems) - _MOST:,} problems more than the {_MOST:,} listed"
     # Surplus warnings are no error: what is listed says whether the checkpoint is sound.
     severity = ordered[0].severity
-    return [*ordered[:_MOST], Problem("report.more", printable(path), message, "mend those first", severity)]
+    return [
+        *ordered[:_MOST],
+        Problem("report.more", printable(path), message, "mend the first ones, then validate again", severity),
+    ]
 
 
 @dataclass(slots=True)

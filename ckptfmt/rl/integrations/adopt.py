@@ -94,7 +94,7 @@ def _classify(network: nn.Module, facts: Mapping[str, Any]) -> Candidate:
     if answer.chosen is None or answer.refusal:
         options = ", ".join(f"{name}=" for name in answer.options)
         raise ConversionError(
-            f"the network is none of the eight: {answer.refusal}",
+            f"the network is none of the eight architectures: {answer.refusal}",
             where=type(network).__name__,
             fix=f"give {options}" if options else "save its state_dict with no config",
         )
@@ -137,7 +137,7 @@ def _proven(adopted: list[Adopted], q_values: Callable[[Tensor], Tensor]) -> Ado
         )
     if len(same) > 1:
         raise ConversionError(
-            "its Q-values do not tell by what it divides its frames", where=name, fix="give input_scale="
+            "its Q-values do not show what it divides its input by", where=name, fix="give input_scale="
         )
     return same[0]
 

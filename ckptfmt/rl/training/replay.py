@@ -112,7 +112,7 @@ class Replay:
         The stacks of a batch given as `reuse` are overwritten: fresh memory costs more than the draw.
         """
         if len(self) == 0:
-            raise CkptError("there is nothing to draw yet", where="replay", code="replay.empty")
+            raise CkptError("holds no transition that can be sampled yet", where="replay", code="replay.empty")
         slots, weights = self._draw_prioritized(size, beta) if self.prioritized else self._draw_uniform(size)
         steps, returns, terminated = self._look_ahead(slots)
         both = np.stack([slots, self._shift(slots, steps)], axis=1)

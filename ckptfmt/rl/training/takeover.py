@@ -90,7 +90,7 @@ def check_replay(replay: Replay, n_action: int) -> None:
         if is_wrong:
             refuse("is out of range", f"replay/{name}")
     if len(replay) and not replay.has_drawable():
-        refuse("holds nothing that can be drawn", "replay")
+        refuse("holds no transition that can be sampled", "replay")
 
 
 def _check_evaluations(value: Any, where: str) -> None:

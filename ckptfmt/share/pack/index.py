@@ -188,7 +188,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _path(value: Any) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_PATH:
-        raise BadArchive("names a file by something that is no path")
+        raise BadArchive("names a file by something that is not a path")
     for name in value.split("/"):
         _name(name)
     return value

@@ -89,7 +89,7 @@ def _read_back(staged: str, where: str) -> None:
         check(staged)
     except BadArchive as e:
         what = f"what was read back is not what was packed: {e.what}"
-        fix = "pack it when nobody writes to the run; else look after the disk"
+        fix = "pack it while nothing writes to the run; if nothing did, check the disk"
         raise WriteError(what, where=where, fix=fix, code="write.read-back") from None
 
 

@@ -244,8 +244,8 @@ class CheckpointManager:
                 Problem(
                     "manager.stale",
                     self.path(saved.step),
-                    f"its weights are those of step {before.step}, nothing was learnt since",
-                    "look whether the network that is saved is the one that is trained",
+                    f"its weights are those of step {before.step}, so the training has not changed them",
+                    "make sure that the network that is saved is the one that is trained",
                     "warning",
                 )
             )

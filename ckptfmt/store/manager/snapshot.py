@@ -28,7 +28,7 @@ class Snapshot(ArrayPayload):
 
 def abandoned() -> WriteError:
     """Return the error of a save that did not end in time."""
-    fix = "what was saved before is there"
+    fix = "allow it more time, or save to a faster disk"
     return WriteError("the save was abandoned, its time was up", fix=fix, code="write.abandoned")
 
 

@@ -49,7 +49,7 @@ def write_checkpoint(
     """
     where = os.fspath(path)
     if unknown := sorted(set(files) - set(SAFETENSORS)):
-        raise WriteError(f"a checkpoint has no file {unknown[0]}", where=where, code="write.file-name")
+        raise WriteError(f"{unknown[0]} is not the name of a checkpoint's file", where=where, code="write.file-name")
     with (
         reported(where),
         hold_place(path, wait=wait) as place,
@@ -83,7 +83,9 @@ def update_manifest(
         current = load_manifest(folder.file, where=where)
         changed = change(current)
         if changed.files != current.files:
-            raise WriteError("the files listed cannot change", where=where, code="write.file-name")
+            raise WriteError(
+                "a change of the manifest must leave its files as they are", where=where, code="write.file-name"
+            )
         data, manifest = accepted(changed, where=where)
         replace_file(place, folder, MANIFEST, data, old)
     return manifest
@@ -150,7 +152,7 @@ def write_file(folder: int, name: str, data: bytes, *, where: str) -> os.stat_re
             raise WriteError(
                 "what was read back is not what was written",
                 where=os.path.join(where, name),
-                fix="look after the disk",
+                fix="check the disk and the memory of this machine",
                 code="write.read-back",
             )
     except BaseException:

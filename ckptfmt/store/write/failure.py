@@ -30,7 +30,7 @@ def reported(where: str) -> Iterator[None]:
     except CkptError:
         raise
     except OSError as e:
-        code, fix = _FIXES.get(e.errno or 0, ("write.failed", "what was there before is still there"))
+        code, fix = _FIXES.get(e.errno or 0, ("write.failed", ""))
         failure = WriteError(f"cannot be written: {e.strerror or e}", where=where, fix=fix, code=code)
         failure.errno = e.errno
         raise failure from e

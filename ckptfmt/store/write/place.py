@@ -89,7 +89,7 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
     parent, name = _split(given)
     if not given or os.path.join(parent, name) == os.getcwd():
         what = "is the current folder, and this process would be left in one that is gone"
-        raise TargetExists(what, where=given or ".", fix="name it from the folder above")
+        raise TargetExists(what, where=given or ".", fix="change to another folder first")
     if not name:
         raise TargetExists("is the root folder", where=given, fix="choose another folder")
     if len(os.fsencode(name)) > _LONGEST_NAME:

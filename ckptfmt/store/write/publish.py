@@ -133,7 +133,7 @@ def _publish_aside(place: Place, stage: Held, replacing: Held) -> None:
     try:
         moved = replacing.move(aside)
     except FileExistsError:
-        what = f"'{printable(aside, 120)}', the name under which the old one waits, is taken"
+        what = f"'{printable(aside, 120)}', the name that the old checkpoint needs for a moment, is taken"
         raise WriteError(what, where=place.path, fix="move that away", code="write.aside") from None
     except OSError as e:
         if e.errno not in _NO_FOLDERS:

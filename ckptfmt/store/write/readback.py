@@ -99,7 +99,7 @@ class ReadBack:
         return WriteError(
             "what was read back is not what was written",
             where=self._where,
-            fix="do not change tensors while they are saved; else look after the disk",
+            fix="do not change tensors during a save; if none changed, check the disk and the memory of this machine",
             code="write.read-back",
         )
 

@@ -42,15 +42,15 @@ def test_a_screen_that_only_pooling_explains_is_not_guessed():
     with pytest.raises(TrunkUnknown) as e:
         infer(NATURE_SHAPES, 25 * 64)
     assert str(e.value) == (
-        "25 positions are those of an unusual screen, 68×68 to 75×75, or of another one with pooling between the "
-        "convolutions, which weights do not show"
+        "the map of 25 positions that the linear layer takes comes from an unusual screen, 68×68 to 75×75, or from "
+        "another one and pooling between the convolutions, which weights do not show"
     )
 
 
 def test_a_known_layout_does_not_settle_a_padding_that_another_one_explains_better():
     with pytest.raises(TrunkUnknown) as e:
         infer(NATURE_SHAPES, 6400, padding=(0, 0, 0))
-    assert str(e.value) == "100 positions fit padding 0, 1, 1 on 84×84 and padding 0, 0, 0 on 110×110"
+    assert str(e.value) == "a map of 100 positions fits padding 0, 1, 1 on 84×84 and padding 0, 0, 0 on 110×110"
 
 
 def test_a_given_screen_tells_padding_from_none():
@@ -63,8 +63,8 @@ def test_a_screen_that_does_not_fit_a_known_layout_is_refused():
     with pytest.raises(TrunkUnknown) as e:
         infer(NATURE_SHAPES, 3136, shape=(4, 64, 64), padding=(0, 0, 0))
     assert str(e.value) == (
-        "the usual strides make no 49 positions of a screen of 64×64 without pooling between the convolutions, which "
-        "weights do not show"
+        "the usual strides do not make the map of 49 positions that the linear layer takes from a screen of 64×64; "
+        "there may be pooling between the convolutions, which weights do not show"
     )
 
 
@@ -73,7 +73,7 @@ def test_strides_of_unknown_kernels_are_told_only_when_one_combination_fits():
     trunk = infer(shapes, 32 * 81, shape=(4, 84, 84))
     assert [conv.stride[0] for conv in trunk.encoder.convs] == [2, 2, 2]
     assert trunk.encoder_origin == "assumed"
-    with pytest.raises(TrunkUnknown, match=r"^kernels of 3, 3, 3 pixels are no usual trunk$"):
+    with pytest.raises(TrunkUnknown, match=r"^no known encoder has convolutions with kernels of 3, 3, 3 pixels$"):
         infer(shapes, 32 * 81)
     with pytest.raises(TrunkUnknown, match="combinations of usual strides"):
         infer(((16, 4, 5, 5), (32, 16, 5, 5), (32, 32, 5, 5)), 32 * 49, shape=(4, 84, 84))
@@ -96,7 +96,7 @@ def test_known_windows_are_taken_as_they_are():
     ("shapes", "features", "sentence"),
     [
         (((32, 4, 8, 4), (64, 32, 4, 4)), 3136, "a convolution has a kernel that is not square"),
-        (NATURE_SHAPES, 3137, "3137 features are no whole number of maps of 64 channels"),
+        (NATURE_SHAPES, 3137, "the first linear layer takes 3137 features, no multiple of the 64 channels before it"),
     ],
 )
 def test_what_is_no_trunk_is_said(shapes, features, sentence):

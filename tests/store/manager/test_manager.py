@@ -157,7 +157,7 @@ def test_weights_that_did_not_change_raise_an_alarm(tmp_path):
     assert manager.problems == []
     manager.save(3, array(2))
     assert [(p.code, p.where, p.message) for p in manager.problems] == [
-        ("manager.stale", manager.path(3), "its weights are those of step 2, nothing was learnt since")
+        ("manager.stale", manager.path(3), "its weights are those of step 2, so the training has not changed them")
     ]
 
 
