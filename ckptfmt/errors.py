@@ -38,6 +38,8 @@ __all__ = [
 # Control characters, formats (bidirectional overrides among them), surrogates, private use, unassigned,
 # and the two separators that some terminals treat as line ends.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# How containers write themselves out, whatever they hold and how often they hold it.
+_WRITTEN_OUT = frozenset({list.__repr__, tuple.__repr__, dict.__repr__})
 
 
 class AssumedWarning(UserWarning):
@@ -46,9 +48,45 @@ class AssumedWarning(UserWarning):
 
 def printable(text: object, limit: int = 160) -> str:
     """Return `text` on one line, control and direction characters escaped, cut to `limit` characters."""
-    start = str(text)[: limit + 1]
+    start = _beginning(text, limit + 1)
     shown = start if start.isascii() and start.isprintable() else "".join(map(_escape, start))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _beginning(value: object, size: int) -> str:
+    """Return the first `size` characters of `str(value)`; of a container no more is written out than that."""
+    if isinstance(value, str):
+        return str(value[:size])
+    if type(value).__repr__ not in _WRITTEN_OUT:
+        return str(value)[:size]
+    parts: list[str] = []
+    room = size
+    for part in _written(value, size):
+        parts.append(part)
+        room -= len(part)
+        if room <= 0:
+            break
+    return "".join(parts)[:size]
+
+
+def _written(value: object, size: int) -> Iterator[str]:
+    """Yield `repr(value)` in parts, its long texts only as far as `size`."""
+    if isinstance(value, dict) and type(value).__repr__ in _WRITTEN_OUT:
+        yield "{"
+        for i, (key, item) in enumerate(value.items()):
+            yield ", " * bool(i)
+            yield from _written(key, size)
+            yield ": "
+            yield from _written(item, size)
+        yield "}"
+    elif isinstance(value, list | tuple) and type(value).__repr__ in _WRITTEN_OUT:
+        yield "(" if isinstance(value, tuple) else "["
+        for i, item in enumerate(value):
+            yield ", " * bool(i)
+            yield from _written(item, size)
+        yield ("," * (len(value) == 1) + ")") if isinstance(value, tuple) else "]"
+    else:
+        yield repr(value[:size] if isinstance(value, str | bytes) else value)
 
 
 def _escape(char: str) -> str:

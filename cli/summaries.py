@@ -14,7 +14,7 @@ __all__ = ["describe", "describe_line", "describe_source", "facts", "figures", "
 
 _LABEL = 11
 _FIGURES = ("min", "max", "mean", "std", "zeros", "non_finite")
-_SHOWN_FACTS = 6
+_SHOWN_FACTS, _LONGEST_FACT = 6, 80
 _SHOWN_WHOLE = 10**15
 
 
@@ -160,4 +160,6 @@ def _figure(stats: TensorStats | None, name: str) -> str:
 def _plain(value: str | float) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) else number(value)
+    if not isinstance(value, str):
+        return number(value)
+    return value if len(value) <= _LONGEST_FACT else f"{value[: _LONGEST_FACT - 1]}…"

@@ -14,7 +14,7 @@ from ckptfmt.families.skeleton import Facts
 from ckptfmt.format.jsontext import encode_free, render
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["Declared", "read_declared"]
+__all__ = ["Declared", "read_declared", "storable"]
 
 _READABLE = "2.0"
 _FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
@@ -22,6 +22,8 @@ _FIELDS = frozenset(field.name for field in fields(ModelConfig))
 _MAX_DEPTH = 24
 # What of a manifest the words of a source may take; its limit is four times as much.
 _MOST_BYTES = 16 << 20
+# Lines for what is dropped, and the characters of a path in one.
+_MOST_DROPPED, _SHOWN = 10_000, 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +49,20 @@ class Declared:
 def read_declared(
     facts: Mapping[str, Any], *, where: str, text: Text | None = None, companions: Mapping[str, Any] | None = None
 ) -> Declared:
-    """Sort what lay beside a network, what the archive says in a text, and settings of files beside it.
+    """Sort what lay beside a network, what the archive says in a text, and settings of files beside it (plain data).
 
     Raises `UnsupportedVersion` for a version of the reference project's dict that is not known, and
     `ManifestError` for a config whose values cannot be.
     """
     dropped: list[str] = []
-    plain = _storable(facts, dropped)
+    plain = storable(facts, dropped)
     own = _popped(plain, "model_config")
     if own:
         _check_version(plain.pop("version", None), where)
     fields_of_ours = {name: value for name, value in own.items() if name in _FIELDS}
     strange = {name: value for name, value in own.items() if name not in _FIELDS}
     info = _popped(plain, "training_info")
-    beside = _storable(companions or {}, dropped)
+    beside = companions or {}
     settings = {name: word for item in beside.values() for name, word in merged(item).items()} | merged(plain)
     text = text or Text()
     return Declared(
@@ -112,43 +114,51 @@ def _facts_of(config: Mapping[str, Any]) -> Facts:
 _GONE = object()
 
 
-def _storable(facts: Mapping[str, Any], dropped: list[str]) -> dict[str, Any]:
+def storable(facts: Mapping[str, Any], dropped: list[str]) -> dict[str, Any]:
     """Return what of the facts a manifest can hold, as plain data: what JSON cannot and what is too much is dropped."""
     kept: dict[str, Any] = {}
     room = _MOST_BYTES
     for name, item in facts.items():
-        plain = _plain(item, path := str(name), dropped, 0)
+        plain = _plain(item, (path := str(name),), dropped)
         if plain is _GONE:
             continue
         try:
             size = len(render(encode_free({path: plain}, where=path)).encode())
         except ManifestError:
-            _gone(item, path, dropped)
+            _gone(item, (path,), dropped)
             continue
         if size > room:
-            dropped.append(f"{printable(path, 120)} ({size:,} bytes)")
+            _drop((path,), f"{size:,} bytes", dropped)
             continue
         kept[path] = plain
         room -= size
     return kept
 
 
-def _plain(item: Any, path: str, dropped: list[str], depth: int) -> Any:
+def _plain(item: Any, path: tuple[Any, ...], dropped: list[str]) -> Any:
     """Return an object as plain data, an inert instance as its attributes; what is neither is noted in `dropped`."""
     if isinstance(item, Opaque) and isinstance(item.state, dict) and not item.items and not item.pairs:
         item = {"class": item.name, **item.state}
-    if depth > _MAX_DEPTH or not isinstance(item, None | bool | int | float | str | dict | list | tuple):
+    if len(path) > _MAX_DEPTH + 1 or not isinstance(item, None | bool | int | float | str | dict | list | tuple):
         return _gone(item, path, dropped)
     if isinstance(item, dict):
-        pairs = ((name, _plain(entry, f"{path}/{name}", dropped, depth + 1)) for name, entry in item.items())
+        pairs = ((name, _plain(entry, (*path, name), dropped)) for name, entry in item.items())
         return {name: entry for name, entry in pairs if entry is not _GONE}
     if isinstance(item, list | tuple):
-        entries = [_plain(entry, f"{path}/{i}", dropped, depth + 1) for i, entry in enumerate(item)]
+        entries = [_plain(entry, (*path, i), dropped) for i, entry in enumerate(item)]
         return [entry for entry in entries if entry is not _GONE]
     return item
 
 
-def _gone(item: Any, path: str, dropped: list[str]) -> Any:
+def _gone(item: Any, path: tuple[Any, ...], dropped: list[str]) -> Any:
     kind = item.name if isinstance(item, Opaque) else type(item).__name__
-    dropped.append(f"{printable(path, 120)} ({printable(kind, 80)})")
+    _drop(path, printable(kind, 80), dropped)
     return _GONE
+
+
+def _drop(path: tuple[Any, ...], why: str, dropped: list[str]) -> None:
+    """Note that something is dropped; of what nobody would read to its end, that there is more."""
+    if len(dropped) < _MOST_DROPPED:
+        dropped.append(f"{printable('/'.join(str(part)[:_SHOWN] for part in path), _SHOWN)} ({why})")
+    elif len(dropped) == _MOST_DROPPED:
+        dropped.append("and more beside the network")

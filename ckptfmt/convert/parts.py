@@ -7,7 +7,7 @@ precision and rounded once.
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
 
@@ -15,7 +15,7 @@ from ckptfmt.legacy.bytes.blocks import MemoryBlock
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.pickle.ndarray import strides_of
 
-__all__ = ["Whole", "dense", "wholes"]
+__all__ = ["Room", "Whole", "dense", "wholes"]
 
 _CODES = {"F32": "f", "F64": "d"}
 # More numbers than this are not computed here, in plain Python.
@@ -32,8 +32,20 @@ class Whole:
     reason: str
 
 
-def wholes(tensors: Mapping[str, LegacyTensor]) -> Iterator[Whole]:
-    """Yield each weight that can be put together of tensors by these names."""
+@dataclass(slots=True)
+class Room:
+    """How many numbers may still be computed for one source."""
+
+    numbers: int = _MOST
+
+    def take(self, tensors: Iterable[LegacyTensor]) -> bool:
+        """Say whether weights may be put together of these tensors."""
+        self.numbers -= sum(tensor.size for tensor in tensors)
+        return self.numbers >= 0
+
+
+def wholes(tensors: Mapping[str, LegacyTensor], room: Room) -> Iterator[Whole]:
+    """Yield each weight that can be put together of tensors by these names, as far as there is room."""
     for name in tensors:
         for pattern, others, join, reason in _RECIPES:
             found = pattern.fullmatch(name)
@@ -42,7 +54,9 @@ def wholes(tensors: Mapping[str, LegacyTensor]) -> Iterator[Whole]:
             parts = (name, *(found.expand(other) for other in others))
             plain = found["stem"] + found["leaf"]
             held = [tensors[part] for part in parts if part in tensors]
-            if len(held) == len(parts) and plain not in tensors and (made := join(*held)) is not None:
+            if len(held) < len(parts) or plain in tensors or not room.take(held):
+                continue
+            if (made := join(*held)) is not None:
                 yield Whole(plain, parts, made, reason)
                 break
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ckptfmt.convert.companions import read_companions
-from ckptfmt.convert.declared import Declared, read_declared
+from ckptfmt.convert.declared import Declared, read_declared, storable
 from ckptfmt.convert.games import actions_of
 from ckptfmt.convert.recognise import classify_network, merge
 from ckptfmt.convert.stock import refuse_empty, take_stock
 from ckptfmt.convert.texts import read_texts
-from ckptfmt.convert.tidy import Tidied, tidy
+from ckptfmt.convert.tidy import Tidied, Workshop, tidy
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.families.answer import Candidate, Classification, Placement
 from ckptfmt.families.atari_dqn.config import ModelConfig
@@ -125,7 +125,10 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
     networks = _eligible(found, key, path) if found else refuse_empty(legacy, path)
     unknown = given.get("architecture") == "none"
     text, unheard = read_texts(legacy.texts, where=path)
-    companions, unread = read_companions(path)
+    found_beside, unread = read_companions(path)
+    unkept: list[str] = []
+    companions = storable(found_beside, unkept)
+    workshop = Workshop()
     answers = []
     for network in networks:
         declared = read_declared(network.facts, where=path, text=text, companions=companions)
@@ -133,7 +136,7 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
         others = tuple(other for other in found if other is not network) if key is None else ()
         said = Classification(refusal="not looked for")
         answer = said if unknown else classify_network(network, declared, given, others)
-        tidied = None if unknown or _is_told(answer) else tidy(network.tensors)
+        tidied = None if unknown or _is_told(answer) else tidy(network.tensors, workshop)
         if tidied is not None:
             plain = classify_network(replace(network, tensors=tidied.tensors), declared, given, others)
             answer, tidied = (plain, tidied) if _is_told(plain) or plain.options else (answer, None)
@@ -142,7 +145,7 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
             break
     network, declared, answer, tidied = answers[-1] if answers[-1][2].chosen else answers[0]
     remains = take_stock(legacy, network, found)
-    dropped = (*declared.dropped, *network.others, *remains.dropped)
+    dropped = (*declared.dropped, *unkept, *network.others, *remains.dropped)
     plan = Plan(path, legacy, network, remains.left, declared, answer, dropped=dropped)
     plan.lost = remains.lost
     plan.tidied = tidied if _is_told(answer) else None

@@ -37,13 +37,13 @@ def classify_network(
 
     facts = merge(declared.facts, given)
     seen = Skeleton(
-        shapes=_shapes(network),
+        shapes=network.shapes,
         values=values,
         facts=facts,
         context=(*network.context, *declared.agent, *_exploration(network)),
         agents=declared.agent,
         wiring=network.wiring,
-        others={other.path: _shapes(other) for other in others if other is not network and _is_of_its_own(other)},
+        others={other.path: other.shapes for other in others if other is not network and _is_of_its_own(other)},
         copied=any(_is_copy(other, network) for other in others),
         file=declared.file,
     )
@@ -76,20 +76,18 @@ def _exploration(network: Network) -> Iterator[str]:
             yield key
 
 
-def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in network.tensors.items()}
-
-
 def _is_of_its_own(network: Network) -> bool:
     return network.role not in ("target", "optimizer") and is_network(network.tensors.values())
 
 
 def _is_copy(other: Network, network: Network) -> bool:
     """Whether another network is the target copy of this one, and called so; an old policy is no such copy."""
-    texts = (other.path, *other.tensors)
-    called = _TARGETS & {word for text in texts for word in words(text)} or any("model_old" in text for text in texts)
-    alike = sorted(_shapes(other).values()) == sorted(_shapes(network).values())
-    return other.role == "target" and bool(called) and alike
+    return other.role == "target" and other.shapes.sizes == network.shapes.sizes and _is_called_target(other)
+
+
+def _is_called_target(network: Network) -> bool:
+    texts = (network.path, *network.tensors)
+    return any(_TARGETS & frozenset(words(text)) or "model_old" in text for text in texts)
 
 
 def merge(declared: Facts, given: Mapping[str, Any]) -> Facts:

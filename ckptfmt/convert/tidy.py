@@ -5,15 +5,17 @@ told by it; where none is told, a file keeps all that it has.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ckptfmt.convert.parts import dense, wholes
+from ckptfmt.convert.parts import Room, dense, wholes
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 
-__all__ = ["Tidied", "tidy"]
+__all__ = ["Tidied", "Workshop", "tidy"]
 
 _WHOLE = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
+# Bytes of the zeros that are made for biases of one source.
+_MOST_ZEROS = 64 << 20
 _Layer = Mapping[str, LegacyTensor]
 
 
@@ -26,22 +28,35 @@ class Tidied:
     made: frozenset[str]
 
 
-def tidy(tensors: Mapping[str, LegacyTensor]) -> Tidied | None:
-    """Return the plain network, None where there is nothing that it could do without."""
+@dataclass(slots=True)
+class Workshop:
+    """What tidying the networks of one source may cost: numbers computed, bytes made; tensors are hashed once."""
+
+    room: Room = field(default_factory=Room)
+    zeros: int = _MOST_ZEROS
+    digests: dict[object, str] = field(default_factory=dict)
+
+
+def tidy(tensors: Mapping[str, LegacyTensor], workshop: Workshop | None = None) -> Tidied | None:
+    """Return the plain network, None where there is nothing that it could do without.
+
+    Networks of one source share a `workshop`.
+    """
+    workshop = workshop or Workshop()
     found = dict(tensors)
     dropped = {name: "a counter" for name, tensor in found.items() if not tensor.shape and tensor.dtype in _WHOLE}
     found = {name: tensor for name, tensor in found.items() if name not in dropped}
-    found, parts, made = _joined(found)
-    second = dict.fromkeys(_second_names(found), "a second name of another layer")
+    found, parts, made = _joined(found, workshop)
+    second = dict.fromkeys(_second_names(found, workshop), "a second name of another layer")
     found = {name: tensor for name, tensor in found.items() if name not in second}
-    found, biases = _with_biases(found)
+    found, biases = _with_biases(found, workshop)
     dropped |= parts | second
     return Tidied(found, dropped, frozenset(made | biases)) if dropped or made or biases else None
 
 
-def _joined(tensors: _Layer) -> tuple[dict[str, LegacyTensor], dict[str, str], set[str]]:
+def _joined(tensors: _Layer, workshop: Workshop) -> tuple[dict[str, LegacyTensor], dict[str, str], set[str]]:
     """Return the tensors with each weight in the place of its first part, the parts with reasons, the new names."""
-    whole = {item.parts[0]: item for item in wholes(tensors)}
+    whole = {item.parts[0]: item for item in wholes(tensors, workshop.room)}
     parts = {name: item.reason for item in whole.values() for name in item.parts}
     found: dict[str, LegacyTensor] = {}
     for name, tensor in tensors.items():
@@ -52,7 +67,7 @@ def _joined(tensors: _Layer) -> tuple[dict[str, LegacyTensor], dict[str, str], s
     return found, parts, {item.name for item in whole.values()}
 
 
-def _second_names(tensors: _Layer) -> list[str]:
+def _second_names(tensors: _Layer, workshop: Workshop) -> list[str]:
     """Return the tensors of layers that are other layers once more: the same tensors, or equal byte for byte."""
     layers: dict[str, dict[str, LegacyTensor]] = {}
     for name, tensor in tensors.items():
@@ -65,21 +80,23 @@ def _second_names(tensors: _Layer) -> list[str]:
     for stems in alike.values():
         first: dict[object, str] = {}
         for stem in stems if len(stems) > 1 and all(stems) else ():
-            kept = first.setdefault(_content(layers[stem]), stem)
+            kept = first.setdefault(_content(layers[stem], workshop), stem)
             if kept != stem and (_is_tied(layers[stem], layers[kept]) or _tells(layers[stem])):
                 found += [stem + leaf for leaf in layers[stem]]
     return found
 
 
-def _content(layer: _Layer) -> tuple[str, ...]:
-    return tuple(_digest(layer[leaf]) for leaf in sorted(layer))
+def _content(layer: _Layer, workshop: Workshop) -> tuple[str, ...]:
+    return tuple(_digest(layer[leaf], workshop) for leaf in sorted(layer))
 
 
-def _digest(tensor: LegacyTensor) -> str:
-    hasher = new_blake3()
-    for chunk in tensor.chunks():
-        hasher.update(chunk)
-    return str(hasher.hexdigest())
+def _digest(tensor: LegacyTensor, workshop: Workshop) -> str:
+    if tensor.identity not in workshop.digests:
+        hasher = new_blake3()
+        for chunk in tensor.chunks():
+            hasher.update(chunk)
+        workshop.digests[tensor.identity] = str(hasher.hexdigest())
+    return workshop.digests[tensor.identity]
 
 
 def _is_tied(one: _Layer, other: _Layer) -> bool:
@@ -96,7 +113,7 @@ def _tells(layer: _Layer) -> bool:
     return False
 
 
-def _with_biases(tensors: _Layer) -> tuple[dict[str, LegacyTensor], set[str]]:
+def _with_biases(tensors: _Layer, workshop: Workshop) -> tuple[dict[str, LegacyTensor], set[str]]:
     """Return the tensors with zeros where layers were made without biases, and the names of those.
 
     All linear layers or all convolutions are made so, or none: one bias that is not there was lost.
@@ -108,7 +125,11 @@ def _with_biases(tensors: _Layer) -> tuple[dict[str, LegacyTensor], set[str]]:
     for name, tensor in tensors.items():
         found[name] = tensor
         if name in weights and len(tensor.shape) in {2, 4} - biased:
-            found[_bias_of(name)] = dense(bytes(tensor.shape[0] * tensor.width), tensor.dtype, tensor.shape[:1])
+            size = tensor.shape[0] * tensor.width
+            workshop.zeros -= size
+            if workshop.zeros < 0:
+                return dict(tensors), set()
+            found[_bias_of(name)] = dense(bytes(size), tensor.dtype, tensor.shape[:1])
             made.add(_bias_of(name))
     return found, made
 

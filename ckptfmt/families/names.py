@@ -16,6 +16,7 @@ Part = Literal["weight", "bias"]
 Kind = Literal["mean", "sigma", "noise"]
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_LONGEST = 1024
 
 _PARTS: dict[str, Part] = {
     "weight": "weight", "weights": "weight", "kernel": "weight", "bias": "bias", "biases": "bias",
@@ -53,9 +54,16 @@ class Name:
     kind: Kind | None
 
 
-@lru_cache(maxsize=4096)
 def words(text: str) -> tuple[str, ...]:
-    """Return the words of a name in lower case: `fc_h_v.weight_mu` is fc, h, v, weight, mu."""
+    """Return the words of a name in lower case: `fc_h_v.weight_mu` is fc, h, v, weight, mu.
+
+    Of a text that is far longer than any name these are the words of its beginning and its end.
+    """
+    return _words(text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} {text[-_LONGEST // 2 :]}")
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> tuple[str, ...]:
     return tuple(word.lower() for word in _WORD.findall(text))
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.families.names import Name, parse, words
 
-__all__ = ["Facts", "Kind", "Layer", "Origin", "Part", "Shape", "Skeleton", "Values", "Window", "Wiring"]
+__all__ = ["Facts", "Kind", "Layer", "Origin", "Part", "Shape", "Shapes", "Skeleton", "Values", "Window", "Wiring"]
 
 Shape = tuple[int, ...]
 Values = Callable[[str], Sequence[float]]
@@ -27,6 +27,20 @@ Kind = Literal["convolution", "linear", "cell", "batch norm", "norm", "vector", 
 _CELL = frozenset({"ih", "hh"})
 _BATCH = frozenset({"running", "tracked"})
 _KINDS: Mapping[int, Kind] = {0: "scalar", 1: "vector", 2: "linear", 4: "convolution"}
+
+
+class Shapes(dict[str, Shape]):
+    """The shapes of a network's tensors by their names, with what every other network of the file asks of them."""
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words of all names."""
+        return frozenset(word for name in self for word in words(name))
+
+    @cached_property
+    def sizes(self) -> list[Shape]:
+        """The shapes in an order of their own, which copies have in common."""
+        return sorted(self.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +137,7 @@ class Skeleton:
     context: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     wiring: Wiring = field(default_factory=Wiring)
-    others: Mapping[str, Mapping[str, Shape]] = field(default_factory=dict)
+    others: Mapping[str, Shapes] = field(default_factory=dict)
     copied: bool = False
     file: str = ""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckptfmt.families.skeleton import Facts, Skeleton
+from ckptfmt.families.skeleton import Facts, Shapes, Skeleton
 from ckptfmt.families.tell import classify, tell
 
 
@@ -138,14 +138,16 @@ def test_several_heads_on_one_trunk_are_counted(heads, sees):
 
 
 def test_an_actor_beside_a_critic_makes_it_one():
-    seen = Skeleton(shapes=HIDDEN | layer("fc_q", 6, 512), others={"actor": HIDDEN | layer("fc_logits", 6, 512)})
+    seen = Skeleton(
+        shapes=HIDDEN | layer("fc_q", 6, 512), others={"actor": Shapes(HIDDEN | layer("fc_logits", 6, 512))}
+    )
     answer = tell(seen)
     assert (answer.architecture, answer.options) == (None, ("key", "architecture"))
     assert "the file holds an actor beside it ('actor'), of which it is the critic" in answer.refusal
 
 
 def test_a_value_network_beside_a_silent_one_makes_it_a_policy():
-    seen = Skeleton(shapes=HIDDEN | layer("fc2", 6, 512), others={"value_net": HIDDEN | layer("fc2", 1, 512)})
+    seen = Skeleton(shapes=HIDDEN | layer("fc2", 6, 512), others={"value_net": Shapes(HIDDEN | layer("fc2", 1, 512))})
     assert tell(seen).refusal == (
         "'value_net' beside it is a state value, and this the policy of it; it has the shapes of dqn"
     )

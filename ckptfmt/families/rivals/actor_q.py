@@ -15,10 +15,9 @@ def recognise(seen: Skeleton) -> Iterator[Proposal]:
     """Propose a critic wherever the file holds an actor beside it, or a second network of the same shapes."""
     own = sorted(seen.shapes.values())
     for path, shapes in seen.others.items():
-        said = {*words(path), *(word for name in shapes for word in words(name))}
-        if said & _ACTORS:
+        if shapes.words & _ACTORS or _ACTORS.intersection(words(path)):
             yield _proposal(f"the file holds an actor beside it ('{path}'), of which it is the critic")
-        elif sorted(shapes.values()) == own:
+        elif shapes.sizes == own:
             yield _proposal(f"the file holds a second network of the same shapes ('{path}')")
 
 

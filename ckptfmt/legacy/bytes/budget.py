@@ -15,7 +15,7 @@ MAX_DEPTH = 200
 MAX_NODES = 8_000_000
 # Text and short byte strings are held in memory; one string, and all of them.
 MAX_TEXT = 64 << 20
-_MAX_ALL_TEXT = 512 << 20
+_MAX_ALL_TEXT = 256 << 20
 _MAX_NAMES = 10_000
 # Bytes of all different views together: a free part, and a multiple of the storages they look into.
 _FREE_VIEWS = 128 << 20
@@ -92,7 +92,8 @@ class Budget:
         self._view_bytes += tensor.nbytes
         if self._view_bytes > _VIEWS * self._storage_bytes + _FREE_VIEWS:
             raise exceeded(f"views {self._storage_bytes:,} bytes so often that they become {self._view_bytes:,}")
-        self._copies -= 0 if gather.dense(tensor.shape, tensor.strides) else gather.copies(tensor.shape, tensor.strides)
+        if not gather.dense(tensor.shape, tensor.strides):
+            self._copies -= gather.cost(tensor.shape, tensor.strides, tensor.width)
         if self._copies < 0:
             raise exceeded("holds views whose elements lie too far apart")
 

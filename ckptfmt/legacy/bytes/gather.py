@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Literal
 
-__all__ = ["copies", "dense", "stream", "swapped"]
+__all__ = ["cost", "dense", "stream", "swapped"]
 
-# A tile is gathered from one read of at most this many bytes, and from several smaller ones beyond it.
+# A tile is gathered from one read of at most this many bytes, and from several smaller ones beyond it, or where
+# those are cheaper: its elements may lie far apart.
 _SPAN = 16 << 20
+# Strided elements are gathered into larger parts than dense ones: each may span the whole storage.
+_CHUNK, _TILE = 1 << 20, 8 << 20
+# Bytes that are read in the time of one small copy.
+_READ = 4096
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 # (length, stride) of a dimension, in elements.
@@ -25,30 +30,33 @@ def dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     return not dims or (len(dims) == 1 and dims[0][1] == 1)
 
 
-def copies(shape: Sequence[int], strides: Sequence[int]) -> int:
-    """Return how many one-dimensional copies gathering such a tensor takes: its cost, known in advance."""
+def cost(shape: Sequence[int], strides: Sequence[int], width: int) -> int:
+    """Return what gathering a tensor costs that is not dense, in small copies of some elements each."""
     dims = _merged(shape, strides)
     if math.prod(shape) == 0 or not dims:
         return 1
-    return math.prod(n for n, _ in dims) // max(n for n, _ in dims)
+    cut, step = _cut(dims, max(1, _TILE // width))
+    tiles = math.prod(n for n, _ in dims[:cut]) * -(-dims[cut][0] // step)
+    outer, inner = _split(_moves([(step, dims[cut][1]), *dims[cut + 1 :]]), width)
+    return tiles * math.prod(n for n, _, _ in outer) * _once(inner, width)
 
 
 def stream(
     read: _Read, shape: Sequence[int], strides: Sequence[int], offset: int, width: int, size: int
 ) -> Iterator[bytes]:
-    """Yield the elements of `width` bytes each, row-major, in chunks of about `size` bytes.
+    """Yield the elements of `width` bytes each, row-major, in chunks of about `size` bytes, 0: what costs least.
 
     `read(offset, size)` gives bytes of the source; `offset` and `strides` count elements.
     """
     if math.prod(shape) == 0:
         return
     dims = _merged(shape, strides) or [(1, 1)]
-    room = max(1, size // width)
     if len(dims) == 1 and dims[0][1] == 1:
+        room = max(1, (size or _CHUNK) // width)
         for start in range(0, dims[0][0], room):
             yield read((offset + start) * width, min(room, dims[0][0] - start) * width)
         return
-    for base, tile in _tiles(dims, offset, room):
+    for base, tile in _tiles(dims, offset, max(1, (size or _TILE) // width)):
         yield _gather(read, base, tile, width)
 
 
@@ -74,15 +82,20 @@ def _merged(shape: Sequence[int], strides: Sequence[int]) -> list[_Dim]:
     return dims
 
 
-def _tiles(dims: list[_Dim], offset: int, room: int) -> Iterator[tuple[int, list[_Dim]]]:
-    """Yield (first element, dimensions) of parts that follow each other in row-major order."""
+def _cut(dims: list[_Dim], room: int) -> tuple[int, int]:
+    """Return the dimension along which parts of at most `room` elements are cut, and the length of a part in it."""
     cut = len(dims) - 1
     inner = 1
     while cut > 0 and inner * dims[cut][0] <= room:
         inner *= dims[cut][0]
         cut -= 1
+    return cut, min(max(1, room // inner), dims[cut][0])
+
+
+def _tiles(dims: list[_Dim], offset: int, room: int) -> Iterator[tuple[int, list[_Dim]]]:
+    """Yield (first element, dimensions) of parts that follow each other in row-major order."""
+    cut, step = _cut(dims, room)
     n, stride = dims[cut]
-    step = max(1, room // inner)
     for base in _offsets(dims[:cut]):
         for start in range(0, n, step):
             yield offset + base + start * stride, [(min(step, n - start), stride), *dims[cut + 1 :]]
@@ -93,29 +106,43 @@ def _offsets(dims: Sequence[_Dim]) -> Iterator[int]:
     return map(sum, product(*([i * stride for i in range(n)] for n, stride in dims)))
 
 
-def _gather(read: _Read, base: int, dims: list[_Dim], width: int) -> bytes:
+def _moves(dims: list[_Dim]) -> list[_Move]:
     moves: list[_Move] = []
     total = 1
     for n, stride in reversed(dims):
         moves.append((n, stride, total))
         total *= n
-    out = bytearray(total * width)
-    _place(read, base, moves, memoryview(out).cast(_FORMATS[width]), 0, width)
+    return moves
+
+
+def _split(moves: list[_Move], width: int) -> tuple[list[_Move], list[_Move]]:
+    """Return (dimensions whose every index is read by itself, those that one read spans), at the least cost."""
+    by_extent = sorted(moves, key=lambda move: (move[0] - 1) * move[1], reverse=True)
+    parts = [(by_extent[:k], by_extent[k:]) for k in range(len(by_extent) + 1)]
+    fitting = [part for part in parts if _span(part[1]) * width <= _SPAN]
+    return min(fitting, key=lambda part: math.prod(n for n, _, _ in part[0]) * _once(part[1], width))
+
+
+def _span(moves: list[_Move]) -> int:
+    return sum((n - 1) * stride for n, stride, _ in moves) + 1
+
+
+def _once(moves: list[_Move], width: int) -> int:
+    """Return the cost of one read and of what is copied from it."""
+    lengths = [n for n, _, _ in moves]
+    return 1 + _span(moves) * width // _READ + math.prod(lengths) // max(lengths, default=1)
+
+
+def _gather(read: _Read, base: int, dims: list[_Dim], width: int) -> bytes:
+    out = bytearray(math.prod(n for n, _ in dims) * width)
+    target = memoryview(out).cast(_FORMATS[width])
+    outer, inner = _split(_moves(dims), width)
+    size = _span(inner) * width
+    starts = _offsets([(n, stride) for n, stride, _ in outer])
+    for start, at in zip(starts, _offsets([(n, step) for n, _, step in outer]), strict=True):
+        data = read((base + start) * width, size)
+        _copy(memoryview(data).cast(_FORMATS[width]), inner, target, at, width)
     return bytes(out)
-
-
-def _place(read: _Read, base: int, moves: list[_Move], out: memoryview, at: int, width: int) -> None:
-    """Copy a tile into `out`, split along its widest dimension until one read spans each part."""
-    span = sum((n - 1) * stride for n, stride, _ in moves) + 1
-    if span * width <= _SPAN:
-        _copy(memoryview(read(base * width, span * width)).cast(_FORMATS[width]), moves, out, at, width)
-        return
-    widest = max(moves, key=lambda move: (move[0] - 1) * move[1])
-    rest = list(moves)
-    rest.remove(widest)
-    n, stride, step = widest
-    for i in range(n):
-        _place(read, base + i * stride, rest, out, at + i * step, width)
 
 
 def _copy(source: memoryview, moves: list[_Move], out: memoryview, at: int, width: int) -> None:

@@ -176,8 +176,11 @@ class LegacyTensor:
         strides = tuple(s for n, s in zip(self.shape, self.strides, strict=True) if n > 1)
         return (self.storage, self.dtype, self.offset, self.shape, strides)
 
-    def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
-        """Yield the elements, row-major and little-endian, bit for bit, in parts of about `size` bytes."""
+    def chunks(self, size: int = 0) -> Iterator[bytes]:
+        """Yield the elements, row-major and little-endian, bit for bit, in parts of about `size` bytes.
+
+        Without a size they have 1 MiB, or 8 where elements must be gathered.
+        """
         data = self.storage.data
         if data is None or not self.size:
             return

@@ -14,7 +14,51 @@ from ckptfmt.legacy.pickle.inert import Opaque
 __all__ = ["Leaf", "Leftover", "leftovers", "same"]
 
 Leaf = LegacyTensor | Opaque
-_Path = tuple[Any, ...]
+
+
+class _Place:
+    """Where something lies: a key (the member, at the root) and what it is in; `kept` where something below was taken.
+
+    A place knows only the one around it, so that what lies deep costs no more than what lies flat.
+    """
+
+    __slots__ = ("around", "highest", "kept", "key")
+
+    def __init__(self, around: "_Place | None", key: Any) -> None:
+        self.around = around
+        self.key = key
+        self.kept = False
+        # The highest place around that nothing was taken of, once it is known.
+        self.highest: _Place | None = None
+
+    def keep(self) -> None:
+        """Note that something here was taken."""
+        place: _Place | None = self
+        while place is not None and not place.kept:
+            place.kept = True
+            place = place.around
+
+    def lost(self) -> "_Place":
+        """Return the highest place around, or this one, that nothing was taken of."""
+        path: list[_Place] = []
+        place = self
+        while place.highest is None and place.around is not None and not place.around.kept:
+            path.append(place)
+            place = place.around
+        found = place.highest or place
+        for below in path:
+            below.highest = found
+        return found
+
+    def text(self) -> str:
+        """Return the place as messages name it."""
+        keys: list[str] = []
+        place = self
+        while place.around is not None:
+            keys.append(key_text(place.key))
+            place = place.around
+        member, inner = str(place.key), "/".join(reversed(keys))
+        return f"{member} : {inner}" if member and inner else member or inner
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +87,36 @@ def leftovers(
     """
     kept = {same(tensor) for tensor in taken}
     known = {same(tensor): reason for tensors, reason in reasons for tensor in tensors}
-    roots: set[_Path] = set()
-    rest: list[tuple[_Path, Leaf]] = []
-    for path, leaf in _leaves(members):
+    rest: list[tuple[_Place, Leaf]] = []
+    for place, leaf in _leaves(members):
         if same(leaf) in kept:
-            roots.update(path[:i] for i in range(len(path) + 1))
+            place.keep()
         else:
-            rest.append((path, leaf))
-    groups: dict[_Path, list[Leaf]] = {}
-    for path, leaf in rest:
-        place = next(path[:i] for i in range(len(path) + 1) if path[:i] not in roots or i == len(path))
-        groups.setdefault(place, []).append(leaf)
-    return tuple(Leftover(_text(place), tuple(group), _reason(group, known)) for place, group in groups.items())
+            rest.append((place, leaf))
+    groups: dict[_Place, list[Leaf]] = {}
+    for place, leaf in rest:
+        groups.setdefault(place.lost(), []).append(leaf)
+    return tuple(Leftover(place.text(), tuple(group), _reason(group, known)) for place, group in groups.items())
 
 
-def _leaves(members: Mapping[str, Any]) -> Iterator[tuple[_Path, Leaf]]:
-    """Yield each tensor once, with the first place it was seen at: (member, position and key, …)."""
-    stack: list[tuple[_Path, Any]] = [((member,), value) for member, value in reversed([*members.items()])]
+def _leaves(members: Mapping[str, Any]) -> Iterator[tuple[_Place, Leaf]]:
+    """Yield each tensor once, with the first place it was seen at."""
+    stack = [(_Place(None, member), value) for member, value in reversed([*members.items()])]
     containers: set[int] = set()
     seen: set[Any] = set()
     while stack:
-        path, value = stack.pop()
+        place, value = stack.pop()
         if isinstance(value, LegacyTensor) or kind_of(value):
             if same(value) not in seen:
                 seen.add(same(value))
-                yield path, value
+                yield place, value
         elif isinstance(value, dict | list | tuple | Opaque) and id(value) not in containers:
             containers.add(id(value))
-            below = [((*path, (i, key)), item) for i, (key, item) in enumerate(items(value)) if _may_hold(item)]
-            stack += reversed(below)
+            stack += reversed([(_Place(place, key), item) for key, item in items(value) if _may_hold(item)])
 
 
 def _may_hold(value: Any) -> bool:
     return isinstance(value, LegacyTensor | Opaque) or (isinstance(value, dict | list | tuple) and bool(value))
-
-
-def _text(place: _Path) -> str:
-    member, *keys = place or ("",)
-    inner = "/".join(key_text(key) for _, key in keys)
-    return f"{member} : {inner}" if member and inner else member or inner
 
 
 def _reason(group: list[Leaf], known: Mapping[Any, str]) -> str:

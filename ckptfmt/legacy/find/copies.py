@@ -17,6 +17,8 @@ _TARGET = frozenset({"target", "targets", "targ", "tgt", "old", "frozen", "slow"
 _ONLINE = frozenset({"online", "local", "current", "eval", "main", "behavior", "behaviour", "learner", "live"})
 _OPTIMIZER = frozenset({"optimizer", "optimizers", "optim", "optimiser"})
 
+# Tensors beside copies are parts of each: of a file with more of both these are something else.
+_MAX_BESIDE = 10_000
 # More words than this before the names of layers are no wrappers.
 _MAX_PREFIX = 16
 
@@ -88,13 +90,16 @@ def _by_prefix(tensors: Tensors) -> list[Part] | None:
     for head, group in groups.items():
         if is_network(group.values()):
             alike.setdefault(frozenset((name, tensor.shape) for name, tensor in group.items()), []).append(head)
-    copies = max(alike.values(), key=len, default=[])
+    most: list[str] = max(alike.values(), key=len, default=[])
+    copies = dict.fromkeys(most)
     others = {f"{head}.{name}": t for head in groups if head not in copies for name, t in groups[head].items()}
     told = any(role_of(head) == "target" for head in copies)
     if len(copies) < 2 or (not told and any(len(tensor.shape) > 1 for tensor in others.values())):
         return None
     # A support beside the copies (Tianshou's policies) belongs to each of them; counters do not.
     beside = {name: tensor for name, tensor in loose.items() if tensor.shape}
+    if len(copies) * len(beside) > _MAX_BESIDE:
+        return None
     parts = [Part(f"{shared}{head}.", role_of(head), {**beside, **groups[head]}) for head in copies]
     return [*parts, Part(shared, "unknown", others)] if others else parts
 

@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Any
 
 from ckptfmt.families.names import words
-from ckptfmt.families.skeleton import Wiring
+from ckptfmt.families.skeleton import Shapes, Wiring
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import layers, modules
 from ckptfmt.legacy.find.copies import Role, is_network, role_of, split
 from ckptfmt.legacy.find.keys import distinct, key_text
-from ckptfmt.legacy.find.nest import OPTIMIZER_STATE, Held, held, items
-from ckptfmt.legacy.find.surroundings import Surroundings, agent_names
+from ckptfmt.legacy.find.nest import OPTIMIZER_STATE, Held, Search, held, items
+from ckptfmt.legacy.find.surroundings import Allowance, Surroundings, agent_names
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Network", "find_networks", "twins"]
@@ -35,14 +35,19 @@ _MEMORY = frozenset({
 _WHOLE = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Place:
     """An object in the nest, its keys from the root, and what lies around it."""
 
     member: str
     keys: tuple[Any, ...]
     value: Any
-    around: Surroundings | None
+    around: Surroundings
+
+    @cached_property
+    def parts(self) -> layers.Parts:
+        """The modules of the module that lies here."""
+        return layers.Parts(self.value)
 
     def path(self, prefix: str) -> str:
         inner = "/".join([*map(key_text, self.keys), *([prefix] if prefix else [])])
@@ -71,6 +76,11 @@ class Network:
         return self.is_recorded, not is_network(self.tensors.values()), _RANKS[self.role]
 
     @cached_property
+    def shapes(self) -> Shapes:
+        """The shapes of the tensors by their names."""
+        return Shapes((name, tuple(tensor.shape)) for name, tensor in self.tensors.items())
+
+    @cached_property
     def is_recorded(self) -> bool:
         """Whether these are things that an agent saw and did, such as the transitions of a replay memory."""
         if all(tensor.dtype in _WHOLE for tensor in self.tensors.values()):
@@ -83,29 +93,28 @@ class Network:
     def facts(self) -> Mapping[str, Any]:
         """Plain data that lay beside the network, what is nearest first: settings, counters, versions."""
         around, keys = self._around
-        return around.facts(keys) if around else {}
+        return around.facts(keys)
 
     @cached_property
     def others(self) -> tuple[str, ...]:
         """Paths of what lay beside the network and is neither plain data nor a tensor, each with what it is."""
         around, keys = self._around
-        return around.others(keys) if around else ()
+        return around.others(keys)
 
     @property
-    def _around(self) -> tuple[Surroundings | None, tuple[Any, ...]]:
+    def _around(self) -> tuple[Surroundings, tuple[Any, ...]]:
         value, around = self.place.value, self.place.around
         keys = tuple(reversed(self.place.keys))
         if modules.is_module(value):
-            return Surroundings(around, modules.attributes(value)), (_NOWHERE, *keys)
+            return around.inside(modules.attributes(value)), (_NOWHERE, *keys)
         if isinstance(value, dict):
-            return Surroundings(around, value), (_NOWHERE, *keys)
+            return around.inside(value), (_NOWHERE, *keys)
         return around, keys
 
     @cached_property
     def wiring(self) -> Wiring:
         """What a whole module says of the network's layers; nothing where only tensors were saved."""
-        value = self.place.value
-        return layers.wiring(value, self.prefix) if modules.is_module(value) else Wiring()
+        return layers.wiring(self.place.parts, self.prefix) if modules.is_module(self.place.value) else Wiring()
 
     @cached_property
     def context(self) -> tuple[str, ...]:
@@ -120,10 +129,12 @@ def find_networks(members: Mapping[str, Any]) -> tuple[Network, ...]:
     Online networks come before target copies, networks with a trunk before other tensors, optimizer state
     last. Networks of equal `rank` are equally likely what the file is about.
     """
-    places = [_Place(member, (), value, None) for member, value in members.items()]
+    nowhere = Surroundings(None, {}, Allowance())
+    places = [_Place(member, (), value, nowhere) for member, value in members.items()]
     # A tensor of one dimension makes no network, unless there is nothing else.
     for least_rank in (2, 0):
-        networks = (network for place in places for network in _walk(place, least_rank))
+        search = Search()
+        networks = (network for place in places for network in _walk(place, least_rank, search))
         if found := list(islice(networks, _MAX_NETWORKS)):
             break
     found = _with_online(found)
@@ -156,12 +167,12 @@ def _elements(network: Network) -> int:
     return sum(tensor.nbytes for tensor in network.tensors.values())
 
 
-def _walk(root: _Place, least_rank: int) -> Iterator[Network]:
+def _walk(root: _Place, least_rank: int, search: Search) -> Iterator[Network]:
     """Go through the nest breadth first: networks lie near the root, replay buffers are deep and wide."""
     queue, seen = deque([root]), {id(root.value)}
     while queue:
         place = queue.popleft()
-        inside = held(place.value, least_rank)
+        inside = held(place.value, least_rank, search)
         if inside is not None and inside.tensors:
             yield from _networks(place, inside)
         for below in () if inside is not None and inside.whole else _below(place):
@@ -173,7 +184,7 @@ def _walk(root: _Place, least_rank: int) -> Iterator[Network]:
 def _below(place: _Place) -> Iterator[_Place]:
     pairs = items(place.value)
     node = dict(pairs) if isinstance(place.value, dict | Opaque) and all(_hashable(key) for key, _ in pairs) else {}
-    around = Surroundings(place.around, node)
+    around = place.around.inside(node)
     for key, item in pairs:
         if item and isinstance(item, dict | list | tuple | Opaque):
             yield _Place(place.member, (*place.keys, key), item, around)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["distinct", "key_text"]
+__all__ = ["Keys", "distinct", "joined", "key_text"]
 
 _T = TypeVar("_T")
 
@@ -22,6 +22,19 @@ def key_text(key: Any) -> str:
         case Opaque():
             return key.name
     return str(key)
+
+
+# Keys from a root: those before the last, and the last. What lies deep shares them with what lies around it.
+Keys = tuple["Keys | None", Any]
+
+
+def joined(keys: Keys | None, separator: str) -> str:
+    """Return keys from a root as one text."""
+    parts = []
+    while keys is not None:
+        keys, key = keys
+        parts.append(key_text(key))
+    return separator.join(reversed(parts))
 
 
 def distinct(pairs: Iterable[tuple[str, _T]]) -> dict[str, _T]:

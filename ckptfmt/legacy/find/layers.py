@@ -3,15 +3,17 @@
 A state dict does not have this; where it is known, nothing of it needs to be assumed.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
+from ckptfmt.errors import printable
 from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.skeleton import Window, Wiring
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["wiring"]
+__all__ = ["Parts", "wiring"]
 
 _SCRIPTED = "__torch__."
 _TORCH = "torch.nn."
@@ -27,20 +29,36 @@ _SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 _PLAIN = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros", "transposed": False}
 
 
-def wiring(module: Opaque, prefix: str = "") -> Wiring:
+class Parts:
+    """The modules of a module by their places, for as many networks as are in it."""
+
+    def __init__(self, module: Opaque) -> None:
+        self._all = list(modules.walk(module))
+        self._order = sorted(range(len(self._all)), key=self._place)
+
+    def below(self, prefix: str) -> list[tuple[str, Opaque]]:
+        """Return (place, module) of those whose places begin with `prefix`, in their order."""
+        first = last = bisect_left(self._order, prefix, key=self._place)
+        while last < len(self._order) and self._place(self._order[last]).startswith(prefix):
+            last += 1
+        return [self._all[i] for i in sorted(self._order[first:last])]
+
+    def _place(self, i: int) -> str:
+        return self._all[i][0]
+
+
+def wiring(parts: Parts, prefix: str = "") -> Wiring:
     """Return what a pickled or scripted module says of the layers whose names begin with `prefix`."""
     windows: dict[str, Window] = {}
     activations: dict[str, None] = {}
     strangers: list[str] = []
     softmax = False
-    for path, node in modules.walk(module):
-        if not path.startswith(prefix):
-            continue
+    for path, node in parts.below(prefix):
         kind = _kind(node.name)
         softmax = softmax or kind in _SOFTMAX
         if kind in _ACTIVATIONS:
             activations[_ACTIVATIONS[kind].name] = None
-        strangers += _strange(node, kind)
+        strangers = strangers or _strange(node, kind)
         if (window := _window(node.state)) is not None:
             windows[f"{path.removeprefix(prefix)}weight"] = window
     if len(activations) > 1:
@@ -75,7 +93,7 @@ def _strange(node: Opaque, kind: str) -> list[str]:
         )
     if "kernel_size" in state and "groups" in state:
         odd = [name for name, value in _PLAIN.items() if _pair(state.get(name, value)) != value]
-        return [f"a convolution of which the {odd[0]} is {state[odd[0]]!r}"[:120]] if odd else []
+        return [f"a convolution of which the {odd[0]} is {printable(state[odd[0]], 80)}"] if odd else []
     return [_a(kind)] if kind and kind not in _NEUTRAL and kind not in _SOFTMAX else []
 
 
@@ -96,7 +114,7 @@ def _window(state: Mapping[Any, Any]) -> Window | None:
 
 
 def _pair(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) and len(value) == 2 else value
 
 
 def _side(value: Any) -> int | None:

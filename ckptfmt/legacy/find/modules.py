@@ -44,7 +44,9 @@ def attributes(module: Opaque) -> dict[Any, Any]:
 
 
 def _own(state: dict[Any, Any]) -> Iterator[tuple[str, LegacyTensor]]:
-    hidden = state.get("_non_persistent_buffers_set") or ()
+    found = state.get("_non_persistent_buffers_set")
+    # What was a set is a list here, in which looking up is slow.
+    hidden = {name for name in found if isinstance(name, str)} if isinstance(found, list | tuple) else frozenset()
     for place in ("_parameters", "_buffers") if "_modules" in state else (None,):
         held = state if place is None else state.get(place)
         for name, value in held.items() if isinstance(held, dict) else ():

@@ -7,17 +7,18 @@ from typing import Any
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.find.copies import is_network
-from ckptfmt.legacy.find.keys import distinct, key_text
+from ckptfmt.legacy.find.keys import Keys, distinct, joined, key_text
 from ckptfmt.legacy.find.unread import kind_of
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["OPTIMIZER_STATE", "Held", "held", "items"]
+__all__ = ["OPTIMIZER_STATE", "Held", "Search", "held", "items"]
 
 OPTIMIZER_STATE = frozenset({"exp_avg", "exp_avg_sq", "square_avg", "momentum_buffer", "grad_avg", "max_exp_avg_sq"})
 # More tensors than this in one container are a network, fewer may be a layer of one.
 _LAYER = 8
 # Nests of layers are shallow and small; what is larger is no network, whoever wrote it.
 _NEST_DEPTH, _NEST_SIZE = 6, 4096
+_MAX_VISITS = 2_000_000
 # Where a TensorDict keeps its tensors, and a module of parameters its TensorDict.
 _TENSORDICT, _PARAMETERS = "_tensordict", "_param_td"
 
@@ -34,7 +35,19 @@ class Held:
     whole: bool = False
 
 
-def held(value: Any, least_rank: int = 2) -> Held | None:
+class Search:
+    """What looking for nests of layers in one source may cost; each may be looked through from many places."""
+
+    def __init__(self) -> None:
+        self._visits = _MAX_VISITS
+
+    def visit(self, count: int) -> bool:
+        """Say whether so many more containers may be looked at."""
+        self._visits -= count
+        return self._visits >= 0
+
+
+def held(value: Any, least_rank: int = 2, search: Search | None = None) -> Held | None:
     """Return what a container holds if it may be a network: a tensor of at least `least_rank` dimensions."""
     value = _opened(value)
     if isinstance(value, LegacyTensor):
@@ -43,7 +56,7 @@ def held(value: Any, least_rank: int = 2) -> Held | None:
         return Held(modules.tensors(value), whole=True)
     if isinstance(value, dict) and "param_groups" in value:
         return Held(_flatten(value), whole=True)
-    if (nested := _nest(value)) is not None:
+    if (nested := _nest(value, search or Search())) is not None:
         return Held(nested, whole=True)
     pairs = items(value)
     direct = distinct((key_text(key), item) for key, item in pairs if isinstance(item, LegacyTensor))
@@ -96,21 +109,23 @@ def _contents(value: Opaque) -> list[tuple[Any, Any]]:
     return [*found, *value.pairs, *enumerate(value.items), *enumerate(value.args)]
 
 
-def _nest(value: Any) -> dict[str, LegacyTensor] | None:
+def _nest(value: Any, search: Search) -> dict[str, LegacyTensor] | None:
     """Return the tensors of a nest of layers, `{"conv": {"0": {"weight": …}}}`, under dotted names."""
     if not isinstance(value, dict | list | tuple) or len(value) < 2:
         return None
     found: list[tuple[str, LegacyTensor]] = []
-    stack: list[tuple[str, int, Any]] = [("", 0, value)]
+    stack: list[tuple[Keys | None, int, Any]] = [(None, 0, value)]
     leaves = 0
     while stack:
-        prefix, depth, node = stack.pop()
+        keys, depth, node = stack.pop()
+        if not search.visit(1 + min(len(node), _NEST_SIZE)):
+            return None
         direct, inner = _layer(node)
         if direct is None or depth > _NEST_DEPTH or len(stack) + len(inner) + len(found) > _NEST_SIZE:
             return None
         leaves += bool(direct)
-        found += [(f"{prefix}{key_text(key)}", item) for key, item in direct]
-        stack += [(f"{prefix}{key_text(key)}.", depth + 1, item) for key, item in reversed(inner)]
+        found += [(joined((keys, key), "."), item) for key, item in direct]
+        stack += [((keys, key), depth + 1, item) for key, item in reversed(inner)]
     return distinct(found) if leaves > 1 and any(len(tensor.shape) > 1 for _, tensor in found) else None
 
 
@@ -129,12 +144,12 @@ def _layer(node: Any) -> tuple[list[tuple[Any, LegacyTensor]] | None, list[tuple
 
 def _flatten(value: Any) -> dict[str, LegacyTensor]:
     found: list[tuple[str, LegacyTensor]] = []
-    stack = [("", value)]
+    stack: list[tuple[Keys | None, Any]] = [(None, value)]
     while stack:
-        prefix, node = stack.pop()
+        keys, node = stack.pop()
         for key, item in reversed(items(node)):
             if isinstance(item, LegacyTensor):
-                found.append((f"{prefix}{key_text(key)}", item))
+                found.append((joined((keys, key), "/"), item))
             else:
-                stack.append((f"{prefix}{key_text(key)}/", item))
+                stack.append(((keys, key), item))
     return distinct(found)

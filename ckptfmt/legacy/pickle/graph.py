@@ -1,58 +1,89 @@
-"""The object that a pickle made, walked once: its size when it is written out, its depth, its cycles.
+"""The object that a pickle made, walked once: its size when it is written out, its depth, its names, its cycles.
 
 Who works with the object afterwards may walk it without a care: it is a tree of bounded depth once shared
-parts are counted as often as they occur.
+parts are counted as often as they occur, and all paths to its tensors together are bounded too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ckptfmt.errors import BadPickle
 from ckptfmt.legacy.bytes.budget import MAX_DEPTH, MAX_NODES, exceeded
+from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered, Unique
 
 __all__ = ["check"]
 
 # Text weighs one node for this many characters.
 _PER_NODE = 16
+# The characters of the path to one tensor or placeholder, and of all of them together.
+_MAX_PATH = 64 << 10
+_MAX_PATHS = 64 << 20
 # The place of a child that cannot be replaced.
 _FIXED = object()
-_DEPTH_BITS = 8
 _CONTAINERS = frozenset({list, tuple, dict, Opaque, Ordered, Unique})
+# What is known of a container is packed into one integer, to save memory: (first bit, bits) of each part.
+_WEIGHT, _DEPTH, _THINGS, _PATHS, _REACH = (0, 24), (24, 8), (32, 24), (56, 28), (84, 20)
 
 
 class _Frame:
-    """A container that is being walked."""
+    """A container that is being walked.
 
-    __slots__ = ("children", "depth", "key", "node", "weight")
+    `things` are the tensors and placeholders below it, `paths` the characters of all their paths from here,
+    `reach` those of the longest.
+    """
+
+    __slots__ = ("children", "depth", "key", "node", "paths", "place", "reach", "things", "weight")
 
     def __init__(self, node: Any) -> None:
         self.node = node
         self.children = _children(node)
+        self.place: Any = None
         self.key: Any = None
         self.weight = 1
         self.depth = 1
+        self.things = 1 if type(node) is Opaque else 0
+        self.paths = 0
+        self.reach = 0
+
+    def packed(self) -> int:
+        """Return what is known of the container, once all of it was walked."""
+        parts = zip(
+            (self.weight, self.depth, self.things, self.paths, self.reach),
+            (_WEIGHT, _DEPTH, _THINGS, _PATHS, _REACH),
+            strict=True,
+        )
+        return sum(value << first for value, (first, _) in parts)
 
 
-def _children(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (place, child) of a container; the place is what `_cut` needs to put something else there."""
+def _children(node: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield (place, key, child) of a container.
+
+    The place is what `_cut` needs to put something else there, the key what the child is called in a path.
+    """
     match node:
         case Opaque():
-            yield _FIXED, node.args
-            yield "state", node.state
-            yield _FIXED, node.items
-            for i, pair in enumerate(node.pairs):
-                for item in pair:
-                    yield ("pairs", i), item
+            yield _FIXED, None, node.args
+            yield "state", None, node.state
+            yield _FIXED, None, node.items
+            for i, (key, item) in enumerate(node.pairs):
+                yield ("pairs", i), None, key
+                yield ("pairs", i), key, item
         case dict():
             for key, value in list(node.items()):
-                yield _FIXED, key
-                yield key, value
+                yield _FIXED, None, key
+                yield key, key, value
         case list():
-            yield from enumerate(node)
+            for i, item in enumerate(node):
+                yield i, _name_in(node), item
         case tuple():
             for item in node:
-                yield _FIXED, item
+                yield _FIXED, _name_in(node), item
+
+
+def _name_in(node: Sequence[Any]) -> Any:
+    """Return the name in a pair of a name and what it names; None for any other sequence."""
+    return node[0] if len(node) == 2 and type(node[0]) is str else None
 
 
 def check(root: Any) -> None:
@@ -71,7 +102,7 @@ def check(root: Any) -> None:
         if child is None:
             path.pop()
             open_nodes.discard(id(frame.node))
-            done[id(frame.node)] = packed = frame.weight << _DEPTH_BITS | frame.depth
+            done[id(frame.node)] = packed = frame.packed()
             if path:
                 _add(path[-1], packed)
         elif id(child) in open_nodes:
@@ -81,15 +112,18 @@ def check(root: Any) -> None:
 
 
 def _next_container(frame: _Frame, done: dict[int, int]) -> Any:
-    """Return the next child that must be walked itself, the weight of the others added; None at the end."""
-    for place, child in frame.children:
-        frame.key = place
-        if type(child) not in _CONTAINERS:
-            _add(frame, _leaf(child) << _DEPTH_BITS)
+    """Return the next child that must be walked itself, what is known of the others added; None at the end."""
+    for place, key, child in frame.children:
+        frame.place, frame.key = place, key
+        if type(child) is LegacyTensor:
+            _add(frame, 1 | 1 << _THINGS[0])
+        elif type(child) not in _CONTAINERS:
+            frame.weight += _leaf(child)
+            _check_weight(frame)
         elif id(child) in done:
             _add(frame, done[id(child)])
-        elif weight := _shallow(child):
-            _add(frame, weight << _DEPTH_BITS | 1)
+        elif packed := _shallow(child):
+            _add(frame, packed)
         else:
             return child
     return None
@@ -100,13 +134,37 @@ def _leaf(value: Any) -> int:
 
 
 def _shallow(node: Any) -> int:
-    """Return the weight of a sequence or an instance with nothing but leaves in it, 0 for any other container."""
+    """Return what is known of a sequence or an instance with nothing but leaves in it, 0 for any other container."""
     if type(node) is Opaque:
         bare = not (node.args or node.items or node.pairs or type(node.state) in _CONTAINERS)
-        return 1 + _leaf(node.state) if bare else 0
-    if isinstance(node, dict):
-        return 0 if node else 1
-    return 0 if any(type(item) in _CONTAINERS for item in node) else 1 + sum(map(_leaf, node))
+        weight, things = (1 + _leaf(node.state) if bare else 0), 1
+    elif isinstance(node, dict):
+        weight, things = (0 if node else 1), 0
+    elif any(type(item) in _CONTAINERS for item in node) or _name_in(node):
+        return 0
+    else:
+        weight, things = 1 + sum(map(_leaf, node)), sum(type(item) is LegacyTensor for item in node)
+    return min(weight, MAX_NODES + 1) | 1 << _DEPTH[0] | things << _THINGS[0] if weight else 0
+
+
+def _key_size(key: Any) -> int:
+    """Return about how many characters a key takes in a path."""
+    match key:
+        case None:
+            return 0
+        case str():
+            return len(key)
+        case bytes():
+            return 4 * len(key)
+        case int():
+            return key.bit_length() // 3 + 1
+        case tuple():
+            return sum(map(_key_size, key))
+        case Opaque():
+            return len(key.name)
+        case LegacyTensor():
+            return 20 * len(key.shape) + 20
+    return 20
 
 
 def _push(path: list[_Frame], open_nodes: set[int], frame: _Frame) -> None:
@@ -117,13 +175,29 @@ def _push(path: list[_Frame], open_nodes: set[int], frame: _Frame) -> None:
 
 
 def _add(frame: _Frame, packed: int) -> None:
-    """Add a child's weight and depth, packed into one integer to save memory."""
-    frame.weight += packed >> _DEPTH_BITS
-    frame.depth = max(frame.depth, (packed & (1 << _DEPTH_BITS) - 1) + 1)
-    if frame.weight > MAX_NODES:
-        raise exceeded(f"holds an object of more than {MAX_NODES:,} parts when it is written out")
+    """Add what is known of a child."""
+    weight, depth, things, paths, reach = (
+        packed >> first & (1 << bits) - 1 for first, bits in (_WEIGHT, _DEPTH, _THINGS, _PATHS, _REACH)
+    )
+    frame.weight += weight
+    frame.depth = max(frame.depth, depth + 1)
+    _check_weight(frame)
     if frame.depth > MAX_DEPTH:
         raise exceeded(f"holds an object nested more than {MAX_DEPTH} deep")
+    if things:
+        size = 1 + _key_size(frame.key)
+        frame.things += things
+        frame.paths += paths + things * size
+        frame.reach = max(frame.reach, reach + size)
+        if frame.reach > _MAX_PATH:
+            raise exceeded(f"names what it holds by more than {_MAX_PATH:,} characters")
+        if frame.paths > _MAX_PATHS:
+            raise exceeded(f"names what it holds by more than {_MAX_PATHS >> 20} MiB of text")
+
+
+def _check_weight(frame: _Frame) -> None:
+    if frame.weight > MAX_NODES:
+        raise exceeded(f"holds an object of more than {MAX_NODES:,} parts when it is written out")
 
 
 def _cut(path: list[_Frame], target: Any) -> None:
@@ -133,13 +207,13 @@ def _cut(path: list[_Frame], target: Any) -> None:
     if not any(isinstance(frame.node, Opaque) for frame in cycle):
         raise BadPickle("refused, its pickle holds a list or dictionary that contains itself")
     for frame in reversed(cycle):
-        if isinstance(frame.node, (dict, list)) and frame.key is not _FIXED:
-            frame.node[frame.key] = Opaque("global", "cycle")
+        if isinstance(frame.node, (dict, list)) and frame.place is not _FIXED:
+            frame.node[frame.place] = Opaque("global", "cycle")
             return
-        if isinstance(frame.node, Opaque) and frame.key == "state":
+        if isinstance(frame.node, Opaque) and frame.place == "state":
             frame.node.state = Opaque("global", "cycle")
             return
-        if isinstance(frame.node, Opaque) and isinstance(frame.key, tuple):
-            frame.node.pairs[frame.key[1]] = ("", Opaque("global", "cycle"))
+        if isinstance(frame.node, Opaque) and isinstance(frame.place, tuple):
+            frame.node.pairs[frame.place[1]] = ("", Opaque("global", "cycle"))
             return
     raise BadPickle("refused, its pickle holds an object that contains itself")

@@ -77,7 +77,7 @@ class Machine:
     def _string_line(self) -> None:
         data = unescape(self._reader.line())
         if data is None:
-            self._reader.damaged("a string is not in quotes")
+            self._reader.damaged("a string is not in quotes, or has escapes that are none")
         self._budget.text(len(data))
         self._stack.push(_python2(data))
 

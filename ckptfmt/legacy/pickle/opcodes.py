@@ -1,5 +1,6 @@
 """The bytes of a pickle: its opcodes' arguments, read in bounded steps and never past the end."""
 
+import codecs
 import re
 import struct
 from typing import NoReturn
@@ -15,20 +16,6 @@ _PAGE = 64 << 10
 _IN_MEMORY = 64 << 10
 _MAX_LINE_NUMBER = 2500
 _MAX_INT_BYTES = 1024
-_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[\\'\"abfnrtv\n])?")
-_SIMPLE = {
-    b"\\": b"\\",
-    b"'": b"'",
-    b'"': b'"',
-    b"\n": b"",
-    b"a": b"\a",
-    b"b": b"\b",
-    b"f": b"\f",
-    b"n": b"\n",
-    b"r": b"\r",
-    b"t": b"\t",
-    b"v": b"\v",
-}
 _INT = re.compile(rb"[+-]?[0-9]+")
 _FLOAT = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|inf|nan)")
 
@@ -186,15 +173,8 @@ def unescape(line: bytes) -> bytes | None:
     """Return the bytes of a quoted Python 2 string, or None where it is none."""
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
         return None
-    return _ESCAPE.sub(_unescaped, line[1:-1])
-
-
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    code = match[1]
-    if code is None:
-        return b"\\"
-    if code[:1] == b"x":
-        return bytes((int(code[1:], 16),))
-    if code.isdigit():
-        return bytes((int(code, 8) & 255,))
-    return _SIMPLE[code]
+    try:
+        return codecs.escape_decode(line[1:-1])[0]
+    except (ValueError, DeprecationWarning):
+        # A number that is none, or (where warnings are errors) an escape that no pickler writes.
+        return None
