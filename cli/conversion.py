@@ -1,7 +1,7 @@
 """How a conversion is told: one file in full, many files a line each."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckptfmt.convert.convert import Conversion
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["outcome_line", "show_conversion", "show_outcome", "show_tally"]
 
 _INDENT = 9
+_MOST_REASONS = 3
 _CONTAINERS = {"torch-zip": "torch zip", "torch-stream": "torch stream", "torch-tar": "torch tar"}
 
 
@@ -32,7 +33,7 @@ def show_conversion(output: Output, source: str, result: Conversion) -> None:
         ("moved", _names([item["name"] for item in result.transformed])),
         ("made", _names(result.made)),
         ("tied", _pairs(result.tied, " = ")),
-        ("dropped", _names(result.dropped)),
+        ("dropped", "; ".join(_reasoned(result.dropped))),
         ("unknown", "; ".join(f"{name}: none in the file" for name in result.unknown)),
     ]
     for label, text in rows:
@@ -135,6 +136,18 @@ def _pairs(names: Mapping[str, str], link: str = " -> ") -> str:
     first, second = next(iter(names.items()))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{first}{link}{second}{more}"
+
+
+def _reasoned(dropped: Sequence[str]) -> Iterator[str]:
+    """Yield what was left out, names of one reason together, three of these."""
+    groups: dict[str, list[str]] = {}
+    for text in dropped:
+        name, bracket, reason = text.partition(" (")
+        groups.setdefault(bracket + reason, []).append(name)
+    for reason, names in [*groups.items()][:_MOST_REASONS]:
+        yield _names(names) + reason
+    if rest := sum(len(names) for names in [*groups.values()][_MOST_REASONS:]):
+        yield f"and {rest} more"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -207,7 +207,7 @@ def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
         source=source_of(plan),
         dest=dest,
         found_at=plan.network.path,
-        left=plan.left,
+        left=tuple(plan.left),
         classification=plan.classification,
         architecture=plan.candidate.name if plan.candidate else None,
         config=plan.config.to_dict() if plan.config else None,

@@ -35,7 +35,7 @@ def manifest_of(plan: Plan, entries: Mapping[str, FileEntry], *, verified: bool)
             transformed=plan.transformed,
             made=plan.made,
             dropped=plan.dropped,
-            left=plan.left,
+            left=tuple(f"{path} ({why})" for path, why in plan.left.items()),
             tied=tuple((stored, name) for name, stored in plan.tied.items()),
             verified=verified,
         ),

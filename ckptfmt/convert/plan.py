@@ -37,16 +37,16 @@ class Plan:
     """A legacy file, held open, and what becomes of it; use it as a context manager.
 
     `tensors` maps stored names to tensors of the file, `tied` further names to stored ones, `made` are those
-    that follow from the config and stood nowhere in the file. `left` are other networks of the file, `lost` all
-    other tensors in it, which `dropped` names with whatever else was not kept. `tidied` is the plain network, where
-    only that could be told. `candidate` and `config` are None where the network is of no family: its tensors
-    keep their names then.
+    that follow from the config and stood nowhere in the file. `left` are other networks of the file, with what they
+    are, `lost` all other tensors in it, which `dropped` names with whatever else was not kept. `tidied` is the plain
+    network, where only that could be told. `candidate` and `config` are None where the network is of no family: its
+    tensors keep their names then.
     """
 
     path: str
     legacy: LegacyFile
     network: Network
-    left: tuple[str, ...]
+    left: Mapping[str, str]
     declared: Declared
     classification: Classification
     candidate: Candidate | None = None
@@ -225,7 +225,8 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         if p.source not in made and (p.rows or p.squeeze or _copied(p, candidate))
     )
     parts = plan.tidied.dropped if plan.tidied else {}
-    plan.dropped = (*candidate.dropped, *(f"{name} ({why})" for name, why in parts.items()), *plan.dropped)
+    noise = (f"{name} (noise, which is drawn anew)" for name in candidate.dropped)
+    plan.dropped = (*noise, *(f"{name} ({why})" for name, why in parts.items()), *plan.dropped)
     if isinstance(plan.config, ModelConfig) and plan.config.n_atoms is not None and "support" not in plan.tensors:
         plan.tensors["support"] = _make_support(plan.config)
         plan.made += ("support",)

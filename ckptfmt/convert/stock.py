@@ -1,7 +1,7 @@
 """What of a file's tensors goes nowhere: each is named once, with its reason, or it is an error."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -19,12 +19,12 @@ _FLOATS = ("F", "BF", "C")
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What stays behind beside a network: other networks (`left`, their paths) and all other tensors (`lost`).
+    """What stays behind beside a network: other networks (`left`, by path and why) and all other tensors (`lost`).
 
     `constants` counts the tensors without a name of a TorchScript program.
     """
 
-    left: tuple[str, ...]
+    left: Mapping[str, str]
     lost: tuple[Leftover, ...]
     constants: int = 0
 
@@ -58,7 +58,16 @@ def take_stock(legacy: LegacyFile, network: Network, found: Sequence[Network]) -
     taken = [tensor for item in (network, *left) for tensor in item.tensors.values()]
     reasons = [(tuple(item.tensors.values()), why) for item in found if (why := _reason(item))]
     lost = leftovers(legacy.members, taken, reasons)
-    return Remains(tuple(item.path for item in left), lost, legacy.constants)
+    return Remains({item.path: _why_left(item, network) for item in left}, lost, legacy.constants)
+
+
+def _why_left(other: Network, network: Network) -> str:
+    """Return what a network is that was not taken, in a word and the number of its tensors."""
+    shapes = [sorted(tensor.shape for tensor in item.tensors.values()) for item in (other, network)]
+    what = "a target copy" if other.role == "target" else "another network"
+    if what == "another network" and shapes[0] == shapes[1]:
+        what = "another network of the same shapes"
+    return f"{what}, {len(other.tensors):,} tensor{'s' if len(other.tensors) > 1 else ''}"
 
 
 def _is_left(network: Network, own: set[object]) -> bool:

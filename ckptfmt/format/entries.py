@@ -179,10 +179,14 @@ class ConversionEntry(Document):
         listing(text), "Stored tensors that follow from the config and stood nowhere in the source.", default=()
     )
     dropped: tuple[str, ...] = value(
-        listing(text), "Tensors of the source's network, and values beside it, that were left out.", default=()
+        listing(text),
+        "Tensors of the source's network, and values beside it, that were left out, each with its reason.",
+        default=(),
     )
     left: tuple[str, ...] = value(
-        listing(text), "Networks of the source that were not taken, by where they lay in it.", default=()
+        listing(text),
+        "Networks of the source that were not taken, by where they lay in it, each with its reason.",
+        default=(),
     )
     tied: tuple[tuple[str, ...], ...] = value(
         listing(listing(text)), "Groups of names that shared their bytes in the source.", default=()

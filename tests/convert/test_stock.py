@@ -203,6 +203,8 @@ def test_what_is_beside_a_network_is_named_with_its_reason(tmp_path: Path) -> No
     }
     result = convert(saved(tmp_path, value), tmp_path / "out")
     assert (result.found_at, result.left) == ("net", ("other_net",))
+    with Checkpoint(tmp_path / "out") as checkpoint:
+        assert checkpoint.manifest.conversion.left == ("other_net (another network, 2 tensors)",)
     assert result.dropped == (
         "optimizer (optimizer state, 2 tensors)",
         "memory (recorded data, 6 tensors)",
