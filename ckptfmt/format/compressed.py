@@ -7,24 +7,35 @@ frame gives follows from the manifest, and a decoder is never asked for more tha
 """
 
 import itertools
+import os
 import struct
 import sys
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-from ckptfmt.errors import WeightsError
+from ckptfmt.errors import MissingPackage, WeightsError
 from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import read_exactly, release
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+_NEEDED = "zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+try:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+except ImportError:
+    raise MissingPackage(
+        f"compressed files need {_NEEDED}, which is not installed",
+        fix="use a Python that was built with zstd" if _NEEDED == "zstd" else f"run: pip install {_NEEDED}",
+    ) from None
 
 __all__ = ["PART", "CompressedFile", "Encoder", "decode", "frame_sizes", "open_by_table"]
 
-PART = 4 << 20
+# As large as what stays in the processor's cache while it is decoded, compared and hashed; larger parts save nothing.
+PART = 1 << 20
 
 # https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
 _ROW = struct.Struct("<II")
@@ -35,6 +46,9 @@ _GUARD = _ROW.size + _DIGEST_BYTES
 # Whoever wants a reader to hold more than this much of what came before is refused: 8 MiB.
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 _AGAIN = "copy it again or re-save it"
+# How many frames are decoded beforehand where a large tensor is read, and by how many threads.
+_AHEAD = 4
+_THREADS = 2
 
 
 def frame_sizes(segments: Iterable[int]) -> Iterator[int]:
@@ -101,6 +115,29 @@ class CompressedFile(DataFile):
     def cursor(self, position: int) -> Cursor:
         """Return a cursor at a position of the plain file."""
         return _FrameCursor(self, position)
+
+    def fill(self, position: int, target: memoryview) -> Iterator[memoryview]:
+        """Read into `target` frame by frame, the next ones decoded by other threads while the caller has one."""
+        if len(target) < _AHEAD * PART:
+            yield from super().fill(position, target)
+            return
+        frames = self.frames()
+        first = frames.locate(position)
+        ends = range(first, frames.locate(position + len(target) - 1) + 1)
+        with ThreadPoolExecutor(max_workers=min(_THREADS, os.cpu_count() or 1)) as pool:
+            decoded = deque(pool.submit(self.frame, number) for number in ends[:_AHEAD])
+            try:
+                for number in ends:
+                    plain = memoryview(decoded.popleft().result())
+                    if number + _AHEAD in ends:
+                        decoded.append(pool.submit(self.frame, number + _AHEAD))
+                    begin = max(0, position - frames.begins[number])
+                    part, target = target[: len(plain) - begin], target[len(plain) - begin :]
+                    part[:] = plain[begin : begin + len(part)]
+                    yield part
+            finally:
+                for future in decoded:
+                    future.cancel()
 
     def check_layout(self) -> None:
         """Raise `WeightsError` where the seek table is not the one that the manifest makes."""

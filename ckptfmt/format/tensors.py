@@ -59,7 +59,7 @@ def is_torch_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def decode(data: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+def decode(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return stored bytes as an array of `shape`, read-only; bfloat16 and the 8-bit floats come as float32."""
     if dtype in _NUMPY:
         return np.frombuffer(data, _NUMPY[dtype]).reshape(shape)

@@ -42,12 +42,14 @@ def save_model_checkpoint(
     overwrite: bool = False,
     allow_nan: bool = False,
     wait: float = 0.0,
+    compress: bool = False,
 ) -> Manifest:
     """Write a network on any device as a checkpoint and return the manifest that was written.
 
     Compiled, averaged and data-parallel models are saved under their plain names. Under torchrun every rank must
     call it: rank 0 writes, with whole tensors where they are spread over the ranks (FSDP2) and with the state of
     every rank, and the others wait. `environment` is a description or the environment itself.
+    With `compress` each file that gets a tenth smaller is stored as zstd.
     Without a `lineage` the checkpoint is called trained, by the git revision around the running script.
     Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
     """
@@ -80,6 +82,7 @@ def save_model_checkpoint(
             lineage=lineage or Lineage(kind="trained", code=code_revision()),
             extra=extra,
             wait=wait,
+            compress=compress,
         )
 
     # The manifest is sent to the other ranks: their machine need not have the folder.

@@ -34,7 +34,8 @@ class Arrays(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         info = self._checkpoint.info(name, self._file)
-        return decode(bytes(self._checkpoint.read(name, self._file)), info.dtype, tuple(info.shape))
+        data = memoryview(self._checkpoint.read(name, self._file)).toreadonly()
+        return decode(data, info.dtype, tuple(info.shape))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -25,8 +25,6 @@ __all__ = ["Checkpoint", "open"]
 
 # How often a checkpoint that is replaced in the very moment of opening is opened anew.
 _ATTEMPTS = 100
-# A part is hashed while it is still in the processor's cache.
-_PART = 1 << 20
 
 _Asked = TypeVar("_Asked")
 _Got = TypeVar("_Got")
@@ -160,12 +158,13 @@ class Checkpoint:
         info = self.info(name, file)
         opened, start = self._file(file)
         whole = bytearray(tensor_bytes(info.dtype, info.shape))
-        cursor, hasher = opened.cursor(start + info.offset), Hasher(info.digest)
-        for begin in range(0, len(whole), _PART):
-            part = memoryview(whole)[begin : begin + _PART]
-            self._named(name, file, cursor.fill, part)
-            if verify:
-                hasher.update(part)
+        hasher = Hasher(info.digest)
+        try:
+            for part in opened.fill(start + info.offset, memoryview(whole)):
+                if verify:
+                    hasher.update(part)
+        except DamagedFrame:
+            raise self._damaged(name, file) from None
         if verify:
             self._check(name, file, hasher)
         return whole

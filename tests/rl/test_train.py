@@ -153,6 +153,20 @@ def test_the_newest_checkpoints_are_kept_over_resumes_and_the_best_beside_them(t
         assert checkpoint.manifest.extra["manager"]["metrics"]["return"] == checkpoint.manifest.evaluation[-1]["mean"]
 
 
+def test_a_training_compresses_what_gets_smaller_and_goes_on_as_without(tmp_path):
+    settings = {**TINY, "total_steps": 200, "eval_every": 100, "eval_episodes": 1, "save_replay": "always"}
+    plain = Trainer(TrainConfig(**settings), tmp_path / "plain").run()
+    packed = Trainer(TrainConfig(**settings, compress=True), tmp_path / "packed").run()
+    assert_resume_exact(plain, packed)
+    for name in (os.path.basename(packed), "best"):
+        with ckptfmt.open(tmp_path / "packed" / name) as checkpoint:
+            files = checkpoint.manifest.files
+            assert [file for file in files if not checkpoint.compressed(file)] == ["weights.safetensors"]
+    with_more = Trainer.resume(packed, total_steps=250, compress=False).run()
+    with ckptfmt.open(with_more) as checkpoint:
+        assert not any(checkpoint.compressed(file) for file in checkpoint.manifest.files)
+
+
 def test_a_resume_that_is_not_exact_is_told(tmp_path):
     first = Trainer(TrainConfig(**TINY), tmp_path / "a").run()
     other = Trainer(TrainConfig(**{**TINY, "seed": 2}), tmp_path / "b").run()

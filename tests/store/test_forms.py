@@ -4,6 +4,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -72,11 +74,17 @@ def test_there_and_back_gives_every_byte(plain):
     assert names(plain.parent) == ["plain"]
 
 
+def written(path):
+    """What tells a file that was written again: reading one, which happens meanwhile, changes none of it."""
+    states = {file.name: file.stat() for file in path.iterdir()}
+    return {name: (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in states.items()}
+
+
 def test_what_is_done_already_is_left_alone(plain):
     compress(plain)
-    before = {file.name: file.stat() for file in plain.iterdir()}
+    before = written(plain)
     assert compress(plain).changed == ()
-    assert {file.name: file.stat() for file in plain.iterdir()} == before
+    assert written(plain) == before
     decompress(plain)
     assert decompress(plain).changed == ()
     assert compress(plain, dry_run=True).changed == ("state.safetensors", "replay.safetensors")
@@ -161,6 +169,36 @@ def test_frames_are_the_same_however_the_bytes_come(segments, data):
     assert [bytes(frame) for frame in frames(segments, parts)] == [
         plain[sum(segments[:i]) : sum(segments[: i + 1])] for i, size in enumerate(segments) if size
     ]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_plain_checkpoints_are_written_and_read_without_zstd(plain, tmp_path, everything):
+    """Only who compresses or reads what is compressed loads it, and hears in a sentence that it is missing."""
+    use = (
+        "import sys, numpy, ckptfmt\n"
+        "from ckptfmt.errors import CkptError\n"
+        "sys.modules['backports'] = sys.modules['compression'] = None\n"
+        "a, b, packed = sys.argv[1:]\n"
+        "ckptfmt.save(b, {'w': numpy.zeros((2, 3), 'f4')}).close()\n"
+        "ckptfmt.open(a).verify()\n"
+        "assert ckptfmt.validate(a).valid\n"
+        "ckptfmt.diff(a, b), ckptfmt.summarize(a)\n"
+        "assert not [name for name in sys.modules if 'zstd' in name]\n"
+        "try:\n    ckptfmt.open(packed)\n"
+        "except CkptError as e:\n    print(e.code, e)\n"
+        "try:\n    ckptfmt.save(b, {'w': numpy.zeros(10**5)}, overwrite=True, compress=True)\n"
+        "except CkptError as e:\n    print(e.code, e)\n"
+        "ckptfmt.open(b).verify()"
+    )
+    compress(save(tmp_path / "packed"), everything=everything)
+    words = [sys.executable, "-P", "-c", use, str(plain), str(tmp_path / "b"), str(tmp_path / "packed")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    needed, mend = ("zstd", "use a Python that was built with zstd")
+    if sys.version_info < (3, 14):
+        needed, mend = ("backports.zstd", "run: pip install backports.zstd")
+    said = f"install.missing compressed files need {needed}, which is not installed; {mend}"
+    assert done.stdout.splitlines() == [said, said]
 
 
 def test_a_level_that_zstd_lacks_is_refused(plain):

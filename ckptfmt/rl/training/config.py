@@ -100,6 +100,7 @@ class TrainConfig:
     save_replay: str = _setting(
         "last", "which checkpoints hold the replay buffer, for an exact resume: never, last, always"
     )
+    compress: bool = _setting(False, "store files of checkpoints that get a tenth smaller as zstd")
     tensorboard: bool = _setting(True, "write scalars for TensorBoard into OUT/tensorboard")
 
     def __post_init__(self) -> None:

@@ -9,7 +9,9 @@ from ckptfmt.rl.training.config import TrainConfig
 __all__ = ["FREE", "REFUSED", "changed_settings"]
 
 # These say how long is trained and what is written down of it, or have had their effect: the same is learnt.
-FREE = frozenset({"total_steps", "learning_starts", "log_every", "save_every", "keep", "save_replay", "tensorboard"})
+FREE = frozenset({
+    "total_steps", "learning_starts", "log_every", "save_every", "keep", "save_replay", "compress", "tensorboard",
+})  # fmt: skip
 
 _GAME = "the games at hand and the frames in the replay buffer were made with it"
 _NETWORK = "the network in the checkpoint was made with it"

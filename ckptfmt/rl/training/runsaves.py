@@ -24,15 +24,16 @@ class RunSaves:
     without a replay buffer are written while the training goes on; the others would need its memory twice.
     """
 
-    def __init__(self, folder: str, keep: int) -> None:
+    def __init__(self, folder: str, keep: int, *, compress: bool = False) -> None:
+        self._compress = compress
         self._best = os.path.join(folder, "best")
         # Said before the training begins, and not when it is better for the first time.
         if os.path.islink(self._best):
             raise TargetExists(
                 "is a link, and the best checkpoint is not written through it", where=self._best, fix="remove the link"
             )
-        self._now = CheckpointManager(folder, keep_last=keep, on_saved=self._note)
-        self._later = CheckpointManager(folder, keep_last=keep, on_saved=self._note, background=True)
+        self._now = CheckpointManager(folder, keep_last=keep, on_saved=self._note, compress=compress)
+        self._later = CheckpointManager(folder, keep_last=keep, on_saved=self._note, compress=compress, background=True)
         self._kinds: dict[int, str] = {}
         self._done: SimpleQueue[Saved] = SimpleQueue()
 
@@ -77,7 +78,9 @@ class RunSaves:
         self, step: int, model: QNetwork, config: ModelConfig, training_info: dict[str, Any], **parts: Any
     ) -> None:
         """Save what is the best so far in place of what was."""
-        manifest = save_model_checkpoint(model, config, training_info, self._best, overwrite=True, **parts)
+        manifest = save_model_checkpoint(
+            model, config, training_info, self._best, overwrite=True, compress=self._compress, **parts
+        )
         self._done.put(Saved(self._best, step, "best", manifest.manifest_digest))
 
     def finished(self) -> list[Saved]:

@@ -93,7 +93,7 @@ class Trainer:
         self.lacks: tuple[str, ...] = ()
         self.changed: dict[str, list[Any]] = {}
         self.resumes: list[dict[str, Any]] = []
-        self._saves = RunSaves(self.out, config.keep)
+        self._saves = RunSaves(self.out, config.keep, compress=config.compress)
         self._batch: Batch | None = None
         self._stop = False
         self._writer: SummaryWriter | None = None

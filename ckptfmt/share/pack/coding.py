@@ -7,8 +7,10 @@ takes least; the bytes that come out are held against a digest, so a choice can 
 
 from ckptfmt.format.compressed import Encoder, decode
 
-__all__ = ["difference", "encode_part", "restore_part", "shuffle", "unshuffle"]
+__all__ = ["PART", "difference", "encode_part", "restore_part", "shuffle", "unshuffle"]
 
+# The largest part: what checkpoints of a run share is found in parts as large as this, and the index stays small.
+PART = 4 << 20
 # A part whose bytes this share is left of is not worth a second try.
 _SETTLED = 0.02
 

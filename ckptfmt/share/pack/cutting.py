@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckptfmt.errors import CkptError
-from ckptfmt.format.compressed import PART
 from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.files import MANIFEST, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.writernames import parse_writer_name
+from ckptfmt.share.pack.coding import PART
 
 __all__ = ["Cut", "RunFolder", "cuts", "walk"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
-from ckptfmt.format.compressed import PART
 from ckptfmt.format.digest import new_blake3
+from ckptfmt.share.pack.coding import PART
 
 __all__ = [
     "FOOTER",

@@ -62,8 +62,8 @@ def share(samples: Iterable[tuple[int, memoryview]], level: int) -> float:
 class FrameReadBack(ReadBack):
     """Follow the writer of a compressed file; what its frames decode to is compared and digested."""
 
-    # A frame is four times as large as a part of a plain file.
-    _ahead = 2
+    # What is decoded lies in memory of its own.
+    _buffers = 0
 
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         super().__init__(file, sizes, where=where, threads=threads)

@@ -47,8 +47,8 @@ class ReadBack:
     handing on costs more than it wins.
     """
 
-    # How many parts may wait to be hashed.
-    _ahead = _BUFFERS
+    # In how many buffers parts are read back.
+    _buffers = _BUFFERS
 
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         self._file = file
@@ -58,9 +58,9 @@ class ReadBack:
         self._segments = [Hasher() for _ in sizes]
         self._left = [*enumerate(sizes)][::-1]
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(min(self._ahead, -(-sum(sizes) // _PART) + 1)):
+        for _ in range(min(self._buffers, -(-sum(sizes) // _PART) + 1)):
             self._free.put(_borrow())
-        self._hasher = Worker(self._hash, self._ahead) if threads else None
+        self._hasher = Worker(self._hash, _BUFFERS) if threads else None
 
     def __enter__(self) -> Self:
         return self
