@@ -5,8 +5,11 @@ few). Both show in its topmost one or two bytes, so two look-up tables and one A
 none of the topmost bytes is one of a special number, which is so of nearly all weights, a search says it sooner.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
+
+from ckptfmt.format.dtypes import DTYPES, Float
 
 __all__ = ["count_non_finite"]
 
@@ -15,22 +18,15 @@ def _table(is_special: Callable[[int], bool]) -> bytes:
     return bytes(0xFF if is_special(byte) else 0 for byte in range(256))
 
 
-_EIGHT_BITS_SET = _table(lambda byte: byte & 0x7F == 0x7F)
-_TOP_BIT_SET = _table(lambda byte: byte >= 0x80)
-
-# dtype -> (bytes an element takes, tables by the byte's place in the element); little-endian.
-_SPECIAL: dict[str, tuple[int, dict[int, bytes]]] = {
-    "F64": (8, {7: _EIGHT_BITS_SET, 6: _table(lambda byte: byte >= 0xF0)}),
-    "F32": (4, {3: _EIGHT_BITS_SET, 2: _TOP_BIT_SET}),
-    "C64": (4, {3: _EIGHT_BITS_SET, 2: _TOP_BIT_SET}),
-    "BF16": (2, {1: _EIGHT_BITS_SET, 0: _TOP_BIT_SET}),
-    "F16": (2, {1: _table(lambda byte: byte & 0x7C == 0x7C)}),
-    "F8_E5M2": (1, {0: _table(lambda byte: byte & 0x7C == 0x7C)}),
-    "F8_E4M3": (1, {0: _EIGHT_BITS_SET}),
-    "F8_E5M2FNUZ": (1, {0: _table(lambda byte: byte == 0x80)}),
-    "F8_E4M3FNUZ": (1, {0: _table(lambda byte: byte == 0x80)}),
-    "F8_E8M0": (1, {0: _table(lambda byte: byte == 0xFF)}),
-}
+@cache
+def _tables(bits: Float) -> tuple[int, dict[int, bytes]]:
+    """Return how many bytes a float takes, and tables that tell its special ones by their bytes' places."""
+    width = (1 + bits.exponent + bits.mantissa) // 8 or 1
+    if width == 1:
+        return 1, {0: _table(lambda byte: not math.isfinite(bits.number(byte)))}
+    mask = ((1 << bits.exponent) - 1 << bits.mantissa).to_bytes(width, "little")
+    places = [place for place in reversed(range(width)) if mask[place]]
+    return width, {place: _table(lambda byte, m=mask[place]: byte & m == m) for place in places}
 
 
 @cache
@@ -43,9 +39,11 @@ def count_non_finite(data: bytes | bytearray, dtype: str) -> int:
 
     A complex number counts once for each of its parts; a dtype without such numbers gives 0.
     """
-    if dtype not in _SPECIAL:
+    bits = DTYPES[dtype].float if dtype in DTYPES else None
+    if bits is None:
         return 0
-    width, ((place, table), *others) = _SPECIAL[dtype][0], _SPECIAL[dtype][1].items()
+    width, tables = _tables(bits)
+    (place, table), *others = tables.items()
     top = data[place::width]
     if not any(byte in top for byte in _special_bytes(table)):
         return 0

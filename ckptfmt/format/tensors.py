@@ -65,8 +65,9 @@ def decode(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> np.n
         return np.frombuffer(data, _NUMPY[dtype]).reshape(shape)
     if dtype == "BF16":
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
-    if dtype in _EIGHT_BITS:
-        values: np.ndarray = _eight_bits(dtype)[np.frombuffer(data, "u1")]
+    if dtype in DTYPES and (bits := DTYPES[dtype].float) is not None:
+        numbers = np.array([bits.number(pattern) for pattern in range(256)], "<f4")
+        values: np.ndarray = numbers[np.frombuffer(data, "u1")]
         return values.reshape(shape)
     raise WeightsError(f"a tensor of {printable(dtype, 40)} has no counterpart in NumPy", code="weights.dtype")
 
@@ -121,39 +122,3 @@ def _no_dtype(name: str, kind: str) -> WeightsError:
         fix="convert it to a dense tensor of a plain dtype first",
         code="weights.dtype",
     )
-
-
-# Exponent bits, mantissa bits, bias, and which patterns are not finite (OCP 8-bit floats, revision 1.0; the
-# FNUZ kinds have one NaN, in place of minus zero).
-_EIGHT_BITS = {
-    "F8_E4M3": (4, 3, 7),
-    "F8_E5M2": (5, 2, 15),
-    "F8_E4M3FNUZ": (4, 3, 8),
-    "F8_E5M2FNUZ": (5, 2, 16),
-    "F8_E8M0": (8, 0, 127),
-}
-
-
-def _eight_bits(dtype: str) -> np.ndarray:
-    """Return the values of all 256 patterns of an 8-bit float as float32."""
-    exponent_bits, mantissa_bits, bias = _EIGHT_BITS[dtype]
-    pattern = np.arange(256)
-    if dtype == "F8_E8M0":
-        return np.where(pattern == 255, np.nan, np.exp2(pattern - float(bias))).astype("<f4")
-    sign = np.where(pattern >> 7, -1.0, 1.0)
-    exponent = (pattern >> mantissa_bits) & ((1 << exponent_bits) - 1)
-    mantissa = (pattern & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
-    normal = exponent > 0
-    values = sign * np.exp2(np.where(normal, exponent, 1) - float(bias)) * (mantissa + normal)
-    return _not_finite(dtype, pattern, exponent, mantissa, sign, values).astype("<f4")
-
-
-def _not_finite(
-    dtype: str, pattern: np.ndarray, exponent: np.ndarray, mantissa: np.ndarray, sign: np.ndarray, values: np.ndarray
-) -> np.ndarray:
-    if dtype.endswith("FNUZ"):
-        return np.where(pattern == 0x80, np.nan, values)
-    if dtype == "F8_E4M3":
-        return np.where((pattern & 0x7F) == 0x7F, np.nan, values)
-    special = np.where(mantissa == 0, sign * np.inf, np.nan)
-    return np.where(exponent == 31, special, values)

@@ -23,6 +23,18 @@ def test_the_codes_of_struct_and_numpy_mean_the_same(dtype):
     assert struct.unpack(f"<{dtype.struct}", data)[0] == np.frombuffer(data, dtype.numpy)[0]
 
 
+def test_a_float_is_made_of_its_bits():
+    halves = np.arange(1 << 16, dtype="<u2")
+    expected = halves.view("<f2").astype("f8")
+    np.testing.assert_array_equal([DTYPES["F16"].float.number(int(bits)) for bits in halves], expected)
+    for name, dtype, numpy in (("F32", "<u4", "<f4"), ("F64", "<u8", "<f8"), ("BF16", "<u4", "<f4")):
+        words = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, 2000, dtype, endpoint=True)
+        patterns = words >> 16 if name == "BF16" else words
+        with np.errstate(invalid="ignore"):  # NaNs that signal
+            shown = (patterns << 16 if name == "BF16" else patterns).view(numpy).astype("f8")
+        np.testing.assert_array_equal([DTYPES[name].float.number(int(bits)) for bits in patterns], shown)
+
+
 def test_no_name_stands_for_two_dtypes():
     for names in (by_numpy(), by_torch(), by_storage()):
         assert len(set(names.values())) == len(names)

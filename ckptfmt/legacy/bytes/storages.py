@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckptfmt.errors import SourceError, printable
-from ckptfmt.format.dtypes import DTYPES, bits_of, by_storage
+from ckptfmt.format.dtypes import DTYPES, bits_of, by_storage, storage_bits
 from ckptfmt.legacy.bytes import gather
 from ckptfmt.legacy.bytes.blocks import Block
 from ckptfmt.legacy.pickle.inert import Opaque
@@ -26,29 +26,10 @@ _MAX_EMPTY = 2**31
 _FREE_EXPANSION = 128 << 20
 _EXPANSION = 4
 
-# Bytes of the elements that torch has and safetensors has not; tensors of these stay placeholders.
-_OTHER_BYTES = {
-    "complex128": 16,
-    "complex32": 4,
-    "qint8": 1,
-    "quint8": 1,
-    "qint32": 4,
-    "quint4x2": 1,
-    "quint2x4": 1,
-}
-_CLASSES = {
-    **by_storage(),
-    "ComplexDouble": "complex128",
-    "QInt8": "qint8",
-    "QUInt8": "quint8",
-    "QInt32": "qint32",
-    "QUInt4x2": "quint4x2",
-    "QUInt2x4": "quint2x4",
-}
 # Storage classes as pickles name them, and the dtype of their elements; None: bytes without a type.
 STORAGE_DTYPES: dict[str, str | None] = {
-    **{f"torch.{name}Storage": dtype for name, dtype in _CLASSES.items()},
-    **{f"torch.cuda.{name}Storage": dtype for name, dtype in _CLASSES.items()},
+    **{f"torch.{name}Storage": dtype for name, dtype in by_storage().items()},
+    **{f"torch.cuda.{name}Storage": dtype for name, dtype in by_storage().items()},
     "torch.UntypedStorage": None,
     "torch.storage.UntypedStorage": None,
     "torch.storage._UntypedStorage": None,
@@ -59,9 +40,7 @@ def item_size(dtype: str | None) -> int:
     """Return the bytes of one element; an untyped storage counts bytes."""
     if dtype is None:
         return 1
-    if dtype in _OTHER_BYTES:
-        return _OTHER_BYTES[dtype]
-    bits = bits_of(dtype)
+    bits = storage_bits(dtype)
     if bits == 0 or bits % 8:
         raise SourceError(f"holds elements of {dtype}, which are not read here", code="source.dtype")
     return bits // 8
@@ -219,22 +198,12 @@ class LegacyTensor:
 def _decode(dtype: str, data: bytes) -> list[float] | list[int]:
     if dtype == "BF16":
         return [struct.unpack("<f", b"\0\0" + data[i : i + 2])[0] for i in range(0, len(data), 2)]
-    if dtype == "F8_E5M2":
-        return [struct.unpack("<e", bytes((0, byte)))[0] for byte in data]
-    if dtype == "F8_E4M3":
-        return [_e4m3(byte) for byte in data]
+    if dtype in DTYPES and (bits := DTYPES[dtype].float) is not None and bits_of(dtype) == 8:
+        return [bits.number(byte) for byte in data]
     form = DTYPES[dtype].struct if dtype in DTYPES else ""
     if not form:
         raise _bad(f"is {dtype}, whose values are not read here", "source.dtype")
     return list(struct.unpack(f"<{len(data) // struct.calcsize(form)}{form}", data))
-
-
-def _e4m3(byte: int) -> float:
-    """Return the value of a float8 with 4 bits of exponent, bias 7, and no infinity (OCP FP8, table 1)."""
-    sign, exponent, mantissa = -1.0 if byte >> 7 else 1.0, byte >> 3 & 15, byte & 7
-    if exponent == 15 and mantissa == 7:
-        return math.nan
-    return sign * (math.ldexp(mantissa, -9) if exponent == 0 else math.ldexp(8 + mantissa, exponent - 10))
 
 
 def _bad(what: str, code: str = "source.tensor") -> SourceError:
