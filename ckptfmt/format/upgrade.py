@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.prerelease import PRERELEASE, is_settled, settled
-from ckptfmt.format.versions import FORMAT_VERSION
 
 __all__ = ["Step", "raised", "version_of"]
 
@@ -44,14 +44,43 @@ def version_of(raw: Raw) -> str:
     return str(raw["format_version"]) if is_settled(raw) else PRERELEASE
 
 
-def raised(raw: Raw, steps: Mapping[str, Any] = _STEPS) -> tuple[Raw, tuple[Step, ...]]:
-    """Return a raw manifest of the newest version known here, and the steps that led there; none where it is newest.
+def raised(
+    raw: Raw, steps: Mapping[str, Any] = _STEPS, *, to: str | None = None, where: str = ""
+) -> tuple[Raw, tuple[Step, ...]]:
+    """Return a raw manifest in version `to`, the newest unless told, and the steps that led there, if any.
 
-    What a newer ckptfmt wrote stays as it is.
+    What a newer ckptfmt wrote stays as it is, unless another version than the newest known here is asked for.
+    Raises `CkptError` for a version that is not known here, or older than what there is.
     """
+    known = _known(steps)
+    to = known[-1] if to is None else to
+    version = version_of(raw)
+    if to not in known:
+        raise CkptError(
+            f"there is no version {printable(to, 40)} of the format that this ckptfmt knows",
+            where=where,
+            fix=f"it knows {', '.join(known)}",
+            code="upgrade.version",
+        )
+    if to != known[-1] and version != to and (version not in known or known.index(version) > known.index(to)):
+        raise CkptError(
+            f"is of version {printable(version, 40)}, which is newer than {to}",
+            where=where,
+            fix="keep it as it is: readers of the older one read it too, as far as they know it",
+            code="upgrade.back",
+        )
     taken: list[Step] = []
-    while (version := version_of(raw) if not taken else taken[-1].new) in steps and version != FORMAT_VERSION:
+    while version in steps and version != to:
         new, step = steps[version]
         raw, changes = step(raw)
         taken.append(Step(version, new, changes))
+        version = new
     return raw, tuple(taken)
+
+
+def _known(steps: Mapping[str, Any]) -> list[str]:
+    """Return every version, oldest first: what was written before the release, and where each step leads."""
+    known = [PRERELEASE]
+    while known[-1] in steps:
+        known.append(steps[known[-1]][0])
+    return known

@@ -1,24 +1,25 @@
 """Bring a checkpoint that an older ckptfmt wrote to what is written today."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
-from ckptfmt.format import jsontext
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_folder, read_manifest, release
+from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.parse import raw_manifest
 from ckptfmt.format.upgrade import Step, raised, version_of
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.write import TensorFile, update_manifest, write_checkpoint
+from ckptfmt.store.kept import kept_file
+from ckptfmt.store.write import Compression, update_manifest, write_checkpoint
 
 __all__ = ["Upgrade", "upgrade"]
 
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """What was done to the checkpoint at `path`: the `steps`, none where it is of the newest version already.
+    """What was done to the checkpoint at `path`: the `steps`, none where it is of the version asked for already.
 
     `new` is the version that it has then; `written` is where the result lies, "" where nothing was written.
     `content_digest` is the identity of the network, which no upgrade changes.
@@ -48,19 +49,21 @@ def upgrade(
     path: str | os.PathLike[str],
     dest: str | os.PathLike[str] | None = None,
     *,
+    to: str | None = None,
     in_place: bool = False,
     dry_run: bool = False,
 ) -> Upgrade:
-    """Write the checkpoint at `path` in the newest version of the format, to the new folder `dest` or `in_place`.
+    """Write the checkpoint at `path` in version `to` of the format, the newest unless told, as `dest` or `in_place`.
 
     Only the manifest changes, the tensors and the network's identity stay. Where there is nothing to do, or with
     `dry_run`, nothing is written. Raises what `Checkpoint` raises, `TargetExists` where `dest` is there already, and
-    `CkptError` where something is to be written and nothing says where.
+    `CkptError` where something is to be written and nothing says where, and for a version that is none or older than
+    what there is.
     """
     where = os.fspath(path)
     with Checkpoint(where) as checkpoint:
         raw = _raw(where)
-        _, steps = raised(raw)
+        _, steps = raised(raw, to=to, where=where)
         idle = dry_run or not steps
         if not idle and dest is None and not in_place:
             raise CkptError(
@@ -75,44 +78,32 @@ def upgrade(
             checkpoint.manifest.content_digest,
         )  # fmt: skip
         if target and in_place:
-            update_manifest(where, lambda manifest: manifest)
+            update_manifest(where, lambda manifest: _raised(manifest, to, where))
         elif target:
-            _copy(checkpoint, target)
+            _copy(checkpoint, target, _raised(checkpoint.manifest, to, where))
     return done
 
 
 def _raw(where: str) -> Mapping[str, Any]:
     folder = open_folder(where)
     try:
-        raw = jsontext.parse(
-            read_manifest(folder, where=where), where=os.path.join(where, MANIFEST), limit=MAX_MANIFEST
-        )
+        return raw_manifest(read_manifest(folder, where=where), where=os.path.join(where, MANIFEST))[0]
     finally:
         release(folder)
-    return raw if isinstance(raw, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Copied:
-    """A tensor of the old checkpoint, verified as it is read."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    chunks: Callable[[], Iterator[bytes]]
+def _raised(manifest: Manifest, to: str | None, where: str) -> Manifest:
+    # Parsing has brought what was written before 1.0 to 1.0; the steps from there on are taken here.
+    raw = manifest.to_dict()
+    return Manifest.from_dict(raised(raw, to=to, where=where)[0], where, relaxed=True)
 
 
-def _copy(checkpoint: Checkpoint, target: str) -> None:
-    files = {}
-    for file, entry in checkpoint.manifest.files.items():
-        tensors = {
-            name: _Copied(t.dtype, t.shape, _chunks(checkpoint, name, file)) for name, t in entry.tensors.items()
-        }
-        files[file] = TensorFile(tensors, entry.tied)
-    write_checkpoint(target, files, lambda entries: _same(checkpoint.manifest, entries))
-
-
-def _chunks(checkpoint: Checkpoint, name: str, file: str) -> Callable[[], Iterator[bytes]]:
-    return lambda: checkpoint.chunks(name, file)
+def _copy(checkpoint: Checkpoint, target: str, manifest: Manifest) -> None:
+    whole = Compression(least=0.0)
+    files = {
+        name: kept_file(checkpoint, name, whole if checkpoint.compressed(name) else None) for name in manifest.files
+    }
+    write_checkpoint(target, files, lambda entries: _same(manifest, entries))
 
 
 def _same(manifest: Manifest, entries: Mapping[str, FileEntry]) -> Manifest:

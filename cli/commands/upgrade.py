@@ -25,8 +25,11 @@ __all__ = ["upgrade"]
 @argument("paths", "The checkpoints.", metavar="CHECKPOINT...", nargs=-1, required=True, shell_complete=checkpoints)
 @option("--in-place", is_flag=True, help="Replace each checkpoint by its upgrade.")
 @option("--out", type=click.Path(), metavar="DIR", help="Write the upgrades into this folder, under the same names.")
+@option("--to", metavar="VERSION", help="Which version of the format, instead of the newest.")
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
-def upgrade(output: Output, paths: tuple[str, ...], in_place: bool, out: str | None, dry_run: bool) -> int:
+def upgrade(
+    output: Output, paths: tuple[str, ...], in_place: bool, out: str | None, to: str | None, dry_run: bool
+) -> int:
     """Upgrade checkpoints to the newest version of the format.
 
     Checkpoints of older versions stay readable without it. Only the manifest changes; the tensors and the digest of
@@ -34,7 +37,7 @@ def upgrade(output: Output, paths: tuple[str, ...], in_place: bool, out: str | N
     """
     if in_place and out is not None:
         raise click.UsageError("--out and --in-place exclude each other")
-    done = [_upgrade(path, out, in_place, dry_run) for path in paths]
+    done = [_upgrade(path, out, to, in_place, dry_run) for path in paths]
     told = [one.to_dict() for one in done]
     output.result(told[0] if len(told) == 1 else {"checkpoints": told})
     for one in done:
@@ -42,9 +45,9 @@ def upgrade(output: Output, paths: tuple[str, ...], in_place: bool, out: str | N
     return 0
 
 
-def _upgrade(path: str, out: str | None, in_place: bool, dry_run: bool) -> Upgrade:
+def _upgrade(path: str, out: str | None, to: str | None, in_place: bool, dry_run: bool) -> Upgrade:
     dest = None if out is None else os.path.join(out, os.path.basename(os.path.normpath(path)))
-    return raise_version(path, dest, in_place=in_place, dry_run=dry_run)
+    return raise_version(path, dest, to=to, in_place=in_place, dry_run=dry_run)
 
 
 def _tell(output: Output, done: Upgrade, dry_run: bool) -> None:

@@ -22,3 +22,13 @@ def test_two_places_exclude_each_other(ckpt, tmp_path):
     run = ckpt("upgrade", str(DQN), "--in-place", "--out", "b", cwd=tmp_path)
     assert run.code == 2
     assert run.err.startswith("error: ckpt upgrade: --out and --in-place exclude each other")
+
+
+def test_a_version_is_named(ckpt, tmp_path):
+    shutil.copytree(DQN, tmp_path / "a")
+    run = ckpt("upgrade", "a", "--to", "1.0", cwd=tmp_path)
+    assert (run.code, run.out, run.err) == (0, "a  1.0: nothing to do\n", "")
+    run = ckpt("upgrade", "a", "--to", "1.4", "--in-place", cwd=tmp_path)
+    assert (run.code, run.out, run.err) == (
+        2, "", "error: a: there is no version 1.4 of the format that this ckptfmt knows; it knows 1.0-pre, 1.0\n",
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.jsontext import render
 from ckptfmt.format.upgrade import raised
+from ckptfmt.store.forms import compress
 
 DQN = Path(__file__).resolve().parents[2] / "fixtures" / "valid" / "dqn" / "checkpoint"
 CHANGE = "files.*.tensors.*: blake3 is called digest and names its algorithm"
@@ -97,6 +98,51 @@ def test_steps_are_taken_one_at_a_time(old):
         ("1.0-pre", "0.8", ("first",)),
         ("0.8", "0.9", ("second",)),
     ]
+
+
+STEPS = {
+    "1.0-pre": ("1.0", lambda raw: ({**raw, "a": 1}, ("first",))),
+    "1.0": ("1.1", lambda raw: ({**raw, "b": raw["a"] + 1}, ("second",))),
+}
+
+
+def test_steps_end_where_they_are_asked_to(old):
+    raw = json.loads((old / "manifest.json").read_text())
+    assert [step.new for step in raised(raw, STEPS, to="1.0")[1]] == ["1.0"]
+    assert [step.new for step in raised(raw, STEPS, to="1.1")[1]] == ["1.0", "1.1"]
+    assert raised(raw, STEPS, to="1.0-pre") == (raw, ())
+
+
+@pytest.mark.parametrize("version", ["1.7", "2.0", "", "newest\x1b"])
+def test_a_version_that_nobody_knows_is_none(old, version):
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.upgrade(old, to=version, in_place=True)
+    shown = version.replace("\x1b", "\\x1b")
+    assert str(caught.value) == (
+        f"{old}: there is no version {shown} of the format that this ckptfmt knows; it knows 1.0-pre, 1.0"
+    )
+    assert caught.value.code == "upgrade.version"
+
+
+def test_there_is_no_way_back():
+    before = (DQN / "manifest.json").read_bytes()
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.upgrade(DQN, to="1.0-pre", dry_run=True)
+    assert (caught.value.code, caught.value.what) == ("upgrade.back", "is of version 1.0, which is newer than 1.0-pre")
+    assert (DQN / "manifest.json").read_bytes() == before
+
+
+def test_what_is_asked_for_is_there_already(old):
+    done = ckptfmt.upgrade(old, to="1.0-pre")
+    assert (done.old, done.new, done.steps, done.written) == ("1.0-pre", "1.0-pre", (), "")
+
+
+def test_a_copy_keeps_the_form_of_its_files(old, tmp_path):
+    assert compress(old, everything=True).changed
+    ckptfmt.upgrade(old, tmp_path / "new")
+    with ckptfmt.open(tmp_path / "new") as checkpoint:
+        assert checkpoint.compressed()
+    assert (tmp_path / "new" / "manifest.json").read_bytes() == (DQN / "manifest.json").read_bytes()
 
 
 def test_a_damaged_old_manifest_is_found(old):
