@@ -7,7 +7,7 @@ none of the topmost bytes is one of a special number, which is so of nearly all 
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from ckptfmt.format.dtypes import DTYPES, Float
 
@@ -18,6 +18,10 @@ def _table(is_special: Callable[[int], bool]) -> bytes:
     return bytes(0xFF if is_special(byte) else 0 for byte in range(256))
 
 
+def _has(mask: int, byte: int) -> bool:
+    return byte & mask == mask
+
+
 @cache
 def _tables(bits: Float) -> tuple[int, dict[int, bytes]]:
     """Return how many bytes a float takes, and tables that tell its special ones by their bytes' places."""
@@ -26,7 +30,7 @@ def _tables(bits: Float) -> tuple[int, dict[int, bytes]]:
         return 1, {0: _table(lambda byte: not math.isfinite(bits.number(byte)))}
     mask = ((1 << bits.exponent) - 1 << bits.mantissa).to_bytes(width, "little")
     places = [place for place in reversed(range(width)) if mask[place]]
-    return width, {place: _table(lambda byte, m=mask[place]: byte & m == m) for place in places}
+    return width, {place: _table(partial(_has, mask[place])) for place in places}
 
 
 @cache
