@@ -15,13 +15,14 @@ from ckptfmt.families.facts import FACTS, Given, known
 from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import Manifest, Source
 from ckptfmt.format.nonfinite import count_non_finite
+from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
 __all__ = ["Conversion", "convert", "migrate_old_checkpoint"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversion:
+class Conversion(Shown):
     """What was made of a legacy file, and on what evidence.
 
     `written` is empty after a dry run; `left` names networks of the file that were not taken; `assumed` are
@@ -47,6 +48,18 @@ class Conversion:
     warnings: tuple[Problem, ...]
     written: Mapping[str, int]
     content_digest: str | None
+
+    def _notebook_(self) -> tuple[str, Folds]:
+        network = self.architecture or "an unknown network"
+        origin = self.config_origin
+        fields = ((name, value, origin.get(name, "")) for name, value in (self.config or {}).items())
+        return f"{self.source.name} -> {self.dest or 'nothing written'}: {network}, {self.tensors:,} tensors", {
+            "config, and how each field is known": fields,
+            "assumed": ((name,) for name in self.assumed),
+            "left": ((str(name),) for name in self.left),
+            "dropped": ((str(name),) for name in self.dropped),
+            "warnings": ((p.code, p.where, p.message, p.fix) for p in self.warnings),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result of a `--json` answer."""

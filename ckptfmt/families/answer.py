@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ckptfmt.families.claim import Witness
 from ckptfmt.families.config import Config
 from ckptfmt.families.skeleton import Origin
+from ckptfmt.format.notebook import Folds, Shown
 
 __all__ = ["Candidate", "Classification", "Placement"]
 
@@ -71,7 +72,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification:
+class Classification(Shown):
     """The answer: the chosen candidate, or None and why; all candidates, best first.
 
     `refusal` is one sentence, empty exactly where there is a `chosen`, of which every tensor has its place and every
@@ -87,6 +88,18 @@ class Classification:
     def architecture(self) -> str | None:
         """Return the name of the chosen network within its family, None where it cannot be told."""
         return self.chosen.name if self.chosen else None
+
+    def _notebook_(self) -> tuple[str, Folds]:
+        config = self.chosen.config if self.chosen else None
+        origin = self.chosen.origin if self.chosen else {}
+        placed = self.chosen.placements if self.chosen else ()
+        return self.architecture or f"not told: {self.refusal}", {
+            "config, and how each field is known": (
+                (name, value, origin.get(name, "")) for name, value in (config.to_dict() if config else {}).items()
+            ),
+            f"{len(placed):,} tensors": ((place.source, place.name) for place in placed),
+            "other candidates": ((one.name, *one.against) for one in self.candidates if one is not self.chosen),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain data."""

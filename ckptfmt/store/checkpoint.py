@@ -4,6 +4,7 @@ Files are read in bounded parts through descriptors, never mapped: a mapping tha
 kills the reader with a signal that Python cannot catch.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -14,6 +15,7 @@ from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
+from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.safetensors import parse_header, tensor_bytes
 
@@ -30,7 +32,7 @@ _Asked = TypeVar("_Asked")
 _Got = TypeVar("_Got")
 
 
-class Checkpoint:
+class Checkpoint(Shown):
     """A checkpoint folder, held open, so that a replacement while it is read goes unnoticed.
 
     Use it as a context manager, or call `close()`. Every tensor's BLAKE3 is checked as it is read.
@@ -77,6 +79,29 @@ class Checkpoint:
             # Those who parse know what is wrong; that it stands in a file that can be had again is known here.
             raise e.but(fix=e.fix or "copy it again or re-save it") from None
         return manifest, network
+
+    def __repr__(self) -> str:
+        """Return what it is on one line."""
+        return f"<Checkpoint {printable(self.path)}: {self._in_words()}>"
+
+    def _in_words(self) -> str:
+        architecture = self.manifest.architecture
+        network = printable(architecture.name, 60) if architecture else "an unknown network"
+        count = sum(math.prod(tensor.shape) for tensor in self.manifest.weights.tensors.values())
+        return f"{network}, {count:,} parameters in {len(self.manifest.weights.tensors):,} tensors"
+
+    def _notebook_(self) -> tuple[str, Folds]:
+        # Nothing but the manifest is read for it.
+        said = self.manifest
+        tensors = said.weights.tensors
+        told = {
+            "config": said.config or {},
+            "training": said.training_info,
+            "environment": said.environment,
+        }
+        rows = ((name, tensor.dtype, "×".join(map(str, tensor.shape)) or "scalar") for name, tensor in tensors.items())
+        folds = {name: fields.items() for name, fields in told.items() if fields}
+        return f"{self.path}: {self._in_words()}", {**folds, f"{len(tensors):,} tensors": rows}
 
     def _is_current(self) -> bool:
         """Return whether the folder that is open is still the one at the path."""

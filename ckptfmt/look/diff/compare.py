@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.format.jsontext import decode_free
+from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes
 from ckptfmt.look.diff.views import TensorView, View, open_view
 
@@ -34,7 +35,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Shown):
     """What `diff` found: `manifest` changes by path, `weights` changes in the order of the tensors in b.
 
     `identical` counts the tensors that are the same on both sides, `close` those that differ only within the
@@ -59,6 +60,15 @@ class Diff:
         ops = ("changed", "added", "removed", "renamed")
         found = {op: sum(change.op == op for change in self.weights) for op in ops}
         return {**found, "close": self.close, "identical": self.identical}
+
+    def _notebook_(self) -> tuple[str, Folds]:
+        counts = ", ".join(f"{count:,} {op}" for op, count in self.counts.items() if count)
+        first = "the same" if self.same else f"{len(self.manifest):,} fields differ, tensors: {counts}"
+        weights = ((c.name, c.op, "" if c.rel_l2 is None else f"{c.rel_l2:.4g}") for c in self.weights)
+        return f"{self.a.path} -> {self.b.path}: {first}", {
+            "manifest": ((change.path, change.a, change.b) for change in self.manifest),
+            "weights": weights,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result of `ckpt diff --json`."""

@@ -6,12 +6,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ckptfmt.errors import Problem
+from ckptfmt.format.notebook import Folds, Shown
 
 __all__ = ["Report", "counts"]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Shown):
     """What `validate` found in the checkpoint at `path`; `bytes` of it were read.
 
     With `strict` a warning makes a checkpoint invalid as well.
@@ -46,6 +47,12 @@ class Report:
         wanted, unwanted = tuple(select) or ("*",), tuple(ignore)
         kept = (p for p in self.problems if _matches(p.code, wanted) and not _matches(p.code, unwanted))
         return replace(self, problems=tuple(kept))
+
+    def _notebook_(self) -> tuple[str, Folds]:
+        count = len(self.problems)
+        found = f", {count} problem{'' if count == 1 else 's'}" if count else ""
+        rows = ((p.code, p.severity, p.where, p.message, p.fix) for p in self.problems)
+        return f"{self.path}: {'valid' if self.valid else 'invalid'}{found}", {"problems": rows}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as one entry of `checkpoints` in the answer of `ckpt validate --json`."""
