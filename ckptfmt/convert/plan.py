@@ -122,8 +122,15 @@ def _encoder(said: Any, path: str) -> Encoder:
 
 def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any], settings: dict[str, Any]) -> Plan:
     found = find_networks(legacy.members)
-    networks = _eligible(found, key, path) if found else refuse_empty(legacy, path)
     unknown = given.get("architecture") == "none"
+    networks = _eligible(found, key, path) if found else refuse_empty(legacy, path)
+    if key is None and not unknown and all(network.role == "optimizer" for network in networks):
+        raise ConversionError(
+            "holds the state of an optimizer and no network",
+            where=path,
+            fix="give the file that the network was saved in, or keep this as it is: architecture=none",
+            code="convert.no-tensors",
+        )
     text, unheard = read_texts(legacy.texts, where=path)
     found_beside, unread = read_companions(path)
     unkept: list[str] = []

@@ -9,6 +9,7 @@ from ckptfmt.errors import SourceError
 from ckptfmt.families.names import words
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.legacy.address import refuse_address
+from ckptfmt.legacy.distributed import is_distributed
 from ckptfmt.legacy.sharded import INDEX, shards_of
 
 __all__ = ["Item", "Sources", "find_sources"]
@@ -58,13 +59,13 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
     for root in roots:
         if not os.path.isdir(root):
             if not os.path.lexists(root):
-                refuse_address(root)
+                refuse_address(root, where=root)
                 raise SourceError("there is no such file", where=root, fix="check the path", code="source.missing")
             found[root] = os.path.basename(root)
             continue
         below = os.path.basename(os.path.abspath(root)) if several else ""
         for path in _walk(root, os.path.realpath(out)):
-            if _may_be_checkpoint(path):
+            if os.path.isdir(path) or _may_be_checkpoint(path):
                 found[path] = os.path.join(below, os.path.relpath(path, root))
             else:
                 others += 1
@@ -88,6 +89,11 @@ def _parents(name: str) -> Iterator[str]:
 
 def _walk(root: str, out: str) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
+        if is_distributed(folder):
+            # Its files are no checkpoints, each by itself; all of them together are one.
+            folders[:] = []
+            yield folder
+            continue
         twins = {name.removesuffix(".zip") for name in files if name.endswith(".zip")}
         folders[:] = sorted(
             name for name in folders if name not in twins and _is_entered(os.path.join(folder, name), out)

@@ -15,7 +15,7 @@ from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, read_manifest
 from ckptfmt.format.kinds import wrong
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.prerelease import settled
-from ckptfmt.format.travelled import is_rewritten
+from ckptfmt.format.travelled import LINK_FIX, is_rewritten, link_text
 from ckptfmt.format.versions import check_version
 
 __all__ = ["LineEnds", "contradictions", "load_manifest", "parse_manifest", "raw_manifest"]
@@ -39,6 +39,9 @@ def load_manifest(folder: int, *, where: str) -> Manifest:
 
 def raw_manifest(data: bytes, *, where: str) -> tuple[Mapping[str, Any], bool]:
     """Return the JSON object in `data`, and whether it is written in the one form that it can have."""
+    if end := link_text(data):
+        what = f"is the text of a link to '{printable(end, 200)}', which was not kept as one"
+        raise ManifestError(what, where=where, fix=LINK_FIX, code="manifest.link")
     raw, rendered = jsontext.read_rendered(data, where=where, limit=MAX_MANIFEST)
     if not isinstance(raw, dict):
         raise wrong("must hold one JSON object", where)

@@ -4,9 +4,9 @@ import os
 import re
 import stat
 
-from ckptfmt.errors import WeightsError
+from ckptfmt.errors import WeightsError, printable
 
-__all__ = ["MAX_POINTER", "LfsPointer", "is_rewritten", "lf", "open_link", "pointer"]
+__all__ = ["LINK_FIX", "MAX_POINTER", "LfsPointer", "is_rewritten", "lf", "link_text", "open_link", "pointer"]
 
 _PATH = getattr(os, "O_PATH", 0)
 # A cache of downloads or of versions calls its files by their content, in folders of two or three letters or one of
@@ -17,11 +17,16 @@ _LFS = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\r?\n"
     rb"(?:[a-z0-9.-]+ .*\r?\n)*?oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]{1,18})\s*"
 )
+# A relative path, or the place of an object of git-annex, alone in a file.
+_LINK = re.compile(
+    rb"((?:\.{1,2}/|/?(?:\.git/)?annex/objects/|[\w.-]+/)(?:[^\x00-\x20/:?*<>|\"\\]+/)*[^\x00-\x20/:?*<>|\"\\]+)\n?"
+)
+LINK_FIX = "fetch what it names: clone with git config core.symlinks true, git annex get, or copy with cp -L"
 MAX_POINTER = 1024
 
 
 class LfsPointer(WeightsError):
-    """The text that Git LFS keeps in the place of a file that was not fetched."""
+    """The text that Git LFS keeps in the place of a file that was not fetched, or another keeps of a link."""
 
     code = "weights.lfs-pointer"
 
@@ -70,11 +75,23 @@ def _end(folder: int, name: str) -> tuple[int, str] | None:
 
 def pointer(data: bytes, sha256: str, *, where: str) -> LfsPointer | None:
     """Return the error for a file that is a Git LFS pointer, None for any other; `sha256` is that of the file."""
+    if end := link_text(data):
+        what = f"is the text of a link to '{printable(end, 200)}', which was not kept as one"
+        return LfsPointer(what, where=where, fix=LINK_FIX, code="weights.link")
     found = _LFS.fullmatch(data) if len(data) < MAX_POINTER else None
     if found is None:
         return None
     right = "to these very bytes" if found[1].decode() == sha256 else "to other bytes than the manifest lists"
     return LfsPointer(f"is a Git LFS pointer {right}, which were not fetched", where=where, fix="run: git lfs pull")
+
+
+def link_text(data: bytes) -> str:
+    """Return the path that a file holds and nothing else, "" for any other file.
+
+    So git keeps a link where there are none (`core.symlinks false`), and so do archives that follow none.
+    """
+    found = _LINK.fullmatch(data) if len(data) < MAX_POINTER else None
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def lf(data: bytes) -> bytes:

@@ -18,14 +18,17 @@ _COPY = {
 }
 
 
-def refuse_address(path: str) -> None:
-    """Raise `SourceError` for what stands for no file here and is none: a URL, or `-` for standard input."""
+def refuse_address(path: str, *, where: str = "") -> None:
+    """Raise `SourceError` for what stands for no file here and is none: a URL, or `-` for standard input.
+
+    `where` is left to a caller who puts the path before every error.
+    """
     if os.path.lexists(path):
         return
     if path == "-":
         raise SourceError(
             "is standard input, which is not read: a source is read more than once",
-            where=path,
+            where=where,
             fix="write it to a file first",
             code="source.not-a-file",
         )
@@ -39,11 +42,11 @@ def refuse_address(path: str) -> None:
         command = "hf download " + shlex.quote("/".join(rest.removeprefix("huggingface.co/").split("/")[:2]))
     if scheme == "file":
         raise SourceError(
-            "is a URL of a file", where=path, fix=f"give its path: {shlex.quote(rest)}", code="source.remote"
+            "is a URL of a file", where=where, fix=f"give its path: {shlex.quote(rest)}", code="source.remote"
         )
     raise SourceError(
         "is an address, not a file of this machine",
-        where=path,
+        where=where,
         fix=f"download it first: {command.format(address=address)}" if command else "download it first",
         code="source.remote",
     )

@@ -13,6 +13,7 @@ from ckptfmt.errors import SourceError, printable
 from ckptfmt.format import jsontext
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.containers.reading import within
+from ckptfmt.legacy.distributed import refuse_distributed
 from ckptfmt.legacy.open import LegacyFile, Source, open_block, read
 
 __all__ = ["INDEX", "open_source", "shards_of"]
@@ -38,6 +39,7 @@ def open_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> 
             fix=f"give its index: {index}" if there else f"give {os.path.basename(index)}, which is not beside it",
             code="source.shard",
         )
+    refuse_distributed(name)
     return read(name, allow_unsafe=allow_unsafe)
 
 

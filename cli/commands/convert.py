@@ -12,6 +12,7 @@ import click
 from ckptfmt.convert.convert import convert as convert_file
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES, JOINS
 from ckptfmt.families.facts import FACTS
+from ckptfmt.legacy.distributed import refuse_distributed
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option
@@ -138,6 +139,7 @@ def convert(
         raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
     source, dest = (*paths, "")[:2]
     if os.path.isdir(source):
+        refuse_distributed(source)
         raise click.UsageError(f"{source} is a folder; say where its checkpoints go with --out-dir DIR")
     with output.progress(_bytes(source), "converting") as bar:
         result = convert_file(source, dest, progress=bar.advance, **options)

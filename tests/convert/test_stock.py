@@ -216,6 +216,18 @@ def test_what_is_beside_a_network_is_named_with_its_reason(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"optimizer_state_dict": state, "epoch": 3}])
+def test_a_file_of_an_optimizer_alone_is_no_network(tmp_path: Path, wrap: Any) -> None:
+    moments = {i: {"step": np.array(3), "exp_avg": ramp(4, 3), "exp_avg_sq": ramp(4, 3)} for i in range(4)}
+    file = saved(tmp_path, wrap({"state": moments, "param_groups": [{"lr": 0.1, "params": [0, 1, 2, 3]}]}))
+    with pytest.raises(ConversionError) as refusal:
+        convert(file, tmp_path / "out")
+    assert (refusal.value.what, refusal.value.code) == (
+        "holds the state of an optimizer and no network", "convert.no-tensors"
+    )  # fmt: skip
+    assert convert(file, tmp_path / "kept", architecture="none").tensors == 12
+
+
 class _Kept:
     def __init__(self) -> None:
         self.__dict__ = {"rate": 0.5, "seed": b"\x07"}

@@ -24,6 +24,7 @@ def test_an_address_is_told_with_what_to_do(address, fix):
             ask(address)
         assert (refusal.value.what, refusal.value.fix) == ("is an address, not a file of this machine", fix)
         assert refusal.value.code == "source.remote"
+        assert str(refusal.value) == f"{address}: is an address, not a file of this machine; {fix}"
 
 
 def test_standard_input_is_not_read_and_said_so(tmp_path, monkeypatch):

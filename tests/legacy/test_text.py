@@ -28,6 +28,25 @@ def test_text_is_told_as_text_whatever_its_first_letter(tmp_path, text):
     )
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../blobs/0123456789abcdef0123456789abcdef01234567", "data/weights.pt", "./dqn.pth\n",
+        ".git/annex/objects/xx/yy/SHA256E-s12--01.pt/SHA256E-s12--01.pt", "/annex/objects/SHA256E-s12--01.pt\n",
+    ],
+)  # fmt: skip
+def test_the_text_of_a_link_is_told_with_where_it_leads(tmp_path, path):
+    assert refusal(tmp_path, path.encode()) == (
+        f"is the text of a link to '{path.strip()}', which was not kept as one; fetch what it names: "
+        "clone with git config core.symlinks true, git annex get, or copy with cp -L"
+    )
+
+
+@pytest.mark.parametrize("text", ["https://host/dqn.pth", "and/or what", "a/b\nc/d\n", "/etc/passwd", "x/" * 600 + "y"])
+def test_other_text_with_slashes_is_no_link(tmp_path, text):
+    assert refusal(tmp_path, text.encode()).startswith("is text, not a checkpoint")
+
+
 def test_a_sentence_that_ends_as_a_pickle_does_is_text_as_well(tmp_path):
     assert refusal(tmp_path, b"Hello.").startswith("is text, not a checkpoint")
 

@@ -3,7 +3,8 @@
 import codecs
 import re
 
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import SourceError, printable
+from ckptfmt.format.travelled import LINK_FIX, link_text
 from ckptfmt.legacy.bytes.blocks import Block
 
 __all__ = ["HEAD", "is_text", "refusal", "refuse_text", "refuse_unsupported"]
@@ -76,6 +77,10 @@ def refuse_text(head: bytes) -> SourceError:
     """Return the error for a file that is text, with what is known of such texts."""
     if _LUA_TEXT.match(head):
         return refusal(_LUA, _BY_TORCHFILE)
+    if end := link_text(head):
+        return refusal(
+            f"is the text of a link to '{printable(end, 200)}', which was not kept as one", LINK_FIX, "source.link"
+        )
     return refusal("is text, not a checkpoint")
 
 
