@@ -117,12 +117,23 @@ def test_an_emulator_that_skips_frames_by_itself_is_named():
     )
 
 
-def test_environments_in_other_processes_give_their_id():
+def test_environments_in_other_processes_are_described_by_what_they_are_wrapped_in():
     envs = SubprocVecEnv([catch], start_method="fork")
     description = describe_vec_env(VecFrameStack(envs, 4))
     envs.close()
-    assert (description.id, description.frame_stack) == ("ckptfmt/Catch-v0", 4)
-    assert description.wrappers == ("SubprocVecEnv",)
+    assert description == describe_vec_env(VecFrameStack(DummyVecEnv([catch]), 4))
+    envs = SubprocVecEnv([lambda: Odd(catch())], start_method="fork")
+    assert describe_vec_env(envs).wrappers == ("Odd",)
+    envs.close()
+
+
+def test_an_atari_game_in_another_process_is_described_as_one_in_this():
+    same = {"env_id": "BreakoutNoFrameskip-v4", "wrapper_kwargs": {"noop_max": 7, "action_repeat_probability": 0.1}}
+    envs = make_atari_env(**same, vec_env_cls=SubprocVecEnv, vec_env_kwargs={"start_method": "fork"})
+    description = describe_vec_env(VecFrameStack(envs, 4))
+    envs.close()
+    assert description == describe_vec_env(VecFrameStack(make_atari_env(**same), 4))
+    assert (description.noop_max, description.sticky_actions, description.wrappers) == (7, 0.1, ())
 
 
 def test_several_environments_count_every_step(tmp_path):

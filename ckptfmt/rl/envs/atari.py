@@ -4,6 +4,7 @@ The first two share their wrappers, which are told by their names, so that nothi
 do is done again here: an agent must be shown the frames that it was trained on.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -24,6 +25,7 @@ __all__ = [
     "PoolAndSkip",
     "Warp",
     "describe_baselines",
+    "describe_named",
     "has_fire",
     "register_games",
 ]
@@ -167,28 +169,32 @@ class Warp(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 
 def describe_baselines(layer: Any) -> dict[str, Any] | None:
-    """Return what a wrapper of those means for the description of its environment, None for any other.
+    """Return what a wrapper of those means for the description of its environment, None for any other."""
+    return describe_named(type(layer).__module__, type(layer).__name__, lambda name: getattr(layer, name))
+
+
+def describe_named(module: str, kind: str, read: Callable[[str], Any]) -> dict[str, Any] | None:
+    """Return the same of a wrapper by its class; `read` gives attributes of one that lives in another process.
 
     `ClipRewardEnv` means nothing: the description is of what is seen and played, not of what is learnt from.
     """
-    package = type(layer).__module__.rpartition(".")[2]
-    if package not in ("atari_wrappers", "monitor"):
+    if module.rpartition(".")[2] not in ("atari_wrappers", "monitor"):
         return None
-    match type(layer).__name__:
+    match kind:
         case "AtariWrapper" | "ClipRewardEnv" | "Monitor":
             return {}
         case "StickyActionEnv":
-            return {"sticky_actions": float(layer.action_repeat_probability)}
+            return {"sticky_actions": float(read("action_repeat_probability"))}
         case "NoopResetEnv":
-            return {"noop_max": int(layer.noop_max)}
+            return {"noop_max": int(read("noop_max"))}
         case "MaxAndSkipEnv":
-            return {"frame_skip": int(layer._skip)}
+            return {"frame_skip": int(read("_skip"))}
         case "EpisodicLifeEnv":
             return {"terminal_on_life_loss": True}
         case "FireResetEnv":
             return {"fire_reset": True}
         case "WarpFrame":
-            width, height = int(layer.width), int(layer.height)
+            width, height = int(read("width")), int(read("height"))
             size = width if width == height else (width, height)
             return {"grayscale": True, "screen_size": size, "preprocessing": "stable-baselines3"}
     return None

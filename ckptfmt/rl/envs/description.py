@@ -1,12 +1,13 @@
 """Descriptions from an environment that was made by hand, single or one of many."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import gymnasium
 from gymnasium import wrappers
+from gymnasium.envs.registration import EnvSpec
 
 from ckptfmt.errors import CkptError
 from ckptfmt.rl.environment import Environment
@@ -18,11 +19,12 @@ from ckptfmt.rl.envs.atari import (
     PoolAndSkip,
     Warp,
     describe_baselines,
+    describe_named,
 )
 from ckptfmt.rl.envs.make import Env, is_atari
 from ckptfmt.rl.envs.scaled import ScaledObservation
 
-__all__ = ["describe_env", "describe_vector", "layers"]
+__all__ = ["describe_env", "describe_remote", "describe_vector", "layers"]
 
 _REBUILT = (
     wrappers.AtariPreprocessing,
@@ -51,6 +53,8 @@ _NEUTRAL = (
     wrappers.RecordVideo,
     wrappers.RenderCollection,
 )
+# The same by name, and a shape that is given back to the frames wherever they are made.
+_NO_CHANGE = {wrapper.__name__ for wrapper in (*_NEUTRAL, wrappers.ReshapeObservation)}
 
 
 def layers(env: Env) -> Iterator[Env]:
@@ -69,10 +73,7 @@ def describe_env(env: Any) -> Environment:
     if isinstance(env, gymnasium.vector.VectorEnv):
         return describe_vector(env)
     spec = env.unwrapped.spec
-    kwargs = dict(spec.kwargs) if spec else {}
-    sticky = kwargs.pop("repeat_action_probability", 0.0)
-    found: dict[str, Any] = {"frame_stack": 1, "frame_skip": 1, "noop_max": 0, "sticky_actions": sticky}
-    found["grayscale"] = False
+    found, kwargs = _bare(spec)
     others = []
     for layer in layers(env):
         known = describe_baselines(layer)
@@ -85,6 +86,33 @@ def describe_env(env: Any) -> Environment:
         found, others = _describe_frames(env, found, others)
     name = spec.id if spec else type(env.unwrapped).__name__
     return Environment(id=name, kwargs=_unusual(name, kwargs), **found, wrappers=tuple(others))
+
+
+def describe_remote(spec: EnvSpec, read: Callable[[str], Any]) -> Environment:
+    """Return the description of an environment in another process, whose `spec` lists what it was wrapped in.
+
+    `read` asks that process for an attribute. A wrapper that is none of Stable-Baselines3's stands in `wrappers`.
+    """
+    found, kwargs = _bare(spec)
+    others = []
+    for layer in reversed(spec.additional_wrappers):
+        known = describe_named(layer.entry_point.partition(":")[0], layer.name, read)
+        found |= known or {}
+        if known is None and layer.name not in _NO_CHANGE:
+            others.append(layer.name)
+    if kwargs.get("frameskip", 1) != 1:
+        others.append(f"frameskip={kwargs['frameskip']}")
+    if is_atari(spec.id) and "preprocessing" not in found:
+        others.append("frames of another process")
+    return Environment(id=spec.id, kwargs=_unusual(spec.id, kwargs), **found, wrappers=tuple(others))
+
+
+def _bare(spec: EnvSpec | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the description of an environment without wrappers, and what else it was made with."""
+    kwargs = dict(spec.kwargs) if spec else {}
+    sticky = kwargs.pop("repeat_action_probability", 0.0)
+    plain = {"frame_stack": 1, "frame_skip": 1, "noop_max": 0, "sticky_actions": sticky, "grayscale": False}
+    return plain, kwargs
 
 
 def _describe_frames(env: Env, found: dict[str, Any], others: list[str]) -> tuple[dict[str, Any], list[str]]:

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStac
 from ckptfmt.errors import ConversionError, ManifestError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.environment import Environment
-from ckptfmt.rl.envs.description import describe_env
+from ckptfmt.rl.envs.description import describe_env, describe_remote
 from ckptfmt.rl.integrations.adopt import Adopted, adopt
 from ckptfmt.rl.integrations.periodic import PeriodicSaves
 from ckptfmt.rl.integrations.sb3_state import resume, training_state
@@ -134,7 +134,7 @@ class SaveCheckpoints(BaseCallback):
 def describe_vec_env(env: VecEnv) -> Environment:
     """Return the description of the environments a Stable-Baselines3 model plays.
 
-    Those in other processes give only their id; they and what lies around them stand in `wrappers`.
+    Those in other processes are asked what they are wrapped in. What cannot be rebuilt stands in `wrappers`.
     """
     stack, others, padding = 1, [], None
     while isinstance(env, VecEnvWrapper):
@@ -145,15 +145,18 @@ def describe_vec_env(env: VecEnv) -> Environment:
             others.append(type(env).__name__)
         env = env.venv
     inner = getattr(env, "envs", None)
-    if inner:
-        found = describe_env(inner[0])
-    else:
-        spec = env.get_attr("spec", 0)[0]
-        found = Environment(id=spec.id if spec else "unknown", frame_stack=1)
-        others.append(type(env).__name__)
+    found = describe_env(inner[0]) if inner else _describe_remote(env)
     return replace(
         found,
         frame_stack=found.frame_stack * stack,
         stack_padding=padding or found.stack_padding,
         wrappers=(*others, *found.wrappers),
     )
+
+
+def _describe_remote(env: VecEnv) -> Environment:
+    spec = env.get_attr("spec", 0)[0]
+    if spec is None:
+        return Environment(id="unknown", frame_stack=1, wrappers=(type(env).__name__,))
+    # Only attributes that its wrappers have are asked for: any other ends the process.
+    return describe_remote(spec, lambda name: env.get_attr(name, 0)[0])
