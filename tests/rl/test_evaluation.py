@@ -169,16 +169,16 @@ def test_a_protocol_of_another_name_is_refused():
 _NEVER_FIRES = """
 import os, sys, torch
 torch.set_num_threads(1)
-import ckptfmt.rl.training.train as train
+import ckptfmt.rl.training.evaluating as evaluating
 from ckptfmt.cli.main import main
-told, play = [], train.evaluate
+play = evaluating.evaluate
 def evaluate(model, env, protocol, **options):
     with torch.no_grad():  # an agent that never fires
         model.fc[2].weight.zero_()
         model.fc[2].bias.zero_()[0] = 1.0
     print("evaluating", flush=True)
     return play(model, env, protocol, **options)
-train.evaluate = evaluate
+evaluating.evaluate = evaluate
 sys.exit(main(sys.argv[1:]))
 """
 

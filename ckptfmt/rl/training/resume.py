@@ -5,8 +5,9 @@ from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["FREE", "REFUSED", "changed_settings"]
+__all__ = ["FREE", "REFUSED", "changed_settings", "stored_settings"]
 
 # These say how long is trained and what is written down of it, or have had their effect: the same is learnt.
 FREE = frozenset({
@@ -27,6 +28,14 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("prioritized_replay", "replay_alpha", "n_step_learning", "n_steps", "clip_rewards"), _REPLAY),
     **dict.fromkeys(("noisy_std_init", "seed"), _BEGIN),
 }
+
+
+def stored_settings(checkpoint: Checkpoint) -> TrainConfig:
+    """Return the settings that a checkpoint of this trainer was trained with; raise `CkptError` for any other."""
+    settings = checkpoint.training_info.get("training_config")
+    if not isinstance(settings, dict) or "env" not in settings:
+        raise CkptError("was not saved by this trainer", where=checkpoint.path, code="resume.settings")
+    return TrainConfig.from_dict(settings)
 
 
 def changed_settings(before: TrainConfig, after: TrainConfig, where: str) -> dict[str, list[Any]]:

@@ -1,6 +1,6 @@
 """The reference trainer: deep Q-learning with any of the six parts of Rainbow (Hessel et al. 2018).
 
-Read `Trainer.advance` from top to bottom. The gradient step is in `learner.py`, the settings are in `trainconfig.py`.
+Read `Trainer.advance` from top to bottom. The gradient step is in `learner.py`, the settings are in `config.py`.
 Nothing is printed here: what happens is told to `on_event`.
 """
 
@@ -13,9 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
-from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
@@ -25,28 +23,24 @@ from ckptfmt.rl.envs.make import make_env
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import check_network
-from ckptfmt.rl.play import Evaluation, evaluate
+from ckptfmt.rl.play import Evaluation
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.rng import seed_global
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.stored import read_tensors
+from ckptfmt.rl.training.begin import make_model_config, make_replay
 from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.rl.training.evaluating import evaluate_unless_stopped
 from ckptfmt.rl.training.events import Evaluated, Event, Progress
 from ckptfmt.rl.training.learner import Learner
-from ckptfmt.rl.training.replay import Batch, Replay
-from ckptfmt.rl.training.resume import changed_settings
+from ckptfmt.rl.training.replay import Batch
+from ckptfmt.rl.training.resume import changed_settings, stored_settings
 from ckptfmt.rl.training.runsaves import RunSaves
+from ckptfmt.rl.training.scalars import Scalars
 from ckptfmt.rl.training.takeover import check_counters, check_replay, check_settings
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Trainer"]
-
-_EVAL_SEED = 10_000
-_PIXELS = 255.0
-
-
-class _Stopped(Exception):
-    """An evaluation was given up."""
 
 
 class Trainer:
@@ -63,21 +57,9 @@ class Trainer:
         self.config, self.out, self.on_event = config, os.fspath(out), on_event or (lambda event: None)
         seed_global(config.seed)
         self.envs = [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
-        self.model_config = _model_config(config, self.envs[0])
+        self.model_config = make_model_config(config, self.envs[0])
         self.learner = Learner(create_model_from_config(self.model_config, parse_device(config.device)), config)
-        channels, height, width = self.model_config.input_shape
-        self.replay = Replay(
-            config.replay_size,
-            (channels // config.frame_stack, height, width),
-            frame_dtype=self.envs[0].observation_space.dtype,
-            frame_stack=config.frame_stack,
-            num_envs=config.num_envs,
-            n_steps=self.model_config.n_steps,
-            gamma=config.gamma,
-            prioritized=config.prioritized_replay,
-            alpha=config.replay_alpha,
-            seed=config.seed,
-        )
+        self.replay = make_replay(config, self.model_config, self.envs[0].observation_space.dtype)
         self.rng = np.random.Generator(np.random.PCG64(config.seed))
         self.observations = [env.reset(seed=config.seed + i)[0] for i, env in enumerate(self.envs)]
         self.running = [0.0] * config.num_envs
@@ -96,7 +78,7 @@ class Trainer:
         self._saves = RunSaves(self.out, config.keep, compress=config.compress)
         self._batch: Batch | None = None
         self._stop = False
-        self._writer: SummaryWriter | None = None
+        self._scalars = Scalars(self.out, wanted=config.tensorboard)
 
     @classmethod
     def resume(
@@ -118,11 +100,8 @@ class Trainer:
         for a setting that a resume cannot change.
         """
         with Checkpoint(checkpoint_path) as checkpoint:
-            settings = checkpoint.training_info.get("training_config")
-            if not isinstance(settings, dict) or "env" not in settings:
-                raise CkptError("was not saved by this trainer", where=checkpoint.path, code="resume.settings")
             folder = os.fspath(out) if out is not None else os.path.dirname(os.path.abspath(checkpoint.path))
-            before = TrainConfig.from_dict(settings)
+            before = stored_settings(checkpoint)
             config = before.replace(**changes)
             changed = changed_settings(before, config, checkpoint.path)
             if not trust:
@@ -175,8 +154,7 @@ class Trainer:
         """Close the environments and the log."""
         for env in self.envs:
             env.close()
-        if self._writer is not None:
-            self._writer.close()
+        self._scalars.close()
         self._saves.close()
 
     def _act(self, i: int) -> None:
@@ -209,29 +187,12 @@ class Trainer:
         self.updates += 1
 
     def _evaluate(self) -> None:
-        """Play on an environment of its own, whose seeds are the same every time; put it off where `stop` is called."""
+        """Evaluate the network as it is now; where `stop` is called meanwhile, a resume does it."""
         self.owed = True
-        env = make_env(self.config.environment)
-        try:
-            evaluation = evaluate(
-                self.learner.online,
-                env,
-                self.config.protocol,
-                episodes=self.config.eval_episodes,
-                seed=self.config.seed + _EVAL_SEED,
-                frame_skip=self.config.environment.frame_skip or 1,
-                on_step=self._give_up_if_stopped,
-            )
-        except _Stopped:
-            return
-        finally:
-            env.close()
-        self.owed = False
-        self._note_evaluation(evaluation)
-
-    def _give_up_if_stopped(self) -> None:
-        if self._stop:
-            raise _Stopped
+        evaluation = evaluate_unless_stopped(self.learner.online, self.config, lambda: self._stop)
+        if evaluation is not None:
+            self.owed = False
+            self._note_evaluation(evaluation)
 
     def _note_evaluation(self, evaluation: Evaluation) -> None:
         best = self.best is None or evaluation.mean > self.best
@@ -254,15 +215,7 @@ class Trainer:
         self.on_event(Progress(self.step, self.episodes, epsilon, self.loss, mean, std, speed, left))
 
     def _log(self, scalars: dict[str, float | None]) -> None:
-        if not self.config.tensorboard:
-            return
-        if self._writer is None:
-            # What a killed training logged behind its last checkpoint is logged again: readers drop the first.
-            first = self.resumes[-1]["step"] + 1 if self.resumes else None
-            self._writer = SummaryWriter(os.path.join(self.out, "tensorboard"), purge_step=first)
-        for name, value in scalars.items():
-            if value is not None:
-                self._writer.add_scalar(name, value, self.step)
+        self._scalars.write(self.step, scalars, self.resumes[-1]["step"] + 1 if self.resumes else None)
 
     def _due(self, every: int) -> bool:
         """Return whether the steps just taken, one in each environment, crossed a multiple of `every`."""
@@ -333,24 +286,4 @@ class Trainer:
         self.resumes = [*(before if isinstance(before, list) else ()), resumed]
 
 
-_COUNTERS = (
-    "step",
-    "episodes",
-    "updates",
-    "loss",
-    "best",
-    "owed",
-    "running",
-    "returns",
-    "observations",
-    "evaluations",
-)
-
-
-def _model_config(config: TrainConfig, env: Any) -> ModelConfig:
-    settings = config.to_dict()
-    settings["n_steps"] = config.n_steps if config.n_step_learning else 1
-    # Bytes are stored and moved as they are; the network itself brings them into 0 to 1.
-    settings["input_scale"] = _PIXELS if env.observation_space.dtype == np.uint8 else 1.0
-    settings["game"] = config.env
-    return ModelConfig.from_training_config(settings, env)
+_COUNTERS = ("step", "episodes", "updates", "loss", "best", "owed", "running", "returns", "observations", "evaluations")
