@@ -6,12 +6,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import comparing, curve, folders, large, saving, smaller, starting, training
 from benchmarks.bench import Bench, Row
 from benchmarks.chart import bars
-from benchmarks.machine import describe, limits
+from benchmarks.machine import describe, disk_rate, limits
 from benchmarks.measure import Result
 from benchmarks.table import lines
 
@@ -54,8 +55,9 @@ def _measure(folder: str, options: Any) -> list[Result]:
     results = []
     for row in ROWS:
         if not options.rows or row.number in options.rows:
+            disk = disk_rate(folder, 1 << 20 if options.short else 64 << 20)
             with tempfile.TemporaryDirectory(prefix=f"row-{row.number}-", dir=folder) as own:
-                found = row.measure(Bench(own, options.short))
+                found = [replace(result, disk=disk) for result in row.measure(Bench(own, options.short))]
             for line in lines(found)[2:]:
                 print(line, flush=True)
             results += found

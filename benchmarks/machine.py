@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["describe", "limits"]
+__all__ = ["describe", "disk_rate", "limits"]
 
 _SIZE = 64 << 20
 
@@ -56,6 +56,14 @@ def _limits(folder: str, size: int) -> dict[str, float]:
         "SHA-256": _rate(lambda: hashlib.sha256(data).digest(), len(data)),
         "disk, synced": _rate(lambda: _write(folder, data, size), size, times=3),
     }
+
+
+def disk_rate(folder: str, size: int = _SIZE) -> float:
+    """Return GB/s of writing `size` bytes to the disk under `folder`, until they are down; once, to cost little."""
+    data = os.urandom(size)
+    start = time.perf_counter()
+    _write(folder, data, size)
+    return size / (time.perf_counter() - start) / 1e9
 
 
 def filesystem(folder: str) -> str:

@@ -71,6 +71,8 @@ class Result:
     ours_cpu: float | None = None
     theirs_cpu: float | None = None
     rounds: int = 1
+    # GB/s of the disk, synced, right before the row was measured: disks that are shared change from hour to hour.
+    disk: float | None = None
 
     @property
     def reached(self) -> bool:

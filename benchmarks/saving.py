@@ -1,6 +1,7 @@
 """Rows 6 to 8: saves and loads within a training process: `python -m benchmarks.saving KIND FOLDER ROUNDS …`."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -32,7 +33,9 @@ def _save_model(bench: Bench) -> list[Result]:
         Result.of(
             7, "save_model_checkpoint, 27 MB Rainbow, whole call", f"{against} of file and folder", 1.3, found["save"]
         ),
-        Result.of(7, "the same beside a training", f"{against} beside it", 1.5, found["beside"]),
+        Result.of(7, "the same beside a training on one core", f"{against} beside it", 1.5, found["beside"]),
+        Result.of(7, "the same beside a training on all cores", f"{against} beside it", 1.5, found["crowded"]),
+        Result.of(7, "the same, quiet", "one SHA-256 of as many bytes", 1.5, found["limit"]),
         Result.of(7, "the same in the background: the caller waits", "torch.save", 0.12, found["background"]),
     ]
 
@@ -102,8 +105,12 @@ def model(folder: str, rounds: int, hidden: int) -> dict[str, Comparison]:
         _sync(folder)
 
     whole = _beside(ours, torch_save_and_sync, rounds, os.sync)
-    with _training():
+    stored = bytes(os.path.getsize(theirs))
+    limit = _beside(ours, lambda: hashlib.sha256(stored).digest(), rounds, os.sync)
+    with _training(1):
         beside = _beside(ours, torch_save_and_sync, rounds, os.sync)
+    with _training(len(os.sched_getaffinity(0))):
+        crowded = _beside(ours, torch_save_and_sync, rounds, os.sync)
     steps = iter(range(1_000_000))
     with ckptfmt.CheckpointManager(os.path.join(folder, "run"), keep_last=2, background=True) as manager:
 
@@ -115,7 +122,7 @@ def model(folder: str, rounds: int, hidden: int) -> dict[str, Comparison]:
             os.sync()
 
         background = _beside(save_later, torch_save, rounds, settle)
-    return {"save": whole, "beside": beside, "background": background}
+    return {"save": whole, "limit": limit, "beside": beside, "crowded": crowded, "background": background}
 
 
 def load(folder: str, rounds: int, hidden: int) -> dict[str, Comparison]:
@@ -140,22 +147,24 @@ def load(folder: str, rounds: int, hidden: int) -> dict[str, Comparison]:
 
 
 def _beside(
-    ours: Callable[[], None], theirs: Callable[[], None], rounds: int, before: Callable[[], None] | None = None
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int, before: Callable[[], None] | None = None
 ) -> Comparison:
     return compare(lambda: timed(ours), lambda: timed(theirs), rounds, before)
 
 
 @contextlib.contextmanager
-def _training() -> Iterator[None]:
-    """Keep one core busy as a training does, in a process of its own, until the block is left."""
-    process = subprocess.Popen([sys.executable, "-c", _TRAINS], stdout=subprocess.PIPE)
+def _training(cores: int) -> Iterator[None]:
+    """Keep cores busy as trainings do, each in a process of its own, until the block is left."""
+    processes = [subprocess.Popen([sys.executable, "-c", _TRAINS], stdout=subprocess.PIPE) for _ in range(cores)]
     try:
-        assert process.stdout is not None
-        process.stdout.readline()
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
         yield
     finally:
-        process.kill()
-        process.wait()
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 _TRAINS = """

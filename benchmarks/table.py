@@ -6,7 +6,7 @@ from benchmarks.measure import Result
 
 __all__ = ["lines"]
 
-_HEAD = ("#", "work", "against", "ours", "theirs", "value", "goal", "lowest–highest", "")
+_HEAD = ("#", "work", "against", "ours", "theirs", "value", "goal", "lowest–highest", "disk GB/s", "")
 
 
 def lines(results: Sequence[Result]) -> list[str]:
@@ -23,7 +23,8 @@ def _row(result: Result) -> tuple[str, ...]:
     spread = f"{number(low)}–{number(high)}" if result.spread else ""
     value, goal = (f"{number(figure)} {result.unit}" for figure in (result.value, result.goal))
     work = (str(result.row), result.work, result.against)
-    return (*work, ours, theirs, value, f"≤ {goal}", spread, "reached" if result.reached else "MISSED")
+    disk = "" if result.disk is None else f"{result.disk:.2f}"
+    return (*work, ours, theirs, value, f"≤ {goal}", spread, disk, "reached" if result.reached else "MISSED")
 
 
 def number(figure: float) -> str:
