@@ -68,7 +68,9 @@ class Protocol:
         )
 
 
-# Machado et al. 2018, section 5: sticky actions make the randomness, five minutes a game, all 18 actions.
+# Machado et al. 2018 (JAIR 61, arXiv 1709.06009), section 5: sticky actions make the randomness (5.2, 0.25), all 18
+# actions, games that end with the last life; five minutes a game. It reports the games of the training itself and has
+# no evaluation apart, so the share of random actions is the one that its agents end with.
 # Mnih et al. 2015, methods: up to 30 idle frames, five minutes a game, the actions that a game needs.
 PROTOCOLS: Mapping[str, Protocol] = {
     "machado-2018": Protocol(
