@@ -56,7 +56,7 @@ def test_images_too_small_for_the_usual_trunk_are_no_reason_to_refuse(tmp_path):
         (
             spaces.MultiDiscrete([3, 2]),
             spaces.Box(0, 255, (4, 84, 84)),
-            "env: the action space is MultiDiscrete, not Discrete; a value network has one output an action; "
+            "env: the action space is MultiDiscrete, not Discrete; a value network has one output per action; "
             "give an environment whose action space is Discrete",
         ),
         (
