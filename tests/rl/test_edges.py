@@ -167,7 +167,7 @@ def test_a_killed_training_leaves_no_point_twice_in_the_log(tmp_path):
     settings = {**TINY, "tensorboard": True, "log_every": 10, "save_every": 50, "save_replay": "always"}
     killed = Trainer(TrainConfig(**settings), tmp_path)
     killed.advance(90)
-    killed._writer.flush()  # and there it is killed
+    killed._scalars.close()  # what it wrote is there, and there it is killed
     resumed = Trainer.resume(tmp_path / step_name(50))
     resumed.advance(120)
     resumed.close()
