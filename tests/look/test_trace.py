@@ -132,3 +132,10 @@ def test_metadata_that_are_no_document_are_refused(tmp_path):
         (tmp_path / "a").write_bytes(encoder.frame(header) + encoder.frame(bytes(4)) + encoder.end())
         with pytest.raises(BadTrace), open_trace(tmp_path / "a"):
             pass
+
+
+def test_the_trace_that_comes_along_is_one(tmp_path):
+    with open_trace(Path(__file__).resolve().parents[2] / "fixtures" / "traces" / "pong.trace") as trace:
+        assert (trace.steps, trace.told.environment["id"], trace.outputs) == (420, "PongNoFrameskip-v4", ("q_values",))
+        values = trace.rows("outputs.q_values", 0, 420)
+        assert np.array_equal(values.argmax(axis=1), trace.actions)
