@@ -7,13 +7,12 @@ frame gives follows from the manifest, and a decoder is never asked for more tha
 """
 
 import itertools
-import os
 import struct
 import sys
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from ckptfmt.errors import MissingPackage, WeightsError
 from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
@@ -46,9 +45,8 @@ _GUARD = _ROW.size + _DIGEST_BYTES
 # Whoever wants a reader to hold more than this much of what came before is refused: 8 MiB.
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 _AGAIN = "copy it again or re-save it"
-# How many frames are decoded beforehand where a large tensor is read, and by how many threads.
+# How many frames of a large tensor may be decoded and not yet taken.
 _AHEAD = 4
-_THREADS = 2
 
 
 def frame_sizes(segments: Iterable[int]) -> Iterator[int]:
@@ -116,28 +114,35 @@ class CompressedFile(DataFile):
         """Return a cursor at a position of the plain file."""
         return _FrameCursor(self, position)
 
-    def fill(self, position: int, target: memoryview) -> Iterator[memoryview]:
-        """Read into `target` frame by frame, the next ones decoded by other threads while the caller has one."""
+    def fill(self, position: int, target: memoryview, taken: Callable[[memoryview], None]) -> None:
+        """Read into `target` frame by frame; another thread takes one of many while the next is decoded."""
         if len(target) < _AHEAD * PART:
-            yield from super().fill(position, target)
+            super().fill(position, target, taken)
             return
+
+        def take(part: memoryview, plain: memoryview) -> None:
+            part[:] = plain
+            taken(part)
+
+        # Decoding stays in the thread that called: only there is memory that was given back used again as it is.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            waiting: deque[Future[None]] = deque()
+            for part, plain in self._parts(position, target):
+                waiting.append(pool.submit(take, part, plain))
+                if len(waiting) > _AHEAD:
+                    waiting.popleft().result()
+            for future in waiting:
+                future.result()
+
+    def _parts(self, position: int, target: memoryview) -> Iterator[tuple[memoryview, memoryview]]:
+        """Yield each part of `target` with the plain bytes that belong there."""
         frames = self.frames()
-        first = frames.locate(position)
-        ends = range(first, frames.locate(position + len(target) - 1) + 1)
-        with ThreadPoolExecutor(max_workers=min(_THREADS, os.cpu_count() or 1)) as pool:
-            decoded = deque(pool.submit(self.frame, number) for number in ends[:_AHEAD])
-            try:
-                for number in ends:
-                    plain = memoryview(decoded.popleft().result())
-                    if number + _AHEAD in ends:
-                        decoded.append(pool.submit(self.frame, number + _AHEAD))
-                    begin = max(0, position - frames.begins[number])
-                    part, target = target[: len(plain) - begin], target[len(plain) - begin :]
-                    part[:] = plain[begin : begin + len(part)]
-                    yield part
-            finally:
-                for future in decoded:
-                    future.cancel()
+        number = frames.locate(position)
+        while target:
+            plain = memoryview(self.frame(number))[max(0, position - frames.begins[number]) :][: len(target)]
+            part, target = target[: len(plain)], target[len(plain) :]
+            number += 1
+            yield part, plain
 
     def check_layout(self) -> None:
         """Raise `WeightsError` where the seek table is not the one that the manifest makes."""

@@ -1,7 +1,7 @@
 """A data file of a checkpoint opened for reading, plain or compressed: the same bytes at the same positions."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from ckptfmt.errors import MissingFile, WeightsError
@@ -71,15 +71,15 @@ class DataFile:
         """Return bytes of the plain file; raise `WeightsError` where it ends before or is damaged."""
         return self.cursor(position).read(size)
 
-    def fill(self, position: int, target: memoryview) -> Iterator[memoryview]:
-        """Read the bytes from a position on into all of `target` and yield each part of it that is filled.
+    def fill(self, position: int, target: memoryview, taken: Callable[[memoryview], None]) -> None:
+        """Read the bytes from a position on into all of `target`; `taken` is given each part once it is filled.
 
         Raises as `read`.
         """
         cursor = self.cursor(position)
         for begin in range(0, len(target), _PART):
             cursor.fill(part := target[begin : begin + _PART])
-            yield part
+            taken(part)
 
     def check_layout(self) -> None:
         """Raise `WeightsError` where what lies around the plain bytes is not as it must be; nothing does here."""
