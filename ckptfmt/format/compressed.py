@@ -31,7 +31,7 @@ except ImportError:
         fix="use a Python that was built with zstd" if _NEEDED == "zstd" else f"run: pip install {_NEEDED}",
     ) from None
 
-__all__ = ["PART", "CompressedFile", "Encoder", "decode", "frame_sizes", "open_by_table"]
+__all__ = ["PART", "CompressedFile", "Encoder", "decode", "frame_sizes", "honest_text", "open_by_table"]
 
 # As large as what stays in the processor's cache while it is decoded, compared and hashed; larger parts save nothing.
 PART = 1 << 20
@@ -41,10 +41,15 @@ _ROW = struct.Struct("<II")
 _SKIPPABLE, _TABLE, _FOOTER = 0x184D2A50, 0x184D2A5E, 0x8F92EAB1
 _FOOT = struct.Struct("<IBI")
 _DIGEST_BYTES = 32
+# The word with which a safetensors file begins: the size of its header.
+_HEAD = 8
 _GUARD = _ROW.size + _DIGEST_BYTES
 # Whoever wants a reader to hold more than this much of what came before is refused: 8 MiB.
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 _AGAIN = "copy it again or re-save it"
+# Names, shapes and digests shrink to a tenth; a file that gives a hundred times as much text is made to fill memory.
+_TEXT_RATIO = 100
+_TEXT_FREE = 64 << 10
 # How many frames of a large tensor may be decoded and not yet taken.
 _AHEAD = 4
 
@@ -213,13 +218,22 @@ class _Frames:
         return bisect_right(self.begins, position) - 1
 
 
+def honest_text(size: int, stored: int) -> bool:
+    """Return whether text of so many bytes may lie in a file of `stored` ones: no header or index shrinks further."""
+    return size <= _TEXT_FREE + _TEXT_RATIO * stored
+
+
 def open_by_table(descriptor: int, stored: int, where: str) -> CompressedFile:
     """Return a file of which no manifest tells the frames, as its own table tells them.
 
     Raises `WeightsError` where it has none, the descriptor closed. What it holds is proved by nothing.
     """
     try:
-        return CompressedFile(descriptor, stored, _claimed_sizes(descriptor, stored, where), where)
+        file = CompressedFile(descriptor, stored, _claimed_sizes(descriptor, stored, where), where)
+        header = int.from_bytes(file.read(0, _HEAD), "little") if file.size >= _HEAD else 0
+        if header <= file.size and not honest_text(header, stored):
+            raise _wrong("claims a header that does not fit into it", where)
+        return file
     except BaseException:
         release(descriptor)
         raise

@@ -175,6 +175,22 @@ def test_a_frame_that_holds_gigabytes_is_refused_with_little_memory(tmp_path):
     tracemalloc.stop()
 
 
+def test_a_header_that_shrinks_as_none_does_is_refused_in_little_memory(tmp_path):
+    header = 64 << 20
+    encoder = Encoder(3)
+    plain = header.to_bytes(8, "little") + b"{" + b" " * (header - 1)
+    stored = b"".join(encoder.frame(plain[begin : begin + PART]) for begin in range(0, len(plain), PART))
+    (tmp_path / "bomb.zst").write_bytes(stored + encoder.end())
+    size = (tmp_path / "bomb.zst").stat().st_size
+    assert size < 64 << 10
+    descriptor = os.open(tmp_path / "bomb.zst", os.O_RDONLY)
+    tracemalloc.start()
+    with pytest.raises(WeightsError, match="claims a header that does not fit into it"):
+        open_by_table(descriptor, size, "bomb.zst")
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
 def test_a_window_wider_than_eight_mebibytes_is_refused():
     wide = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
     frame = wide.compress(b"x" * 100) + wide.flush()

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -267,6 +268,15 @@ def test_an_index_that_claims_to_be_huge_is_refused_unread(tmp_path):
     (tmp_path / "a.pack").write_bytes(data)
     with pytest.raises(BadArchive, match="its index is damaged"):
         check(tmp_path / "a.pack")
+
+
+def test_an_index_that_shrinks_as_none_does_is_refused_in_little_memory(tmp_path):
+    (tmp_path / "a.pack").write_bytes(forged(put("run", value="r" * (64 << 20))))
+    tracemalloc.start()
+    with pytest.raises(BadArchive, match="its footer does not fit it"):
+        check(tmp_path / "a.pack")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_links_and_leftovers_are_left_out_and_said(tmp_path):

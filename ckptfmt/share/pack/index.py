@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
+from ckptfmt.format.compressed import honest_text
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.share.pack.coding import PART
 
@@ -102,7 +103,8 @@ class Footer:
         end, offset, stored, size, index, whole = FOOTER.unpack(data)
         if end != _END:
             raise BadArchive("ends as no archive of a run does, it was cut short or is something else", where=where)
-        if offset < len(MARK) or offset + stored + FOOTER.size != archive_bytes or size > MAX_INDEX:
+        fits = offset >= len(MARK) and offset + stored + FOOTER.size == archive_bytes
+        if not fits or size > MAX_INDEX or not honest_text(size, stored):
             raise BadArchive("its footer does not fit it", where=where)
         return cls(offset, stored, size, index, whole)
 
