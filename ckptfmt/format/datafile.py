@@ -11,7 +11,7 @@ from ckptfmt.format.travelled import MAX_POINTER, LfsPointer, pointer
 if TYPE_CHECKING:
     from ckptfmt.format.manifest import FileEntry
 
-__all__ = ["Cursor", "DamagedFrame", "DataFile", "TwoForms", "open_data", "unfetched"]
+__all__ = ["Cursor", "DamagedFrame", "DataFile", "TwoForms", "begins_with", "open_data", "unfetched"]
 
 
 # A part is used while it is still in the processor's cache.
@@ -99,6 +99,14 @@ class DataFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def begins_with(file: DataFile, header: bytes) -> bool:
+    """Return whether a file begins with a header; one whose first frame is damaged does not."""
+    try:
+        return file.size >= len(header) and file.read(0, len(header)) == header
+    except DamagedFrame:
+        return False
 
 
 def unfetched(file: DataFile, entry: "FileEntry") -> LfsPointer | None:

@@ -4,6 +4,7 @@ Files are read in bounded parts through descriptors, never mapped: a mapping tha
 kills the reader with a signal that Python cannot catch.
 """
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, WrongSize, printable
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
-from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
+from ckptfmt.format.datafile import DamagedFrame, DataFile, begins_with, open_data, unfetched
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
@@ -297,7 +298,10 @@ def _check_file(file: DataFile, entry: FileEntry) -> int:
             fix="copy it again or re-save it",
         )
     header, _ = entry.header
-    if not _begins_with(file, header):
+    if not begins_with(file, header):
+        # Of a file that begins with none at all more can be said.
+        with contextlib.suppress(DamagedFrame):
+            parse_header(file.read, file.size, where=file.where)
         raise WeightsError(
             "its header is not the one the manifest describes",
             where=file.where,
@@ -305,17 +309,6 @@ def _check_file(file: DataFile, entry: FileEntry) -> int:
             code="weights.header",
         )
     return len(header)
-
-
-def _begins_with(file: DataFile, header: bytes) -> bool:
-    """Return whether a file begins with a header; raise `WeightsError` where it begins with none at all."""
-    try:
-        if file.size >= len(header) and file.read(0, len(header)) == header:
-            return True
-        parse_header(file.read, file.size, where=file.where)
-    except DamagedFrame:
-        pass
-    return False
 
 
 # `ckptfmt.open(path)` reads as the built-in does.

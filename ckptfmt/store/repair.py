@@ -17,6 +17,7 @@ from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsErro
 from ckptfmt.families.answer import Candidate
 from ckptfmt.families.blueprint import Blueprint, read_blueprint
 from ckptfmt.families.tell import classify
+from ckptfmt.format.datafile import DataFile, begins_with
 from ckptfmt.format.files import (
     MANIFEST,
     SAFETENSORS,
@@ -32,7 +33,7 @@ from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
 from ckptfmt.format.travelled import lf
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.kept import KeptTensor
-from ckptfmt.store.salvage import StoredTensor, as_before, begins_with, open_damaged, open_unlisted
+from ckptfmt.store.salvage import StoredTensor, as_before, open_damaged, open_unlisted
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
 __all__ = ["Repair", "repair"]
@@ -123,7 +124,7 @@ def _collect(
         tensors: dict[str, Payload] = {}
         header, infos = entry.header
         file, sound = open_damaged(folder, name, entry.segments, where, stack)
-        whole = whole and sound and begins_with(file, header) and file.size == entry.bytes
+        whole = whole and sound and _is_intact(file, entry)
         for info in infos:
             own = StoredTensor(info.dtype, info.shape, file, len(header) + info.begin)
             if own.digest() == entry.tensors[info.name].digest:
@@ -142,6 +143,12 @@ def _collect(
             code="repair.lost",
         )
     return files, None if whole and not restored else restored
+
+
+def _is_intact(file: DataFile, entry: FileEntry) -> bool:
+    with contextlib.suppress(WeightsError):
+        return file.size == entry.bytes and begins_with(file, entry.header[0])
+    return False
 
 
 def _borrow(digest: str, info: TensorInfo, others: Sequence[Checkpoint]) -> KeptTensor | None:

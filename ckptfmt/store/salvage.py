@@ -12,7 +12,7 @@ from ckptfmt.format.files import compressed_name, open_file
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.store.write import Compression
 
-__all__ = ["StoredTensor", "as_before", "begins_with", "open_damaged", "open_unlisted"]
+__all__ = ["StoredTensor", "as_before", "open_damaged", "open_unlisted"]
 
 _BLOCK = 4 << 20
 
@@ -60,14 +60,6 @@ def open_damaged(
         file.walk()
         return file, False
     return file, True
-
-
-def begins_with(file: DataFile, header: bytes) -> bool:
-    """Return whether a file begins with a header."""
-    try:
-        return file.read(0, len(header)) == header
-    except WeightsError:
-        return False
 
 
 def as_before(file: DataFile) -> Compression | None:

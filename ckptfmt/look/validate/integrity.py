@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from ckptfmt.errors import Problem, WeightsError, WrongSize, printable
-from ckptfmt.format.datafile import DamagedFrame, DataFile, open_data, unfetched
+from ckptfmt.format.datafile import DamagedFrame, DataFile, begins_with, open_data, unfetched
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import FileEntry, TensorEntry
@@ -83,7 +83,7 @@ class FileCheck:
         """Return what is wrong with the header, and where the data begins."""
         expected, infos = self.entry.header
         try:
-            if file.size >= len(expected) and file.read(0, len(expected)) == expected:
+            if begins_with(file, expected):
                 return [], len(expected)
             header = parse_header(file.read, file.size, where=self.name)
         except DamagedFrame as e:
