@@ -23,7 +23,7 @@ from tests.faults.scenarios import SCENARIOS
 from tests.faults.trace import strace_works
 
 Part = tuple[str, str, Callable[[], Tally]]
-_SHORT = ("new", "replace", "compressed", "change of form")
+_SHORT = ("new", "replace", "compressed")
 _BROKEN = "broken on purpose"
 
 
