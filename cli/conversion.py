@@ -126,7 +126,8 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(value.get("name", "described"))
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return shape(value)
+        blocks = [str(block["kind"]) for block in value if isinstance(block, Mapping)]
+        return " and ".join(blocks) if blocks else shape(value)
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 

@@ -34,6 +34,7 @@ class Conversion(Shown):
     found_at: str
     left: tuple[str, ...]
     classification: Classification
+    family: str | None
     architecture: str | None
     config: Mapping[str, Any] | None
     config_origin: Mapping[str, str]
@@ -69,6 +70,7 @@ class Conversion(Shown):
             "found_at": self.found_at,
             "left": list(self.left),
             "classification": self.classification.to_dict(),
+            "family": self.family,
             "architecture": self.architecture,
             "config": dict(self.config) if self.config else None,
             "config_origin": dict(self.config_origin),
@@ -222,6 +224,7 @@ def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
         found_at=plan.network.path,
         left=tuple(plan.left),
         classification=plan.classification,
+        family=plan.config.family if plan.config else None,
         architecture=plan.candidate.name if plan.candidate else None,
         config=plan.config.to_dict() if plan.config else None,
         config_origin=plan.origin,

@@ -80,7 +80,8 @@ def read_declared(
 
 def _with_text(facts: Facts, text: Text) -> Facts:
     more = {name: value for name, value in text.facts.items() if name not in facts.known()}
-    return replace(facts, **more, declared=facts.declared | frozenset(more))
+    told = frozenset(more) | frozenset(text.more)
+    return replace(facts, **more, more=text.more, declared=facts.declared | told)
 
 
 def _popped(plain: dict[str, Any], name: str) -> dict[str, Any]:

@@ -3,20 +3,20 @@
 import os
 import struct
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Self, cast
 
+from ckptfmt.convert.choose import choose
 from ckptfmt.convert.companions import read_companions
 from ckptfmt.convert.declared import Declared, read_declared, storable
 from ckptfmt.convert.games import actions_of
 from ckptfmt.convert.recognise import classify_network, merge
 from ckptfmt.convert.stock import refuse_empty, take_stock
 from ckptfmt.convert.texts import read_texts
-from ckptfmt.convert.tidy import Tidied, Workshop, tidy
+from ckptfmt.convert.tidy import Tidied
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.families.answer import Candidate, Classification, Placement
-from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.families.atari_dqn.support import atoms
+from ckptfmt.families.atari_dqn.support import HasSupport, atoms
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.config import Config
 from ckptfmt.families.encoder import Encoder
@@ -25,7 +25,7 @@ from ckptfmt.format.manifest import Transform
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.find.census import Leftover, same
-from ckptfmt.legacy.find.find import Network, find_networks, twins
+from ckptfmt.legacy.find.find import Network, find_networks
 from ckptfmt.legacy.open import LegacyFile
 from ckptfmt.legacy.sharded import open_source
 
@@ -95,7 +95,7 @@ def make_plan(
     """Read a legacy file without running it, find its network and decide what each tensor becomes.
 
     `given` are facts that the file cannot say (fields of `Facts`; `architecture="none"` keeps the weights
-    without a network), `settings` further fields of `ModelConfig`. Raises `SourceError` for a file that is
+    without a network), `settings` further fields of the network's config. Raises `SourceError` for a file that is
     damaged or no checkpoint, `UnsafeSource` for one that would run code, `ConversionError` where the answer
     needs a fact that is missing or where two facts contradict one another.
     """
@@ -121,10 +121,9 @@ def _encoder(said: Any, path: str) -> Encoder:
 
 
 def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any], settings: dict[str, Any]) -> Plan:
-    found = find_networks(legacy.members)
+    found = find_networks(legacy.members) or refuse_empty(legacy, path)
     unknown = given.get("architecture") == "none"
-    networks = _eligible(found, key, path) if found else refuse_empty(legacy, path)
-    if key is None and not unknown and all(network.role == "optimizer" for network in networks):
+    if key is None and not unknown and all(network.role == "optimizer" for network in found):
         raise ConversionError(
             "holds the state of an optimizer and no network",
             where=path,
@@ -135,27 +134,17 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
     found_beside, unread = read_companions(path)
     unkept: list[str] = []
     companions = storable(found_beside, unkept)
-    workshop = Workshop()
-    answers = []
-    for network in networks:
-        declared = read_declared(network.facts, where=path, text=text, companions=companions)
-        # Who names one network of several by its key has said that the others do not matter.
-        others = tuple(other for other in found if other is not network) if key is None else ()
-        said = Classification(refusal="not looked for")
-        answer = said if unknown else classify_network(network, declared, given, others)
-        tidied = None if unknown or _is_told(answer) else tidy(network.tensors, workshop)
-        if tidied is not None:
-            plain = classify_network(replace(network, tensors=tidied.tensors), declared, given, others)
-            answer, tidied = (plain, tidied) if _is_told(plain) or plain.options else (answer, None)
-        answers.append((network, declared, answer, tidied))
-        if _is_told(answer):
-            break
-    network, declared, answer, tidied = answers[-1] if answers[-1][2].chosen else answers[0]
+
+    def declare(network: Network) -> Declared:
+        return read_declared(network.facts, where=path, text=text, companions=companions)
+
+    chosen = choose(found, {**given, "more": settings}, declare, key=key, where=path)
+    network, answer = chosen.network, chosen.answer
     remains = take_stock(legacy, network, found)
-    dropped = (*declared.dropped, *unkept, *network.others, *remains.dropped)
-    plan = Plan(path, legacy, network, remains.left, declared, answer, dropped=dropped)
+    dropped = (*chosen.declared.dropped, *unkept, *network.others, *remains.dropped)
+    plan = Plan(path, legacy, network, remains.left, chosen.declared, answer, dropped=dropped)
     plan.lost = remains.lost
-    plan.tidied = tidied if _is_told(answer) else None
+    plan.tidied = chosen.tidied if chosen.is_told else None
     plan.warnings = (*legacy.warnings, *unheard, *unread, *remains.warnings(path))
     if answer.chosen and not answer.refusal:
         return _as_network(plan, answer.chosen, settings)
@@ -165,30 +154,6 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
             remains.refuse_unread(path, network)
         plan.warnings += (Problem("convert.unknown", path, answer.refusal, "", "warning"),)
     return _as_found(plan)
-
-
-def _is_told(answer: Classification) -> bool:
-    return answer.chosen is not None and not answer.refusal
-
-
-def _eligible(networks: tuple[Network, ...], key: str | None, path: str) -> tuple[Network, ...]:
-    if key is not None:
-        if not (chosen := tuple(network for network in networks if network.path == key)):
-            paths = ", ".join(f"'{network.path}'" for network in networks) or "none"
-            raise ConversionError(
-                f"holds no network at '{printable(key)}'", where=path, fix=f"it has: {paths}", code="convert.key"
-            )
-        return chosen
-    if alike := twins(networks):
-        paths = " and ".join(f"'{printable(name)}'" for name in alike)
-        raise ConversionError(
-            f"holds networks that are equally likely: {paths}",
-            where=path,
-            fix="choose one with key=",
-            code="convert.key",
-        )
-    online = tuple(network for network in networks if network.role not in ("optimizer", "target"))
-    return tuple(network for network in online if not network.is_recorded) or online or networks
 
 
 def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
@@ -232,10 +197,11 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         if p.source not in made and (p.rows or p.squeeze or _copied(p, candidate))
     )
     parts = plan.tidied.dropped if plan.tidied else {}
-    noise = (f"{name} (noise, which is drawn anew)" for name in candidate.dropped)
-    plan.dropped = (*noise, *(f"{name} ({why})" for name, why in parts.items()), *plan.dropped)
-    if isinstance(plan.config, ModelConfig) and plan.config.n_atoms is not None and "support" not in plan.tensors:
-        plan.tensors["support"] = _make_support(plan.config)
+    # Families made of blocks say of each why it is dropped; of an Atari DQN it can only be noise.
+    left_out = (name if name.endswith(")") else f"{name} (noise, which is drawn anew)" for name in candidate.dropped)
+    plan.dropped = (*left_out, *(f"{name} ({why})" for name, why in parts.items()), *plan.dropped)
+    if getattr(plan.config, "n_atoms", None) is not None and "support" not in plan.tensors:
+        plan.tensors["support"] = _make_support(cast(HasSupport, plan.config))
         plan.made += ("support",)
     placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
     for sentence in Blueprint.of(plan.config).mismatches(placed):
@@ -259,7 +225,7 @@ def _contradicted(plan: Plan, config: Config) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def _make_support(config: ModelConfig) -> LegacyTensor:
+def _make_support(config: HasSupport) -> LegacyTensor:
     """Return the atoms from v_min to v_max, which many code bases make anew instead of saving them."""
     made = atoms(config)
     storage = Storage(
@@ -294,10 +260,7 @@ def _overlay(
         except ManifestError as e:
             raise ConversionError(f"{speaker} config: {e.what}", where=plan.path, code="convert.config") from None
         origin |= dict.fromkeys(words, speaker)
-    silent = set(fields_of(kind)) - set(origin)
-    alone = {"dueling_join"} if getattr(config, "dueling_dqn", None) is False else set()
-    facts = {name for name in silent - alone if getattr(config, name) is not None}
-    return config, dict(sorted({**origin, **dict.fromkeys(facts, "assumed")}.items()))
+    return config, dict(sorted(origin.items()))
 
 
 def _as_found(plan: Plan) -> Plan:

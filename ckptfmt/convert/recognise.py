@@ -93,4 +93,6 @@ def _is_called_target(network: Network) -> bool:
 def merge(declared: Facts, given: Mapping[str, Any]) -> Facts:
     """Return what the file declares, overruled by what the user gives."""
     spoken = {name: value for name, value in given.items() if value is not None}
-    return replace(declared, **spoken, declared=declared.declared - frozenset(spoken))
+    more = spoken.pop("more", {})
+    silent = declared.declared - frozenset(spoken) - frozenset(more)
+    return replace(declared, **spoken, more={**declared.more, **more}, declared=silent)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptfmt.errors import ManifestError, Problem
+from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.format import jsontext
 
 __all__ = ["Text", "read_texts"]
@@ -16,14 +17,16 @@ _TYPE, _PICKLE = ":type:", ":serialized:"
 _CLASS = re.compile(r"<class '([\w.]+)'>")
 _METHOD = re.compile(r"<function (\w+)\.")
 _CODE = re.compile(r" at 0x[0-9a-f]+")
+_WHOLE = re.compile(r"\d+")
 _BYTE = "uint8"
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A declaration: `facts` hold fields of `Facts`, `agent` what the agent is called."""
+    """A declaration: `facts` hold fields of `Facts`, `more` those of some config, `agent` what the agent is called."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
     training_info: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     agent: tuple[str, ...] = ()
@@ -61,7 +64,27 @@ def _stable_baselines(data: Mapping[str, Any]) -> Text:
     method = _METHOD.match(str(policy.get("__init__", "")))
     name = ".".join(filter(None, (str(policy.get("__module__", "")), method[1] if method else "")))
     info = {key: value for key, value in {**info, "policy_class": name}.items() if value and key not in spaces}
-    return Text(facts, info, {key: space for key, space in spaces.items() if space}, (name,) if name else ())
+    more = {**_actions(acts), **_activation(kwargs)}
+    if (n_quantiles := _count(kwargs.get("n_quantiles"))) is not None:
+        more["n_quantiles"] = n_quantiles
+    return Text(facts, more, info, {key: space for key, space in spaces.items() if space}, (name,) if name else ())
+
+
+def _actions(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many choices there are of how many actions each, or how many numbers an action is."""
+    kind, shape = _class(space), space.get("_shape")
+    if kind.endswith("MultiDiscrete"):
+        sizes = [int(size) for size in _WHOLE.findall(str(space.get("nvec", ""))) if 0 < len(size) < 10]
+        return {"choices": sizes} if sizes and all(sizes) else {}
+    size = _count(shape[0]) if isinstance(shape, list) and len(shape) == 1 else None
+    return {"action_dim": size} if kind.endswith("Box") and size is not None else {}
+
+
+def _activation(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the activation that the arguments of a policy name as a class of torch."""
+    found = _CLASS.fullmatch(str(kwargs.get("activation_fn", "")))
+    layer = found[1].rpartition(".")[2] if found else ""
+    return next(({"activation": item.name} for item in ACTIVATIONS.values() if item.layer == layer), {})
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -130,7 +153,7 @@ def _d3rlpy(data: Mapping[str, Any]) -> Text:
     heads = str(_dict(params.get("q_func_factory")).get("type", ""))
     agent = (kind, *({"qr": ("quantile",), "iqn": ("iqn",), "fqf": ("fqf",)}.get(heads, ())))
     spaces = {"observation_space": {"shape": shape}, "action_space": {"n": data.get("action_size")}}
-    return Text(facts, {"type": kind, **params}, spaces if shape else {}, tuple(filter(None, agent)))
+    return Text(facts, {}, {"type": kind, **params}, spaces if shape else {}, tuple(filter(None, agent)))
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Text]] = {"data": _stable_baselines, "config": _d3rlpy}

@@ -89,6 +89,11 @@ class Classification(Shown):
         """Return the name of the chosen network within its family, None where it cannot be told."""
         return self.chosen.name if self.chosen else None
 
+    @property
+    def family(self) -> str | None:
+        """Return the family of the chosen network, None where it cannot be told."""
+        return self.chosen.config.family if self.chosen and self.chosen.config else None
+
     def _notebook_(self) -> tuple[str, Folds]:
         config = self.chosen.config if self.chosen else None
         origin = self.chosen.origin if self.chosen else {}
@@ -104,6 +109,7 @@ class Classification(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain data."""
         return {
+            "family": self.family,
             "architecture": self.architecture,
             "refusal": self.refusal,
             "options": list(self.options),

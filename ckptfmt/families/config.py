@@ -11,19 +11,18 @@ from ckptfmt.errors import ConfigError
 from ckptfmt.format.document import fields_of, object_schema
 from ckptfmt.format.kinds import Kind, named
 
-__all__ = ["Config", "config_schema", "divisor", "flag", "number", "one_of", "positive", "refused", "text"]
+__all__ = ["Config", "Data", "config_schema", "divisor", "flag", "number", "one_of", "positive", "refused", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """What a network of one family is rebuilt from; the base of every family's own config.
+class Data:
+    """A JSON object in a config, or the config itself: its fields are checked however it is built.
 
-    `family` is the name under which the family is found. Fields are declared with `document.value`, each with its kind,
-    its default if it has one and what it is; those without a default are required for ever. A field that is wrong
-    raises `ManifestError` that names it, whether it comes from Python or from a manifest.
+    Fields are declared with `document.value`, each with its kind, its default if it has one and what it is; those
+    without a default are required for ever. A kind takes what it gives. A field that is wrong raises `ConfigError` that
+    names it, whether it comes from Python or from a manifest.
     """
 
-    family: ClassVar[str]
     # Rules between fields, as keywords of JSON Schema.
     rules: ClassVar[Mapping[str, Any]] = {}
 
@@ -45,13 +44,23 @@ class Config:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Build a config from its manifest form; raise `ManifestError` at the first field that is wrong."""
+        """Build it from its manifest form; raise `ManifestError` at the first field that is wrong."""
         known = fields_of(cls)
         if unknown := sorted(map(str, set(data) - set(known))):
             raise refused(unknown[0], "is no field of a model config")
-        if missing := [name for name in config_schema(cls)["required"] if name not in data]:
+        if missing := [name for name in object_schema(cls)[0]["required"] if name not in data]:
             raise refused(missing[0], "is missing")
         return cls(**data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Data):
+    """What a network of one family is rebuilt from; the base of every family's own config.
+
+    `family` is the name under which the family is found.
+    """
+
+    family: ClassVar[str]
 
 
 def config_schema(kind: type[Config]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ckptfmt.families.config import positive
 from ckptfmt.format.document import object_schema, value
 from ckptfmt.format.kinds import Kind, choice, named
 
-__all__ = ["DATA_EFFICIENT", "ENCODERS", "NATURE", "NIPS", "Conv", "Encoder", "encoder_kind"]
+__all__ = ["DATA_EFFICIENT", "ENCODERS", "NATURE", "NIPS", "Conv", "Encoder", "convs_kind", "encoder_kind"]
 
 Pair = tuple[int, int]
 
@@ -68,8 +68,16 @@ class Conv:
 
 
 _conv_schema, _conv_defs = object_schema(Conv)
-_convs = Kind(
-    lambda item, where, relaxed: item,
+
+
+def _parse_convs(item: Any, where: str, relaxed: bool) -> tuple[Conv, ...]:
+    if isinstance(item, str) or not isinstance(item, Sequence) or not item:
+        raise ConfigError("must be a list of convolutions", where=where)
+    return tuple(conv if isinstance(conv, Conv) else _conv(conv) for conv in item)
+
+
+convs_kind = Kind(
+    _parse_convs,
     {"type": "array", "items": {"$ref": "#/$defs/conv"}, "minItems": 1},
     {"conv": {**_conv_schema, "description": "One convolution."}, **_conv_defs},
 )
@@ -79,7 +87,7 @@ _convs = Kind(
 class Encoder:
     """Convolutions in order, each followed by `activation`, which the hidden linear layers use as well."""
 
-    convs: tuple[Conv, ...] = value(_convs, "The convolutions from the input on, tensors conv.0, conv.2, conv.4.")
+    convs: tuple[Conv, ...] = value(convs_kind, "The convolutions from the input on, tensors conv.0, conv.2, conv.4.")
     activation: str = value(
         choice(*ACTIVATIONS), "Follows every convolution and every hidden linear layer.", default="relu"
     )

@@ -15,7 +15,20 @@ from typing import Any, Literal
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.families.names import Name, parse, words
 
-__all__ = ["Facts", "Kind", "Layer", "Origin", "Part", "Shape", "Shapes", "Skeleton", "Values", "Window", "Wiring"]
+__all__ = [
+    "BLOCK_LAYERS",
+    "Facts",
+    "Kind",
+    "Layer",
+    "Origin",
+    "Part",
+    "Shape",
+    "Shapes",
+    "Skeleton",
+    "Values",
+    "Window",
+    "Wiring",
+]
 
 Shape = tuple[int, ...]
 Values = Callable[[str], Sequence[float]]
@@ -24,6 +37,10 @@ Origin = Literal["declared", "inferred", "given", "measured", "assumed"]
 Window = tuple[int, int]
 Kind = Literal["convolution", "linear", "cell", "batch norm", "norm", "vector", "scalar", "other"]
 
+# Layers that the eight have not and networks made of blocks have, as `Wiring.stranger` calls them.
+BLOCK_LAYERS = frozenset(
+    {"a GRU", "a GRUCell", "an LSTM", "an LSTMCell", "a LayerNorm", "a BatchNorm1d", "a BatchNorm2d"}
+)
 _CELL = frozenset({"ih", "hh"})
 _BATCH = frozenset({"running", "tracked"})
 _KINDS: Mapping[int, Kind] = {0: "scalar", 1: "vector", 2: "linear", 4: "convolution"}
@@ -48,8 +65,9 @@ class Facts:
     """What is known beside the weights; None where it is not.
 
     `input_shape` is (channels, height, width) in pixels, `input_scale` the divisor inside the network, `encoder`
-    describes the trunk where weights leave it open, `dueling_join` how value and advantage are joined. `declared`
-    names the fields that the file's own config says; the others were given by the user.
+    describes the trunk where weights leave it open, `dueling_join` how value and advantage are joined. `more` holds
+    further fields of a family's config. `declared` names the fields that the file's own config says; the others were
+    given by the user.
     """
 
     architecture: str | None = None
@@ -61,6 +79,7 @@ class Facts:
     input_scale: float | None = None
     dueling_join: str | None = None
     encoder: Encoder | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
     declared: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -72,9 +91,13 @@ class Facts:
         """Return whether the field `name` was given by the user or declared by the file."""
         return "declared" if name in self.declared else "given"
 
+    def field(self, name: str) -> Any:
+        """Return what is known of a field of some family's config, None where nothing is."""
+        return self.more.get(name, getattr(self, name, None))
+
     def known(self) -> dict[str, Any]:
-        """Return the fields that are known."""
-        names = (item.name for item in fields(self) if item.name != "declared")
+        """Return the fields that are known, those of `more` left out."""
+        names = (item.name for item in fields(self) if item.name not in ("declared", "more"))
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

@@ -50,8 +50,13 @@ def tell(seen: Skeleton) -> Classification:
     """Return which network a skeleton is, held against all that it could be besides."""
     answer = read(seen)
     own = proposal(answer.chosen) if answer.chosen else None
-    others = [*propose(seen), *_registered(seen)]
-    decision = decide([*([own] if own else []), *others])
+    mine, registered = ([own] if own else []), list(_registered(seen))
+    # A family that rebuilds all of a file explains more than a kind that is recognised by a part of it.
+    whole = decide([*mine, *(other for other in registered if other.candidate is not None and not other.is_plugged_in)])
+    if whole.claimed is not None and whole.claimed is not own and _may_be(whole.claimed, seen):
+        return _claimed(whole.claimed.candidate, whole.claimed, assumed=whole.assumed)
+    others = [*propose(seen), *registered]
+    decision = decide([*mine, *others])
     if (claimed := decision.claimed) is not None and claimed.candidate is not None and _may_be(claimed, seen):
         return _claimed(claimed.candidate, claimed, assumed=decision.assumed)
     if answer.chosen is not None and own is not None:
@@ -66,7 +71,8 @@ def tell(seen: Skeleton) -> Classification:
 
 def _may_be(claimed: Proposal, seen: Skeleton) -> bool:
     """Whether a claim may stand beside what a person, or the file, says the architecture is."""
-    return claimed.family == FAMILY.name or seen.facts.architecture in (None, claimed.name)
+    said = seen.facts.architecture
+    return claimed.family == FAMILY.name or said in (None, claimed.name, f"{claimed.family}/{claimed.name}")
 
 
 def _registered(seen: Skeleton) -> Iterator[Proposal]:

@@ -11,8 +11,8 @@ from torch import nn
 import ckptfmt
 from ckptfmt.convert.unwritten import Unwritten, convert_in_memory
 from ckptfmt.errors import AssumedWarning, CkptError, WeightsError, printable
-from ckptfmt.families.atari_dqn.config import UNSEEN, ModelConfig
 from ckptfmt.families.blueprint import Blueprint
+from ckptfmt.families.config import Config
 from ckptfmt.families.facts import Reading
 from ckptfmt.families.spaces import check_spaces, played_spaces
 from ckptfmt.format.files import WEIGHTS
@@ -26,7 +26,7 @@ __all__ = ["Opened", "check_network", "load_legacy_checkpoint", "load_model_chec
 
 # What a network is loaded from.
 Opened: TypeAlias = Checkpoint | Unwritten
-Loaded = tuple[nn.Module, ModelConfig | None, dict[str, Any]]
+Loaded = tuple[nn.Module, Any, dict[str, Any]]
 
 
 def load_model_checkpoint(
@@ -115,7 +115,7 @@ def load_open_checkpoint(
     return model.eval(), config, _told(checkpoint.training_info, config)
 
 
-def _told(training_info: Mapping[str, Any], config: ModelConfig | None) -> dict[str, Any]:
+def _told(training_info: Mapping[str, Any], config: Config | None) -> dict[str, Any]:
     """Return what is known of the training; the game too where only the config names it."""
     game = getattr(config, "game", None)
     return {**({"game": game} if game else {}), **training_info}
@@ -124,7 +124,8 @@ def _told(training_info: Mapping[str, Any], config: ModelConfig | None) -> dict[
 def _warn_of_assumed(checkpoint: Opened, model: nn.Module | None) -> None:
     """Say once, of all fields together, that answers hang on what was assumed; a model of the caller's own knows."""
     origin = checkpoint.manifest.config_origin
-    fields = [name for name in sorted(origin) if origin[name] == "assumed" and name not in UNSEEN]
+    unseen = checkpoint.network.family.unseen if checkpoint.network else ()
+    fields = [name for name in sorted(origin) if origin[name] == "assumed" and name not in unseen]
     if fields and model is None:
         warnings.warn(
             f"{checkpoint.path}: its answers depend on {', '.join(fields)}, which the source file did not say and the "

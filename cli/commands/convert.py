@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ckptfmt.convert.convert import convert as convert_file
+from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES, JOINS
 from ckptfmt.families.facts import FACTS
 from ckptfmt.legacy.distributed import refuse_distributed
@@ -33,6 +34,19 @@ def _shape(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
     if len(words) != 3 or not all(word.strip().isdecimal() for word in words):
         raise click.BadParameter(f"'{text}' is not channels, height and width, such as 4,84,84")
     return tuple(int(word) for word in words)
+
+
+def _architecture(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """Read one of the eight names, FAMILY/NAME of another family, or none."""
+    if text is None or text in (*ARCHITECTURES, "none"):
+        return text
+    family, slash, _name = text.rpartition("/")
+    if not slash or registry.find(family) is None:
+        known = ", ".join(name for name in registry.names() if name != "atari-dqn")
+        raise click.BadParameter(
+            f"'{text}' is not one of {', '.join(ARCHITECTURES)}, none, or FAMILY/NAME of a family: {known}"
+        )
+    return _name if family == "atari-dqn" else text
 
 
 def _fact(name: str, **settings: Any) -> Callable[[Any], Any]:
@@ -69,7 +83,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     metavar="SOURCE [DEST]",
     type=click.Path(),
 )
-@_fact("architecture", type=click.Choice([*ARCHITECTURES, "none"]), metavar="NAME")
+@_fact("architecture", callback=_architecture, metavar="NAME")
 @_fact("n_action", type=int, metavar="N")
 @_fact("n_atoms", type=int, metavar="N")
 @_fact("v_min", type=float, metavar="X")

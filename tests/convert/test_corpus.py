@@ -27,7 +27,8 @@ def unpack(entry: dict, folder: Path) -> Path:
 
 def answer(path: Path, folder: Path, **facts) -> str | None:
     try:
-        return convert(path, folder, dry_run=True, **facts).architecture
+        told = convert(path, folder, dry_run=True, **facts)
+        return told.architecture if told.family == "atari-dqn" else None
     except (ConversionError, SourceError):
         return None
 

@@ -51,7 +51,9 @@ def test_settings_are_read_wherever_code_keeps_them(holder):
 
 
 def test_what_an_archive_says_wins_over_nothing_that_its_config_says():
-    text = Text({"n_action": 6, "input_scale": 255.0}, {"gamma": 0.9, "epoch": 1}, {"action_space": {"n": 6}}, ("dqn",))
+    text = Text(
+        {"n_action": 6, "input_scale": 255.0}, {}, {"gamma": 0.9, "epoch": 1}, {"action_space": {"n": 6}}, ("dqn",)
+    )
     declared = read_declared({"model_config": CONFIG, "epoch": 3}, where="f", text=text)
     assert (declared.facts.n_action, declared.facts.input_scale) == (6, 255.0)
     assert {"n_action", "input_scale"} <= declared.facts.declared

@@ -28,8 +28,8 @@ def streams(one, two, rows):
 @pytest.mark.parametrize("head", ["mu", "fc1_mu", "action_probs", "logits", "pi", "prob", "actionlogits", "softmax"])
 def test_a_head_that_is_called_a_policys_is_one(head):
     answer = classify(HIDDEN | layer(head, 3, 512))
-    assert answer.architecture is None
-    assert answer.refusal.endswith("it has the shapes of dqn") or "which have" in answer.refusal
+    kind = "deterministic" if head.endswith("mu") else "categorical"
+    assert (answer.family, answer.architecture) == ("policy", kind)
     given = classify(HIDDEN | layer(head, 3, 512), facts=Facts(architecture="dqn"))
     assert given.architecture == "dqn"
     assert given.chosen.origin.get("architecture") is None
@@ -169,16 +169,6 @@ REASONS = {
     "it has batch normalisation behind a convolution (bn1.weight), which none of the eight architectures has": HIDDEN
     | layer("fc2", 6, 512)
     | {"bn1.weight": (32,), "bn1.bias": (32,), "bn1.running_mean": (32,), "bn1.running_var": (32,)},
-    "it has a recurrent cell (lstm.weight_ih), which none of the eight architectures has": CONVS
-    | {"lstm.weight_ih": (2048, 3136), "lstm.weight_hh": (2048, 512), "lstm.bias_ih": (2048,), "lstm.bias_hh": (2048,)}
-    | layer("q", 6, 512),
-    "it has a third linear layer (fc2.weight, (256, 512)), and the eight architectures have two from the trunk to a "
-    "head": HIDDEN | layer("fc2", 256, 512) | layer("fc3", 6, 256),
-    "it has 2 trunks, under 'actor' and 'critic', so it is several networks in one": {
-        f"{part}.{name}": shape
-        for part in ("actor", "critic")
-        for name, shape in (HIDDEN | layer("fc2", 6, 512)).items()
-    },
     "it has a normalisation layer (norm.weight), which none of the eight architectures has": HIDDEN
     | layer("norm", 512)
     | layer("fc2", 6, 512),
@@ -189,3 +179,14 @@ REASONS = {
 def test_the_reason_is_one_sentence_that_names_the_thing(reason):
     answer = classify(REASONS[reason])
     assert (answer.architecture, answer.refusal) == (None, reason)
+
+
+def test_what_another_family_rebuilds_is_told_as_that():
+    cell = {"lstm.weight_ih": (2048, 3136), "lstm.weight_hh": (2048, 512), "lstm.bias_ih": (2048,)}
+    recurrent = classify(CONVS | cell | {"lstm.bias_hh": (2048,)} | layer("q", 6, 512))
+    assert (recurrent.family, recurrent.architecture) == ("recurrent-q", "lstm")
+    deep = classify(HIDDEN | layer("fc2", 256, 512) | layer("fc3", 6, 256))
+    assert (deep.family, deep.chosen.origin["architecture"]) == ("q-network", "assumed")
+    both = HIDDEN | layer("fc2", 6, 512)
+    apart = classify({f"{part}.{name}": shape for part in ("actor", "critic") for name, shape in both.items()})
+    assert (apart.family, apart.architecture) == ("actor-q", "categorical+q")

@@ -2,24 +2,43 @@
 
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.topology import Fit
 from ckptfmt.families.names import parse
 from ckptfmt.families.skeleton import Values
 
-__all__ = ["NoSupport", "atoms", "ends", "find"]
+__all__ = ["HasSupport", "NoSupport", "atoms", "ends", "find"]
 
 # Supports in bfloat16 are off by a fifth of a step; atoms in another order or spacing are off by more.
 _TOLERANCE = 0.3
+
+
+class HasSupport(Protocol):
+    """A config that may describe a support."""
+
+    @property
+    def n_atoms(self) -> int | None:
+        """Return how many atoms there are, None for no support."""
+        ...
+
+    @property
+    def v_min(self) -> float | None:
+        """Return the lowest one."""
+        ...
+
+    @property
+    def v_max(self) -> float | None:
+        """Return the highest one."""
+        ...
 
 
 class NoSupport(Exception):
     """The tensor in the place of a support is none; the text says why."""
 
 
-def atoms(config: ModelConfig) -> tuple[float, ...]:
+def atoms(config: HasSupport) -> tuple[float, ...]:
     """Return the atoms from v_min to v_max that a network of this config has, as float32 holds them; () for none.
 
     Every support is made here, so that one network has one identity however it came to be: the linspace of torch

@@ -190,8 +190,8 @@ class LegacyTensor:
         return replace(self, shape=(stop - start, *self.shape[1:]), offset=offset)
 
     def squeeze(self) -> "LegacyTensor":
-        """Return the same elements without the dimensions of length 1."""
-        kept = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        """Return the same elements without the dimensions of length 1; a lone element keeps one of them."""
+        kept = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1] or [(1, 1)][: len(self.shape)]
         return replace(self, shape=tuple(n for n, _ in kept), strides=tuple(s for _, s in kept))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ckptfmt.errors import printable
 from ckptfmt.families.activations import ACTIVATIONS
-from ckptfmt.families.skeleton import Window, Wiring
+from ckptfmt.families.skeleton import BLOCK_LAYERS, Window, Wiring
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.pickle.inert import Opaque
 
@@ -67,7 +67,8 @@ def wiring(parts: Parts, prefix: str = "") -> Wiring:
         windows=windows,
         activation=next(iter(activations), ""),
         softmax=softmax,
-        stranger=strangers[0] if strangers else "",
+        # What no network has comes before what only the eight have not.
+        stranger=min(strangers, key=lambda what: what in BLOCK_LAYERS, default=""),
     )
 
 

@@ -9,17 +9,10 @@ from torch import Tensor, nn
 from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.support import atoms
+from ckptfmt.rl.families.joins import JOINS
 from ckptfmt.rl.families.noisy import NoisyLinear, reset_noise
 
-__all__ = ["QNetwork"]
-
-# Value (batch, 1, atoms) and advantage (batch, actions, atoms) to scores; the mean and the maximum are over actions.
-_JOINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mean": lambda value, advantage: value + advantage - advantage.mean(dim=1, keepdim=True),
-    "max": lambda value, advantage: value + advantage - advantage.amax(dim=1, keepdim=True),
-    "sum": lambda value, advantage: value + advantage,
-    "inverted": lambda value, advantage: value - advantage + advantage.mean(dim=1, keepdim=True),
-}
+__all__ = ["QNetwork", "build"]
 
 
 class QNetwork(nn.Module):
@@ -65,7 +58,7 @@ class QNetwork(nn.Module):
         values = self.forward(x)
         return (values * self.support).sum(dim=2) if self.config.distributional_dqn else values
 
-    def outputs(self, x: Tensor) -> dict[str, Tensor]:
+    def outputs(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
         """Return all that the network says of frames.
 
         `q_values` (batch, n_action); `atom_logits` (batch, n_action, n_atoms) of a distributional network; of a
@@ -94,7 +87,7 @@ class QNetwork(nn.Module):
             return scores
         value = self.value_stream(features).unsqueeze(1)
         advantage = self.advantage_stream(features).unflatten(1, sizes)
-        return _JOINS[self.config.dueling_join](value, advantage)
+        return JOINS[self.config.dueling_join](value, advantage)
 
     def _features(self, x: Tensor) -> Tensor:
         dtype = next(self.conv.parameters()).dtype
@@ -131,3 +124,8 @@ def _linear(config: ModelConfig, inputs: int, outputs: int) -> nn.Module:
     if config.noisy_networks:
         return NoisyLinear(inputs, outputs, config.noisy_std_init)
     return nn.Linear(inputs, outputs)
+
+
+def build(config: ModelConfig) -> QNetwork:
+    """Return one of the eight networks, freshly initialised."""
+    return QNetwork(config)

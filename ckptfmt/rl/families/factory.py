@@ -1,18 +1,55 @@
-"""From a `ModelConfig` to a network."""
+"""From a config to a network: each family of this package has a builder, those of others come by entry points."""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
 
 import torch
+from torch import nn
 
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.families.config import Config
+from ckptfmt.rl import families
 from ckptfmt.rl.device import parse_device
-from ckptfmt.rl.families.atari_dqn import QNetwork
 
-__all__ = ["create_model_from_config"]
+__all__ = ["GROUP", "create_model_from_config"]
+
+GROUP = "ckptfmt.builders"
 
 
-def create_model_from_config(model_config: ModelConfig, device: str | torch.device = "cpu") -> QNetwork:
+def create_model_from_config(model_config: Config, device: str | torch.device = "cpu") -> Any:
     """Build the network that `model_config` describes, freshly initialised, on `device`.
 
-    The device `meta` gives a network of shapes alone. Raises `CkptError` for a device that is not there.
+    The device `meta` gives a network of shapes alone. Raises `CkptError` for a device that is not there, and for a
+    family of another package that brings no builder.
     """
+    build = _builder(model_config.family)
     with parse_device(device):
-        return QNetwork(model_config)
+        network: nn.Module = build(model_config)
+    return network
+
+
+def _builder(family: str) -> Any:
+    if family in _own():
+        return import_module(f"{families.__name__}.{_own()[family]}").build
+    for entry in entry_points(group=GROUP, name=family):
+        try:
+            return entry.load()
+        except Exception as e:  # a stranger's module may raise anything
+            raise CkptError(
+                f"the builder of the family {printable(family, 60)} cannot be imported: {e}",
+                fix=f"mend or uninstall {printable(entry.value, 80)}",
+                code="install.plug-in",
+            ) from e
+    raise CkptError(
+        f"nothing that is installed builds networks of the family {printable(family, 60)}",
+        fix="pass the network these weights belong to as model=",
+        code="config.family",
+    )
+
+
+@cache
+def _own() -> dict[str, str]:
+    return {module.name.replace("_", "-"): module.name for module in pkgutil.iter_modules(families.__path__)}

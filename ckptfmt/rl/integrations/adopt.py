@@ -143,7 +143,7 @@ def _proven(adopted: list[Adopted], q_values: Callable[[Tensor], Tensor]) -> Ado
 
 
 def _rebuild(adopted: Adopted, device: torch.device) -> QNetwork:
-    model = create_model_from_config(adopted.config, "meta").eval()
+    model: QNetwork = create_model_from_config(adopted.config, "meta").eval()
     tensors = {name: tensor.to(device) for name, tensor in adopted.state_dict().items()}
     model.load_state_dict(tensors, strict=False, assign=True)
     return model

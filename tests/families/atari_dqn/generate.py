@@ -451,6 +451,22 @@ RIVALS: dict[str, Callable[[random.Random, int, bool], list[tuple[str, int]]]] =
 }  # fmt: skip
 
 
+# What is none of the eight and may be told as another family.
+ELSEWHERE = {
+    "actor-critic by name": "actor-critic",
+    "quantiles": "quantile-q",
+    "quantile levels": "quantile-q",
+    "implicit quantiles": "implicit-quantile-q",
+    "policy": "policy",
+    "deterministic": "policy",
+    "gaussian": "policy",
+    "actor-critic": "actor-critic",
+    "quantile": "quantile-q",
+    "dueling quantile": "quantile-q",
+    "imitation": "batch-constrained-q",
+}
+
+
 def rival(chance: random.Random) -> Sample:
     """Return a policy, an actor-critic, quantiles, twins or an ensemble: none of the eight."""
     return _rival(chance, chance.choice(sorted(RIVALS)))
@@ -466,6 +482,9 @@ def judge(sample: Sample, answer: Classification) -> str:
     """Return "" if the answer is right or an honest refusal, else what is wrong with it."""
     if bool(answer.chosen) == bool(answer.refusal):
         return "both or neither of an answer and a refusal"
+    if answer.family not in (None, "atari-dqn"):
+        kind = sample.kind.partition(": ")[2].partition(",")[0]
+        return "" if answer.family == ELSEWHERE.get(kind) else f"claims {answer.family} {answer.architecture}"
     if sample.architecture is None:
         assumed = answer.chosen is not None and answer.chosen.origin.get("architecture") == "assumed"
         return f"claims {answer.architecture}" if answer.chosen and not (assumed and sample.silent) else ""

@@ -163,6 +163,8 @@ def test_what_is_called_a_quantile_network_is_never_claimed(reference, prefix, c
 
 def test_quantile_levels_are_no_support(reference):
     answer = classify(reference("distributional"), values=lambda name: [(i + 0.5) / 51 for i in range(51)])
+    assert (answer.family, answer.architecture) == ("quantile-q", "quantile")
+    answer = classify(reference("distributional"), values=lambda name: [i / 50 for i in range(51)])
     assert answer.refusal == "the values of support lie between 0 and 1 as quantile levels do"
 
 
@@ -187,7 +189,13 @@ def test_one_hidden_layer_of_two_named_streams_is_copied_into_both(reference):
     assert sources == ["hidden.weight", "hidden.weight"]
 
 
-@pytest.mark.parametrize("names", [("critic", "actor"), ("value_net", "action_net"), ("v", "pi"), ("a", "b")])
+@pytest.mark.parametrize("names", [("critic", "actor"), ("value_net", "action_net")])
+def test_an_actor_critic_is_told_by_words_for_both_heads(reference, names):
+    answer = classify(shared(reference, *names))
+    assert (answer.family, answer.architecture) == ("actor-critic", "categorical")
+
+
+@pytest.mark.parametrize("names", [("v", "pi"), ("a", "b")])
 def test_an_actor_critic_is_no_dueling_network(reference, names):
     answer = classify(shared(reference, *names))
     assert answer.chosen is None
@@ -287,5 +295,5 @@ def test_padding_and_activation_of_an_unknown_layout_are_assumed(reference):
 
 def test_answer_is_plain_data(reference, support):
     answer = classify(reference("distributional"), values=support).to_dict()
-    assert set(answer) == {"architecture", "refusal", "options", "candidates"}
+    assert set(answer) == {"family", "architecture", "refusal", "options", "candidates"}
     assert answer["candidates"][0]["config"]["n_atoms"] == 51

@@ -33,7 +33,9 @@ def test_shapes_of_a_real_file_are_told(entry):
         return [low + i * (high - low) / (atoms - 1) for i in range(atoms)]
 
     answer = classify(shapes(entry), values=values)
-    assert answer.architecture in (expected["architecture"], None)
+    # Some are told as what they are, which is another family.
+    assert answer.family not in (None, "atari-dqn") or answer.architecture in (expected["architecture"], None)
+    assert not expected["architecture"] or answer.architecture in (expected["architecture"], None)
     if expected["architecture"] and not entry["tier"].startswith(OPEN):
         known = {name: expected[name] for name in FACTS if expected[name] is not None}
         answer = classify(shapes(entry), values=values, facts=Facts(**known))

@@ -1,0 +1,156 @@
+"""A policy and critics that value its actions (SAC, TD3, DDPG, TQC, discrete SAC), with a state value beside or not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
+from ckptfmt.families.claim import Proposal, Witness
+from ckptfmt.families.claims import drafted
+from ckptfmt.families.config import positive
+from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.heads import drop_temperatures, read_policy, usual_scale
+from ckptfmt.families.network import PolicyConfig, ensemble_name, noise_names, policy_tensors
+from ckptfmt.families.outline import Chain
+from ckptfmt.families.registry import Family, Shape
+from ckptfmt.families.sides import Sides, chained, parted
+from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.format.document import value
+from ckptfmt.format.kinds import optional
+
+__all__ = ["FAMILY", "ActorQConfig", "critic_tensors", "read_critics"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorQConfig(PolicyConfig):
+    """What a policy and its critics are rebuilt from.
+
+    The critics of real actions take what is seen with the action behind it; those of discrete ones give a value each.
+    """
+
+    family = "actor-q"
+
+    n_critics: int = value(positive, "How many critics there are.")
+    critic_trunk: Body = value(body_kind, "The layers of each critic, up to its head.", default=())
+    n_quantiles: int | None = value(
+        optional(positive), "Quantiles that a critic gives of the return; null where it gives its mean.", default=None
+    )
+    value_trunk: Body | None = value(
+        optional(body_kind), "The layers of a state value beside the critics; null where there is none.", default=None
+    )
+
+
+def critic_tensors(body: Body, count: int, seen: Shape, rows: int) -> Tensors:
+    """Return {name: shape} of so many critics of what is `seen`, with so many rows each."""
+    found: Tensors = {}
+    for i in range(count):
+        inner, features = body_tensors(f"critics.{i}.body", body, seen)
+        found |= inner | linear_tensors(f"critics.{i}.head", rows, prod(features))
+    return found
+
+
+def _tensors(config: ActorQConfig) -> Tensors:
+    found, seen = config.shared()
+    found |= policy_tensors(config, seen)
+    discrete = config.policy == "categorical"
+    inputs = seen if discrete else (prod(seen) + config.rows,)
+    rows = (config.rows if discrete else 1) * (config.n_quantiles or 1)
+    found |= critic_tensors(config.critic_trunk, config.n_critics, inputs, rows)
+    if config.value_trunk is not None:
+        body, features = body_tensors("value", config.value_trunk, seen)
+        found |= body | linear_tensors("state_value", 1, prod(features))
+    return found
+
+
+def read_critics(draft: Draft, critics: Sequence[Chain]) -> None:
+    """Read critics, all of one kind; raise `Unfit` where they are not."""
+    if len({critic.signature for critic in critics}) != 1 or any(len(critic.heads) != 1 for critic in critics):
+        raise Unfit("its critics are not all alike")
+    for i, critic in enumerate(critics):
+        draft.body("critic_trunk", f"critics.{i}.body", critic.units, critic.features)
+        draft.head(f"critics.{i}.head", critic.heads[0])
+    draft.infer(n_critics=len(critics))
+
+
+def _name(config: ActorQConfig) -> str:
+    critics = ensemble_name("quantile-q" if config.n_quantiles else "q", config.n_critics)
+    return f"{config.policy}+{critics}{'+value' if config.value_trunk is not None else ''}"
+
+
+def _read(draft: Draft, sides: Sides) -> Proposal:
+    policy, others = _chains(sides)
+    rows = policy.heads[0].outputs
+    discrete = not any(other.inputs == policy.inputs + rows for other in others)
+    critics = [other for other in others if discrete or other.inputs == policy.inputs + rows]
+    values = [other for other in others if other not in critics]
+    if discrete and any(critic.inputs != policy.inputs or critic.heads[0].outputs != rows for critic in critics):
+        raise Unfit("its critics do not value what the policy gives")
+    draft.observe((policy.units or policy.heads)[0])
+    why = read_policy(draft, policy, critics=critics)
+    if (draft.fields["policy"] == "categorical") != discrete:
+        raise Unfit("its critics do not value what the policy gives")
+    read_critics(draft, critics)
+    if not discrete and critics[0].heads[0].outputs > 1:
+        draft.infer(n_quantiles=critics[0].heads[0].outputs)
+    _read_value(draft, policy, values)
+    draft.take(activation="relu", input_scale=usual_scale(draft))
+    drop_temperatures(draft)
+    return draft.propose(
+        FAMILY, what="a policy and its critics", sees=why, witnesses=_witnesses(sides, policy, critics, discrete)
+    )
+
+
+def _chains(sides: Sides) -> tuple[Chain, list[Chain]]:
+    """Return the policy and all other chains; by words, or where there are none by what takes the action."""
+    if sides.policy and sides.critic and not sides.rest:
+        policy, others = chained(sides.policy), parted(sides.critic)
+        if policy and others:
+            return policy, others
+        raise Unfit("its layers do not follow one another")
+    chains = parted(sides.own)
+    for policy in chains:
+        others = [chain for chain in chains if chain is not policy]
+        rows = policy.heads[0].outputs
+        if others and all(chain.inputs == policy.inputs + rows and len(chain.heads) == 1 for chain in others):
+            return policy, others
+    raise Unfit("it has not both a policy and critics")
+
+
+def _read_value(draft: Draft, policy: Chain, values: Sequence[Chain]) -> None:
+    if not values:
+        return
+    one, *more = values
+    if more or one.inputs != policy.inputs or [head.outputs for head in one.heads] != [1]:
+        raise Unfit("it has critics of another kind")
+    draft.body("value_trunk", "value", one.units, one.features)
+    draft.head("state_value", one.heads[0])
+
+
+def _witnesses(sides: Sides, policy: Chain, critics: Sequence[Chain], discrete: bool) -> list[Witness]:
+    first = next(critics[0].sources)
+    if not discrete:
+        says = (
+            f"{first} takes the {policy.inputs} features of the policy and the {policy.heads[0].outputs} of its action"
+        )
+        return [Witness("structure", says)]
+    spoken = sides.spoken(sides.policy), sides.spoken(sides.critic)
+    if not all(spoken):
+        return []
+    return [
+        Witness("word", f"{spoken[0]} is a name of a policy, and {spoken[1]} beside it of a critic of as many rows")
+    ]
+
+
+def _recognise(seen: Skeleton) -> Iterator[Proposal]:
+    yield from drafted(seen, FAMILY.name, _read)
+
+
+FAMILY = Family(
+    name="actor-q",
+    about="A policy and critics of its actions",
+    config=ActorQConfig,
+    network_name=_name,
+    tensors=_tensors,
+    optional=noise_names,
+    recognise=_recognise,
+)

@@ -1,0 +1,77 @@
+"""What the recognisers of the families made of blocks have in common: the outline, words that rule them out."""
+
+from collections.abc import Callable, Iterator
+
+from ckptfmt.families.claim import Proposal, Witness
+from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.names import words
+from ckptfmt.families.outline import Outline, Unit
+from ckptfmt.families.sides import Sides
+from ckptfmt.families.skeleton import BLOCK_LAYERS, Skeleton
+from ckptfmt.families.vocabulary import meaning
+
+__all__ = ["drafted", "is_atari", "q_witnesses"]
+
+# What is trained beside or before an agent: no network with such a part is claimed.
+_STRANGERS = frozenset({
+    "reward", "rewards", "next", "forward", "inverse", "decoder", "reconstruction", "projection", "projector",
+    "predictor", "prediction", "discriminator", "termination", "successor", "dynamics", "done", "terminal", "icm",
+    "rnd", "curl", "byol", "hyper", "mixer", "mixing", "transition", "transitions", "world",
+    "attention", "option", "options",
+})  # fmt: skip
+_ALGORITHMS = frozenset({"rainbow", "dueling", "duelling", "duel", "noisynet", "epsilon", "exploration", "drqn"})
+_FEWEST, _MOST = 2, 400
+
+Read = Callable[[Draft, Sides], Proposal]
+
+
+def drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal]:
+    """Yield what a family reads of a skeleton; nothing where another is given, or a tensor is strange."""
+    said = seen.facts.architecture
+    if said is not None and said.partition("/")[0] != family:
+        return
+    if not _FEWEST <= len(seen.shapes) <= _MOST or seen.wiring.stranger not in ("", *BLOCK_LAYERS):
+        return
+    outline = Outline(seen.shapes)
+    if outline.strange or not outline.rows or any(_STRANGERS & {*row.words} for row in outline.rows):
+        return
+    draft, sides = Draft(seen, outline), Sides(outline)
+    draft.drop([name for row in sides.targets for unit in row.units for name in unit.sources], "a target copy")
+    try:
+        yield read(draft, sides)
+    except Unfit:
+        return
+
+
+def is_atari(units: tuple[Unit, ...]) -> bool:
+    """Whether layers before the heads are those of an Atari DQN, which has a family of its own."""
+    kinds = [unit.kind for unit in units]
+    plain = not any(unit.norm or unit.is_residual for unit in units)
+    return (
+        plain and kinds[:1] == ["conv"] and kinds.count("conv") == len(kinds) - 1 and kinds[-1] in ("linear", "noisy")
+    )
+
+
+def q_witnesses(draft: Draft, sides: Sides) -> Iterator[Witness]:
+    """Yield what says that the rows of heads are action values: words of them or around them, and a target copy."""
+    for row in sides.own:
+        for piece in row.path:
+            if any(meaning(word) == "q" for word in words(piece)):
+                yield Witness("word", f"{row.units[0].name} is a name of Q-values")
+                break
+        else:
+            continue
+        break
+    for text in (*draft.seen.context, *draft.seen.agents):
+        if any(meaning(word) == "q" or word in _ALGORITHMS for word in words(text)):
+            yield Witness("class", f"'{text}' is a name of a Q-network")
+            break
+    told = {word for row in sides.targets for word in row.words}
+    models = any("model_old" in piece for row in sides.targets for piece in row.path)
+    if sides.targets and (told & {"target", "targets", "targ", "tgt"} or models) and not _says_policy(draft, sides):
+        yield Witness("structure", "a target copy lies beside it")
+
+
+def _says_policy(draft: Draft, sides: Sides) -> bool:
+    """A policy may have a target copy as well."""
+    return any(meaning(word) in ("policy", "mean") for word in sides.common - {"policy"})

@@ -1,0 +1,289 @@
+"""A draft of a network: what is read of a skeleton field by field, until a family claims it with all its tensors.
+
+Each field comes with its origin. What weights cannot show is what the file declares, else what is likely.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from ckptfmt.errors import ConfigError
+from ckptfmt.families.answer import Candidate, Placement
+from ckptfmt.families.atari_dqn import trunk
+from ckptfmt.families.blocks import Block, Cell, Convs, Mlp, Residual
+from ckptfmt.families.claim import Proposal, Witness
+from ckptfmt.families.encoder import Conv
+from ckptfmt.families.habits import habit_of
+from ckptfmt.families.network import NetworkConfig
+from ckptfmt.families.outline import Outline, Unit
+from ckptfmt.families.registry import Family
+from ckptfmt.families.skeleton import Origin, Skeleton
+from ckptfmt.format.document import fields_of
+
+__all__ = ["Draft", "Unfit", "screen"]
+
+Shape = tuple[int, ...]
+
+# Screens that people use, the likeliest first.
+_SCREENS = (84, 64, 42, 96, 128, 36, 72, 80, 100, 210)
+# Convolutions that have no name and are common: kernels, strides, padding, and the screens that need not be said.
+_PLAIN: tuple[tuple[Shape, Shape, int, Shape], ...] = (
+    ((3, 3, 3, 3), (2, 2, 2, 2), 1, ()),
+    ((3,), (1,), 0, (10,)),
+)
+# More features than this are hardly an observation.
+_MOST_FEATURES = 1024
+# Fields that say that something is not there, where nothing of it is.
+_SHOWN = frozenset(
+    {"trunk", "policy_trunk", "value_trunk", "advantage_trunk", "critic_trunk", "dueling", "deviation", "saved_scale"}
+)
+
+
+class Unfit(Exception):
+    """What is read is none of the family; the text says why."""
+
+
+@dataclass
+class Draft:
+    """What is read so far: fields of the config, where each comes from, and what each tensor becomes."""
+
+    seen: Skeleton
+    outline: Outline
+    fields: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Origin] = field(default_factory=dict)
+    placements: list[Placement] = field(default_factory=list)
+    dropped: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def said(self, name: str) -> Any:
+        """Return what a person or the file says of a field, None where nobody does."""
+        return self.seen.facts.field(name)
+
+    def infer(self, **found: Any) -> None:
+        """Set fields that follow from the tensors."""
+        self.fields |= found
+        self.origin |= dict.fromkeys(found, "inferred")
+
+    def take(self, **likely: Any) -> None:
+        """Set fields that weights do not show: what is said of them, else what these names usually mean, else these."""
+        usual = habit_of(self.seen.shapes).fields
+        for name, default in likely.items():
+            said = self.said(name)
+            known = said is not None
+            if not known and name == "activation" and self.seen.wiring.activation:
+                self.infer(activation=self.seen.wiring.activation)
+                continue
+            self.fields[name] = said if known else usual.get(name, default)
+            self.origin[name] = self.seen.facts.origin(name) if known else "assumed"
+
+    def body(self, name: str, prefix: str, units: Sequence[Unit], after: int, *, last: str | None = None) -> None:
+        """Set the field of a body from layers in a row, behind which `after` features are taken.
+
+        `last` is the activation behind the last layer where it is another than behind the others.
+        """
+        blocks: list[Block] = []
+        for kind, run in groupby(units, lambda unit: unit.kind):
+            row = list(run)
+            following = units[units.index(row[-1]) + 1 :]
+            features = following[0].inputs if following else after
+            place = f"{prefix}.{len(blocks)}"
+            if kind == "conv":
+                blocks.append(self._convolutions(place, row, features))
+            elif kind == "cell":
+                for i, unit in enumerate(row):
+                    blocks.append(self._cell(f"{prefix}.{len(blocks) + i}", unit))
+            elif last is not None and not following and len(row) > 1:
+                blocks.append(self._mlp(place, row[:-1]))
+                blocks.append(self._mlp(f"{prefix}.{len(blocks)}", row[-1:], activation=last))
+            else:
+                blocks.append(self._mlp(place, row, activation=None if following else last))
+        self.infer(**{name: tuple(blocks)})
+        if any(isinstance(block, Residual | Convs) for block in blocks) and not self.seen.wiring.windows:
+            # Strides, paddings and pooling have no weights.
+            self.origin[name] = "assumed"
+
+    def observe(self, unit: Unit) -> None:
+        """Say that a network sees what its first layer takes; convolutions have said so of themselves."""
+        if unit.inputs > _MOST_FEATURES:
+            raise Unfit(f"{unit.inputs} features are those of a trunk that is not here")
+        if unit.kind != "conv":
+            self._seen((unit.inputs,), "inferred")
+
+    def head(self, name: str, unit: Unit, rows: tuple[int, int] | None = None) -> None:
+        """Say that a layer, or some rows of it, is a head of the network."""
+        parts = _NOISY if unit.kind == "noisy" else ("weight", "bias")
+        if unit.norm is not None:
+            raise Unfit(f"{unit.name} is a head with a normalisation behind it")
+        self.placements += [Placement(f"{name}.{part}", unit.parts[part], rows) for part in parts]
+
+    def vector(self, name: str, unit: Unit, size: Shape) -> None:
+        """Say that a free tensor is one of the network's, whatever dimensions of one it has."""
+        (source,) = unit.parts.values()
+        shape = self.seen.shapes[source]
+        if shape != size and tuple(n for n in shape if n != 1) != tuple(n for n in size if n != 1):
+            raise Unfit(f"{source} is no tensor of {size}")
+        self.placements.append(Placement(name, source, squeeze=shape != size))
+
+    def drop(self, names: Sequence[str], why: str) -> None:
+        """Say that tensors are not taken, and why."""
+        self.dropped |= dict.fromkeys(names, why)
+
+    def propose(
+        self, family: Family, *, what: str, sees: str, witnesses: Sequence[Witness], assumes: str = ""
+    ) -> Proposal:
+        """Return the claim; raise `Unfit` where the config is none, or a tensor of the file has no place in it."""
+        self.drop(self.outline.noise, "noise and counters, which are made anew")
+        placed = {placement.source for placement in self.placements} | self.dropped.keys()
+        if left := next((name for name in self.seen.shapes if name not in placed), ""):
+            raise Unfit(f"{left} has no place in it")
+        assert issubclass(family.config, NetworkConfig)
+        self.origin |= dict.fromkeys(_SHOWN & fields_of(family.config).keys() - self.origin.keys(), "inferred")
+        try:
+            config = family.config.from_dict(self.fields)
+        except ConfigError as e:
+            raise Unfit(e.what) from None
+        name = family.network_name(config)
+        said = self._given(family, name)
+        candidate = Candidate(
+            name=name,
+            config=config,
+            origin=self.origin,
+            placements=tuple(self.placements),
+            dropped=tuple(f"{source} ({why})" for source, why in self.dropped.items()),
+            reasons=(sees,),
+            against=tuple(self.notes),
+            layout=habit_of(self.seen.shapes).name,
+            witnesses=(*said, *witnesses),
+            assumes=assumes,
+        )
+        return Proposal(
+            family=family.name, name=name, what=what, sees=sees, witnesses=candidate.witnesses, assumes=assumes,
+            candidate=candidate,
+        )  # fmt: skip
+
+    def _given(self, family: Family, name: str) -> tuple[Witness, ...]:
+        said = self.seen.facts.architecture
+        if said in (name, f"{family.name}/{name}"):
+            return (Witness("given", "architecture= says so"),)
+        if said is not None:
+            raise Unfit("it is said to be another")
+        return ()
+
+    def _seen(self, shape: Shape, origin: Origin) -> None:
+        if self.fields.get("observation", shape) != shape:
+            raise Unfit("its parts see different things")
+        self.fields["observation"], self.origin["observation"] = shape, origin
+
+    def _mlp(self, place: str, row: Sequence[Unit], activation: str | None = None) -> Mlp:
+        norms = {unit.norm.kind if unit.norm else "" for unit in row}
+        if len(norms) > 1 or len({unit.kind for unit in row}) > 1:
+            raise Unfit("its layers are not all of one kind")
+        noisy = row[0].kind == "noisy"
+        for i, unit in enumerate(row):
+            self._layer(f"{place}.linear.{i}", unit)
+            self._norm(f"{place}.norm.{i}", unit)
+        norm = {"norm": "layer", "batch norm": "batch"}.get(norms.pop(), "none")
+        return Mlp(sizes=tuple(unit.outputs for unit in row), norm=norm, noisy=noisy, activation=activation)
+
+    def _layer(self, name: str, unit: Unit) -> None:
+        parts = _NOISY if unit.kind == "noisy" else ("weight", "bias")
+        self.placements += [Placement(f"{name}.{part}", unit.parts[part]) for part in parts]
+
+    def _norm(self, name: str, unit: Unit) -> None:
+        if unit.norm is not None:
+            self.placements += [Placement(f"{name}.{part}", source) for part, source in unit.norm.parts.items()]
+
+    def _cell(self, place: str, unit: Unit) -> Cell:
+        for part, source in unit.parts.items():
+            self.placements.append(Placement(f"{place}.cell.{part}", source))
+        return Cell(cell=unit.cell, size=unit.outputs, layers=unit.layers)
+
+    def _convolutions(self, place: str, row: Sequence[Unit], features: int) -> Block:
+        if channels := _stages(row):
+            return self._residual(place, row, channels, features)
+        for i, unit in enumerate(row):
+            self._layer(f"{place}.conv.{i}", unit)
+            self._norm(f"{place}.norm.{i}", unit)
+        norms = {unit.norm.kind if unit.norm else "" for unit in row}
+        if len(norms) > 1 or "norm" in norms:
+            # Behind a convolution it may be one over any groups of channels.
+            raise Unfit("how its convolutions are normalised cannot be told")
+        convs = self._windows(row, features)
+        return Convs(convs=convs, norm="batch" if "batch norm" in norms else "none")
+
+    def _windows(self, row: Sequence[Unit], features: int) -> tuple[Conv, ...]:
+        facts, wiring = self.seen.facts, self.seen.wiring
+        shape = facts.input_shape
+        windows = [wiring.windows.get(unit.parts["weight"]) for unit in row]
+        known = [window for window in windows if window is not None]
+        if not known and (plain := _plain(row, features, shape)):
+            convs, size = plain
+            self._seen((row[0].inputs, size, size), facts.origin("input_shape") if shape else "assumed")
+            return convs
+        try:
+            found = trunk.infer(
+                [unit.shape for unit in row], features, shape=shape, windows=known if len(known) == len(row) else None
+            )
+        except trunk.TrunkUnknown as e:
+            raise Unfit(f"the strides of its convolutions cannot be told: {e}") from None
+        self._seen(found.input_shape, facts.origin("input_shape") if shape else found.shape_origin)
+        return found.encoder.convs
+
+    def _residual(self, place: str, row: Sequence[Unit], channels: tuple[int, ...], features: int) -> Residual:
+        each = len(row) // len(channels)
+        for i, unit in enumerate(row):
+            self._layer(f"{place}.stage.{i // each}.{i % each}", unit)
+        size = screen(self.seen.facts.input_shape, lambda n: channels[-1] * _halved(n, len(channels)) ** 2 == features)
+        if not size:
+            raise Unfit(f"{features} features are those of no usual screen")
+        known = self.seen.facts.input_shape
+        self._seen((row[0].inputs, size, size), self.seen.facts.origin("input_shape") if known else "assumed")
+        return Residual(channels=channels, blocks=each // 2)
+
+
+_NOISY = ("weight_mu", "weight_sigma", "bias_mu", "bias_sigma")
+
+
+def screen(shape: Shape | None, fits: Callable[[int], bool]) -> int:
+    """Return the likeliest side of a square screen that fits, 0 for none; only that of `shape` where it is known."""
+    sizes = _SCREENS if shape is None else shape[1:2] if shape[1:2] == shape[2:3] else ()
+    return next((size for size in sizes if fits(size)), 0)
+
+
+def _halved(size: int, times: int) -> int:
+    for _ in range(times):
+        size = (size + 1) // 2
+    return size
+
+
+def _plain(row: Sequence[Unit], features: int, shape: Shape | None) -> tuple[tuple[Conv, ...], int] | None:
+    kernels = tuple(unit.shape[2] for unit in row)
+    for known, strides, padding, sizes in _PLAIN:
+        if kernels != known or any(unit.shape[2] != unit.shape[3] for unit in row):
+            continue
+        convs = tuple(
+            Conv(unit.outputs, (k, k), (stride, stride), (padding, padding))
+            for unit, k, stride in zip(row, kernels, strides, strict=True)
+        )
+        for size in sizes if shape is None else (shape[1],):
+            height = size
+            for conv in convs:
+                height, _ = conv.output_size(height, height)
+            if height > 0 and height * height * row[-1].outputs == features:
+                return convs, size
+    return None
+
+
+def _stages(row: Sequence[Unit]) -> tuple[int, ...]:
+    """Return the channels of each stage of a residual encoder, () where these convolutions are none.
+
+    Convolutions of equal channels do not show where one stage ends; the words of their names must.
+    """
+    if any(unit.shape[2:] != (3, 3) or unit.norm for unit in row) or not any(unit.is_residual for unit in row):
+        return ()
+    starts = [i for i, unit in enumerate(row) if not unit.is_residual]
+    sizes = {later - start for start, later in zip(starts, [*starts[1:], len(row)], strict=True)}
+    if not starts or starts[0] != 0 or len(sizes) != 1 or (each := sizes.pop()) % 2 == 0 or each < 3:
+        return ()
+    return tuple(row[start].outputs for start in starts)

@@ -1,0 +1,69 @@
+"""What code bases usually do with networks of these names, where weights do not show it: likely, and no more.
+
+Names are copied from project to project while the code around them changes, so what stands here is assumed, and
+the answer says so. An entry is found by names that its code base gives its layers.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["HABITS", "Habit", "habit_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """A code base: what each of `names` is found in, and the fields of a config that it usually has.
+
+    `last` is what follows the last layer of a trunk, where that is another activation.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+_TANH = {"activation": "tanh"}
+_CLAMPED = {"deviation_range": (-20.0, 2.0), "squash": "tanh"}
+HABITS: tuple[Habit, ...] = (
+    Habit(
+        "Stable-Baselines3, exploring by the state",
+        (r"actor\.latent_pi\.0\.", r"actor\.mu\.0\.", r"actor\.log_std$"),
+        {"squash": "tanh", "mean_range": (-2.0, 2.0)},
+    ),
+    Habit("Stable-Baselines3, off-policy", (r"actor\.latent_pi\.0\.", r"critic\.qf0\."), _CLAMPED),
+    Habit("Stable-Baselines3, off-policy", (r"actor\.mu\.0\.", r"critic\.qf0\."), {"squash": "tanh"}),
+    Habit("Stable-Baselines3, on frames", (r"features_extractor\.cnn\.", r"action_net\."), {"input_scale": 255.0}),
+    Habit("Stable-Baselines3", (r"mlp_extractor\.", r"action_net\."), _TANH),
+    Habit("Stable-Baselines3, quantiles", (r"quantile_net\.quantile_net\.\d",), {"order": "quantile"}),
+    Habit("rsl_rl", (r"(^|/)std$", r"actor\.0\.", r"critic\.0\."), {"activation": "elu"}),
+    Habit("CleanRL, SAC on frames", (r"fc_logits\.", r"qf1.*fc_q\."), {"input_scale": 255.0}),
+    Habit("CleanRL, on frames", (r"network\.0\.", r"actor\.weight", r"critic\.weight"), {"input_scale": 255.0}),
+    Habit("CleanRL, residual", (r"network\.0\.res_block0\.",), {"input_scale": 255.0}),
+    Habit("CleanRL", (r"fc_mu\.", r"action_scale"), {"squash": "tanh"}),
+    Habit("CleanRL, Q-values", (r"(^|[./])network\.0\.", r"network\.9\."), {"input_scale": 255.0}),
+    Habit("deeprl of Zhang", (r"phi_body\.conv1\.", r"fc_action\."), {"input_scale": 1.0}),
+    Habit("ikostrikov, on frames", (r"base\.main\.0\.", r"base\.critic_linear\."), {"input_scale": 255.0}),
+    Habit("toshikwa, quantile networks", (r"dqn_net\.net\.0\.", r"cosine_net\."), {"input_scale": 255.0}),
+    Habit("Tianshou, on-policy and continuous", (r"actor\.preprocess\.", r"actor\.sigma_param"), _TANH),
+    Habit("Tianshou, off-policy", (r"actor\.preprocess\.", r"actor\.sigma\.", r"critic2?\."), _CLAMPED),
+    Habit(
+        "Tianshou",
+        (r"actor\.preprocess\.", r"actor\.last\."),
+        {"squash": "tanh", "activation": "relu", "input_scale": 1.0},
+    ),
+    Habit("Tianshou, implicit quantiles", (r"preprocess\.model\.model\.", r"embed_model\."), {"last": "none"}),
+    Habit("Tianshou, recurrent", (r"model\.nn\.weight_ih_l0", r"model\.fc1\."), {"activation": "none"}),
+    Habit("pytorch-soft-actor-critic", (r"mean_linear\.", r"log_std_linear\."), _CLAMPED),
+    Habit("DRL-Pytorch", (r"mu_layer\.", r"log_std_layer\."), _CLAMPED),
+)
+
+
+def habit_of(names: Iterable[str]) -> Habit:
+    """Return the first code base whose names these are; one without a name and fields where there is none."""
+    told = list(names)
+    for habit in HABITS:
+        if all(any(re.search(pattern, name) for name in told) for pattern in habit.names):
+            return habit
+    return Habit("", ())

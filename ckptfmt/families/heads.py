@@ -1,0 +1,186 @@
+"""What a policy gives, read from its heads: which distribution, and where a deviation comes from."""
+
+from collections.abc import Sequence
+
+from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.names import words
+from ckptfmt.families.outline import Chain, Unit
+from ckptfmt.families.sides import said_of
+from ckptfmt.families.vocabulary import Meaning, meanings
+
+__all__ = ["drop_temperatures", "head_meaning", "read_policy", "usual_scale"]
+
+_LOG = frozenset({"log", "logstd", "sigma"})
+_TEMPERATURES = frozenset({"alpha", "ent", "entropy", "coef", "temperature", "temp"})
+_OF_CHOICES: frozenset[Meaning] = frozenset({"policy"})
+
+
+def read_policy(
+    draft: Draft, chain: Chain, *, shared: int = 0, critics: Sequence[Chain] = (), alone: bool = True
+) -> str:
+    """Read the policy at the end of a chain, whose first `shared` layers are the trunk's; return what tells its kind.
+
+    `critics` are chains that value its actions; without any, a policy that is not `alone` has a state value beside it,
+    and would have saved a deviation if its actions were real. Raises `Unfit` where nothing tells.
+    """
+    draft.body("policy_trunk", "policy", chain.units[shared:], chain.features)
+    if len(chain.heads) == 2:
+        return _two(draft, chain)
+    if len(chain.heads) > 1:
+        raise Unfit(f"it has {len(chain.heads)} heads")
+    head = chain.heads[0]
+    if vector := _deviation(draft, chain):
+        return _with_vector(draft, chain, head, vector)
+    kind, why = _kind(draft, chain, critics, alone)
+    if kind == "gaussian" and head.outputs == 2 * (draft.said("action_dim") or 0):
+        half = head.outputs // 2
+        draft.head("mean", head, (0, half))
+        draft.head("deviation", head, (half, 2 * half))
+        _gaussian(draft, half, "head", chain, log=True)
+        return why
+    rows = head.outputs
+    if kind == "categorical":
+        draft.infer(policy=kind, n_action=rows)
+        draft.head("logits", head)
+    elif kind == "multi-categorical":
+        draft.infer(policy=kind, choices=tuple(draft.said("choices")))
+        draft.head("logits", head)
+    elif kind == "gaussian":
+        draft.infer(policy=kind, action_dim=rows, deviation="none")
+        draft.take(squash="none")
+        draft.head("mean", head)
+    else:
+        draft.infer(policy="deterministic", action_dim=rows)
+        draft.take(squash="tanh", action_scale=1.0)
+        draft.head("action", head)
+        _saved_scale(draft, rows)
+    if draft.said("policy") is not None:
+        draft.origin["policy"] = draft.seen.facts.origin("policy")
+    return why
+
+
+def head_meaning(unit: Unit) -> frozenset[Meaning]:
+    """Return what the last piece of a path that says something says."""
+    for piece in reversed(unit.path):
+        if told := said_of(piece) - {""}:
+            return told
+    return frozenset()
+
+
+def usual_scale(draft: Draft) -> float:
+    """Return what policies mostly divide what they see by: frames by 255, features by nothing."""
+    return 255.0 if len(draft.fields["observation"]) == 3 else 1.0
+
+
+def drop_temperatures(draft: Draft) -> None:
+    """Leave out numbers that only training needs: the temperature of an entropy."""
+    for unit in draft.outline.vectors:
+        if all(size == 1 for size in unit.shape) and _TEMPERATURES & {*words(unit.name)}:
+            draft.drop([*unit.sources], "a temperature of the training")
+
+
+def _two(draft: Draft, chain: Chain) -> str:
+    one, other = chain.heads
+    if one.outputs != other.outputs:
+        raise Unfit("its two heads have other numbers of rows")
+    told = [head_meaning(head) for head in chain.heads]
+    if {"deviation"} in told and ({"mean"} in told or not any(kind & {"value", "q", "advantage"} for kind in told)):
+        deviation = chain.heads[told.index(frozenset({"deviation"}))]
+        mean = other if deviation is one else one
+        draft.head("mean", mean)
+        draft.head("deviation", deviation)
+        _gaussian(draft, mean.outputs, "head", chain, log=bool(_LOG & {*words(deviation.name)}))
+        return f"{deviation.name} is a deviation beside a mean"
+    said = {word: head for head in chain.heads for word in ("alpha", "beta") if word in words("_".join(head.path))}
+    if len(said) == 2:
+        draft.infer(policy="beta", action_dim=one.outputs)
+        for word, head in said.items():
+            draft.head(word, head)
+        draft.take(squash="none", action_scale=1.0)
+        return f"{one.name} and {other.name} are the two numbers of a Beta distribution"
+    raise Unfit("nothing tells what its two heads are")
+
+
+def _deviation(draft: Draft, chain: Chain) -> Unit | None:
+    rows = chain.heads[0].outputs
+    shapes = {(rows,), (1, rows), (rows, 1), (chain.features, rows)}
+    for unit in draft.outline.vectors:
+        if (
+            unit.shape in shapes
+            and "action" not in words(unit.path[-1])
+            and any(meanings(words(piece)) & {"deviation"} for piece in unit.path)
+        ):
+            return unit
+    return None
+
+
+def _with_vector(draft: Draft, chain: Chain, head: Unit, vector: Unit) -> str:
+    rows = head.outputs
+    matrix = vector.shape == (chain.features, rows) and chain.features > 1
+    draft.head("mean", head)
+    draft.vector("deviation", vector, (chain.features, rows) if matrix else (rows,))
+    said = {*words(vector.name)}
+    _gaussian(draft, rows, "matrix" if matrix else "vector", chain, log=bool(_LOG & said))
+    return f"{vector.name} is the deviation of a Gaussian"
+
+
+def _gaussian(draft: Draft, size: int, deviation: str, chain: Chain, *, log: bool) -> None:
+    draft.infer(policy="gaussian", action_dim=size, deviation=deviation)
+    draft.fields["deviation_is"], draft.origin["deviation_is"] = "log" if log else "plain", "assumed"
+    draft.take(
+        squash="tanh" if deviation == "head" else "none",
+        deviation_range=(-20.0, 2.0) if deviation == "head" else None,
+        action_scale=1.0,
+        mean_range=None,
+    )
+    _saved_scale(draft, size)
+
+
+def _saved_scale(draft: Draft, size: int) -> None:
+    """Tensors that scale and move the action, as long as it is."""
+    found = {}
+    for unit in draft.outline.vectors:
+        said = {*words(unit.name)}
+        for name, word in (("action_scale", "scale"), ("action_offset", "bias")):
+            if "action" in said and word in said and unit.shape in ((size,), (1, size)):
+                found[name] = unit
+    if len(found) == 2:
+        for name, unit in found.items():
+            draft.vector(name, unit, (size,))
+        draft.infer(saved_scale=True)
+
+
+def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> tuple[str, str]:
+    """Return what a single head without a deviation gives, and what says so."""
+    head, said = chain.heads[0], draft.said("policy")
+    if said is not None:
+        return str(said), "somebody says so"
+    if (named := draft.seen.facts.architecture) and "/" in named:
+        kind = named.partition("/")[2].partition("+")[0]
+        if kind in ("categorical", "multi-categorical", "gaussian", "deterministic"):
+            return kind, "architecture= says so"
+    if draft.said("choices") is not None and sum(draft.said("choices")) == head.outputs:
+        return "multi-categorical", "the file says how many choices there are"
+    if any(critic.inputs == chain.inputs + head.outputs for critic in critics):
+        return "deterministic", "the critics take what it sees together with what it gives"
+    if critics and all(critic.heads[0].outputs == head.outputs for critic in critics):
+        return "categorical", "the critics value as many actions as it has"
+    if draft.said("n_action") == head.outputs:
+        return "categorical", "so many actions are known"
+    told = head_meaning(head)
+    if not alone:
+        if _is_open(chain, told):
+            raise Unfit("whether its actions are discrete or real cannot be told")
+        return "categorical", "a policy over real actions would have saved a deviation"
+    if told == {"mean"}:
+        return "deterministic", f"{head.name} is a mean without a deviation"
+    if told & _OF_CHOICES:
+        return "categorical", f"{head.name} is named as the logits of a policy are"
+    raise Unfit("nothing tells what its head gives")
+
+
+def _is_open(chain: Chain, told: frozenset[Meaning]) -> bool:
+    """One row of layers on features is saved without a deviation for actions of both kinds (PPO-PyTorch)."""
+    places = {unit.path[:-1] for unit in (*chain.units, *chain.heads)}
+    numbered = all(unit.path[-1].isdigit() for unit in (*chain.units, *chain.heads))
+    return not chain.is_pixels and len(places) == 1 and numbered

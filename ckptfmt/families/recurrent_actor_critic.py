@@ -1,0 +1,37 @@
+"""Actor-critics with a recurrent cell, before both heads or before each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ckptfmt.families.actor_critic import ActorCriticConfig, actor_critic_tensors, read_actor_critic
+from ckptfmt.families.claim import Proposal
+from ckptfmt.families.claims import drafted
+from ckptfmt.families.network import noise_names
+from ckptfmt.families.registry import Family
+from ckptfmt.families.skeleton import Skeleton
+
+__all__ = ["FAMILY", "RecurrentActorCriticConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentActorCriticConfig(ActorCriticConfig):
+    """What a recurrent actor-critic is rebuilt from."""
+
+    family = "recurrent-actor-critic"
+
+
+def _recognise(seen: Skeleton) -> Iterator[Proposal]:
+    """Propose an actor-critic with a cell."""
+    if any("weight_hh" in name for name in seen.shapes):
+        yield from drafted(seen, FAMILY.name, lambda draft, sides: read_actor_critic(draft, sides, FAMILY))
+
+
+FAMILY = Family(
+    name="recurrent-actor-critic",
+    about="A policy and a state value behind an LSTM or a GRU",
+    config=RecurrentActorCriticConfig,
+    network_name=lambda config: f"{config.policy}{config.cell_name()}",
+    tensors=actor_critic_tensors,
+    optional=noise_names,
+    recognise=_recognise,
+)

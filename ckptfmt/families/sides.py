@@ -1,0 +1,112 @@
+"""Whose rows of layers are whose: a policy's, a critic's, what both share, and the target copies set aside."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ckptfmt.families.names import words
+from ckptfmt.families.outline import Chain, Outline, Row, strings
+from ckptfmt.families.vocabulary import Meaning, meanings
+
+__all__ = ["Sides", "chained", "parted", "said_of"]
+
+_TARGET = frozenset({"target", "targets", "targ", "targs", "tgt", "old", "ema", "lagged", "slow"})
+_POLICY: frozenset[Meaning] = frozenset({"policy", "mean", "deviation", "action"})
+_CRITIC: frozenset[Meaning] = frozenset({"value", "q", "advantage", "quantile"})
+_SUFFIX = "state_dict"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The rows of an outline by whose they are; those of target copies are in none of the first three."""
+
+    outline: Outline
+
+    @cached_property
+    def policy(self) -> tuple[Row, ...]:
+        """The rows whose names speak of a policy."""
+        return tuple(row for row in self.own if self.side(row) == "policy")
+
+    @cached_property
+    def critic(self) -> tuple[Row, ...]:
+        """The rows whose names speak of values."""
+        return tuple(row for row in self.own if self.side(row) == "critic")
+
+    @cached_property
+    def rest(self) -> tuple[Row, ...]:
+        """The rows whose names speak of neither."""
+        return tuple(row for row in self.own if not self.side(row))
+
+    @cached_property
+    def own(self) -> tuple[Row, ...]:
+        """All rows but those of target copies."""
+        return tuple(row for row in self.outline.rows if row not in self.targets)
+
+    @cached_property
+    def targets(self) -> tuple[Row, ...]:
+        """The rows that are called targets, where each has a twin that is not."""
+        called = [row for row in self.outline.rows if _TARGET & {*row.words}]
+        others = Counter(_shapes(row) for row in self.outline.rows if row not in called)
+        return tuple(called) if Counter(map(_shapes, called)) <= others else ()
+
+    @cached_property
+    def common(self) -> frozenset[str]:
+        """The words that the paths of all rows have, target copies left out."""
+        return frozenset.intersection(*(frozenset(row.words) for row in self.own)) if self.own else frozenset()
+
+    def side(self, row: Row) -> str:
+        """Return whose a row is by the last word of its path that says so, "" where none does."""
+        for piece in reversed(row.path):
+            told = said_of(piece, self.common)
+            if told & _POLICY and not told & _CRITIC:
+                return "policy"
+            if told & _CRITIC and not told & _POLICY:
+                return "critic"
+        return ""
+
+    def spoken(self, rows: Sequence[Row]) -> str:
+        """Return the name of the first row whose side is told by a whole word, "" where single letters tell all."""
+        for row in rows:
+            for piece in row.path:
+                told = (word for word in words(piece) if len(word) > 1 and word not in self.common)
+                if meanings(told) & (_POLICY | _CRITIC):
+                    return row.units[0].name
+        return ""
+
+
+def said_of(piece: str, common: frozenset[str] = frozenset()) -> frozenset[Meaning]:
+    """Return what one piece of a path says, without the words that all paths have."""
+    return meanings(word for word in words(piece.removesuffix(_SUFFIX)) if word not in common)
+
+
+def chained(rows: Sequence[Row]) -> Chain | None:
+    """Return the one chain that rows make; of several that of the file's order, None where that is none of them."""
+    found = strings(rows)
+    if not found and any(row.units[0].kind == "cell" for row in rows):
+        # A cell may lie between two layers that would follow one another as well.
+        found = strings([Row((unit,)) for row in rows for unit in row.units])
+    return found[0] if found and (len(found) == 1 or _in_order(found[0], rows)) else None
+
+
+def parted(rows: Sequence[Row]) -> list[Chain]:
+    """Return the chains that rows make together, split where their paths part first; [] where some make none."""
+    deepest = max((len(row.path) for row in rows), default=0)
+    for depth in range(deepest + 1):
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            groups.setdefault(row.path[:depth], []).append(row)
+        found = [chained(group) for group in groups.values()]
+        if all(found):
+            return [chain for chain in found if chain]
+    alone = [chained([row]) for row in rows]
+    return [chain for chain in alone if chain] if all(alone) else []
+
+
+def _shapes(row: Row) -> tuple[object, ...]:
+    return tuple((unit.kind, unit.shape) for unit in row.units)
+
+
+def _in_order(chain: Chain, rows: Sequence[Row]) -> bool:
+    units = [unit for row in rows for unit in row.units]
+    return [*chain.units, *chain.heads] == units

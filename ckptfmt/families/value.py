@@ -1,0 +1,54 @@
+"""A state value saved alone. Nothing in a file tells it from a critic of actions, so somebody must say so."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+from ckptfmt.families.blocks import Tensors, linear_tensors
+from ckptfmt.families.claim import Proposal
+from ckptfmt.families.claims import drafted
+from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.network import NetworkConfig, noise_names
+from ckptfmt.families.registry import Family
+from ckptfmt.families.sides import Sides, chained
+from ckptfmt.families.skeleton import Skeleton
+
+__all__ = ["FAMILY", "ValueConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueConfig(NetworkConfig):
+    """What a state value is rebuilt from."""
+
+    family = "value"
+
+
+def _tensors(config: ValueConfig) -> Tensors:
+    found, seen = config.shared()
+    return found | linear_tensors("state_value", 1, prod(seen))
+
+
+def _read(draft: Draft, sides: Sides) -> Proposal:
+    chain = chained(sides.own)
+    if chain is None or [head.outputs for head in chain.heads] != [1] or draft.seen.facts.architecture is None:
+        raise Unfit("nobody says that its one number is the value of a state")
+    draft.body("trunk", "trunk", chain.units, chain.features)
+    draft.head("state_value", chain.heads[0])
+    draft.observe((chain.units or chain.heads)[0])
+    draft.take(activation="relu", input_scale=1.0)
+    return draft.propose(FAMILY, what="a state value", sees="one head of a single row", witnesses=[])
+
+
+def _recognise(seen: Skeleton) -> Iterator[Proposal]:
+    yield from drafted(seen, FAMILY.name, _read)
+
+
+FAMILY = Family(
+    name="value",
+    about="A state value without a policy",
+    config=ValueConfig,
+    network_name=lambda config: f"state-value{config.cell_name()}",
+    tensors=_tensors,
+    optional=noise_names,
+    recognise=_recognise,
+)
