@@ -24,6 +24,7 @@ __all__ = [
     "Problem",
     "SourceError",
     "TargetExists",
+    "TooCostly",
     "Unreadable",
     "UnsafeSource",
     "UnsupportedVersion",
@@ -196,6 +197,12 @@ class SourceError(CkptError, ValueError):
     """A legacy file is missing, damaged, truncated, or no checkpoint at all."""
 
     code = "source.damaged"
+
+
+class TooCostly(SourceError):
+    """Reading a legacy file would take more memory, steps or depth than any checkpoint needs."""
+
+    code = "source.limit"
 
 
 class BadPickle(SourceError):

@@ -18,6 +18,7 @@ from ckptfmt.format.jsontext import parse
 
 __all__ = ["checkpoints", "tensors"]
 
+# A pressed key must not wait for a walk through a whole disk.
 _MAX_DEPTH = 4
 _MAX_ENTRIES = 20_000
 # Whoever presses Tab waits for it; manifests of real networks take less than a tenth of this.

@@ -20,6 +20,7 @@ _LETTERS = {"changed": "M", "added": "A", "removed": "D", "renamed": "R"}
 _COLOURS = {"changed": "yellow", "added": "green", "removed": "red", "renamed": "yellow"}
 _NUMBERS = ("rel_l2", "cosine", "max_abs")
 _HEADER = ("weights", "rel. L2", "cosine", "largest", "")
+# Cells of a bar: half of a narrow terminal.
 _BAR = 40
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 __all__ = ["HELP_NAMES", "definitions", "paragraphs"]
 
 HELP_NAMES = ("-h", "--help")
+# The narrowest terminal that is in use, and half of what is left for a name beside its sentence.
 _WIDTH = 80
 _LABEL_WIDTH = 24
 

@@ -7,6 +7,7 @@ from .terminal import Painted, Terminal
 
 __all__ = ["Progress"]
 
+# Seconds: what ends sooner shows no bar, and a bar is drawn ten times a second at most.
 _PATIENCE = 0.5
 _PERIOD = 0.1
 _CELLS = 24

@@ -15,6 +15,7 @@ __all__ = ["describe", "describe_line", "describe_source", "facts", "figures", "
 _LABEL = 11
 _FIGURES = ("min", "max", "mean", "std", "zeros", "non_finite")
 _SHOWN_FACTS, _LONGEST_FACT = 6, 80
+# Beyond, floating-point numbers are not whole numbers of their digits any more.
 _SHOWN_WHOLE = 10**15
 
 

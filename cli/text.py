@@ -7,6 +7,7 @@ from decimal import Decimal
 __all__ = ["count", "number", "plural", "shape", "short_digest", "size"]
 
 
+# Beyond, floating-point numbers are not whole numbers of their digits any more.
 _EXACT = 10**15
 
 

@@ -18,7 +18,9 @@ _NAMES = (
     *("training_config", "kwargs", "env_kwargs"),
 )
 _SUFFIXES = (".json", ".yaml", ".yml")
+# Files of settings are a few kilobytes; what is larger is data, and reading it would slow down every conversion.
 _LIMIT = 256 << 10
+# Far beyond any settings, far below what makes the parser slow or deep.
 _MAX_NODES, _MAX_DEPTH = 20_000, 24
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None, "~": None}
@@ -126,6 +128,7 @@ def _scalar(text: str) -> Any:
         return _WORDS.get(text.lower())
     for kind in (int, float):
         try:
+            # The longest number that Python writes has 24 characters.
             return kind(text) if len(text) < 25 and "_" not in text else text
         except ValueError:
             continue

@@ -4,6 +4,7 @@ import re
 
 __all__ = ["actions_of"]
 
+# All actions of the Arcade Learning Environment: who plays with the full set has as many in every game.
 _FULL = 18
 # The minimal action sets of the Arcade Learning Environment, and of gymnasium's classic games.
 _ACTIONS = {

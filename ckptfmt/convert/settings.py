@@ -39,7 +39,9 @@ _AGENT = (
 _NAMES = ("class", "_target_", "name", "id", "type")
 # Settings that only agents have which learn Q-values.
 _SWITCHES = ("double_dqn", "dueling", "dueling_dqn", "use_dueling", "use_double_dqn")
+# A dotted path of a class fits; what is longer is prose.
 _LONGEST_NAME = 120
+# Settings lie in settings of settings (trainer, agent, algorithm, config) and no deeper in the files that were seen.
 _DEEPEST = 4
 
 

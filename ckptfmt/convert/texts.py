@@ -11,6 +11,7 @@ from ckptfmt.format import jsontext
 
 __all__ = ["Text", "read_texts"]
 
+# Stable-Baselines3 writes what JSON cannot hold into its text as base64, which makes it long.
 _LIMIT = 16 << 20
 # How Stable-Baselines3 writes a value that JSON has not: the type, a pickle in base64, and text of its attributes.
 _TYPE, _PICKLE = ":type:", ":serialized:"

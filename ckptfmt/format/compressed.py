@@ -40,6 +40,7 @@ PART = 1 << 20
 _ROW = struct.Struct("<II")
 _SKIPPABLE, _TABLE, _FOOTER = 0x184D2A50, 0x184D2A5E, 0x8F92EAB1
 _FOOT = struct.Struct("<IBI")
+# A BLAKE3.
 _DIGEST_BYTES = 32
 # The word with which a safetensors file begins: the size of its header.
 _HEAD = 8
@@ -307,6 +308,7 @@ def _table_bytes(frames: int) -> int:
 
 def _bound(size: int) -> int:
     """Return how many bytes a frame of `size` plain bytes takes at most, with room for what other encoders add."""
+    # More than ZSTD_COMPRESSBOUND, which is size / 256 and a constant beyond the size.
     return size + (size >> 7) + 512
 
 

@@ -38,6 +38,7 @@ DIGEST_FORM = "|".join(f"{name}:[0-9a-f]{{{2 * make().digest_size}}}" for name, 
 
 # Writes what RFC 8785 asks for, as long as keys are ASCII and numbers are those that `_exact` lets through.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+# RFC 8785 writes numbers as JavaScript does, whose numbers are whole and exact up to here.
 _MAX_EXACT = 2**53 - 1
 
 
@@ -120,6 +121,7 @@ def _is_exact(value: Any) -> bool:
     if kind is int:
         return bool(-_MAX_EXACT <= value <= _MAX_EXACT)
     if kind is float:
+        # Below 1e-4 Python writes an exponent where RFC 8785 writes zeros.
         return bool(abs(value) >= 1e-4 and not value.is_integer() and math.isfinite(value))
     return kind is str or kind is bool or value is None
 

@@ -50,6 +50,7 @@ _COMPRESSED = ".zst"
 PARTS = (*SAFETENSORS, *(name + _COMPRESSED for name in SAFETENSORS))
 # The bundle of the OpenSSF's model signing that vouches for a checkpoint, beside its own files.
 SIGNATURE = "model.sig"
+# More than a hundred thousand tensors, at half a kilobyte each.
 MAX_MANIFEST = 64 << 20
 # What other tools put beside the files of a checkpoint and nobody mistakes for one of them: cards, signatures, films,
 # and what git, the hub's client and macOS leave behind.

@@ -18,9 +18,11 @@ from ckptfmt.errors import CkptError, ManifestError, printable
 
 __all__ = ["MAX_DEPTH", "RESERVED", "decode_free", "encode_free", "encode_key", "parse", "render"]
 
+# Several times what a manifest needs, and less than Python's parser can follow.
 MAX_DEPTH = 64
 _FLOATS = re.compile("inf|-inf|nan")
 _INTEGER = re.compile("-?[1-9][0-9]{15,999}")
+# 2^64 has twenty digits; no field holds more, and long ones cost Python quadratic time.
 _MAX_DIGITS = 20
 # The largest integer that RFC 8785 writes.
 _MAX_EXACT = 2**53 - 1
@@ -285,6 +287,7 @@ def _bounded(digits: str, refuse: Callable[[str], NoReturn]) -> int:
 
 
 def _tag_integer(value: int, where: str) -> dict[str, str]:
+    # 1,000 digits are 3,322 bits; bits are counted in no time, digits in quadratic time.
     if value.bit_length() > 3300:
         raise ManifestError("an integer of more than 1,000 digits", where=where, code="manifest.free-form")
     return {"$int": str(int(value))}

@@ -26,11 +26,14 @@ __all__ = [
     "tensor_bytes",
 ]
 
+# What the library of safetensors allows.
 MAX_HEADER = 100_000_000
 # What our own files say of themselves; loaders of the Hugging Face family insist on a format.
 METADATA = {"format": "pt"}
 _METADATA = "__metadata__"
+# What NumPy and torch allow, 64 both.
 MAX_RANK = 64
+# A product of sizes grows no further: beyond any store, and still cheap to multiply.
 _MAX_BITS = 2**256
 
 

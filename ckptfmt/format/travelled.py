@@ -22,6 +22,7 @@ _LINK = re.compile(
     rb"((?:\.{1,2}/|/?(?:\.git/)?annex/objects/|[\w.-]+/)(?:[^\x00-\x20/:?*<>|\"\\]+/)*[^\x00-\x20/:?*<>|\"\\]+)\n?"
 )
 LINK_FIX = "fetch what it names: clone with git config core.symlinks true, git annex get, or copy with cp -L"
+# The specification of Git LFS: a pointer is shorter than this.
 MAX_POINTER = 1024
 
 

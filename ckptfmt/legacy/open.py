@@ -18,6 +18,7 @@ __all__ = ["LegacyFile", "Source", "open_block", "read"]
 
 # What unpacking may make of a source: honest weights shrink far less, even with zeros of an optimizer among them.
 _RATIO = 256
+# Small files may be anything; the last is more than the memory of most machines that convert.
 _FREE_UNPACKED = 64 << 20
 _MAX_UNPACKED = 16 << 30
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ckptfmt.errors import SourceError, printable
+from ckptfmt.errors import SourceError, TooCostly, printable
 from ckptfmt.format import jsontext
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.containers.reading import within
@@ -20,6 +20,7 @@ __all__ = ["INDEX", "open_source", "shards_of"]
 
 INDEX = ".index.json"
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<part>[0-9]{5})-of-(?P<parts>[0-9]{5})(?P<suffix>\.(?:safetensors|bin|pt|pth))")
+# A line for each tensor, and a file for each few gigabytes: the largest models that were published have some hundreds.
 _MAX_INDEX = 16 << 20
 _MAX_SHARDS = 1024
 
@@ -65,12 +66,7 @@ def shards_of(path: str) -> Mapping[str, tuple[str, ...]]:
             )
         found.setdefault(file, []).append(tensor)
     if len(found) > _MAX_SHARDS:
-        raise SourceError(
-            f"lists {len(found):,} files",
-            where=path,
-            fix="get the index from a source that you trust",
-            code="source.limit",
-        )
+        raise TooCostly(f"lists {len(found):,} files", where=path, fix="get the index from a source that you trust")
     return {file: tuple(names) for file, names in found.items()}
 
 

@@ -17,6 +17,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["BINS", "FEW", "TensorShape", "shape_of"]
 
+# Three pixels for each bin of a picture.
 BINS = 48
 # So few values are shown one by one; a histogram of four biases says nothing.
 FEW = 64

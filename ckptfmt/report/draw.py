@@ -16,6 +16,7 @@ from ckptfmt.report.png import png_uri
 
 __all__ = ["curve", "filters", "heat", "histogram", "strip"]
 
+# Pixels: three for each bin of a histogram; a curve is as wide as a line of text.
 _WIDTH, _HEIGHT = 144, 36
 _CURVE_WIDTH, _CURVE_HEIGHT = 640, 200
 _MARGIN = 8

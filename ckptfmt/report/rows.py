@@ -12,6 +12,7 @@ __all__ = ["facts", "flatten"]
 
 # What a page shows of one value; a manifest of 60 MB does not make a page of as many.
 _LONGEST = 200
+# Rows of a page; the manifest itself holds the rest.
 _MOST = 400
 
 

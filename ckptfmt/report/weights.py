@@ -23,6 +23,7 @@ __all__ = ["WeightRow", "change_rows", "first_layers", "weight_rows"]
 _MOST_TENSORS = 400
 # Kernels smaller than this are points, not pictures; tensors larger are no first layer of images.
 _LEAST_KERNEL = 3
+# Larger tensors take longer to draw than a page may.
 _MOST_ELEMENTS = 4 << 20
 
 

@@ -15,6 +15,7 @@ from functools import cache
 __all__ = ["code_revision"]
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# HEAD and a ref are one line; packed-refs has one for each branch and tag.
 _MAX_SMALL = 4096
 _MAX_PACKED = 64 << 20
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -15,6 +15,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Entry", "Index", "Row"]
 
+# Runs lie in folders of projects and sweeps, and no deeper.
 _DEEPEST = 8
 # A folder of more than this is no folder of runs, and is not walked to its end.
 _MOST = 200_000

@@ -27,6 +27,7 @@ from ckptfmt.web.index import Entry, Index, Row
 
 __all__ = ["Missing", "Pages"]
 
+# What a page shows at once; each file of another program is read, which takes longer than a manifest.
 _ROWS = 100
 _FILES = 20
 _LARGEST = 20

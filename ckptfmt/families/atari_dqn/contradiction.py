@@ -62,6 +62,7 @@ def _atoms(possible: Sequence[Reading], facts: Facts) -> str:
 
 def ends(facts: Facts, v_min: float, v_max: float) -> str:
     """Return what is said of v_min and v_max against the support (v_min, v_max) of the file, or ""."""
+    # A support is float32, often made by adding its step up; nobody means other ends by a thousandth.
     slack = 1e-3 * (v_max - v_min)
     for name, said, found in (("v_min", facts.v_min, v_min), ("v_max", facts.v_max, v_max)):
         if said is not None and abs(said - found) > slack:

@@ -90,7 +90,8 @@ def _single(fit: Fit, facts: Facts, layout: Layout | None) -> Iterator[Reading]:
 
 def _few(rows: int, layout: Layout | None) -> bool:
     """Whether so many rows are actions: those of a game, or of a layout that would save a support beside atoms."""
-    told = layout is not None and layout.always_support and rows < min(51, 3 * ALE_ACTIONS) and rows % 21
+    # 51 rows are one action of 51 atoms, and 21 or 42 are one or two of 21: the fewest that usual atoms make.
+    told = layout is not None and layout.always_support and rows < 51 and rows % 21
     return rows <= ALE_ACTIONS or bool(told)
 
 

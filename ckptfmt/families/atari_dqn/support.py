@@ -84,4 +84,5 @@ def _even(values: Sequence[float]) -> bool:
 
 def _are_levels(values: Sequence[float]) -> bool:
     """Quantile levels (Dabney et al. 2018) are i/N or the middles between them."""
+    # The ends lie at most one and a half steps of 1/N from 0 and 1, rounding among it.
     return values[0] >= 0 and values[-1] <= 1 and values[0] <= 1.5 / len(values) and values[-1] >= 1 - 1.5 / len(values)

@@ -36,10 +36,13 @@ _KNOWN: dict[tuple[int, ...], tuple[Windows, ...]] = {
 }
 # Kernels of this size begin the trunks of this field; behind smaller ones there may as well be pooling.
 _TELLING = 8
+# Mnih et al. 2015; nearly all that came after.
 _SCREEN = 84
+# Below, kernels of 8 leave nothing; above, nobody scales a screen of 210×160 up.
 _SMALLEST, _LARGEST = 32, 256
 # Screens people use when it is not 84×84, likeliest first. Any other one is as well a usual one behind pooling.
 _SIZES = (84, 64, 128, 36, 96, 80, 42, 100, 110, 112, 120, 160, 192, 210, 224, 240, 256)
+# Screens that are not square: the emulator's own either way round, its half, and the 110×84 before Mnih et al. crop it.
 _FRAMES = ((210, 160), (160, 210), (104, 80), (105, 80), (110, 84), (84, 110))
 
 
@@ -152,6 +155,7 @@ def _search(
 def _windows(kernels: Strides) -> Iterator[Windows]:
     """Strides are a half or a quarter of a large kernel, 1 or 2 pixels for a small one, or the kernel itself."""
     half = tuple(kernel // 2 for kernel in kernels)
+    # From 8 pixels on kernels overlap twice or four times, as in the Nature paper; up to 4 they move by 1 or 2.
     choices = [{kernel // 2, kernel // 4} if kernel >= 8 else {1, 2, kernel if kernel > 4 else 1} for kernel in kernels]
     for strides in product(*map(sorted, choices)):
         yield strides, (0,) * len(kernels)

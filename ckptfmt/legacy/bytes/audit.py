@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import SourceError, TooCostly
 from ckptfmt.legacy.bytes.blocks import Block, root_of
 from ckptfmt.legacy.containers.zip import Record, bad_crc
 
@@ -87,7 +87,7 @@ class Audit:
         except SourceError as e:
             self._failure = e
         except MemoryError:
-            self._failure = SourceError("needs more memory than there is", code="source.limit")
+            self._failure = TooCostly("needs more memory than there is")
 
 
 def _read_through(block: Block, spans: list[_Span], cancelled: threading.Event) -> str:

@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import IO, Protocol
 
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import SourceError, TooCostly
 
 __all__ = ["CHUNK", "Block", "FileBlock", "MemoryBlock", "Spool", "Window", "pieces", "root_of"]
 
+# What is held in memory of a file at once: large enough that reads cost nothing, small beside any network.
 CHUNK = 4 << 20
 
 
@@ -146,10 +147,9 @@ class Spool:
         start = self._end
         for chunk in chunks:
             if self._end + len(chunk) > self._limit:
-                raise SourceError(
+                raise TooCostly(
                     f"unpacks to more than {self._limit:,} bytes, which no honest file of its size does",
                     fix="unpack it yourself if you trust it",
-                    code="source.limit",
                 )
             self._write(chunk)
             self._end += len(chunk)

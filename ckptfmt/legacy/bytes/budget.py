@@ -2,12 +2,13 @@
 
 from collections.abc import Hashable
 
-from ckptfmt.errors import BadPickle, SourceError
+from ckptfmt.errors import BadPickle, SourceError, TooCostly
 from ckptfmt.legacy.bytes import gather
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 
 __all__ = ["MAX_DEPTH", "MAX_MEMO", "MAX_NODES", "MAX_STACK", "MAX_TEXT", "Budget", "exceeded"]
 
+# Opcodes: a network takes some for each tensor; only what builds objects by the million takes as many.
 _MAX_STEPS = 4_000_000
 MAX_MEMO = 2_000_000
 MAX_STACK = 1_000_000
@@ -16,6 +17,7 @@ MAX_NODES = 8_000_000
 # Text and short byte strings are held in memory; one string, and all of them.
 MAX_TEXT = 64 << 20
 _MAX_ALL_TEXT = 256 << 20
+# Whole modules name some hundreds; each name is kept for the report.
 _MAX_NAMES = 10_000
 # Bytes of all different views together: a free part, and a multiple of the storages they look into.
 _FREE_VIEWS = 128 << 20
@@ -25,16 +27,17 @@ _MAX_COPIES = 2_000_000
 # each that is there already: at most this many steps in all, and this many keys of one hash in a dict.
 _MAX_KEY_STEPS = 2**29
 _MAX_EQUAL_HASHES = 32
+# Whole numbers of this size are their own hash, and different ones collide no more than a list's places do.
 _SMALL = 1 << 20
+# Keys are names, numbers and small tuples; a hash is computed anew each time that the tuple is looked up.
 _MAX_KEY_NODES = 256
 
 
 def exceeded(what: str) -> SourceError:
     """Return the refusal of a source that costs too much to read."""
-    return SourceError(
+    return TooCostly(
         f"refused, its pickle {what}, which no honest checkpoint does; nothing was run",
         fix="get the weights from a source that you trust",
-        code="source.limit",
     )
 
 

@@ -11,6 +11,7 @@ from ckptfmt.legacy.bytes.blocks import Block, pieces
 
 __all__ = ["FEED", "Inflater", "Unpacker", "one_stream", "packing", "unpack"]
 
+# What is read and what is unpacked at once: the first bounds the second by the packing's greatest ratio.
 FEED = 256 << 10
 _OUT = 1 << 20
 # `xz -9` needs 65 MiB; a header may ask for gigabytes.

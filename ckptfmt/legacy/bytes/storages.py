@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckptfmt.errors import SourceError, printable
+from ckptfmt.errors import SourceError, TooCostly, printable
 from ckptfmt.format.dtypes import DTYPES, bits_of, by_storage, storage_bits
 from ckptfmt.legacy.bytes import gather
 from ckptfmt.legacy.bytes.blocks import Block
@@ -18,6 +18,7 @@ from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["STORAGE_DTYPES", "LegacyTensor", "Storage", "StorageId", "item_size", "storage_id"]
 
+# What torch and NumPy allow.
 _MAX_RANK = 64
 _MAX_LENGTH = 2**63 - 1
 # Where there are no elements nothing else bounds the numbers, of which dictionaries' keys are made.
@@ -129,7 +130,7 @@ class LegacyTensor:
         if self.size and (self._last() + 1) * self.width > have:
             raise _bad(f"reaches to byte {(self._last() + 1) * self.width:,} of a storage of {have:,} bytes")
         if self.nbytes > _EXPANSION * have + _FREE_EXPANSION:
-            raise _bad(f"expands {have:,} bytes to {self.nbytes:,}", "source.limit")
+            raise TooCostly(f"a tensor expands {have:,} bytes to {self.nbytes:,}")
 
     def _last(self) -> int:
         return self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
@@ -170,7 +171,7 @@ class LegacyTensor:
     def read(self, limit: int = 64 << 20) -> bytes:
         """Return all bytes of a small tensor; raise `SourceError` beyond `limit` bytes."""
         if self.nbytes > limit:
-            raise _bad(f"takes {self.nbytes:,} bytes, more than the {limit:,} asked for", "source.limit")
+            raise TooCostly(f"a tensor takes {self.nbytes:,} bytes, more than the {limit:,} asked for")
         return b"".join(self.chunks())
 
     def numbers(self, limit: int = 4096) -> list[float] | list[int]:
@@ -179,7 +180,7 @@ class LegacyTensor:
         Raises `SourceError` for more than `limit` elements and for dtypes without a value here.
         """
         if self.size > limit:
-            raise _bad(f"has {self.size:,} elements, more than the {limit:,} asked for", "source.limit")
+            raise TooCostly(f"a tensor has {self.size:,} elements, more than the {limit:,} asked for")
         return _decode(self.dtype, self.read())
 
     def rows(self, start: int, stop: int) -> "LegacyTensor":

@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ckptfmt.errors import SourceError, printable
+from ckptfmt.errors import SourceError, TooCostly, printable
 from ckptfmt.legacy.bytes.blocks import Block
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "truncated",
 ]
 
+# Numbers of the format itself: PKWARE's APPNOTE.TXT, sections 4.3 to 4.5.
 STORED, DEFLATED = 0, 8
 DESCRIPTOR = 0x0008
 ZIP64_EXTRA = 0x0001
@@ -32,6 +33,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 
+# torch writes a record for each storage; the largest models have some thousands.
 _MAX_DIRECTORY = 32 << 20
 _MAX_ENTRIES = 1 << 16
 _UNICODE_PATH_EXTRA = 0x7075
@@ -63,9 +65,12 @@ def ends_as_archive(block: Block) -> bool:
     return at >= 0 and at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)
 
 
+_RESAVE = "re-save it with the program that wrote it"
+
+
 def refuse(what: str, code: str = "source.ambiguous") -> NoReturn:
     """Raise the `SourceError` for an archive that readers see differently."""
-    raise SourceError(what, fix="re-save it with the program that wrote it", code=code)
+    raise SourceError(what, fix=_RESAVE, code=code)
 
 
 def truncated(what: str) -> NoReturn:
@@ -95,7 +100,8 @@ def _find_directory(block: Block) -> tuple[int, int, int]:
     if disk or first_disk or here != count:
         refuse("is one part of a zip archive of several", "source.damaged")
     if size > _MAX_DIRECTORY or count > _MAX_ENTRIES:
-        refuse(f"lists {count:,} records in {size:,} bytes, more than any checkpoint has", "source.limit")
+        what = f"lists {count:,} records in {size:,} bytes, more than any checkpoint has"
+        raise TooCostly(what, fix=_RESAVE)
     if start + size != stop:
         where = "in front of its zip archive" if start + size < stop else "missing from its zip archive"
         refuse(f"has {abs(stop - start - size):,} bytes {where}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ckptfmt.errors import SourceError, UnsafeSource
+from ckptfmt.errors import SourceError, TooCostly, UnsafeSource
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.containers import torchzip, zip
 from ckptfmt.legacy.containers.reading import Reading, within
@@ -41,9 +41,9 @@ def _opened(name: str, item: Any, reading: Reading) -> Any:
         # Bytes that nobody reads are no reason to refuse the rest.
         reading.warn("source.skipped", name, f"was left as bytes: {e.what}")
         return item
-    except SourceError as e:
-        if e.code == "source.limit":
-            raise
+    except TooCostly:
+        raise
+    except SourceError:
         return item
 
 

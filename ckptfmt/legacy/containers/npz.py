@@ -8,7 +8,7 @@ import math
 import re
 from typing import NoReturn
 
-from ckptfmt.errors import SourceError, UnsafeSource, printable
+from ckptfmt.errors import SourceError, TooCostly, UnsafeSource, printable
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.containers.reading import Reading, within
@@ -18,7 +18,9 @@ from ckptfmt.legacy.pickle.ndarray import array_of, dtype_of
 __all__ = ["is_npz", "read_npz"]
 
 _MAGIC = b"\x93NUMPY"
+# NumPy's own limit for headers that it does not trust.
 _MAX_HEADER = 10_000
+# NumPy's limit when these versions of the format were written.
 _MAX_RANK = 32
 _ENTRY = re.compile(
     r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*
@@ -66,6 +68,10 @@ def _refuse(what: str, fix: str = "re-save it with numpy.savez", code: str = "so
     raise SourceError(what, fix=fix, code=code)
 
 
+def _refuse_cost(what: str) -> NoReturn:
+    raise TooCostly(what, fix="re-save it with numpy.savez")
+
+
 def _header(block: Block) -> tuple[str, bool, tuple[int, ...], int]:
     """Return the dtype, whether columns come first, the shape, and where the data begin."""
     start = block.read(0, min(12, block.size))
@@ -74,7 +80,7 @@ def _header(block: Block) -> tuple[str, bool, tuple[int, ...], int]:
     width = 2 if start[6] == 1 else 4
     size = int.from_bytes(start[8 : 8 + width], "little")
     if size > _MAX_HEADER:
-        _refuse(f"has a header of {size:,} bytes", code="source.limit")
+        _refuse_cost(f"has a header of {size:,} bytes")
     text = block.read(8 + width, size).decode("utf-8" if start[6] == 3 else "latin-1", "replace").strip()
     descr, fortran, shape = _fields(text)
     return descr, fortran, shape, 8 + width + size
@@ -95,6 +101,7 @@ def _fields(text: str) -> tuple[str, bool, tuple[int, ...]]:
     if kinds.get("shape") != "tuple" or not _SHAPE.fullmatch(found["shape"][1]):
         _refuse(f"has a shape that cannot be read: {printable(text, 80)}")
     shape = tuple(int(digits) for digits in re.findall(r"[0-9]+", found["shape"][1]))
+    # Eight bytes for each of 2^62 elements are more than a 64-bit size holds.
     if len(shape) > _MAX_RANK or math.prod(shape) >> 62:
-        _refuse("has a shape that no array has", code="source.limit")
+        _refuse_cost("has a shape that no array has")
     return found["descr"][1].strip("'\""), found["fortran_order"][1] == "True", shape

@@ -13,7 +13,9 @@ from ckptfmt.legacy.pickle import pickles
 
 __all__ = ["Reading", "check_whole", "within"]
 
+# Records of this size are held against their checksum at once.
 _SMALL = 1 << 20
+# As much text as `convert.texts` reads.
 _MAX_DECLARED = 16 << 20
 
 

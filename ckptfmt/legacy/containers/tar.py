@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ckptfmt.errors import SourceError, printable
+from ckptfmt.errors import SourceError, TooCostly, printable
 from ckptfmt.legacy.bytes.blocks import Block, Window, pieces
 
 __all__ = ["Member", "is_tar", "read_members"]
 
+# POSIX.1-1988: everything in a tar is in blocks of this size.
 _UNIT = 512
+# Archives of checkpoints hold a few files; a path and its attributes are far shorter than the second.
 _MAX_MEMBERS = 4096
 _MAX_EXTENSION = 64 << 10
 _FILE, _OLD_FILE, _FOLDER = b"0", b"\x00", b"5"
@@ -65,8 +67,8 @@ def read_members(block: Block) -> tuple[Member, ...]:
     return tuple(members.values())
 
 
-def _refuse(what: str, code: str = "source.ambiguous") -> NoReturn:
-    raise SourceError(what, fix="unpack it yourself if you trust it, and give the checkpoint in it", code=code)
+def _refuse(what: str, kind: type[SourceError] = SourceError, code: str = "source.ambiguous") -> NoReturn:
+    raise kind(what, fix="unpack it yourself if you trust it, and give the checkpoint in it", code=code)
 
 
 def _header(block: Block, at: int) -> bytes:
@@ -107,7 +109,7 @@ def _text(field: bytes) -> str:
 def _extended_name(kind: bytes, block: Block) -> str:
     """Return the name of the next member where an extension header gives one, else ""."""
     if block.size > _MAX_EXTENSION:
-        _refuse("has a header that is too long", "source.limit")
+        _refuse("has a header that is too long", TooCostly, TooCostly.code)
     data = block.read(0, block.size)
     if kind == _GNU_NAME:
         return _text(data)

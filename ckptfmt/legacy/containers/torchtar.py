@@ -18,6 +18,7 @@ from ckptfmt.legacy.pickle.inert import Opaque
 __all__ = ["is_torch_tar", "read_object"]
 
 _NAMES = {"storages", "tensors", "pickle"}
+# As in streams.
 _MAX_OBJECTS = 1 << 16
 _MAX_RANK = 64
 

@@ -9,6 +9,7 @@ from ckptfmt.legacy.bytes.blocks import Block
 
 __all__ = ["HEAD", "is_text", "refusal", "refuse_text", "refuse_unsupported"]
 
+# All marks of files lie in their first bytes, and text shows there too.
 HEAD = 1024
 _WEIGHTS = "give the file of weights that PyTorch saved"
 _UNPACK = "unpack it and give the checkpoint in it"
@@ -94,6 +95,7 @@ def is_text(head: bytes) -> bool:
 
 
 def _is_tensorflow_index(block: Block) -> bool:
+    # The footer of a table of LevelDB, which a TensorFlow index is, takes 48 bytes.
     return block.size >= 48 and block.read(block.size - 8, 8) == _TENSORFLOW_INDEX
 
 

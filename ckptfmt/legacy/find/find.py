@@ -20,6 +20,7 @@ from ckptfmt.legacy.pickle.inert import Opaque
 __all__ = ["Network", "find_networks", "twins"]
 
 _RANKS: dict[Role, int] = {"online": 0, "unknown": 1, "target": 2, "optimizer": 3}
+# Populations have some dozens of networks and nests some hundreds of containers; more is no checkpoint of one agent.
 _MAX_NETWORKS = 256
 _MAX_CONTAINERS = 50_000
 _NOWHERE = object()

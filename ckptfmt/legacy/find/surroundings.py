@@ -16,6 +16,7 @@ from ckptfmt.legacy.pickle.inert import Opaque
 __all__ = ["Allowance", "Surroundings", "agent_names"]
 
 _NOTHING = object()
+# Settings nest less deeply and are shorter; logs of a training may be longer, and are named as left out.
 _MAX_DEPTH = 12
 _MAX_ITEMS = 10_000
 # Values are counted as often as they are written out: of one fact, of all around the networks of a source, and of
@@ -24,12 +25,14 @@ _MAX_FACT, _MAX_FACTS, _MAX_TOLD = 100_000, 400_000, 400_000
 _PER_VALUE = 64
 # A file of a million foreign objects has told enough with the first of them.
 _MOST_NAMED = 1_000
+# A path is shown on one line.
 _LONGEST_PATH = 120
 
 # Keys whose text may tell what kind of agent this is.
 _NAMING = frozenset(
     {"agent", "algo", "algorithm", "model", "class", "network", "net", "type", "name", "method", "policy"}
 )
+# A name of a class fits; what is longer is prose.
 _LONGEST_NAME = 80
 
 _Path = tuple[str, ...]

@@ -13,6 +13,7 @@ from ckptfmt.legacy.pickle.refusal import refused
 __all__ = ["CALLS", "TENSORS", "Args", "tensor_state"]
 
 Args = tuple[Any, ...]
+# What torch and NumPy allow.
 _MAX_RANK = 64
 _SMALL = 1 << 20
 _DTYPES = by_torch()

@@ -93,6 +93,7 @@ STATEFUL = frozenset(
 )
 _TORCH_CLASS = re.compile(r"torch\.(nn|optim)(\.[a-z_][a-z0-9_]*)*\._?[A-Z][A-Za-z0-9]*")
 _MODULE = re.compile(r"[\w-]+(\.[\w-]+)*")
+# Paths of classes are far shorter; what is longer cannot be shown either.
 _MAX_NAME = 300
 
 

@@ -17,6 +17,7 @@ __all__ = ["Machine", "Persistent"]
 Persistent = Callable[[Any], Any]
 
 _STOP = ord(".")
+# PEP 574; nothing newer is defined.
 _MAX_PROTOCOL = 5
 # Opcodes are paid for by this many at a time.
 _STEPS = 1000

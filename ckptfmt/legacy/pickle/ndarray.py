@@ -25,6 +25,7 @@ _SCALARS = {
     "c16": "2d",
 }
 _CODE = re.compile(r"([<>=|]?)([a-zA-Z])([0-9]{1,4})")
+# A scalar is text at its largest.
 _MAX_SCALAR = 1 << 20
 
 

@@ -11,9 +11,11 @@ from ckptfmt.legacy.bytes.budget import MAX_TEXT, Budget, exceeded
 
 __all__ = ["Reader", "parse_float", "parse_int", "unescape"]
 
+# Small objects are read from a page in memory, not from the file one by one.
 _PAGE = 64 << 10
 # Longer byte strings (arrays) stay in the source until they are asked for.
 _IN_MEMORY = 64 << 10
+# As many digits as the bytes below make; Python takes quadratic time for longer ones.
 _MAX_LINE_NUMBER = 2500
 _MAX_INT_BYTES = 1024
 _INT = re.compile(rb"[+-]?[0-9]+")
@@ -166,6 +168,7 @@ def parse_int(line: bytes) -> int | bool | None:
 
 def parse_float(line: bytes) -> float | None:
     """Return the number of a FLOAT opcode, or None where it is none."""
+    # repr() of a float takes 24 characters at most.
     return float(line) if len(line) < 1000 and _FLOAT.fullmatch(line) else None
 
 

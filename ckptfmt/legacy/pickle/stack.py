@@ -12,6 +12,7 @@ __all__ = ["Stack"]
 
 # Picklers of protocols 0 and 1 hold a mark open for each container around the one they write.
 _MAX_MARKS = 4 * MAX_DEPTH
+# Picklers count up from 0; the rest of an index is taken as it comes, as long as there are few.
 _MAX_INDEX = 2**32
 _MAX_STRAYS = 10_000
 

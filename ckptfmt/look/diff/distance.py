@@ -149,6 +149,7 @@ def _differing(left: bytes, right: bytes, a: np.ndarray, b: np.ndarray, dtypes: 
 _WIDE_INTEGERS = (("I64", "I64"), ("U64", "U64"))
 # What float64 cannot hold, or not in one number.
 _SPECIAL = frozenset({"I64", "U64", "C64"})
+# Sums are taken in rows and then over them, which keeps rounding small; a row of float64 fits a core's cache.
 _ROW = 8192
 
 

@@ -24,6 +24,7 @@ from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_t
 
 __all__ = ["THOROUGH", "FileCheck", "Progress"]
 
+# The search for NaN goes unnoticed in files of this size; for larger ones it is asked for.
 THOROUGH = 128 << 20
 _CHUNK = 1 << 20
 # Files up to this size are hashed before threads would have begun.

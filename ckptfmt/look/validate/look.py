@@ -21,6 +21,7 @@ from ckptfmt.look.validate.stale import stale_training
 __all__ = ["validate"]
 
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
+# Nobody reads more, and a manifest can have a million wrong fields.
 _MOST = 1000
 
 

@@ -15,6 +15,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["check_cleanrl", "check_sb3", "check_torch", "compare_values", "draw_frames"]
 
+# A batch as trainings use: a wrong activation or scale shows in the first of them.
 _FRAMES = 32
 
 

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 MARK = b"ckptfmt pack 1\r\n"
+# It is unpacked into memory before anything vouches for it.
 MAX_INDEX = 256 << 20
 # So many parents are read at most to get at one part.
 LONGEST_CHAIN = 16

@@ -26,6 +26,7 @@ __all__ = ["remove_checkpoint", "replace_file", "stage", "update_manifest", "wri
 
 # What a manifest takes beside the tensors: a part of its own, and a part for each tensor.
 _MANIFEST_SPACE = 64 << 10
+# What an entry of a tensor takes in the manifest, names of usual length among it.
 _TENSOR_SPACE = 512
 
 

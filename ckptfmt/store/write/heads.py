@@ -7,6 +7,7 @@ __all__ = ["HEAD", "MOST_SIGNATURE", "begins", "is_signature", "is_staged_file",
 
 # How many bytes of a file are looked at.
 HEAD = 64
+# A signature of a writer is its process, its host and a token.
 MOST_SIGNATURE = 1024
 
 _MANIFEST = b'{\n  "format": "ckptfmt",\n'
@@ -69,4 +70,5 @@ def _agree(head: bytes, form: bytes) -> bool:
 
 def _nearly(head: bytes, form: bytes) -> bool:
     wrong = sum(one != other for one, other in zip(head, form, strict=False))
+    # A damaged head is still known: one byte in six may be wrong, and one in any case.
     return len(head) >= len(form) and wrong <= max(1, len(form) // 6)
