@@ -19,7 +19,7 @@ NAMES = [name for section in COMMANDS.values() for name in section]
 
 
 def require_torch(name):
-    if name in ("evaluate", "play", "train"):
+    if name in ("evaluate", "play"):
         pytest.importorskip("torch", reason="torch is not installed")
 
 
@@ -43,6 +43,16 @@ def test_help_lists_every_command_in_its_group(ckpt, option):
     for section, commands in COMMANDS.items():
         assert f"\n{section}:\n" in run.out
         assert all(f"  {name} " in run.out and text in run.out for name, text in commands.items())
+
+
+@pytest.mark.parametrize(("option", "begins"), [("--help", "Train a network"), ("--dry-run", 'env: "ALE/Pong-v5"')])
+def test_settings_of_a_training_are_told_without_the_packages_that_train(option, begins):
+    hidden = ("torch", "gymnasium", "ale_py", "cv2", "yaml", "tensorboard", "imageio")
+    program = f"import sys; sys.modules.update(dict.fromkeys({hidden})); sys.argv = ['ckpt', 'train', {option!r}]\n"
+    program += "from ckptfmt.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(begins)
 
 
 @pytest.mark.parametrize("name", NAMES)

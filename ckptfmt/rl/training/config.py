@@ -8,12 +8,9 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Self
 
-import yaml
-
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.encoder import ENCODERS
 from ckptfmt.rl.environment import Environment
-from ckptfmt.rl.envs.make import resolve
 from ckptfmt.rl.protocol import Protocol
 
 __all__ = ["RAINBOW", "TrainConfig"]
@@ -26,8 +23,6 @@ RAINBOW: Mapping[str, bool] = {
     "prioritized_replay": True,
     "n_step_learning": True,
 }
-# Every setting on a line of its own takes a fiftieth of this.
-_MAX_FILE = 128 << 10
 
 
 def _setting(default: Any, doc: str, least: float = -math.inf, most: float = math.inf) -> Any:
@@ -132,7 +127,10 @@ class TrainConfig:
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Self:
         """Build the settings from a YAML file; `changes` win over what it says."""
-        data = _read_yaml(os.fspath(path))
+        # This import waits, and that below: the help of ckpt train needs neither PyYAML nor environments.
+        from ckptfmt.rl.training.settingsfile import read_settings
+
+        data = read_settings(os.fspath(path))
         if not isinstance(data, dict | None):
             raise CkptError("must map settings to values", where=os.fspath(path), code="train.config")
         return cls.from_dict({**{str(name): value for name, value in (data or {}).items()}, **changes})
@@ -144,6 +142,8 @@ class TrainConfig:
     @property
     def environment(self) -> Environment:
         """Return the description of the environment, the usual values of its kind filled in."""
+        from ckptfmt.rl.envs.make import resolve
+
         names = {f.name for f in fields(Environment)} & {f.name for f in fields(self)}
         return resolve(Environment(id=self.env, **{name: getattr(self, name) for name in names}))
 
@@ -187,29 +187,6 @@ class TrainConfig:
         numbers = all(isinstance(value, int | float) for value in (self.v_min, self.v_max))
         if numbers and self.v_min >= self.v_max:
             yield f"v_min must be less than v_max ({self.v_max:g}), not {self.v_min:g}"
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Reads YAML without aliases: with them a few lines are as many words as somebody wants."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read here, write the value out")
-        return super().compose_node(parent, index)
-
-
-def _read_yaml(path: str) -> Any:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(_MAX_FILE + 1)
-        if len(text) > _MAX_FILE:
-            raise CkptError(f"is more than {_MAX_FILE:,} bytes of settings", where=path, code="train.config")
-        return yaml.load(text, Loader=_PlainLoader)
-    except OSError as e:
-        raise CkptError(f"cannot be read: {e.strerror}", where=path, code="train.config") from None
-    # A date that there is not and an integer of thousands of digits are ValueErrors to the parser.
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
-        raise CkptError(f"is not YAML: {e}", where=path, code="train.config") from None
 
 
 def _kind(annotation: Any) -> str:
