@@ -12,6 +12,7 @@ from ckptfmt.legacy.bytes.blocks import Block, Window, pieces
 
 __all__ = ["Member", "is_tar", "read_members"]
 
+_UNPACK = "unpack it yourself if you trust it, and give the checkpoint in it"
 # POSIX.1-1988: everything in a tar is in blocks of this size.
 _UNIT = 512
 # Archives of checkpoints hold a few files; a path and its attributes are far shorter than the second.
@@ -67,8 +68,8 @@ def read_members(block: Block) -> tuple[Member, ...]:
     return tuple(members.values())
 
 
-def _refuse(what: str, kind: type[SourceError] = SourceError, code: str = "source.ambiguous") -> NoReturn:
-    raise kind(what, fix="unpack it yourself if you trust it, and give the checkpoint in it", code=code)
+def _refuse(what: str, code: str = "source.ambiguous") -> NoReturn:
+    raise SourceError(what, fix=_UNPACK, code=code)
 
 
 def _header(block: Block, at: int) -> bytes:
@@ -109,7 +110,7 @@ def _text(field: bytes) -> str:
 def _extended_name(kind: bytes, block: Block) -> str:
     """Return the name of the next member where an extension header gives one, else ""."""
     if block.size > _MAX_EXTENSION:
-        _refuse("has a header that is too long", TooCostly, TooCostly.code)
+        raise TooCostly("has a header that is too long", fix=_UNPACK)
     data = block.read(0, block.size)
     if kind == _GNU_NAME:
         return _text(data)
