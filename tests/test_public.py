@@ -23,6 +23,53 @@ WITH_TORCH = {
     "load_model_checkpoint",
     "save_model_checkpoint",
 }
+# The public surface: these names of the package, and below the packages and modules that documents import from.
+PROMISED = [
+    "AssumedWarning",
+    "Checkpoint",
+    "CheckpointManager",
+    "CkptError",
+    "ModelConfig",
+    "Trainer",
+    "classify",
+    "clean",
+    "convert",
+    "convert_many",
+    "create_model_from_config",
+    "diff",
+    "export",
+    "load_legacy_checkpoint",
+    "load_model_checkpoint",
+    "migrate_old_checkpoint",
+    "open",
+    "repair",
+    "report",
+    "save",
+    "save_model_checkpoint",
+    "sign",
+    "summarize",
+    "upgrade",
+    "validate",
+    "verify",
+]
+OF_PARTS = {
+    "ckptfmt.errors": {"AssumedWarning", "CkptError"},
+    "ckptfmt.families.config": {"Config", "positive"},
+    "ckptfmt.families.registry": {"Family"},
+    "ckptfmt.format.document": {"value"},
+    "ckptfmt.rl.envs": {"Environment", "describe_env", "make_env"},
+    "ckptfmt.rl.integrations.adopt": {"adopt"},
+    "ckptfmt.rl.integrations.lightning": {"SaveCheckpoints"},
+    "ckptfmt.rl.integrations.sb3": {"SaveCheckpoints", "resume"},
+    "ckptfmt.rl.state": {"TrainingState"},
+    "ckptfmt.rl.training.exact": {"assert_resume_exact"},
+}
+# Packages whose `__init__` names what the rest of the house may take from them; all others name nothing.
+PACKAGES = {
+    "ckptfmt.convert", "ckptfmt.families.atari_dqn", "ckptfmt.families.rivals", "ckptfmt.look.diff",
+    "ckptfmt.look.validate", "ckptfmt.report", "ckptfmt.rl.envs", "ckptfmt.share.export", "ckptfmt.share.gitdriver",
+    "ckptfmt.share.pack", "ckptfmt.store.manager", "ckptfmt.store.write", "ckptfmt.web",
+}  # fmt: skip
 VERBS_NAMED_LIKE_MODULES = ("convert", "report")
 # Names whose packages come with an extra of their own, and that package.
 WITH_EXTRAS = {"report": "jinja2", "sign": "cryptography", "verify": "cryptography"}
@@ -82,6 +129,45 @@ def test_a_verb_stays_a_verb_when_its_module_is_imported(name):
 def test_a_name_that_is_not_there_says_so():
     with pytest.raises(AttributeError, match="module 'ckptfmt' has no attribute 'opne'"):
         _ = ckptfmt.opne
+
+
+def test_the_public_names_are_those_that_are_promised():
+    assert sorted(ckptfmt.__all__) == sorted(["__version__", *PROMISED])
+
+
+def test_a_package_names_few_things_or_none():
+    named = {}
+    for path in sorted((ROOT / "ckptfmt").rglob("*/__init__.py")):
+        tree = ast.parse(path.read_text())
+        lists = [node.value for node in tree.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node)]
+        named |= {".".join(path.parent.relative_to(ROOT).parts): len(ast.literal_eval(value)) for value in lists}
+        assert lists or not any(isinstance(node, ast.ImportFrom) for node in tree.body), path
+    assert set(named) == PACKAGES
+    assert max(named.values()) <= 8
+
+
+def imported() -> Iterator[tuple[str, str, str]]:
+    """Yield (document, module, name) of what documents take out of the library."""
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "docs").rglob("*.py"))]:
+        for module, names in re.findall(
+            r"^(?:>>> )?from (ckptfmt[\w.]*) import ([\w, ]+)", path.read_text(), re.MULTILINE
+        ):
+            yield from ((path.name, module, name.split(" as ")[0].strip()) for name in names.split(","))
+
+
+def test_documents_take_what_is_public():
+    taken = [item for item in imported() if not item[1].startswith("ckptfmt.cli")]
+    assert len(taken) > 20
+    public = {"ckptfmt": set(PROMISED), **OF_PARTS}
+    assert [item for item in taken if item[2] not in public.get(item[1], ())] == []
+
+
+@pytest.mark.parametrize("module", sorted(OF_PARTS))
+def test_what_is_public_of_a_part_is_in_its_list(module):
+    path = ROOT.joinpath(*module.split("."))
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+    lists = [node.value for node in tree.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node)]
+    assert set(ast.literal_eval(lists[0])) >= OF_PARTS[module]
 
 
 def test_type_checkers_see_the_same_names():
