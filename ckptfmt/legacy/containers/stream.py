@@ -18,8 +18,6 @@ __all__ = ["MAGIC_NUMBER", "read_object", "read_raw", "read_storage"]
 # torch.serialization: MAGIC_NUMBER and PROTOCOL_VERSION.
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-# As many as a zip archive has records; the largest models have some thousands.
-_MAX_STORAGES = 1 << 16
 
 
 class _Pending:
