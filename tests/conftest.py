@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -33,3 +35,32 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if given := config.getoption("--passed-to"):
         passed = [report.nodeid for report in terminalreporter.stats.get("passed", ())]
         Path(given).write_text("".join(f"{name}{os.linesep}" for name in passed))
+
+
+@pytest.fixture(scope="session")
+def tensors() -> dict[str, np.ndarray]:
+    """A small network: nature trunk on 36×36, 16 hidden units, 4 actions."""
+    shapes = {
+        "conv.0.weight": (32, 4, 8, 8),
+        "conv.0.bias": (32,),
+        "conv.2.weight": (64, 32, 4, 4),
+        "conv.2.bias": (64,),
+        "conv.4.weight": (64, 64, 3, 3),
+        "conv.4.bias": (64,),
+        "fc.0.weight": (16, 64),
+        "fc.0.bias": (16,),
+        "fc.2.weight": (4, 16),
+        "fc.2.bias": (4,),
+    }
+    random = np.random.default_rng(0)
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def signing(tmp_path: Path) -> Path:
+    """A folder with private.pem and public.pem, a pair of P-256 keys that openssl made."""
+    make = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "private.pem"]
+    subprocess.run(make, check=True, capture_output=True)
+    take = ["openssl", "ec", "-in", tmp_path / "private.pem", "-pubout", "-out", tmp_path / "public.pem"]
+    subprocess.run(take, check=True, capture_output=True)
+    return tmp_path

@@ -43,25 +43,6 @@ class Run:
 
 
 @pytest.fixture(scope="session")
-def tensors() -> dict[str, np.ndarray]:
-    """A small network: nature trunk on 36×36, 16 hidden units, 4 actions."""
-    shapes = {
-        "conv.0.weight": (32, 4, 8, 8),
-        "conv.0.bias": (32,),
-        "conv.2.weight": (64, 32, 4, 4),
-        "conv.2.bias": (64,),
-        "conv.4.weight": (64, 64, 3, 3),
-        "conv.4.bias": (64,),
-        "fc.0.weight": (16, 64),
-        "fc.0.bias": (16,),
-        "fc.2.weight": (4, 16),
-        "fc.2.bias": (4,),
-    }
-    random = np.random.default_rng(0)
-    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-@pytest.fixture(scope="session")
 def stock(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, np.ndarray]) -> Path:
     """A folder with two checkpoints of one run, and foreign files of the same network."""
     folder = tmp_path_factory.mktemp("stock")

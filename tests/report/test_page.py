@@ -18,24 +18,6 @@ EVIL = "<script>alert(1)</script>\"' onload=x javascript:\u202e\x1b[31m{{7*7}}"
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
 
-@pytest.fixture(scope="module")
-def tensors() -> dict[str, np.ndarray]:
-    shapes = {
-        "conv.0.weight": (32, 4, 8, 8),
-        "conv.0.bias": (32,),
-        "conv.2.weight": (64, 32, 4, 4),
-        "conv.2.bias": (64,),
-        "conv.4.weight": (64, 64, 3, 3),
-        "conv.4.bias": (64,),
-        "fc.0.weight": (16, 64),
-        "fc.0.bias": (16,),
-        "fc.2.weight": (4, 16),
-        "fc.2.bias": (4,),
-    }
-    random = np.random.default_rng(0)
-    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-
-
 def save(path: Path, tensors: dict[str, np.ndarray], **parts) -> Path:
     config = ckptfmt.ModelConfig(n_action=4, input_shape=(4, 36, 36), hidden_size=16, game="ALE/Breakout-v5")
     ckptfmt.save(path, tensors, config, **{"training_info": {"seed": 7}, **parts}).close()

@@ -1,4 +1,3 @@
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +14,10 @@ FOREIGN = Path(__file__).resolve().parents[2] / "fixtures" / "foreign"
 
 
 @pytest.fixture
-def signed(tmp_path) -> Path:
-    make = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "private.pem"]
-    subprocess.run(make, check=True, capture_output=True)
-    take = ["openssl", "ec", "-in", tmp_path / "private.pem", "-pubout", "-out", tmp_path / "public.pem"]
-    subprocess.run(take, check=True, capture_output=True)
-    ckptfmt.convert(FOREIGN / "dueling-v2" / "dqn_best.pth", tmp_path / "ck")
-    ckptfmt.sign(tmp_path / "ck", tmp_path / "private.pem")
-    return tmp_path
+def signed(signing) -> Path:
+    ckptfmt.convert(FOREIGN / "dueling-v2" / "dqn_best.pth", signing / "ck")
+    ckptfmt.sign(signing / "ck", signing / "private.pem")
+    return signing
 
 
 def test_a_signed_checkpoint_loads_with_the_public_key(signed):
