@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,29 +49,20 @@ def save_model_checkpoint(
 
     Compiled, averaged and data-parallel models are saved under their plain names. Under torchrun every rank must
     call it: rank 0 writes, with whole tensors where they are spread over the ranks (FSDP2) and with the state of
-    every rank, and the others wait. `environment` is a description or the environment itself.
-    With `compress` each file that gets a tenth smaller is stored as zstd.
-    Without a `lineage` the checkpoint is called trained, by the git revision around the running script.
+    every rank, and the others wait. `environment` is a description or the environment itself. With `compress` each file
+    that gets a tenth smaller is stored as zstd. Without a `lineage` the checkpoint is called trained, by the git
+    revision around the running script.
     Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
     """
     where = os.fspath(checkpoint_path)
-
-    def give() -> tuple[dict[str, Any], Any]:
-        captured = state.capture() if state else None
-        resume = captured.resume.to_dict() if captured else None
-        # All ranks gather what is spread over them; the network is then given by the first.
-        weights = named_tensors(model)
-        return {**({} if rank() else {WEIGHTS: weights}), **(captured.files() if captured else {})}, resume
-
-    given = gather(give, where)
+    given = gather(lambda: _given(model, state), where)
 
     def write_once() -> Manifest:
-        tensors = given.files[WEIGHTS]
         if not allow_nan:
-            refuse_nan(tensors, where)
+            refuse_nan(given.files[WEIGHTS], where)
         return write(
             checkpoint_path,
-            tensors,
+            given.files[WEIGHTS],
             model_config,
             training_info,
             overwrite,
@@ -86,13 +78,17 @@ def save_model_checkpoint(
         )
 
     # The manifest is sent to the other ranks: their machine need not have the folder.
-    return once(
-        write_once,
-        encode=render_manifest,
-        decode=lambda data: parse_manifest(data, where=where),
-        where=where,
-        own=given.own,
-    )
+    read = partial(parse_manifest, where=where)
+    return once(write_once, encode=render_manifest, decode=read, where=where, own=given.own)
+
+
+def _given(model: HasTensors, state: TrainingState | None) -> tuple[dict[str, Any], Any]:
+    """Return the files that this rank gives to a save, and what a resume finds in them."""
+    captured = state.capture() if state else None
+    resume = captured.resume.to_dict() if captured else None
+    # All ranks gather what is spread over them; the network is then given by the first.
+    weights = named_tensors(model)
+    return {**({} if rank() else {WEIGHTS: weights}), **(captured.files() if captured else {})}, resume
 
 
 def _resume(notes: Sequence[Any]) -> Resume | None:
