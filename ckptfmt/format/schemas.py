@@ -17,7 +17,7 @@ def schema_text(name: str, version: int = 1) -> str:
     if name not in SCHEMAS or not path.is_file():
         raise UnsupportedVersion(
             f"there is no schema '{printable(name, 40)}' of version {version}",
-            fix=f"there are version 1 of: {', '.join(SCHEMAS)}",
+            fix=f"use version 1 of: {', '.join(SCHEMAS)}",
         )
     return path.read_text(encoding="utf-8")
 

@@ -59,7 +59,7 @@ def raised(
         raise CkptError(
             f"there is no version {printable(to, 40)} of the format that this ckptfmt knows",
             where=where,
-            fix=f"it knows {', '.join(known)}",
+            fix=f"use one of {', '.join(known)}",
             code="upgrade.version",
         )
     if to != known[-1] and version != to and (version not in known or known.index(version) > known.index(to)):

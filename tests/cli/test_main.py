@@ -101,7 +101,7 @@ def test_python_dash_m_is_the_same_command(ckpt):
         (["schema", "report", "more"], "ckpt schema: got unexpected extra argument (more); see: ckpt schema --help"),
         (
             ["schema", "--version", "9"],
-            "there is no schema 'manifest' of version 9; there are version 1 of: manifest, report, atari-dqn",
+            "there is no schema 'manifest' of version 9; use version 1 of: manifest, report, atari-dqn",
         ),
     ],
 )
@@ -227,8 +227,7 @@ def test_debugging_shows_the_traceback_and_the_same_line(ckpt):
     lines = run.err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert (
-        lines[-1]
-        == "error: there is no schema 'manifest' of version 9; there are version 1 of: manifest, report, atari-dqn"
+        lines[-1] == "error: there is no schema 'manifest' of version 9; use version 1 of: manifest, report, atari-dqn"
     )
     assert run.code == 2
     assert "Traceback" not in ckpt("schema", "--version", "9").err

@@ -30,5 +30,5 @@ def test_a_version_is_named(ckpt, tmp_path):
     assert (run.code, run.out, run.err) == (0, "a  1.0: nothing to do\n", "")
     run = ckpt("upgrade", "a", "--to", "1.4", "--in-place", cwd=tmp_path)
     assert (run.code, run.out, run.err) == (
-        2, "", "error: a: there is no version 1.4 of the format that this ckptfmt knows; it knows 1.0-pre, 1.0\n",
+        2, "", "error: a: there is no version 1.4 of the format that this ckptfmt knows; use one of 1.0-pre, 1.0\n",
     )  # fmt: skip

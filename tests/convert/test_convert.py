@@ -124,7 +124,7 @@ def test_a_setting_that_cannot_be_is_refused(settings, sentence, tmp_path):
 def test_a_key_that_is_not_there_is_answered_with_those_that_are(tmp_path):
     with pytest.raises(ConversionError) as caught:
         convert(source("dqn-v2"), tmp_path / "out", key="agent")
-    assert str(caught.value) == f"{source('dqn-v2')}: holds no network at 'agent'; it has: 'model_state_dict'"
+    assert str(caught.value) == f"{source('dqn-v2')}: holds no network at 'agent'; choose one of: 'model_state_dict'"
 
 
 def test_a_source_that_changes_meanwhile_is_refused_and_nothing_is_left(tmp_path):

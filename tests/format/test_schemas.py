@@ -338,8 +338,7 @@ def test_an_unknown_schema_is_refused_in_one_sentence():
     with pytest.raises(UnsupportedVersion) as caught:
         schema_text("manifest", 9)
     assert (
-        str(caught.value)
-        == "there is no schema 'manifest' of version 9; there are version 1 of: manifest, report, atari-dqn"
+        str(caught.value) == "there is no schema 'manifest' of version 9; use version 1 of: manifest, report, atari-dqn"
     )
 
 

@@ -119,7 +119,7 @@ def test_a_version_that_nobody_knows_is_none(old, version):
         ckptfmt.upgrade(old, to=version, in_place=True)
     shown = version.replace("\x1b", "\\x1b")
     assert str(caught.value) == (
-        f"{old}: there is no version {shown} of the format that this ckptfmt knows; it knows 1.0-pre, 1.0"
+        f"{old}: there is no version {shown} of the format that this ckptfmt knows; use one of 1.0-pre, 1.0"
     )
     assert caught.value.code == "upgrade.version"
 

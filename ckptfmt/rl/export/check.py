@@ -109,4 +109,4 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 def _differs(what: str, path: str) -> ConversionError:
     where = os.path.basename(path)
-    return ConversionError(what, where=where, fix="nothing was exported; please report it", code="export.differs")
+    return ConversionError(what, where=where, fix="please report it; nothing was exported", code="export.differs")
