@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import comparing, curve, folders, large, saving, smaller, starting, training
+from benchmarks import comparing, curve, folders, large, pages, saving, smaller, starting, training
 from benchmarks.bench import Bench, Row
 from benchmarks.chart import bars
 from benchmarks.machine import describe, disk_rate, limits
@@ -18,7 +18,16 @@ from benchmarks.table import lines
 
 ROWS: tuple[Row, ...] = tuple(
     sorted(
-        (*starting.ROWS, *large.ROWS, *saving.ROWS, *comparing.ROWS, *folders.ROWS, *training.ROWS, *smaller.ROWS),
+        (
+            *starting.ROWS,
+            *large.ROWS,
+            *saving.ROWS,
+            *comparing.ROWS,
+            *folders.ROWS,
+            *training.ROWS,
+            *smaller.ROWS,
+            *pages.ROWS,
+        ),
         key=lambda row: row.number,
     )
 )
@@ -66,7 +75,7 @@ def _measure(folder: str, options: Any) -> list[Result]:
 
 def _options(words: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ckptfmt beside its peers.")
-    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="1 to 15; all unless given")
+    parser.add_argument("rows", nargs="*", type=int, metavar="ROW", help="1 to 17; all unless given")
     parser.add_argument("--short", action="store_true", help="tiny data, one round: does it run")
     parser.add_argument("--curves", action="store_true", help="also measure costs by size and by count, and draw them")
     parser.add_argument("--folder", help="where the data is made; it should lie on a disk")
