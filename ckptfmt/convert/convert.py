@@ -106,7 +106,7 @@ def convert(
 ) -> Conversion:
     """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
 
-    `facts` are what the file cannot say, the keywords of `Given`; `settings` are further fields of `ModelConfig`. With
+    `facts` are what the file does not hold, such as `n_action`; `settings` are further fields of `ModelConfig`. With
     `strict` nothing is assumed that an answer of the network depends on. `bulk` is for one of many files: one
     processor is used, and the memory in which the system holds what was written is given back. With `compress` the
     weights are stored as zstd if they get a tenth smaller. `progress` is called with the bytes written since its
@@ -140,7 +140,10 @@ def convert(
 def migrate_old_checkpoint(
     old_path: str | os.PathLike[str], new_path: str | os.PathLike[str], model_config: Any = None
 ) -> Conversion:
-    """Convert a checkpoint of the reference project, holding it against `model_config` where one is given."""
+    """Convert an old file of training code; where `model_config` is given, its network must be that one.
+
+    It does what `convert` does, under the name and with the arguments that such code calls.
+    """
     if model_config is None:
         return convert(old_path, new_path)
     own = model_config.to_dict() if hasattr(model_config, "to_dict") else dict(model_config)

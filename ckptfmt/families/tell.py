@@ -22,7 +22,7 @@ def classify(
     context: Iterable[str] = (),
     wiring: Wiring | None = None,
 ) -> Classification:
-    """Return which network tensors of these names and shapes make.
+    """Return which network tensors with these names and shapes are.
 
     `values` gives the numbers of a small tensor by name; without it v_min and v_max stay unknown. `facts` are
     held against the shapes: a contradiction is a refusal. `context` are texts around the network (where it

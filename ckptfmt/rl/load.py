@@ -41,12 +41,11 @@ def load_model_checkpoint(
 
     `training_info["game"]` is the config's game where the training info has none.
 
-    The network is built without memory of its own and takes over the tensors as they are read, each
-    verified by its digest unless `verify` is False; where `verify` is the path of a public key, the checkpoint
-    must be signed with it as a whole (`ckptfmt.verify`), which is refused before a weight is used. An `env`
-    given must have its actions and frames.
-    Where the architecture is unknown, give the `model` that the weights belong to. Warns by one `AssumedWarning`
-    where answers depend on fields that a conversion had to assume. Raises `WeightsError` that names a damaged
+    Each tensor is verified by its digest as it is read, unless `verify` is False. Where `verify` is the path of a
+    public key, the whole checkpoint must be signed with that key (`ckptfmt.verify`); otherwise no weight is used.
+    Actions and frames of an `env` must be those of the network. Where the architecture is unknown, give the `model`
+    that the weights belong to. Warns with one `AssumedWarning` where the network's outputs depend on fields that a
+    conversion had to assume. Raises `WeightsError` that names a damaged
     tensor, `CkptError` where network and `env` do not fit.
     """
     if os.path.isfile(checkpoint_path):

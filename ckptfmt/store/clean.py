@@ -50,7 +50,7 @@ def leftovers(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Lefto
 
 
 def clean(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Leftover, ...]:
-    """Remove what dead writers left at `path`, with `deep` also below it; return what was found and became of it.
+    """Remove what interrupted saves left at `path`, with `deep` also below it; return what was found and done.
 
     What has `held_by` or is not proven to be a writer's is left alone. A predecessor whose successor never came
     is put back.

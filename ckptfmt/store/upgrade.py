@@ -57,7 +57,7 @@ def upgrade(
 
     Only the manifest changes, the tensors and the network's identity stay. Where there is nothing to do, or with
     `dry_run`, nothing is written. Raises what `Checkpoint` raises, `TargetExists` where `dest` is there already, and
-    `CkptError` where something is to be written and nothing says where, and for a version that is none or older than
+    `CkptError` where no destination is given, and for a version that is none or older than
     what there is.
     """
     where = os.fspath(path)

@@ -144,7 +144,7 @@ class Trainer:
                 self._save("interval")
 
     def stop(self) -> None:
-        """Let `run` save and return after the step at hand, of an evaluation too; safe in a signal handler.
+        """End `run` after the current step, evaluations included; it saves and returns. Safe in a signal handler.
 
         An evaluation that was given up is played whole by the training that goes on from here.
         """
