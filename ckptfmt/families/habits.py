@@ -25,6 +25,7 @@ class Habit:
 
 
 _TANH = {"activation": "tanh"}
+_ELU = {"activation": "elu", "input_scale": 1.0}
 _CLAMPED = {"deviation_range": (-20.0, 2.0), "squash": "tanh"}
 HABITS: tuple[Habit, ...] = (
     Habit(
@@ -46,6 +47,7 @@ HABITS: tuple[Habit, ...] = (
     Habit("deeprl of Zhang", (r"phi_body\.conv1\.", r"fc_action\."), {"input_scale": 1.0}),
     Habit("ikostrikov, on frames", (r"base\.main\.0\.", r"base\.critic_linear\."), {"input_scale": 255.0}),
     Habit("toshikwa, quantile networks", (r"dqn_net\.net\.0\.", r"cosine_net\."), {"input_scale": 255.0}),
+    Habit("pytorch-a3c", (r"lstm\.weight_ih$", r"critic_linear\.", r"actor_linear\."), _ELU),
     Habit("Tianshou, on-policy and continuous", (r"actor\.preprocess\.", r"actor\.sigma_param"), _TANH),
     Habit("Tianshou, off-policy", (r"actor\.preprocess\.", r"actor\.sigma\.", r"critic2?\."), _CLAMPED),
     Habit(

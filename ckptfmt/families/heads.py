@@ -63,7 +63,8 @@ def head_meaning(unit: Unit) -> frozenset[Meaning]:
     """Return what the last piece of a path that says something says."""
     for piece in reversed(unit.path):
         if told := said_of(piece) - {""}:
-            return told
+            # The mean of an actor is a mean.
+            return told & {"mean", "deviation"} or told
     return frozenset()
 
 

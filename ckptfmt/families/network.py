@@ -117,7 +117,11 @@ class PolicyConfig(NetworkConfig):
     mean_range: tuple[float, float] | None = value(
         optional(_ends), "To what the mean of a Gaussian is clamped; null for nothing.", default=None
     )
-    squash: str = value(one_of("none", "tanh"), "What the action goes through before it is scaled.", default="none")
+    squash: str = value(
+        one_of("none", "tanh"),
+        "What the action goes through before it is scaled; the mean itself, where no deviation is known.",
+        default="none",
+    )
     action_scale: float = value(divisor, "What the squashed action is multiplied with.", default=1.0)
     saved_scale: bool = value(
         flag, "Whether scale and offset of each number of the action lie among the tensors.", default=False

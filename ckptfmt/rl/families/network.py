@@ -109,8 +109,11 @@ class PolicyNetwork(BlockNetwork):
                 return {"alpha": alpha, "beta": beta, "action": alpha / (alpha + beta)}
         mean = self.get_submodule("mean")(features)
         mean = mean if self.config.mean_range is None else mean.clamp(*self.config.mean_range)
-        found = {"mean": mean, "action": self._scale(mean)}
-        return found if self.config.deviation == "none" else {**found, "log_std": self._log_std(features, mean)}
+        action = self._scale(mean)
+        if self.config.deviation == "none":
+            # Who sets the deviation in a script draws around a mean that is squashed already (PPO-PyTorch).
+            return {"mean": action, "action": action}
+        return {"mean": mean, "action": action, "log_std": self._log_std(features, mean)}
 
     def _log_std(self, features: Tensor, mean: Tensor) -> Tensor:
         config, held = self.config, self.deviation
