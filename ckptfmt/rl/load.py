@@ -102,7 +102,7 @@ def load_open_checkpoint(
     """Do the work of `load_model_checkpoint` on a checkpoint that is open already, or was never written."""
     network, config = checkpoint.network, checkpoint.config
     place = parse_device(device)
-    if env is not None and config is not None:
+    if env is not None and config is not None and getattr(config, "n_action", None) is not None:
         check_spaces(config.n_action, config.input_shape, env, checkpoint.path)
     if model is None:
         if network is None:

@@ -14,6 +14,7 @@ from ckptfmt.convert.unwritten import convert_in_memory
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.facts import Reading
+from ckptfmt.families.network import NetworkConfig
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.rl.described import parse_environment, refuse_untrusted
 from ckptfmt.rl.environment import Environment
@@ -70,6 +71,13 @@ def open_player(
     without `trust`. Raises `CkptError` where no environment is known or it does not fit the network.
     """
     with _opened(path, facts) as checkpoint:
+        if isinstance(checkpoint.config, NetworkConfig):
+            raise CkptError(
+                f"is of the family {checkpoint.config.family}, and only networks of atari-dqn are played so far",
+                where=checkpoint.path,
+                fix="load its network in Python and ask it for actions with act()",
+                code="environment.unfit",
+            )
         trained = _environment(checkpoint, game)
         environment, followed = _follow(protocol or Protocol(), trained, checkpoint.config)
         if not trust and isinstance(checkpoint.config, ModelConfig):
