@@ -32,6 +32,9 @@ def classify_network(
         name, kind = next(iter(network.unread.items()))
         return Classification(refusal=f"{printable(name)} is a {kind}, which cannot be stored")
 
+    if not network.is_classified:
+        return Classification(refusal=f"{len(network.tensors):,} tensors are more than are looked at")
+
     def values(name: str) -> list[float]:
         return [float(number) for number in network.tensors[name].numbers()]
 

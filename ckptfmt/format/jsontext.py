@@ -32,7 +32,9 @@ _CONTAINERS = frozenset({dict, list})
 _TOO_DEEP = f"nests deeper than {MAX_DEPTH} levels"
 RESERVED = frozenset({"$float", "$int"})
 _WORDS = {True: "true", False: "false", None: "null"}
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
+# What a document may hold, however short each of it is: memory and time follow these and not its bytes.
+_MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 1_000_000, 2_000_000, 3_000_000
 _CHUNK = 1 << 20
 # Where one of these stands, numbers are looked at one by one; without them none is too long or too large.
 _LARGE = re.compile(rb"(?:\A|[\s\[,:-])(?:[0-9]{21}|[0-9.]++[eE]\+?[0-9]{3})")
@@ -61,8 +63,8 @@ def parse(
 
     if len(data) > limit:
         refuse(f"is {len(data):,} bytes, more than the {limit:,} allowed")
-    if is_deep(data):
-        refuse(_TOO_DEEP)
+    if excess := _excess(data):
+        refuse(excess)
     large = _LARGE.search(data) is not None
     try:
         text = data.decode("utf-8")
@@ -94,7 +96,7 @@ def read_rendered(data: bytes, *, where: str, limit: int) -> tuple[Any, bool]:
     Such bytes are strict JSON whatever they hold: no key comes twice, nothing is written in two ways. So they need
     none of the checks that cost most. Others are read by `parse`, which says what is wrong.
     """
-    if len(data) <= limit and not _LARGE.search(data) and not is_deep(data):
+    if len(data) <= limit and not _LARGE.search(data) and not _excess(data):
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(data.decode("utf-8"))
             if _is_rendering(value, data):
@@ -233,6 +235,19 @@ def _untag(form: re.Pattern[str], text: Any, kind: Callable[[str], Any], where: 
     return kind(text)
 
 
+def _excess(data: bytes) -> str:
+    """Return what a document has too much of, before anything is made of it: a value takes more than its two bytes."""
+    if len(data) > _MAX_CONTAINERS:
+        structure = _structure(data)
+        if structure.count(b"[") + structure.count(b"{") > _MAX_CONTAINERS:
+            return f"holds more than {_MAX_CONTAINERS:,} lists and objects"
+        if structure.count(b":") > _MAX_KEYS:
+            return f"holds more than {_MAX_KEYS:,} keys"
+        if structure.count(b",") > _MAX_VALUES:
+            return f"holds more than {_MAX_VALUES:,} values"
+    return _TOO_DEEP if is_deep(data) else ""
+
+
 def is_deep(data: bytes) -> bool:
     """Return whether JSON nests deeper than `MAX_DEPTH` levels; of text that is none, only the beginning is looked at.
 
@@ -240,7 +255,7 @@ def is_deep(data: bytes) -> bool:
     """
     if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
         return False
-    brackets = _brackets(data)
+    brackets = _structure(data).translate(None, b",:")
     for _ in range(MAX_DEPTH):
         before, brackets = len(brackets), brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(brackets) == before:
@@ -251,8 +266,8 @@ def is_deep(data: bytes) -> bool:
     return any(depth > MAX_DEPTH for depth in accumulate(steps))
 
 
-def _brackets(data: bytes) -> bytes:
-    """Return the brackets that stand outside of strings; a string that never ends hides the rest."""
+def _structure(data: bytes) -> bytes:
+    """Return what stands outside of strings and is no value; a string that never ends hides the rest."""
     found, start, inside = [], 0, False
     while start < len(data):
         end = start + _CHUNK
@@ -260,7 +275,7 @@ def _brackets(data: bytes) -> bytes:
         while data[end - 1 : end] == b"\\":
             end += 1
         parts = data[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-        found.append(b"".join(parts[inside::2]).translate(None, _NOT_BRACKETS))
+        found.append(b"".join(parts[inside::2]).translate(None, _NOT_STRUCTURE))
         inside ^= len(parts) % 2 == 0
         start = end
     return b"".join(found)

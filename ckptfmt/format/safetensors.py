@@ -17,6 +17,7 @@ from ckptfmt.format.dtypes import DTYPES, bits_of
 __all__ = [
     "MAX_HEADER",
     "MAX_RANK",
+    "MAX_TENSORS",
     "METADATA",
     "Header",
     "TensorInfo",
@@ -33,6 +34,8 @@ METADATA = {"format": "pt"}
 _METADATA = "__metadata__"
 # What NumPy and torch allow, 64 both.
 MAX_RANK = 64
+# More than any network has; each takes some microseconds of whoever reads them.
+MAX_TENSORS = 100_000
 # A product of sizes grows no further: beyond any store, and still cheap to multiply.
 _MAX_BITS = 2**256
 
@@ -142,6 +145,8 @@ def parse_header(read: Callable[[int, int], bytes], size: int, *, where: str) ->
         text.rstrip(b" "), where=where, limit=MAX_HEADER, error=WeightsError, code="weights.header"
     )
     metadata = _metadata(entries.pop(_METADATA, {}), where)
+    if len(entries) > MAX_TENSORS:
+        raise _bad(f"lists more than {MAX_TENSORS:,} tensors", where)
     tensors = sorted((_tensor(name, entry, where) for name, entry in entries.items()), key=lambda t: (t.begin, t.end))
     _check_cover(tensors, size - 8 - length, where)
     return Header(tuple(tensors), metadata, 8 + length)
@@ -162,10 +167,12 @@ def _tensor(name: str, entry: Any, where: str) -> TensorInfo:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _bad("a tensor is described by dtype, shape and data_offsets", place)
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or not _counts(shape) or not _counts(offsets):
+    if not isinstance(dtype, str) or not isinstance(shape, list) or not isinstance(offsets, list):
         raise _bad("its dtype, shape or offsets have the wrong type", place)
     if len(shape) > MAX_RANK or len(offsets) != 2:
         raise _bad("its shape or offsets have the wrong length", place)
+    if not _counts(shape) or not _counts(offsets):
+        raise _bad("its dtype, shape or offsets have the wrong type", place)
     begin, end = offsets
     try:
         size = tensor_bytes(dtype, shape)
@@ -176,8 +183,8 @@ def _tensor(name: str, entry: Any, where: str) -> TensorInfo:
     return TensorInfo(name, dtype, tuple(shape), begin, end)
 
 
-def _counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+def _counts(value: list[Any]) -> bool:
+    return all(type(item) is int and item >= 0 for item in value)
 
 
 def _check_cover(tensors: list[TensorInfo], data: int, where: str) -> None:

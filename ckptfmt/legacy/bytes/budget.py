@@ -10,6 +10,8 @@ __all__ = ["MAX_DEPTH", "MAX_MEMO", "MAX_NODES", "MAX_STACK", "MAX_TEXT", "Budge
 
 # Opcodes: a network takes some for each tensor; only what builds objects by the million takes as many.
 _MAX_STEPS = 4_000_000
+# What copying an item of a container costs; it is made anew, and looked at once more.
+_COPY = 4
 MAX_MEMO = 2_000_000
 MAX_STACK = 1_000_000
 MAX_DEPTH = 200
@@ -67,7 +69,7 @@ class Budget:
         if isinstance(value, str | bytes):
             self.text(len(value))
         elif isinstance(value, list | tuple | dict):
-            self.steps(len(value))
+            self.steps(_COPY * len(value))
             if isinstance(value, tuple) and levels:
                 for item in value:
                     self.copied(item, levels - 1)

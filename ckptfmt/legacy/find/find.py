@@ -82,6 +82,11 @@ class Network:
         return Shapes((name, tuple(tensor.shape)) for name, tensor in self.tensors.items())
 
     @cached_property
+    def is_classified(self) -> bool:
+        """Whether it may be looked at which network this is: one of ten thousand tensors is none that is told."""
+        return self.place.around.allowance.classify(len(self.tensors))
+
+    @cached_property
     def is_recorded(self) -> bool:
         """Whether these are things that an agent saw and did, such as the transitions of a replay memory."""
         if all(tensor.dtype in _WHOLE for tensor in self.tensors.values()):

@@ -21,7 +21,9 @@ _MAX_DEPTH = 12
 _MAX_ITEMS = 10_000
 # Values are counted as often as they are written out: of one fact, of all around the networks of a source, and of
 # what all its networks are told together. Text counts as one value for so many characters.
-_MAX_FACT, _MAX_FACTS, _MAX_TOLD = 100_000, 400_000, 400_000
+_MAX_FACT, _MAX_FACTS, _MAX_TOLD = 100_000, 250_000, 250_000
+# Tensors of one network, and of all, that are looked at to tell which network it is.
+_MAX_LAYERS, _MAX_ALL_LAYERS = 10_000, 30_000
 _PER_VALUE = 64
 # A file of a million foreign objects has told enough with the first of them.
 _MOST_NAMED = 1_000
@@ -48,6 +50,7 @@ class Allowance:
     def __init__(self) -> None:
         self._left = _MAX_FACTS
         self._told = _MAX_TOLD
+        self._layers = _MAX_ALL_LAYERS
         self.taken = 0
 
     def begin(self) -> None:
@@ -67,6 +70,13 @@ class Allowance:
         self._told -= size
         return self._told >= 0
 
+    def classify(self, tensors: int) -> bool:
+        """Say whether one more network may be looked at, of so many tensors."""
+        if tensors > _MAX_LAYERS or tensors > self._layers:
+            return False
+        self._layers -= tensors
+        return True
+
 
 class Surroundings:
     """The containers around a place, nearest first, each without the key that leads on to the place.
@@ -77,11 +87,11 @@ class Surroundings:
     def __init__(self, outer: "Surroundings | None", node: Mapping[Any, Any], allowance: Allowance) -> None:
         self._outer = outer
         self._node = node
-        self._allowance = allowance
+        self.allowance = allowance
 
     def inside(self, node: Mapping[Any, Any]) -> "Surroundings":
         """Return the surroundings of what lies in a container here."""
-        return Surroundings(self, node, self._allowance)
+        return Surroundings(self, node, self.allowance)
 
     @cached_property
     def _sorted(self) -> dict[Any, tuple[Any, list[str], int]]:
@@ -90,26 +100,27 @@ class Surroundings:
         # What is small comes first, so that settings are not lost for a history that is too long.
         for key, value in sorted(self._node.items(), key=lambda pair: _length(pair[1])):
             other: list[str] = []
-            self._allowance.begin()
+            self.allowance.begin()
             try:
-                plain = _Plain(self._allowance, other).of(value, (key_text(key),))
+                plain = _Plain(self.allowance, other).of(value, (key_text(key),))
             except _TooMuchError:
                 other.clear()
                 if len(found) >= _MOST_NAMED:
                     continue
                 plain = _named("more than is kept", (key_text(key),), other)
-            found[key] = plain, other, self._allowance.taken
+            found[key] = plain, other, self.allowance.taken
         return {key: found[key] for key in self._node if key in found}
 
     def facts(self, without: Sequence[Any]) -> dict[str, Any]:
         """Return the plain data of all containers; `without` are the keys to the place, the innermost first."""
         found: dict[str, Any] = {}
         size = 0
-        for name, plain, _, taken in self._around(without) if self._allowance.tell(0) else ():
+        for name, plain, _, taken in self._around(without) if self.allowance.tell(0) else ():
+            size += 1
             if plain is not _NOTHING and str(name) not in found:
                 found[str(name)] = plain
                 size += taken
-        return found if self._allowance.tell(size) else {}
+        return found if self.allowance.tell(size) else {}
 
     def others(self, without: Sequence[Any]) -> tuple[str, ...]:
         """Return the paths of what is neither plain data nor a tensor, each with what it is."""

@@ -132,7 +132,8 @@ class Calls:
 
     def state(self, target: Any, state: Any) -> Any:
         """Answer BUILD: return the object with its state, a new one where the old one cannot carry it."""
-        self._budget.copied(state)
+        if not isinstance(state, dict):
+            self._budget.copied(state)
         match target:
             case Ordered() if isinstance(state, dict):
                 return target
