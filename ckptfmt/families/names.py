@@ -36,7 +36,7 @@ _ACTOR = frozenset({
 })  # fmt: skip
 _OTHER = frozenset({
     "projection", "projector", "predictor", "decoder", "reward", "inverse", "discriminator", "icm", "rnd",
-    "curl", "byol", "lstm", "gru", "rnn", "successor", "termination",
+    "curl", "byol", "successor", "termination",
 })  # fmt: skip
 _Q_VALUE = ("q", "value")
 # In texts around a network "policy" and "tau" are everyday words of DQN code, unlike inside a network.

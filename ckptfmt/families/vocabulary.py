@@ -31,19 +31,20 @@ _WORDS: dict[Meaning, str] = {
     "action": "act acts action actions move moves decision",
     "other": (
         "reward rewards next forward inverse decoder reconstruction reconstructed embedding embed projection projector "
-        "predictor prediction discriminator termination successor dynamics done terminal terminals label labels class "
-        "classes score scores style gate attention key query latent code feature_loss auxiliary aux segmentation mask"
+        "predictor prediction discriminator termination successor dynamics done terminal terminals label labels "
+        "class classifier classify classes score scores style gate attention "
+        "key query latent code feature_loss auxiliary aux segmentation mask"
     ),
     "neutral": (
         "fc fcs fcn full fully connected connection connections lin linear linears dense denses layer layers l ll head "
         "heads out outs output outputs outp last final end ending top net nets network networks nn mlp mlps model "
         "models module modules seq sequential main block blocks hidden hid h base body trunk core feature features "
-        "classifier classify noisy nl noise ff ffn feedforward feed affine proj w b weight bias unit units first "
+        "noisy nl noise ff ffn feedforward feed affine proj w b weight bias unit units first "
         "second third fourth fifth pre post flat flatten in inner outer agent online local current eval target stream "
         "streams branch branches relu act_fn nature atari conv convs cnn dnn ann readout wrapped inp input lay "
         "neuron neurons distributional distrib rainbow dueling duel double z atoms atom c51 "
         "params param list middle tail stem bottom upper lower hiddens fnn ffw estimator function func approximator "
-        "duelling"
+        "duelling convolution convolutions d backbone stem torso encoder vision cnns"
     ),
 }  # fmt: skip
 _MEANINGS: dict[str, Meaning] = {word: kind for kind, text in _WORDS.items() for word in text.split()}

@@ -75,7 +75,7 @@ def read(seen: Skeleton) -> Classification:
     compared = fits(found)
     exact = [fit for fit in compared if fit.exact and _plausible(fit, seen)]
     if not exact:
-        reason = misfit(found, compared, seen)
+        reason = misfit(found, compared, seen) if not (compared and compared[0].exact) else _alike(compared[0])
         near = (Candidate(name=nearest(compared[0]), against=(reason,)),) if compared else ()
         return Classification(candidates=near, refusal=reason)
     if seen.wiring.stranger:
@@ -85,6 +85,11 @@ def read(seen: Skeleton) -> Classification:
             refusal=f"its module has {seen.wiring.stranger}, which none of the eight architectures has",
         )
     return _choose(exact, seen)
+
+
+def _alike(fit: Fit) -> str:
+    rows = fit.topology.heads[0]
+    return f"it has two heads of {rows} row{'s' if rows > 1 else ''} each, and nothing says that one is an advantage"
 
 
 def _plausible(fit: Fit, seen: Skeleton) -> bool:

@@ -73,9 +73,11 @@ def _no_chain(found: Fingerprint) -> str:
 
 def misfit(found: Fingerprint, fits: list[Fit], seen: Skeleton) -> str:
     """Return why nothing fits exactly: the thing that is there and should not be, else what the nearest one lacks."""
+    if thing := _thing(seen):
+        return thing
     if _transposed(found):
         return "the linear weights are stored as (in, out), as TensorFlow and JAX do, which is not read"
-    if thing := _thing(seen):
+    if thing := _heads(seen) or _deep(seen):
         return thing
     if not fits:
         return "no linear layer takes the features of the trunk and leads to a head"
@@ -98,7 +100,22 @@ def _thing(seen: Skeleton) -> str:
     ensemble = next((proposal for proposal in q_network.recognise(seen)), None)
     if ensemble is not None:
         return f"{ensemble.sees}, and the eight architectures have one, or value and advantage"
-    return _deep(seen)
+    return ""
+
+
+def _heads(seen: Skeleton) -> str:
+    """More heads than one, or two, or two that cannot be value and advantage."""
+    rows = sorted(head.shape[0] for head in seen.heads)
+    if len(rows) < 2 or not seen.named or any(layer.noisy for layer in seen.linear):
+        return ""
+    if len(rows) == 2 and rows[0] < rows[1] and rows[1] % rows[0] == 0:
+        return ""
+    *most, last = map(str, rows)
+    names = ", ".join(head.name for head in seen.heads[:3])
+    return (
+        f"it has {len(rows)} heads, of {', '.join(most)} and {last} rows ({names}), "
+        "and the eight architectures have one, or value and advantage"
+    )
 
 
 def _deep(seen: Skeleton) -> str:

@@ -58,7 +58,11 @@ def assumption(seen: Skeleton, reading: Reading, fit: Fit, layout: Layout | None
     if not said <= {"value"} or policy_around(seen) or suspicion((), (seen.file,))[1]:
         return ""
     published = [(rows, *kernel) for rows, _, *kernel in fit.topology.convs] in _PUBLISHED
-    return _ASSUMED if published or layout is not None or _is_q(seen.file) else ""
+    if layout is not None or _is_q(seen.file):
+        return _ASSUMED
+    # A trunk alone is little: a word that is not known, wherever it stands, may be what tells the network.
+    strange = any("" in meanings(seen.own(layer)) for layer in (*seen.linear, *seen.convolutions))
+    return _ASSUMED if published and not strange else ""
 
 
 def policy_around(seen: Skeleton) -> str:
