@@ -73,7 +73,7 @@ def _eligible(networks: Sequence[Network], key: str | None, path: str) -> tuple[
         if not (chosen := tuple(network for network in networks if network.path == key)):
             paths = ", ".join(f"'{network.path}'" for network in networks) or "none"
             raise ConversionError(
-                f"holds no network at '{printable(key)}'", where=path, fix=f"it has: {paths}", code="convert.key"
+                f"holds no network at '{printable(key)}'", where=path, fix=f"choose one of: {paths}", code="convert.key"
             )
         return chosen
     if alike := twins(networks):
