@@ -17,6 +17,7 @@ HOSTILE = sorted(folder for folder in (FIXTURES / "hostile").iterdir() if (folde
 PICKLES = [folder for folder in HOSTILE if folder.name.startswith("pickle-")]
 GUARD = Path(__file__).with_name("guarded.py")
 BOMBS = Path(__file__).with_name("bombs.py")
+DEAR = Path(__file__).with_name("dear.py")
 
 
 def answer(file: Path) -> tuple[str, str]:
@@ -135,6 +136,20 @@ def test_a_megabyte_of_anything_stays_within_300_mb_and_five_seconds_of_work(nam
     said = json.loads(done.stdout)
     assert said["bytes"] <= 1 << 20
     assert said["peak_mb"] < 300
+
+
+def dear() -> list[str]:
+    return run(DEAR).stdout.split()
+
+
+@pytest.mark.parametrize("name", dear())
+def test_a_small_file_is_looked_at_and_converted_within_a_gibibyte_and_ten_seconds_of_work(
+    name: str, tmp_path: Path
+) -> None:
+    """The process limits itself to 10 s of processor time for both: it is killed beyond that."""
+    done = run(DEAR, name, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["peak_mb"] < 1024
 
 
 def test_text_of_protocol_0_is_read_without_a_codec_that_is_imported_for_it(tmp_path: Path) -> None:
