@@ -12,6 +12,7 @@ __all__ = ["drop_temperatures", "head_meaning", "read_policy", "usual_scale"]
 
 _LOG = frozenset({"log", "logstd", "sigma"})
 _TEMPERATURES = frozenset({"alpha", "ent", "entropy", "coef", "temperature", "temp"})
+_SILENT = "a policy over real actions would have saved a deviation"
 _OF_CHOICES: frozenset[Meaning] = frozenset({"policy"})
 
 
@@ -56,6 +57,9 @@ def read_policy(
         _saved_scale(draft, rows)
     if draft.said("policy") is not None:
         draft.origin["policy"] = draft.seen.facts.origin("policy")
+    elif why == _SILENT:
+        # Likely and no more: nothing in the file says it, and a fixed deviation would be saved nowhere.
+        draft.origin["policy"] = "assumed"
     return why
 
 
@@ -172,7 +176,7 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
     if not alone:
         if _is_open(chain, told):
             raise Unfit("whether its actions are discrete or real cannot be told")
-        return "categorical", "a policy over real actions would have saved a deviation"
+        return "categorical", _SILENT
     if told == {"mean"}:
         return "deterministic", f"{head.name} is a mean without a deviation"
     if told & _OF_CHOICES:

@@ -31,6 +31,9 @@ _GATES = {4: "lstm", 3: "gru"}
 # Networks have few rows of layers; more are no one network, and would take long to string.
 _MOST_ROWS, _MOST_CHAINS, _MOST_UNITS = 24, 16, 400
 
+# The path of a layer that is all of a file; no name has this in it.
+_ROOT = ("\0",)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
@@ -160,14 +163,15 @@ class Outline:
         if len(self.shapes) > _MOST_UNITS:
             return found
         for name in self.shapes:
-            *above, last = filter(None, re.split(r"[./]", name))
+            # Layers may have empty names; to leave one out would make two of them one.
+            *above, last = re.split(r"[./]", name)
             told = _LEAF.fullmatch(last)
             if told is None or (told["leaf"] not in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") and told["layer"]):
                 found.setdefault((*above, last), {})["value"] = name
             elif told["leaf"] in _NOISE or told["leaf"] == "num_batches_tracked":
                 self.noise.append(name)
             else:
-                path = (*above, told["stem"]) if told["stem"] else tuple(above)
+                path = ((*above, told["stem"]) if told["stem"] else tuple(above)) or _ROOT
                 found.setdefault(path, {})[told["leaf"] + (told["layer"] or "")] = name
         return found
 

@@ -36,7 +36,7 @@ def unusable(found: Fingerprint, seen: Skeleton) -> str:
     if odd := next((name for name, shape in found.shapes.items() if _is_odd(shape)), ""):
         return f"{odd} {_text(found.shapes[odd])} belongs to no layer of these networks"
     if not found.convs:
-        return "there is no convolution, so this is no network for Atari frames"
+        return "there is no convolution, so this is no network for Atari frames, and no other family fits it"
     if not found.matrices:
         return "there is no linear layer: an encoder without a head"
     if len(found.shapes) > MAX_TENSORS or len(found.matrices) > MAX_MATRICES:
