@@ -20,6 +20,9 @@ from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoi
 
 __all__ = ["Conversion", "convert", "migrate_old_checkpoint"]
 
+# How many names a sentence has room for.
+_NAMED = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion(Shown):
@@ -107,7 +110,8 @@ def convert(
     """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
 
     `facts` are what the file does not hold, such as `n_action`; `settings` are further fields of `ModelConfig`. With
-    `strict` nothing is assumed that an answer of the network depends on. `bulk` is for one of many files: one
+    `strict` nothing is assumed that an answer of the network depends on, and no placeholder stands for a class of
+    another package. `bulk` is for one of many files: one
     processor is used, and the memory in which the system holds what was written is given back. With `compress` the
     weights are stored as zstd if they get a tenth smaller. `progress` is called with the bytes written since its
     last call. Raises `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then
@@ -119,6 +123,8 @@ def convert(
     if wrong := sorted(set(facts) - set(FACTS)):
         raise TypeError(f"convert() knows no fact {wrong[0]!r}; it knows {', '.join(FACTS)}")
     with make_plan(source, key=key, allow_unsafe=allow_unsafe, given=dict(facts), settings=settings) as plan:
+        if strict and plan.legacy.placeholders:
+            raise _stands_in(plan)
         if strict and plan.decisive:
             give = ", ".join(f"{name}=" for name in plan.decisive)
             raise WouldAssume(
@@ -135,6 +141,18 @@ def convert(
             manifest = _write(plan, dest, tensors, form, overwrite=overwrite, wait=wait, bulk=bulk)
         plan.warnings += _diverged(plan, tensors)
         return _report(plan, os.fspath(dest), manifest)
+
+
+def _stands_in(plan: Plan) -> WouldAssume:
+    """Return the refusal of a file in which placeholders stand for what other packages would have made."""
+    names = [printable(name, 80) for name in plan.legacy.placeholders]
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return WouldAssume(
+        f"would read placeholders for {', '.join(names[:_NAMED])}{more}",
+        where=plan.path,
+        fix="leave strict=True out",
+        code="convert.placeholders",
+    )
 
 
 def migrate_old_checkpoint(

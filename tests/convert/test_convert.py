@@ -2,13 +2,15 @@ import json
 import os
 import pickle
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ckptfmt.convert.convert import convert, migrate_old_checkpoint
-from ckptfmt.errors import ConversionError, SourceError, TargetExists
+from ckptfmt.errors import ConversionError, SourceError, TargetExists, WouldAssume
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.jsontext import encode_free
 from ckptfmt.store.checkpoint import Checkpoint
@@ -65,6 +67,22 @@ def test_strict_refuses_to_assume_and_writes_nothing(tmp_path):
         convert(source("dqn"), tmp_path / "out", strict=True)
     assert caught.value.code == "convert.assumed"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_strict_refuses_placeholders_for_classes_of_other_packages(tmp_path, monkeypatch):
+    agents = types.ModuleType("agents")
+    agents.Agent = type("Agent", (), {"__module__": "agents"})
+    monkeypatch.setitem(sys.modules, "agents", agents)
+    agent = agents.Agent()
+    agent.w = np.ones((2, 2), np.float32)
+    (tmp_path / "agent.pkl").write_bytes(pickle.dumps(agent))
+    with pytest.raises(WouldAssume) as caught:
+        convert(tmp_path / "agent.pkl", tmp_path / "out", strict=True)
+    assert str(caught.value) == (
+        f"{tmp_path / 'agent.pkl'}: would read placeholders for agents.Agent; leave strict=True out"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["agent.pkl"]
+    assert convert(tmp_path / "agent.pkl", tmp_path / "out").tensors == 1
 
 
 def test_a_dry_run_decides_all_and_writes_nothing(tmp_path):
