@@ -302,6 +302,7 @@ CALLS: dict[str, Callable[[Args], Any]] = {
     "numpy._core.multiarray._reconstruct": ndarray.reconstruct,
     "numpy._core.multiarray.scalar": ndarray.scalar_of,
     "numpy._core.numeric._frombuffer": ndarray.frombuffer,
+    "dill._dill._create_array": ndarray.create_for_dill,
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": _defaultdict,
     "collections.Counter": _counter,

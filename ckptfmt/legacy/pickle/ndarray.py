@@ -12,7 +12,16 @@ from ckptfmt.legacy.bytes.gather import swapped
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["array_of", "array_state", "dtype_of", "frombuffer", "reconstruct", "scalar_of", "strides_of"]
+__all__ = [
+    "array_of",
+    "array_state",
+    "create_for_dill",
+    "dtype_of",
+    "frombuffer",
+    "reconstruct",
+    "scalar_of",
+    "strides_of",
+]
 
 DTYPE = "numpy.dtype"
 NDARRAY = "numpy.ndarray"
@@ -70,6 +79,20 @@ def array_state(array: Opaque, state: Any) -> LegacyTensor | None:
             array.state = None if made else (shape, dtype, data)
             return made
     raise _bad("gives an array a state that NumPy does not")
+
+
+def create_for_dill(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
+    """Return the array that dill makes in one call, of what NumPy's own pickles make and then give a state."""
+    match args:
+        case (
+            Opaque(kind="global", name="numpy._core.multiarray._reconstruct"),
+            tuple() as given,
+            tuple() as state,
+            *_,
+        ):
+            array = reconstruct(given)
+            return array_state(array, state) or array
+    raise _bad("makes an array in a way that dill does not")
 
 
 def frombuffer(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
