@@ -260,16 +260,19 @@ class MissingPackage(CkptError, ImportError):
 # Which extra of this package brings a package that is optional.
 _EXTRAS = {
     **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
-    **dict.fromkeys(("jinja2", "markupsafe", "starlette", "uvicorn"), "web"),
+    **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
     "cryptography": "sign",
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
     **dict.fromkeys(("stable_baselines3", "lightning"), "integrations"),
 }
+# What nobody asks for by its own name.
+_BROUGHT_BY = {"markupsafe": "jinja2"}
 
 
 def missing_package(error: ImportError, needed_by: str) -> MissingPackage | None:
     """Return what to say when an import failed for want of an optional package; None where it was another."""
-    package = (error.name or "").partition(".")[0]
+    missing = (error.name or "").partition(".")[0]
+    package = _BROUGHT_BY.get(missing, missing)
     if package not in _EXTRAS:
         return None
     return MissingPackage(

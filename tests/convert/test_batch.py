@@ -199,7 +199,7 @@ def test_a_script_without_a_main_guard_is_told_what_it_lacks(folder):
     run = subprocess.run([sys.executable, "-P", str(program)], capture_output=True, text=True, timeout=60)
     assert run.returncode == 1
     assert run.stderr.endswith(
-        "convert_many: no process that converts can be started; in a script, call it under: if __name__ == '__main__'\n"
+        "convert_many: no worker process can be started; in a script, call it under: if __name__ == '__main__'\n"
     )
 
 

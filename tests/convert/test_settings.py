@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+import ckptfmt
 from ckptfmt.convert.convert import convert
 from ckptfmt.convert.settings import agents_of, environment_of, facts_of, merged
 from ckptfmt.errors import ConversionError
@@ -75,13 +76,19 @@ def test_an_environment_is_named_by_text_or_by_a_group_of_settings():
     assert environment_of({"env": {"frame_skip": 4}}) == environment_of({"env": "no id, a sentence"}) == {}
 
 
+def family_of(path):
+    with ckptfmt.open(path) as checkpoint:
+        return checkpoint.manifest.architecture.family
+
+
 @pytest.mark.parametrize("name", ["DQNAgent", "agents.DuelingDQN", "c51_atari", "Rainbow"])
 @pytest.mark.parametrize("holder", ["hyper_parameters", "args"])
 def test_what_the_agent_is_called_settles_a_head_whose_name_says_another_thing(tmp_path, name, holder):
     policy = HIDDEN | head("action_probs", 6)
     without = convert(saved(tmp_path, policy), tmp_path / "without")
-    assert (without.architecture, without.config_origin.get("architecture")) == (None, None)
+    assert (family_of(tmp_path / "without"), without.architecture) == ("policy", "categorical")
     result = convert(saved(tmp_path, policy, **{holder: {"agent_name": name}}), tmp_path / "out")
+    assert family_of(tmp_path / "out") == "atari-dqn"
     assert (result.architecture, result.config_origin.get("architecture")) == ("dqn", None)
     assert result.classification.chosen.witnesses[0].kind == "declared"
 
@@ -115,8 +122,8 @@ def test_two_streams_are_settled_by_the_agent_unless_they_are_called_something_e
         convert(saved(tmp_path, streams("out1", "out2", 6)), tmp_path / "open")
     with pytest.raises(ConversionError):
         convert(saved(tmp_path, streams("v", "q", 6), args={"algo": "dqn"}), tmp_path / "q")
-    critic = convert(saved(tmp_path, streams("critic", "actor", 6), args={"dueling": True}), tmp_path / "critic")
-    assert critic.architecture is None
+    convert(saved(tmp_path, streams("critic", "actor", 6), args={"dueling": True}), tmp_path / "critic")
+    assert family_of(tmp_path / "critic") == "actor-critic"
 
 
 def test_settings_settle_what_would_be_assumed_and_are_marked_as_declared(tmp_path):

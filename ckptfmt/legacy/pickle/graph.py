@@ -24,6 +24,7 @@ _FIXED = object()
 _CONTAINERS = frozenset({list, tuple, dict, Opaque, Ordered, Unique})
 # What is known of a container is packed into one integer, to save memory: (first bit, bits) of each part.
 _WEIGHT, _DEPTH, _THINGS, _PATHS, _REACH = (0, 24), (24, 8), (32, 24), (56, 28), (84, 20)
+_ONE_DEEP = 1 << _DEPTH[0]
 
 
 class _Frame:
@@ -74,11 +75,13 @@ def _children(node: Any) -> Iterator[tuple[Any, Any, Any]]:
                 yield _FIXED, None, key
                 yield key, key, value
         case list():
+            name = _name_in(node)
             for i, item in enumerate(node):
-                yield i, _name_in(node), item
+                yield i, name, item
         case tuple():
+            name = _name_in(node)
             for item in node:
-                yield _FIXED, _name_in(node), item
+                yield _FIXED, name, item
 
 
 def _name_in(node: Sequence[Any]) -> Any:
@@ -136,15 +139,20 @@ def _leaf(value: Any) -> int:
 def _shallow(node: Any) -> int:
     """Return what is known of a sequence or an instance with nothing but leaves in it, 0 for any other container."""
     if type(node) is Opaque:
-        bare = not (node.args or node.items or node.pairs or type(node.state) in _CONTAINERS)
-        weight, things = (1 + _leaf(node.state) if bare else 0), 1
-    elif isinstance(node, dict):
-        weight, things = (0 if node else 1), 0
-    elif any(type(item) in _CONTAINERS for item in node) or _name_in(node):
+        if node.args or node.items or node.pairs or type(node.state) in _CONTAINERS:
+            return 0
+        return min(1 + _leaf(node.state), MAX_NODES + 1) | _ONE_DEEP | 1 << _THINGS[0]
+    if not node:
+        return 1 | _ONE_DEEP
+    if isinstance(node, dict) or _name_in(node):
         return 0
-    else:
-        weight, things = 1 + sum(map(_leaf, node)), sum(type(item) is LegacyTensor for item in node)
-    return min(weight, MAX_NODES + 1) | 1 << _DEPTH[0] | things << _THINGS[0] if weight else 0
+    weight, things = 1, 0
+    for item in node:
+        if type(item) in _CONTAINERS:
+            return 0
+        weight += _leaf(item)
+        things += type(item) is LegacyTensor
+    return min(weight, MAX_NODES + 1) | _ONE_DEEP | things << _THINGS[0]
 
 
 def _key_size(key: Any) -> int:
@@ -176,23 +184,26 @@ def _push(path: list[_Frame], open_nodes: set[int], frame: _Frame) -> None:
 
 def _add(frame: _Frame, packed: int) -> None:
     """Add what is known of a child."""
-    weight, depth, things, paths, reach = (
-        packed >> first & (1 << bits) - 1 for first, bits in (_WEIGHT, _DEPTH, _THINGS, _PATHS, _REACH)
-    )
-    frame.weight += weight
-    frame.depth = max(frame.depth, depth + 1)
+    frame.weight += packed & (1 << _WEIGHT[1]) - 1
+    frame.depth = max(frame.depth, (packed >> _DEPTH[0] & (1 << _DEPTH[1]) - 1) + 1)
     _check_weight(frame)
     if frame.depth > MAX_DEPTH:
         raise exceeded(f"holds an object nested more than {MAX_DEPTH} deep")
-    if things:
-        size = 1 + _key_size(frame.key)
-        frame.things += things
-        frame.paths += paths + things * size
-        frame.reach = max(frame.reach, reach + size)
-        if frame.reach > _MAX_PATH:
-            raise exceeded(f"names what it holds by more than {_MAX_PATH:,} characters")
-        if frame.paths > _MAX_PATHS:
-            raise exceeded(f"names what it holds by more than {_MAX_PATHS >> 20} MiB of text")
+    # The rest is about names; most of what a bomb is made of has none.
+    if packed >> _THINGS[0]:
+        _add_names(frame, packed)
+
+
+def _add_names(frame: _Frame, packed: int) -> None:
+    things, paths, reach = (packed >> first & (1 << bits) - 1 for first, bits in (_THINGS, _PATHS, _REACH))
+    size = 1 + _key_size(frame.key)
+    frame.things += things
+    frame.paths += paths + things * size
+    frame.reach = max(frame.reach, reach + size)
+    if frame.reach > _MAX_PATH:
+        raise exceeded(f"names what it holds by more than {_MAX_PATH:,} characters")
+    if frame.paths > _MAX_PATHS:
+        raise exceeded(f"names what it holds by more than {_MAX_PATHS >> 20} MiB of text")
 
 
 def _check_weight(frame: _Frame) -> None:
