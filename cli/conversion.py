@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ckptfmt.convert.convert import Conversion
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import UNSEEN
+from ckptfmt.families.atari_dqn.family import FAMILY
 
 from .output import Output
 from .text import plural, shape, size
@@ -62,7 +63,8 @@ def show_outcome(output: Output, outcome: "Outcome") -> None:
     elif outcome.conversion is None:
         output.line(output.sign("good"), f" {item.source}  unchanged")
     else:
-        network = outcome.conversion["architecture"] or "network unknown"
+        told = outcome.conversion
+        network = _named(told["family"], told["architecture"]) if told["architecture"] else "network unknown"
         planned = "  (nothing written)" if outcome.status == "planned" else ""
         output.line(output.sign("good"), f" {item.source} -> {item.dest}  {network}{planned}")
 
@@ -97,12 +99,20 @@ def _container(result: Conversion) -> str:
     return kind if protocol is None else f"{kind}, pickle protocol {protocol}"
 
 
+def _named(family: str | None, name: str) -> str:
+    """Return a network as --architecture takes it; those of the Atari family go by their names alone."""
+    return name if family == FAMILY.name else f"{family}/{name}"
+
+
 def _network(result: Conversion) -> str:
     if result.config is None or result.architecture is None:
         return f"unknown: {result.classification.refusal}"
-    placed = f"{result.tensors} of {result.tensors + len(result.dropped)} tensors placed"
+    chosen = result.classification.chosen
+    # What else was dropped is not of the network, and is told by a line of its own.
+    unplaced = len(chosen.dropped) if chosen else 0
+    placed = f"{result.tensors} of {result.tensors + unplaced} tensors placed"
     if "dueling_dqn" not in result.config:
-        return f"{result.architecture} ({placed})"
+        return f"{_named(result.family, result.architecture)} ({placed})"
     config, encoder = result.config, result.config["encoder"]
     encoder = encoder["name"] if isinstance(encoder, Mapping) else encoder
     atoms = f", {config['n_atoms']} atoms from {config['v_min']:g} to {config['v_max']:g}" if config["n_atoms"] else ""
