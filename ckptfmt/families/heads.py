@@ -89,6 +89,8 @@ def _two(draft: Draft, chain: Chain) -> str:
     if one.outputs != other.outputs:
         raise Unfit("its two heads have other numbers of rows")
     told = [head_meaning(head) for head in chain.heads]
+    if any("epsilon" in name for name in draft.outline.noise) or any(_is_half(unit) for unit in chain.units):
+        raise Unfit("its mean and its deviation are those of a noisy layer")
     if {"deviation"} in told and ({"mean"} in told or not any(kind & {"value", "q", "advantage"} for kind in told)):
         deviation = chain.heads[told.index(frozenset({"deviation"}))]
         mean = other if deviation is one else one
@@ -104,6 +106,11 @@ def _two(draft: Draft, chain: Chain) -> str:
         draft.take(squash="none", action_scale=1.0)
         return f"{one.name} and {other.name} are the two numbers of a Beta distribution"
     raise Unfit("nothing tells what its two heads are")
+
+
+def _is_half(unit: Unit) -> bool:
+    """Whether a hidden layer is named as the means or the deviations of a noisy one."""
+    return bool({"mu", "sigma"} & {*words(unit.path[-1])})
 
 
 def _deviation(draft: Draft, chain: Chain) -> Unit | None:

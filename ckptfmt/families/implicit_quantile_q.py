@@ -10,7 +10,7 @@ from ckptfmt.families.config import one_of, positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.habits import habit_of
 from ckptfmt.families.network import NetworkConfig, noise_names
-from ckptfmt.families.outline import Chain, Row
+from ckptfmt.families.outline import Chain, Row, fits
 from ckptfmt.families.quantile_q import levels
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
@@ -78,8 +78,17 @@ def is_implicit(sides: Sides) -> bool:
     try:
         _parts(sides)
     except Unfit:
-        return False
+        return any(_is_beside(row, sides) for row in sides.own)
     return True
+
+
+def _is_beside(embedding: Row, sides: Sides) -> bool:
+    """Whether a layer is named as an embedding is, and what comes behind it would take what comes before it as well."""
+    if len(embedding.units) > 1 or not _EMBEDDING & ({*embedding.words} - sides.common):
+        return False
+    others = [row for row in sides.own if row is not embedding]
+    takers = [row for row in others if row.units[0].inputs == embedding.outputs]
+    return any(fits(giver.units[-1], taker.units[0]) for taker in takers for giver in others if giver is not taker)
 
 
 def _parts(sides: Sides) -> tuple[Row, Row | None, Chain, int]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ckptfmt.families.names import words
 
-__all__ = ["Chain", "Outline", "Row", "Unit", "strings"]
+__all__ = ["Chain", "Outline", "Row", "Unit", "fits", "strings"]
 
 Shape = tuple[int, ...]
 UnitKind = Literal["linear", "noisy", "conv", "cell", "norm", "batch norm", "vector", "strange"]
@@ -191,11 +191,11 @@ def _string(before: list[Unit], left: list[Row], found: list[Chain]) -> None:
     ends = [row for row in left if len(row.units) == 1 and row.units[0].kind in ("linear", "noisy")]
     alike = len(ends) == len(left) > 1 and len({row.units[0].inputs for row in ends}) == 1
     deeper = alike and any(ends[0].units[0].inputs == row.outputs for row in ends)
-    if alike and last and not deeper and _fits(last, left[0].units[0]):
+    if alike and last and not deeper and fits(last, left[0].units[0]):
         found.append(Chain(tuple(before), tuple(row.units[0] for row in left)))
         return
     for i, row in enumerate(left):
-        if last is not None and not _fits(last, row.units[0]):
+        if last is not None and not fits(last, row.units[0]):
             continue
         rest = left[:i] + left[i + 1 :]
         if rest:
@@ -204,8 +204,8 @@ def _string(before: list[Unit], left: list[Row], found: list[Chain]) -> None:
             found.append(Chain((*before, *row.units[:-1]), row.units[-1:]))
 
 
-def _fits(one: Unit, other: Unit) -> bool:
-    """Whether a layer can take what another one gives; behind a convolution it may take its maps, flattened."""
+def fits(one: Unit, other: Unit) -> bool:
+    """Return whether a layer can take what another one gives; behind a convolution it may take its maps, flattened."""
     if one.kind == "conv" and other.kind != "conv":
         return other.inputs % one.outputs == 0
     return other.inputs == one.outputs and (other.kind != "conv" or one.kind == "conv")
@@ -222,7 +222,7 @@ def _following(units: list[Unit]) -> Iterator[list[Unit]]:
     ordered = sorted(units, key=lambda unit: [int(number) for number in _NUMBER.findall((unit.path or ("",))[-1])][-1:])
     part = ordered[:1]
     for one, other in pairwise(ordered):
-        if _fits(one, other) and one.kind != "cell":
+        if fits(one, other) and one.kind != "cell":
             part.append(other)
         else:
             yield part

@@ -20,6 +20,14 @@ def test_no_network_of_the_space_is_told_wrongly(space, kind, hinted):
     search()
 
 
+@pytest.mark.parametrize("seed", [1554, 18246])
+def test_draws_that_were_told_wrongly_once_are_not_any_more(space, seed):
+    """A cosine embedding beside two streams, and noisy layers whose means and deviations are layers by their names."""
+    sample = space.draw(random.Random(seed))
+    for facts in (None, sample.facts()):
+        assert space.judge(sample, space.answer(sample, facts)) == ""
+
+
 def test_names_that_agree_with_shapes_leave_only_what_weights_do_not_hold(space):
     refused = set()
     for seed in range(400):
