@@ -87,6 +87,7 @@ OTHER = {
     "save_every": 35,
     "keep": 1,
     "save_replay": "last",
+    "compress": True,
     "tensorboard": True,
 }
 
