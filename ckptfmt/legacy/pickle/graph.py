@@ -24,6 +24,9 @@ _FIXED = object()
 _CONTAINERS = frozenset({list, tuple, dict, Opaque, Ordered, Unique})
 # What is known of a container is packed into one integer, to save memory: (first bit, bits) of each part.
 _WEIGHT, _DEPTH, _THINGS, _PATHS, _REACH = (0, 24), (24, 8), (32, 24), (56, 28), (84, 20)
+_WEIGHT_MASK, _DEPTH_MASK, _THINGS_MASK, _PATHS_MASK = (
+    (1 << bits) - 1 for _, bits in (_WEIGHT, _DEPTH, _THINGS, _PATHS)
+)
 _ONE_DEEP = 1 << _DEPTH[0]
 
 
@@ -49,12 +52,10 @@ class _Frame:
 
     def packed(self) -> int:
         """Return what is known of the container, once all of it was walked."""
-        parts = zip(
-            (self.weight, self.depth, self.things, self.paths, self.reach),
-            (_WEIGHT, _DEPTH, _THINGS, _PATHS, _REACH),
-            strict=True,
-        )
-        return sum(value << first for value, (first, _) in parts)
+        known = self.weight | self.depth << _DEPTH[0]
+        if self.things:
+            known |= self.things << _THINGS[0] | self.paths << _PATHS[0] | self.reach << _REACH[0]
+        return known
 
 
 def _children(node: Any) -> Iterator[tuple[Any, Any, Any]]:
@@ -139,9 +140,16 @@ def _leaf(value: Any) -> int:
 def _shallow(node: Any) -> int:
     """Return what is known of a sequence or an instance with nothing but leaves in it, 0 for any other container."""
     if type(node) is Opaque:
-        if node.args or node.items or node.pairs or type(node.state) in _CONTAINERS:
+        # A state with nothing in it is as good as none.
+        if node.args or node.items or (type(node.state) in _CONTAINERS and node.state):
             return 0
-        return min(1 + _leaf(node.state), MAX_NODES + 1) | _ONE_DEEP | 1 << _THINGS[0]
+        weight = 1 + _leaf(node.state)
+        for pair in node.pairs:
+            for item in pair:
+                if type(item) in _CONTAINERS or type(item) is LegacyTensor:
+                    return 0
+                weight += _leaf(item)
+        return min(weight, MAX_NODES + 1) | _ONE_DEEP | 1 << _THINGS[0]
     if not node:
         return 1 | _ONE_DEEP
     if isinstance(node, dict) or _name_in(node):
@@ -184,18 +192,23 @@ def _push(path: list[_Frame], open_nodes: set[int], frame: _Frame) -> None:
 
 def _add(frame: _Frame, packed: int) -> None:
     """Add what is known of a child."""
-    frame.weight += packed & (1 << _WEIGHT[1]) - 1
-    frame.depth = max(frame.depth, (packed >> _DEPTH[0] & (1 << _DEPTH[1]) - 1) + 1)
-    _check_weight(frame)
-    if frame.depth > MAX_DEPTH:
-        raise exceeded(f"holds an object nested more than {MAX_DEPTH} deep")
+    frame.weight += packed & _WEIGHT_MASK
+    if frame.weight > MAX_NODES:
+        _check_weight(frame)
+    depth = (packed >> _DEPTH[0] & _DEPTH_MASK) + 1
+    if depth > frame.depth:
+        frame.depth = depth
+        if depth > MAX_DEPTH:
+            raise exceeded(f"holds an object nested more than {MAX_DEPTH} deep")
     # The rest is about names; most of what a bomb is made of has none.
     if packed >> _THINGS[0]:
         _add_names(frame, packed)
 
 
 def _add_names(frame: _Frame, packed: int) -> None:
-    things, paths, reach = (packed >> first & (1 << bits) - 1 for first, bits in (_THINGS, _PATHS, _REACH))
+    things = packed >> _THINGS[0] & _THINGS_MASK
+    paths = packed >> _PATHS[0] & _PATHS_MASK
+    reach = packed >> _REACH[0]
     size = 1 + _key_size(frame.key)
     frame.things += things
     frame.paths += paths + things * size
