@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ckptfmt.errors import CkptError, WeightsError, printable
 from ckptfmt.format import jsontext
-from ckptfmt.format.compressed import PART, CompressedFile, Encoder, open_by_table
+from ckptfmt.format.datafile import DataFile
 from ckptfmt.format.files import open_file, open_folder, release
 from ckptfmt.format.safetensors import Header, TensorInfo, build_header, parse_header, shape_text
 
@@ -30,6 +30,8 @@ TRACE = ".trace"
 _KEY = "ckptfmt.trace"
 _VERSION = 1
 _LEVEL = 9
+# How many bytes of frames are in memory at a time.
+_BLOCK = 4 << 20
 # A game of a hundred thousand steps takes two hours; what claims more is no recording of one.
 _MOST_STEPS = 100_000
 _MOST_SIDE = 2048
@@ -77,7 +79,7 @@ class Trace:
     the number of the episode a step belongs to.
     """
 
-    def __init__(self, file: CompressedFile, told: Told, header: Header) -> None:
+    def __init__(self, file: DataFile, told: Told, header: Header) -> None:
         self._file, self._start = file, header.data_start
         self._tensors = {tensor.name: tensor for tensor in header.tensors}
         self.told = told
@@ -115,7 +117,7 @@ class Trace:
         """Yield some rows of an array one by one, a few megabytes of them in memory; raises as `rows`."""
         tensor = self._tensors[name]
         size = max(1, tensor.nbytes // max(1, tensor.shape[0]))
-        count = max(1, PART // size)
+        count = max(1, _BLOCK // size)
         for begin in range(start, end, count):
             yield from self.rows(name, begin, min(end, begin + count))
 
@@ -123,6 +125,9 @@ class Trace:
 @contextmanager
 def open_trace(path: str | os.PathLike[str]) -> Iterator[Trace]:
     """Give a trace; raise `BadTrace` where the file is none or its arrays do not fit together."""
+    # The one import that waits: pages without a trace need no zstd.
+    from ckptfmt.format.compressed import open_by_table
+
     place = os.fspath(path)
     try:
         with open_by_table(*_open(place), place) as file:
@@ -147,6 +152,9 @@ def _open(path: str) -> tuple[int, int]:
 
 def trace_bytes(told: Told, arrays: Mapping[str, NDArray[Any]]) -> Iterator[bytes]:
     """Yield the bytes of a trace, in order; `arrays` are of the dtypes uint8, int64 and float32."""
+    # The other place that needs zstd.
+    from ckptfmt.format.compressed import PART, Encoder
+
     kinds = {np.dtype(code): name for name, code in _DTYPES.items()}
     text = json.dumps({"version": _VERSION, **told.to_dict()}, ensure_ascii=False)
     header, infos = build_header(

@@ -94,9 +94,11 @@ class Pages:
             ("lineage", f"/lineage/{quote(name)}"),
             ("run", f"/runs/{quote(os.path.dirname(name))}"),
         ]
-        if self._trace(entry):
+        with Checkpoint(entry.path) as checkpoint:
+            played = self._index.trace(checkpoint.manifest.content_digest)
+            links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in checkpoint.names()}
+        if played:
             nav.append(("the agent at work", f"/c/{quote(name)}/play"))
-        links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in self._tensors(entry)}
         return (
             lambda: report(entry.path, nav=nav, links=links).html,
             lambda: {
@@ -132,7 +134,9 @@ class Pages:
     def play(self, name: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of a game that a checkpoint played, recorded by `ckpt play --trace` below the folder."""
         entry = self._entry(name)
-        if not (path := self._trace(entry)):
+        with Checkpoint(entry.path) as checkpoint:
+            path = self._index.trace(checkpoint.manifest.content_digest)
+        if not path:
             raise Missing(f"no trace in this folder was played by {printable(name)}; record one with ckpt play")
         with open_trace(path) as trace:
             here = _checkpoint_href(name)
@@ -196,14 +200,6 @@ class Pages:
         if entry is None:
             raise Missing(f"there is no checkpoint {printable(name)} in this folder")
         return entry
-
-    def _trace(self, entry: Entry) -> str:
-        with Checkpoint(entry.path) as checkpoint:
-            return self._index.trace(checkpoint.manifest.content_digest)
-
-    def _tensors(self, entry: Entry) -> Sequence[str]:
-        with Checkpoint(entry.path) as checkpoint:
-            return checkpoint.names()
 
     def _sorted(self, entries: list[Entry], sort: str, words: str) -> "_Rows":
         kept = [entry for entry in entries if words in entry.name] if words else entries

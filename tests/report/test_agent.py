@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -89,6 +91,18 @@ def test_what_was_not_recorded_is_left_out(tmp_path, missing):
     held = {name: array for name, array in traces.arrays().items() if name != missing}
     html = trace_page(traces.write(tmp_path / "a.trace", held)).html
     assert len(data_of(html)["steps"]) == 12
+
+
+def test_a_page_without_a_trace_needs_no_zstd(tmp_path):
+    ckptfmt.save(tmp_path / "a", {"w": np.ones((2, 2), np.float32)}).close()
+    use = (
+        "import sys; sys.modules['backports'] = sys.modules['compression'] = None\n"
+        "from ckptfmt.report import report; print(len(report(sys.argv[1]).html) > 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", use, tmp_path / "a"], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_the_report_of_a_checkpoint_shows_a_game_that_it_played_and_no_other(tmp_path):
