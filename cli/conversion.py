@@ -14,7 +14,7 @@ from .text import plural, shape, size
 from .wording import on_the_command_line, option_of
 
 if TYPE_CHECKING:
-    from ckptfmt.convert.batch import Outcome
+    from ckptfmt.convert.outcome import Outcome
 
 __all__ = ["outcome_line", "show_conversion", "show_outcome", "show_tally"]
 

@@ -1,22 +1,17 @@
 """Convert many legacy files, in several processes, going on where one fails.
 
-The workers are Pebble's: of what was tried, it alone knows which file a worker died of and ends one that hangs, so
-that the file fails by its name and nothing is done twice. Any other executor may take its place.
+Workers of our own do it, or any other executor in their place; what that one leaves undone is done by ours.
 """
 
 import contextlib
 import hashlib
 import os
-import signal
-import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.context import SpawnContext
-from typing import Any, Literal, NoReturn
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from typing import Any
 
 from ckptfmt.convert.convert import convert
+from ckptfmt.convert.outcome import ALONE, Outcome, Status, failed
 from ckptfmt.convert.sources import Item
 from ckptfmt.errors import CkptError, TargetExists
 from ckptfmt.format.datafile import open_data
@@ -26,35 +21,12 @@ from ckptfmt.format.parse import load_manifest
 
 __all__ = ["Outcome", "convert_many"]
 
-Status = Literal["converted", "planned", "unchanged", "failed"]
 # A worker waits for the disk about a third of its time; two of them keep one processor busy.
 _PER_PROCESSOR = 2
 # The largest checkpoints of the corpus take seconds; ten minutes are enough for 100 GB from a slow disk.
 _TIMEOUT = 600.0
-_ALONE = "convert it alone to see why"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file: `conversion` as of `Conversion.to_dict`, `error` as of `CkptError.to_dict`.
-
-    A dry run leaves it `planned`; `unchanged` is one whose checkpoint was there already.
-    """
-
-    item: Item
-    status: Status
-    conversion: Mapping[str, Any] | None = None
-    error: Mapping[str, str] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the outcome as one line of a `--json` answer."""
-        return {
-            "source": self.item.source,
-            "dest": self.item.dest,
-            "status": self.status,
-            "conversion": self.conversion,
-            "error": self.error,
-        }
+# How often is looked whether a file that waits for its turn in somebody's executor has begun; nothing hangs on it.
+_LOOK = 1.0
 
 
 def convert_many(
@@ -70,8 +42,9 @@ def convert_many(
     `jobs` is how many processors are kept busy, by workers that overlap waiting for the disk. A file that kills its
     worker, or takes longer than `timeout` seconds in one, fails alone. With more than one job a script must call
     this under `if __name__ == "__main__":`, as with `multiprocessing`. An `executor` takes the place of the workers:
-    anything with the interface of `concurrent.futures`, such as Dask's or mpi4py's. It is not shut down here. Where
-    it breaks, the files that it left are converted by workers of this machine.
+    anything with the interface of `concurrent.futures`, such as Dask's or mpi4py's. It is not shut down here. What it
+    leaves undone, because it breaks or one of its workers hangs for longer than `timeout`, is done by workers of this
+    machine. Futures that never say that they are running are waited for.
 
     A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
     unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
@@ -121,13 +94,9 @@ def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
     except CkptError as e:
         return Outcome(item, "failed", error=e.to_dict())
     except (OSError, MemoryError, RecursionError) as e:
-        return _failed(item, str(e) or type(e).__name__, "convert.fault")
+        return failed(item, str(e) or type(e).__name__, "convert.fault")
     except Exception as e:
-        return _failed(item, f"a fault in ckptfmt: {type(e).__name__}: {e}", "convert.fault", "please report it")
-
-
-def _failed(item: Item, what: str, code: str, fix: str = "") -> Outcome:
-    return Outcome(item, "failed", error=CkptError(what, where=item.source, fix=fix, code=code).to_dict())
+        return failed(item, f"a fault in ckptfmt: {type(e).__name__}: {e}", "convert.fault", "please report it")
 
 
 def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
@@ -177,137 +146,52 @@ def _plain(value: Any) -> Any:
 def _by(
     executor: Executor, items: Sequence[Item], workers: int, timeout: float, options: Mapping[str, Any]
 ) -> Iterator[Outcome]:
-    """Convert by an executor of the caller's; what it leaves undone, because it broke, by workers of our own."""
+    """Convert by an executor of the caller's; what it leaves undone by workers of our own, who know what hangs."""
     futures: list[Future[Outcome]] = []
     try:
         with contextlib.suppress(BrokenExecutor):
             futures.extend(executor.submit(_convert_one, item, options) for item in items)
         for place, item in enumerate(items):
-            if place == len(futures) or isinstance(futures[place].exception(), BrokenExecutor):
+            if place == len(futures) or not _ends(futures[place], timeout) or _is_lost(futures[place]):
                 break
             yield _answer(item, futures[place])
         else:
             return
-        rest = [(item, futures[i] if i < len(futures) else None) for i, item in enumerate(items) if i >= place]
-        lost = [item for item, future in rest if not future or isinstance(future.exception(), BrokenExecutor)]
+        # What waits behind a file that hangs need not wait for it; what has begun may still end.
+        for future in futures[place:]:
+            future.cancel()
+        wait(futures[place + 1 :], timeout)
+        done = {items[i]: future for i, future in enumerate(futures) if i >= place and not _is_lost(future)}
+        lost = [item for item in items[place:] if item not in done]
         again = {outcome.item: outcome for outcome in _in_workers(lost, workers, timeout, options)}
-        yield from (again[item] if item in again or not future else _answer(item, future) for item, future in rest)
+        yield from (again[item] if item in again else _answer(item, done[item]) for item in items[place:])
     finally:
         for future in futures:
             future.cancel()
 
 
+def _ends(future: "Future[Outcome]", timeout: float) -> bool:
+    """Wait for a file to be converted; return False where that has been going on for longer than `timeout`."""
+    while not future.done():
+        began = future.running()
+        if not wait([future], timeout if began else _LOOK).done and began:
+            return False
+    return True
+
+
+def _is_lost(future: "Future[Outcome]") -> bool:
+    """Return whether a file was not converted for reasons of the executor's."""
+    return not future.done() or future.cancelled() or isinstance(future.exception(), BrokenExecutor)
+
+
 def _answer(item: Item, future: "Future[Outcome]") -> Outcome:
     if (e := future.exception()) is not None:
-        return _failed(item, f"its worker failed: {type(e).__name__}: {e}", "convert.worker", _ALONE)
+        return failed(item, f"its worker failed: {type(e).__name__}: {e}", "convert.worker", ALONE)
     return future.result()
 
 
 def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Mapping[str, Any]) -> Iterator[Outcome]:
     # The one import that waits: who converts one file needs no processes.
-    from pebble import ProcessExpired, ProcessPool
+    from ckptfmt.convert.workers import in_workers
 
-    context = _KeepingContext()
-    pool = ProcessPool(max_workers=workers, initializer=_begin, context=context)
-    try:
-        with _ctrl_c_withheld():
-            futures = [pool.schedule(_work, args=(item, options), timeout=timeout) for item in items]
-        for item, future in zip(items, futures, strict=True):
-            try:
-                outcome = future.result()
-            except ProcessExpired as e:
-                code = e.exitcode
-                how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
-                outcome = _failed(item, f"the process that converted it {how}", "convert.worker", _ALONE)
-            except TimeoutError:
-                outcome = _failed(
-                    item, f"took longer than {timeout:g} seconds", "convert.worker", "allow more with timeout="
-                )
-            except BrokenExecutor:
-                raise _cannot_start() from None
-            yield outcome
-    finally:
-        pool.stop()  # type: ignore[no-untyped-call]
-        pool.join()
-
-
-class _KeepingContext(SpawnContext):
-    """Keeps the locks that it makes: the pool drops its own first, where a worker that still starts looks for them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: list[Any] = []
-
-    def RLock(self) -> Any:  # noqa: N802 (the name that it overrides)
-        self.kept.append(super().RLock())
-        return self.kept[-1]
-
-
-@contextlib.contextmanager
-def _ctrl_c_withheld() -> Iterator[None]:
-    """Keep Ctrl-C from what is started in the block: a worker that is still importing would print a traceback.
-
-    The threads that start workers inherit the mask, and the workers theirs; here it is as before after the block.
-    """
-    # Started within, it would lift the mask of the thread that starts it.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    # A process that begins with Ctrl-C ignored installs no handler for it, whatever becomes of its mask.
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
-    try:
-        yield
-    finally:
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _cannot_start() -> CkptError:
-    return CkptError(
-        "no worker process can be started",
-        where="convert_many",
-        fix="in a script, call it under: if __name__ == '__main__'",
-        code="convert.no-workers",
-    )
-
-
-_converting = False
-_ending = False
-
-
-def _begin() -> None:
-    """Be a worker: Ctrl-C reaches the whole group, and the parent alone decides when a worker ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _told_to_end)
-
-
-def _work(item: Item, options: Mapping[str, Any]) -> Outcome:
-    global _converting
-    _converting = True
-    try:
-        return _convert_one(item, {**options, "progress": _go_on})
-    except KeyboardInterrupt:
-        _end()
-    finally:
-        _converting = False
-        if _ending:
-            _end()
-
-
-def _told_to_end(*_: object) -> None:
-    """End at once, or where the file at hand can be left: an exception just anywhere would leave a lock behind."""
-    global _ending
-    _ending = True
-    if not _converting:
-        _end()
-
-
-def _go_on(_: int) -> None:
-    if _ending:
-        raise KeyboardInterrupt
-
-
-def _end() -> NoReturn:
-    # The pool takes any exception for the answer of a file, and would give the worker another one.
-    os._exit(128 + signal.SIGTERM)
+    yield from in_workers(_convert_one, items, workers, timeout, options)

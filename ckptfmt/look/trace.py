@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,11 @@ from ckptfmt.format.datafile import DataFile
 from ckptfmt.format.files import open_file, open_folder, release
 from ckptfmt.format.safetensors import Header, TensorInfo, build_header, parse_header, shape_text
 
-__all__ = ["OUTPUT", "TRACE", "BadTrace", "Told", "Trace", "open_trace", "trace_bytes"]
+__all__ = ["OUTPUT", "SALIENCIES", "TRACE", "BadTrace", "Saliency", "Told", "Trace", "open_trace", "trace_bytes"]
 
+# How the maps of what a choice depends on are made.
+Saliency = Literal["gradient", "occlusion", "none"]
+SALIENCIES: tuple[Saliency, ...] = ("gradient", "occlusion", "none")
 OUTPUT = "outputs."
 # By this the site finds traces in a folder; any name will do elsewhere.
 TRACE = ".trace"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ckptfmt.errors import CkptError
-from ckptfmt.look.trace import OUTPUT, Told, trace_bytes
+from ckptfmt.look.trace import OUTPUT, Saliency, Told, trace_bytes
 from ckptfmt.rl.player import Player
 from ckptfmt.store.write.newfile import write_new
 
-__all__ = ["SALIENCIES", "TraceRecorder"]
+__all__ = ["TraceRecorder"]
 
-Saliency = Literal["gradient", "occlusion", "none"]
-SALIENCIES: tuple[Saliency, ...] = ("gradient", "occlusion", "none")
 # A map is at most this many cells wide and high: finer ones show noise, and make a trace ten times as large.
 _CELLS = 21
 _STEPS = 1000

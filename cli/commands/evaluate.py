@@ -1,19 +1,15 @@
 """ckpt evaluate: how well does it play, written down."""
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from ckptfmt.rl.play import Evaluation, play_episodes
-from ckptfmt.rl.player import add_evaluation, open_player
-from ckptfmt.rl.protocol import PROTOCOLS, Protocol
+from ckptfmt.rl.protocol import PROTOCOLS
 
 from ..complete import checkpoints
 from ..options import argument, command, option
 from ..output import Output
-from .play import show_episode, show_total
 
 __all__ = ["evaluate"]
 
@@ -42,28 +38,7 @@ def evaluate(output: Output, path: str, **given: Any) -> int:
     """Play episodes and record their returns in the manifest."""
     if os.path.isfile(path):
         raise click.UsageError(f"{path} is a file; make a checkpoint of it with: ckpt convert {path} OUT")
-    protocol = PROTOCOLS[given["protocol"]] if given["protocol"] else Protocol()
-    limits = {name: given[name] for name in ("epsilon", "max_frames", "max_steps") if given[name] is not None}
-    options = {name: given[name] for name in ("device", "game", "trust")}
-    with open_player(path, protocol=replace(protocol, **limits), **options) as player:
-        if player.protocol.differs:
-            output.note(f"differs from {player.protocol.name} in {', '.join(player.protocol.differs)}")
-        episodes = []
-        played = play_episodes(
-            player.model,
-            player.env,
-            player.protocol,
-            episodes=given["episodes"],
-            seed=given["seed"],
-            frame_skip=player.frame_skip,
-        )
-        for episode in played:
-            episodes.append(episode)
-            show_episode(output, len(episodes), episode)
-            output.out.flush()
-        evaluation = Evaluation(tuple(episodes), player.protocol)
-        before = player.manifest
-    show_total(output, evaluation, None)
-    digest = before.manifest_digest if given["dry_run"] else add_evaluation(path, evaluation).manifest_digest
-    output.result({**evaluation.to_dict(), "written": not given["dry_run"], "manifest_digest": digest})
-    return 0
+    # This import waits: the help needs no torch.
+    from ..playing import evaluate_checkpoint
+
+    return evaluate_checkpoint(output, path, given)

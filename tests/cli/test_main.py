@@ -18,14 +18,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NAMES = [name for section in COMMANDS.values() for name in section]
 
 
-def require_torch(name):
-    if name in ("evaluate", "play"):
-        pytest.importorskip("torch", reason="torch is not installed")
+# Packages of extras, and those that take longest of the others.
+HIDDEN = (
+    *("torch", "gymnasium", "ale_py", "cv2", "yaml", "tensorboard", "imageio", "stable_baselines3", "lightning"),
+    *("cryptography", "jinja2", "starlette", "uvicorn", "onnx", "onnxruntime", "pebble", "jsonschema"),
+)
+
+
+def without_extras(*words):
+    program = f"import sys; sys.modules.update(dict.fromkeys({HIDDEN})); sys.argv = ['ckpt', *{words}]\n"
+    program += "from ckptfmt.cli.main import main; sys.exit(main())"
+    return subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_table_says_what_the_command_says_of_itself(name):
-    require_torch(name)
     command = getattr(import_module(f"ckptfmt.cli.commands.{name}"), name)
     listed = next(section[name] for section in COMMANDS.values() if name in section)
     assert command.help.strip().splitlines()[0] == listed
@@ -45,19 +52,28 @@ def test_help_lists_every_command_in_its_group(ckpt, option):
         assert all(f"  {name} " in run.out and text in run.out for name, text in commands.items())
 
 
-@pytest.mark.parametrize(("option", "begins"), [("--help", "Train a network"), ("--dry-run", 'env: "ALE/Pong-v5"')])
-def test_settings_of_a_training_are_told_without_the_packages_that_train(option, begins):
-    hidden = ("torch", "gymnasium", "ale_py", "cv2", "yaml", "tensorboard", "imageio")
-    program = f"import sys; sys.modules.update(dict.fromkeys({hidden})); sys.argv = ['ckpt', 'train', {option!r}]\n"
-    program += "from ckptfmt.cli.main import main; main()"
-    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize("name", NAMES)
+def test_help_needs_no_package_of_an_extra(name):
+    done = without_extras(name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(begins)
+    assert done.stdout.startswith(next(section[name] for section in COMMANDS.values() if name in section))
+
+
+def test_settings_of_a_training_are_told_without_the_packages_that_train():
+    done = without_extras("train", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith('env: "ALE/Pong-v5"')
+
+
+@pytest.mark.parametrize("words", [("play", "x"), ("evaluate", "x"), ("train", "--out", "x")])
+def test_what_plays_says_that_it_needs_torch(words):
+    done = without_extras(*words)
+    line = f'error: {words[0]} needs torch, which is not installed; run: pip install "ckptfmt[rl]"\n'
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_of_a_command_begins_with_what_it_does_and_ends_with_examples(ckpt, name):
-    require_torch(name)
     run = ckpt(name, "-h")
     assert (run.code, run.err) == (0, "")
     lines = run.out.splitlines()

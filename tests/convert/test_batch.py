@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -174,6 +174,26 @@ def test_an_executor_that_is_broken_from_the_start_leaves_all_files_to_workers(f
     with spawned(1) as executor:
         assert isinstance(executor.submit(os._exit, 7).exception(), BrokenProcessPool)
         assert statuses(convert_many(items(), executor=executor)) == ["converted"] * 6
+
+
+class Stuck(ThreadPoolExecutor):
+    """Never ends what it was given third, as where a worker hangs, nor begins the last, which waits behind it."""
+
+    def submit(self, work, *args):
+        self.given = [*getattr(self, "given", ()), work]
+        if len(self.given) not in (3, 6):
+            return super().submit(work, *args)
+        future = Future()
+        if len(self.given) == 3:
+            future.set_running_or_notify_cancel()
+        return future
+
+
+def test_what_an_executor_never_ends_is_converted_by_workers_who_know_what_hangs(folder):
+    with Stuck(1) as executor:
+        found = list(convert_many(items(), executor=executor, timeout=10))
+    assert [outcome.item for outcome in found] == items()
+    assert statuses(found) == ["converted"] * 6
 
 
 @pytest.mark.parametrize("taken", [1, 4])

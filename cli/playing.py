@@ -1,0 +1,132 @@
+"""An agent at play on the command line: watched, recorded, or evaluated and written down."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from ckptfmt.rl.families.describe import describe
+from ckptfmt.rl.play import Episode, Evaluation, play_episodes
+from ckptfmt.rl.player import Player, Recorder, add_evaluation, open_player
+from ckptfmt.rl.protocol import PROTOCOLS, Protocol
+from ckptfmt.rl.trace import TraceRecorder
+
+from .output import Output
+from .text import plural, size
+
+__all__ = ["evaluate_checkpoint", "play_checkpoint"]
+
+
+def play_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> int:
+    """Play as the options of `ckpt play` say, and return the exit code."""
+    mode = "rgb_array" if given["record"] or given["trace"] else "human" if given["render"] == "human" else None
+    protocol = Protocol(epsilon=given["epsilon"], max_frames=given["max_frames"], max_steps=given["max_steps"])
+    options = {name: given[name] for name in ("device", "game", "trust")}
+    with open_player(path, render_mode=mode, protocol=protocol, **options) as player:
+        for line in describe(player.config).text().splitlines():
+            output.line(line)
+        output.line("")
+        episodes, recorder = [], _recorder(player, given)
+        for episode in _episodes(player, given, recorder):
+            episodes.append(episode)
+            _show_episode(output, len(episodes), episode)
+            output.out.flush()
+        evaluation = Evaluation(tuple(episodes), player.protocol)
+        known = _known(player)
+        _show_total(output, evaluation, known)
+        as_expected = _as_expected(evaluation, known) if given["expect"] else None
+        trace = _save(output, recorder, given)
+    told = {"environment": player.environment.to_dict(), "as_expected": as_expected, "trace": trace}
+    output.result({**evaluation.to_dict(), **told})
+    return int(as_expected is False)
+
+
+def evaluate_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> int:
+    """Play as the options of `ckpt evaluate` say, write down what came of it, and return the exit code."""
+    protocol = PROTOCOLS[given["protocol"]] if given["protocol"] else Protocol()
+    limits = {name: given[name] for name in ("epsilon", "max_frames", "max_steps") if given[name] is not None}
+    options = {name: given[name] for name in ("device", "game", "trust")}
+    with open_player(path, protocol=replace(protocol, **limits), **options) as player:
+        if player.protocol.differs:
+            output.note(f"differs from {player.protocol.name} in {', '.join(player.protocol.differs)}")
+        episodes = []
+        played = play_episodes(
+            player.model,
+            player.env,
+            player.protocol,
+            episodes=given["episodes"],
+            seed=given["seed"],
+            frame_skip=player.frame_skip,
+        )
+        for episode in played:
+            episodes.append(episode)
+            _show_episode(output, len(episodes), episode)
+            output.out.flush()
+        evaluation = Evaluation(tuple(episodes), player.protocol)
+        before = player.manifest
+    _show_total(output, evaluation, None)
+    digest = before.manifest_digest if given["dry_run"] else add_evaluation(path, evaluation).manifest_digest
+    output.result({**evaluation.to_dict(), "written": not given["dry_run"], "manifest_digest": digest})
+    return 0
+
+
+def _show_episode(output: Output, number: int, episode: Episode) -> None:
+    """Write the line of one episode."""
+    steps = f"{plural(episode.steps, 'step'):>13}"
+    output.line(f"episode {number:<4}", f"{episode.total:>9,.1f}  ", steps)
+
+
+def _show_total(output: Output, evaluation: Evaluation, known: dict[str, Any] | None) -> None:
+    """Write the mean of all episodes, beside what the manifest says."""
+    told = f"   (manifest says {known['mean']:,.1f} ± {known['std']:,.1f})" if known else ""
+    count = plural(len(evaluation.episodes), "episode")
+    output.line(f"{count}: {evaluation.mean:,.1f} ± {evaluation.std:,.1f}{told}")
+
+
+def _recorder(player: Player, given: Mapping[str, Any]) -> TraceRecorder | None:
+    if not given["trace"]:
+        return None
+    options = {"saliency": given["saliency"], "saliency_every": given["saliency_every"]}
+    return TraceRecorder(player, steps=given["trace_steps"], **options)
+
+
+def _save(output: Output, recorder: TraceRecorder | None, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    if recorder is None:
+        return None
+    written = recorder.save(given["trace"], overwrite=given["force"])
+    output.line(f"{given['trace']}  {plural(recorder.steps, 'step')}, {size(written)}")
+    return {"file": given["trace"], "steps": recorder.steps, "bytes": written}
+
+
+def _episodes(player: Player, given: Mapping[str, Any], watcher: TraceRecorder | None) -> Iterator[Episode]:
+    with contextlib.ExitStack() as stack:
+        film = None
+        if given["record"]:
+            film = Recorder(player.env, given["record"], player.frame_skip)
+            stack.callback(film.close)
+        yield from play_episodes(
+            player.model,
+            player.env,
+            player.protocol,
+            episodes=given["episodes"],
+            seed=given["seed"],
+            frame_skip=player.frame_skip,
+            on_step=film,
+            watcher=watcher,
+        )
+
+
+def _known(player: Player) -> dict[str, Any] | None:
+    """Return the last evaluation of the manifest that can be compared with."""
+    for entry in reversed(player.manifest.evaluation):
+        if all(isinstance(entry.get(name), int | float) and abs(entry[name]) < 1e300 for name in ("mean", "std")):
+            return dict(entry)
+    return None
+
+
+def _as_expected(evaluation: Evaluation, known: dict[str, Any] | None) -> bool:
+    if known is None:
+        raise click.UsageError("--expect needs an evaluation in the manifest; make one with: ckpt evaluate")
+    return bool(abs(evaluation.mean - known["mean"]) <= known["std"])
