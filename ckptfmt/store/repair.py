@@ -9,8 +9,9 @@ import contextlib
 import os
 import re
 import struct
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, printable
@@ -39,6 +40,8 @@ from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoi
 __all__ = ["Repair", "repair"]
 
 _DIGEST = re.compile(rb'"(?:digest": ?"blake3:|blake3": ?")([0-9a-f]{64})"')
+# The digest of a tensor and how many bytes it has.
+_Bytes = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,7 @@ def _collect(
 ) -> tuple[dict[str, TensorFile], dict[str, str] | None]:
     """Return what each file holds, and which tensors come from where; None for the latter where all is whole."""
     files, restored, lost, whole = {}, {}, [], True
+    held = _held(others)
     for name, entry in manifest.files.items():
         tensors: dict[str, Payload] = {}
         header, infos = entry.header
@@ -129,7 +133,7 @@ def _collect(
             own = StoredTensor(info.dtype, info.shape, file, len(header) + info.begin)
             if own.digest() == entry.tensors[info.name].digest:
                 tensors[info.name] = own
-            elif found := _borrow(entry.tensors[info.name].digest, info, others):
+            elif found := _borrow(entry.tensors[info.name].digest, info, held):
                 tensors[info.name] = found
                 restored[info.name] = found.checkpoint.path
             else:
@@ -151,15 +155,26 @@ def _is_intact(file: DataFile, entry: FileEntry) -> bool:
     return False
 
 
-def _borrow(digest: str, info: TensorInfo, others: Sequence[Checkpoint]) -> KeptTensor | None:
+def _held(others: Sequence[Checkpoint]) -> dict[_Bytes, deque[KeptTensor]]:
+    """Return the tensors of other checkpoints by digest and size, in the order in which they are tried."""
+    held: dict[_Bytes, deque[KeptTensor]] = {}
     for checkpoint in others:
         for file, entry in checkpoint.manifest.files.items():
             for name, tensor in entry.tensors.items():
-                if tensor.digest == digest and tensor_bytes(tensor.dtype, tensor.shape) == info.nbytes:
-                    with contextlib.suppress(CkptError):
-                        for _ in checkpoint.chunks(name, file):
-                            pass
-                        return KeptTensor(info.dtype, info.shape, checkpoint, file, name)
+                kept = KeptTensor(tensor.dtype, tensor.shape, checkpoint, file, name)
+                held.setdefault((tensor.digest, tensor_bytes(tensor.dtype, tensor.shape)), deque()).append(kept)
+    return held
+
+
+def _borrow(digest: str, info: TensorInfo, held: Mapping[_Bytes, deque[KeptTensor]]) -> KeptTensor | None:
+    """Return the first tensor of these bytes that can be read; one that cannot is not tried again."""
+    candidates = held.get((digest, info.nbytes), ())
+    while candidates:
+        with contextlib.suppress(CkptError):
+            for _ in candidates[0].chunks():
+                pass
+            return replace(candidates[0], dtype=info.dtype, shape=info.shape)
+        candidates.popleft()
     return None
 
 

@@ -59,18 +59,28 @@ class Owner:
         return False
 
 
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    """A lock file that is ours; `lay_there` says whether a writer that died may have left it."""
+
+    held: Held
+    lay_there: bool
+
+
 @contextlib.contextmanager
-def hold(folder: int, stem: str, *, where: str, wait: float = 0.0) -> Iterator[None]:
+def hold(folder: int, stem: str, *, where: str, wait: float = 0.0) -> Iterator[bool]:
     """Hold the lock of a target whose names lie in `folder`, waiting at most `wait` seconds for it.
 
+    Gives whether its file may have been left by a writer that died: where it was not there, no such writer was.
     Raises `Locked` that names the host and the process of the writer that holds it, `WriteError` where what has
     the name of the lock is none: that is left as it is.
     """
-    lock = _wait_for(folder, stem, where, time.monotonic() + wait)
+    found = _wait_for(folder, stem, where, time.monotonic() + wait)
+    lock = found.held
     _HELD.add(lock.file)
     try:
         _sign(lock.file)
-        yield
+        yield found.lay_there
     finally:
         _HELD.discard(lock.file)
         # Removed while it is held: whoever got hold of the removed file sees that it is gone and starts again.
@@ -78,7 +88,7 @@ def hold(folder: int, stem: str, *, where: str, wait: float = 0.0) -> Iterator[N
         release(lock.file)
 
 
-def _wait_for(folder: int, stem: str, where: str, deadline: float) -> Held:
+def _wait_for(folder: int, stem: str, where: str, deadline: float) -> _Lock:
     try:
         while (lock := _acquire(folder, stem)) is None:
             if time.monotonic() >= deadline:
@@ -148,17 +158,18 @@ def _require_lock(lock: Held) -> None:
     )
 
 
-def _acquire(folder: int, stem: str) -> Held | None:
+def _acquire(folder: int, stem: str) -> _Lock | None:
     """Return the lock file, locked; None while another process holds it."""
     name = lock_name(stem)
-    if (lock := _open_lock(folder, name)) is None:
+    if (found := _open_lock(folder, name)) is None:
         return None
+    lock = found.held
     try:
         locked = _try_lock(lock.file)
         if locked is not False:
             _require_lock(lock)
         if locked and lock.is_at(name):
-            return lock
+            return found
         if locked is None:
             lock.remove()
     except BaseException:
@@ -181,10 +192,10 @@ def _try_lock(file: int) -> bool | None:
     return True
 
 
-def _open_lock(folder: int, name: str) -> Held | None:
+def _open_lock(folder: int, name: str) -> _Lock | None:
     """Return the lock file, open for writing; None where it is gone again, or another user's that is locked."""
     with contextlib.suppress(FileExistsError):
-        return _make(folder, name)
+        return _Lock(_make(folder, name), lay_there=False)
     with hold_open(folder, name) as found:
         if found is None:
             return None
@@ -198,7 +209,7 @@ def _open_lock(folder: int, name: str) -> Held | None:
             if _is_locked(found.file):
                 return None
             raise
-        return Held(folder, name, file, os.fstat(file))
+        return _Lock(Held(folder, name, file, os.fstat(file)), lay_there=True)
 
 
 def _make(folder: int, name: str) -> Held:
@@ -206,11 +217,11 @@ def _make(folder: int, name: str) -> Held:
     return Held(folder, name, file, os.fstat(file))
 
 
-def _acquire_by_name(folder: int, stem: str) -> Held | None:
-    """Return a lock file that did not exist; None while its owner may live."""
+def _acquire_by_name(folder: int, stem: str) -> _Lock | None:
+    """Return a lock file that did not exist; None while its owner may live. One of a dead owner may have lain there."""
     name = owner_name(stem)
     with contextlib.suppress(FileExistsError):
-        return _make(folder, name)
+        return _Lock(_make(folder, name), lay_there=True)
     remove_dead_owner(folder, stem)
     return None
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ckptfmt.format.files import is_there
-from ckptfmt.format.writernames import WriterName, parse_writer_name
+from ckptfmt.format.writernames import WriterName, aside_name, parse_writer_name
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.proof import read_whole, unknown_leftover
 
-__all__ = ["Mended", "mend"]
+__all__ = ["Mended", "mend", "set_aside"]
 
 _UNREADABLE = "may not be looked at"
 
@@ -40,6 +40,15 @@ def mend(folder: int, stem: str, left: Sequence[WriterName] | None = None) -> li
         # The dead writer's own renames must last before what they replaced is removed.
         sync_folder(folder)
     return done + [_mend_stage(folder, stem, name) for name in stages]
+
+
+def set_aside(folder: int, stem: str) -> list[WriterName]:
+    """Return what may lie beside a target whose writers all ended well: a predecessor, under the one name it can have.
+
+    Where a lock lay, the folder is listed for the rest; to list it each time would make a batch into it quadratic.
+    """
+    name = aside_name(stem)
+    return [WriterName(name, stem, "old")] if is_there(folder, name) else []
 
 
 def _mend_stage(folder: int, stem: str, name: str) -> Mended:

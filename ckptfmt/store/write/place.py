@@ -15,7 +15,7 @@ from ckptfmt.format.files import release
 from ckptfmt.store.write.held import Held, hold_open, kind_of
 from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.lock import hold
-from ckptfmt.store.write.mend import mend
+from ckptfmt.store.write.mend import mend, set_aside
 from ckptfmt.store.write.proof import unknown_content
 
 __all__ = ["Place", "hold_place"]
@@ -100,8 +100,8 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
         folder = os.open(parent, _FOLDER)
         try:
             place = Place(given, folder, name)
-            with hold(folder, place.name, where=given, wait=wait):
-                mend(folder, place.name)
+            with hold(folder, place.name, where=given, wait=wait) as somebody_died:
+                mend(folder, place.name, None if somebody_died else set_aside(folder, place.name))
                 yield place
         finally:
             release(folder)
