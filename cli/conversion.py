@@ -8,6 +8,7 @@ from ckptfmt.convert.convert import Conversion
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import UNSEEN
 from ckptfmt.families.atari_dqn.family import FAMILY
+from ckptfmt.look.sketch import sketch
 
 from .output import Output
 from .text import plural, shape, size
@@ -112,7 +113,9 @@ def _network(result: Conversion) -> str:
     unplaced = len(chosen.dropped) if chosen else 0
     placed = f"{result.tensors} of {result.tensors + unplaced} tensors placed"
     if "dueling_dqn" not in result.config:
-        return f"{_named(result.family, result.architecture)} ({placed})"
+        sketched = sketch(result.config)
+        name = _named(result.family, result.architecture)
+        return f"{name}, {sketched} ({placed})" if sketched else f"{name} ({placed})"
     config, encoder = result.config, result.config["encoder"]
     encoder = encoder["name"] if isinstance(encoder, Mapping) else encoder
     atoms = f", {config['n_atoms']} atoms from {config['v_min']:g} to {config['v_max']:g}" if config["n_atoms"] else ""
@@ -137,7 +140,8 @@ def _value(value: Any) -> str:
         return str(value.get("name", "described"))
     if isinstance(value, Sequence) and not isinstance(value, str):
         blocks = [str(block["kind"]) for block in value if isinstance(block, Mapping)]
-        return " and ".join(blocks) if blocks else shape(value)
+        ends = all(isinstance(item, float) for item in value)
+        return " and ".join(blocks) if blocks else " to ".join(f"{end:g}" for end in value) if ends else shape(value)
     return f"{value:g}" if isinstance(value, float) else str(value).lower()
 
 

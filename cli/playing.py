@@ -22,7 +22,8 @@ __all__ = ["evaluate_checkpoint", "play_checkpoint"]
 def play_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> int:
     """Play as the options of `ckpt play` say, and return the exit code."""
     mode = "rgb_array" if given["record"] or given["trace"] else "human" if given["render"] == "human" else None
-    protocol = Protocol(epsilon=given["epsilon"], max_frames=given["max_frames"], max_steps=given["max_steps"])
+    names = ("epsilon", "sampled", "max_frames", "max_steps")
+    protocol = Protocol(**{name: given[name] for name in names})
     options = {name: given[name] for name in ("device", "game", "trust")}
     with open_player(path, render_mode=mode, protocol=protocol, **options) as player:
         for line in describe(player.config).text().splitlines():
@@ -48,7 +49,8 @@ def evaluate_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> 
     protocol = PROTOCOLS[given["protocol"]] if given["protocol"] else Protocol()
     limits = {name: given[name] for name in ("epsilon", "max_frames", "max_steps") if given[name] is not None}
     options = {name: given[name] for name in ("device", "game", "trust")}
-    with open_player(path, protocol=replace(protocol, **limits), **options) as player:
+    own = replace(protocol, sampled=given["sampled"], **limits)
+    with open_player(path, protocol=own, **options) as player:
         if player.protocol.differs:
             output.note(f"differs from {player.protocol.name} in {', '.join(player.protocol.differs)}")
         episodes = []

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ckptfmt.format.files import WEIGHTS
+from ckptfmt.look.sketch import sketch
 from ckptfmt.look.summary import Summary, TensorStats, TensorSummary
 
 from .output import Output
@@ -124,6 +125,8 @@ def _label(output: Output, label: str, text: str) -> None:
 def _network(network: Mapping[str, Any] | None) -> str:
     if network is None:
         return "unknown; the weights are checked and comparable all the same"
+    if "encoder" not in network:
+        return sketch(network) or facts(network)
     encoder = network["encoder"]
     name = encoder.get("name", "convolutions") if isinstance(encoder, Mapping) else encoder
     atoms = ""

@@ -55,6 +55,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="action-value",
     about="Critics of real actions without a policy",
+    examples=("q", "twin-q"),
+    told_by="being said: architecture action-value/q and action_dim",
+    never="what a lone row means",
     config=ActionValueConfig,
     network_name=lambda config: ensemble_name("q", config.n_critics),
     tensors=_tensors,

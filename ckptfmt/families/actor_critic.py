@@ -89,6 +89,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="actor-critic",
     about="A policy and a state value, on one trunk or on two",
+    examples=("categorical", "gaussian", "multi-categorical"),
+    told_by="words for a policy and, beside it, for a value of one row",
+    never="PPO from A2C or TRPO; discrete from real actions where nothing gives a deviation",
     config=ActorCriticConfig,
     network_name=lambda config: str(config.policy),
     tensors=actor_critic_tensors,

@@ -148,6 +148,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="actor-q",
     about="A policy and critics of its actions",
+    examples=("gaussian+twin-q", "deterministic+q", "categorical+twin-q", "gaussian+twin-quantile-q"),
+    told_by="critics that take what the policy sees and gives; of discrete actions words for both",
+    never="squashing, clamps and the scale of the action",
     config=ActorQConfig,
     network_name=_name,
     tensors=_tensors,

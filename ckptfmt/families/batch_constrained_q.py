@@ -74,6 +74,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="batch-constrained-q",
     about="Q-values and an imitation of the actions in the data",
+    examples=("bcq",),
+    told_by="Q-values beside an imitation of as many rows",
+    never="the threshold of the imitation",
     config=BatchConstrainedConfig,
     network_name=lambda config: "bcq",
     tensors=_tensors,

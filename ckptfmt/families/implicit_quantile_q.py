@@ -128,6 +128,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="implicit-quantile-q",
     about="Quantiles at any fraction, through a cosine embedding",
+    examples=("iqn", "fqf"),
+    told_by="an embedding as wide as the features and fed by none",
+    never="the first multiple of pi, how many fractions are played",
     config=ImplicitQuantileConfig,
     network_name=lambda config: "fqf" if config.n_fractions else "iqn",
     tensors=_tensors,

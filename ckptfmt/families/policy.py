@@ -47,6 +47,9 @@ def _witnesses(sides: Sides, head: str, why: str) -> list[Witness]:
 FAMILY = Family(
     name="policy",
     about="A policy without a value",
+    examples=("categorical", "gaussian", "deterministic", "beta"),
+    told_by="words for a policy; a mean beside a deviation",
+    never="a policy whose names say nothing",
     config=PolicyConfig,
     network_name=lambda config: f"{config.policy}{config.cell_name()}",
     tensors=_tensors,

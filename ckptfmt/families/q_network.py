@@ -138,6 +138,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="q-network",
     about="Q-networks on features, on residual encoders, or with normalisations",
+    examples=("dqn", "dueling", "distributional", "noisy"),
+    told_by="words for Q-values, a target copy, a support, a stream of advantages",
+    never="a bare stack of layers from a policy",
     config=QConfig,
     network_name=_name,
     tensors=_tensors,

@@ -121,6 +121,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="quantile-q",
     about="Fixed quantiles of the return of each action",
+    examples=("quantile", "dueling+quantile", "quantile+noisy"),
+    told_by="words, or levels in the file",
+    never="how rows split into actions and quantiles, and whose lie together",
     config=QuantileQConfig,
     network_name=_name,
     tensors=_tensors,

@@ -29,6 +29,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="recurrent-actor-critic",
     about="A policy and a state value behind an LSTM or a GRU",
+    examples=("categorical+lstm", "gaussian+gru"),
+    told_by="the same, behind a cell of three or four gates",
+    never="what actor-critic never tells",
     config=RecurrentActorCriticConfig,
     network_name=lambda config: f"{config.policy}{config.cell_name()}",
     tensors=actor_critic_tensors,

@@ -58,6 +58,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="recurrent-q",
     about="Q-values behind an LSTM or a GRU",
+    examples=("lstm", "gru", "dueling+lstm"),
+    told_by="words for Q-values behind a cell of three or four gates",
+    never="logits from Q-values",
     config=RecurrentQConfig,
     network_name=_name,
     tensors=_tensors,

@@ -25,7 +25,7 @@ from ckptfmt.families.skeleton import Skeleton
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Family", "Shape", "find", "named", "names", "own", "proposals", "recognising"]
+__all__ = ["GROUP", "Family", "Shape", "find", "named", "names", "own", "package_of", "proposals", "recognising"]
 
 GROUP = "ckptfmt.families"
 Shape = tuple[int, ...]
@@ -41,9 +41,10 @@ class Family:
 
     `network_name` gives what `architecture.name` says for a config. `tensors` gives {name: shape} of the network, in
     the order of its layers; `optional` the names that a checkpoint may leave out, since they are made anew before they
-    are used. `unseen` are fields of the config that leave no trace in the weights and change no answer. `recognise`
-    yields a `Proposal` for each reading of a skeleton, with the witnesses for it and, where the network can be
-    rebuilt, a `Candidate`; None for a family that is only saved and loaded, never told from foreign files.
+    are used. `unseen` are fields of the config that leave no trace in the weights and change no answer. `examples` are
+    names of networks; `told_by` and `never` say for people what tells a network of it, and what its weights never say.
+    `recognise` yields a `Proposal` for each reading of a skeleton, with the witnesses for it and, where the network can
+    be rebuilt, a `Candidate`; None for a family that is only saved and loaded, never told from foreign files.
     """
 
     name: str
@@ -53,6 +54,9 @@ class Family:
     tensors: Callable[[Any], Mapping[str, Shape]]
     optional: Callable[[Any], frozenset[str]] = lambda config: frozenset()
     unseen: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    told_by: str = ""
+    never: str = ""
     recognise: Callable[[Skeleton], Iterable[Proposal]] | None = None
 
 
@@ -105,6 +109,14 @@ def proposals(family: Family, seen: Skeleton) -> list[Proposal]:
     if strangers:
         raise _broken(_plugged_in()[family.name], "proposes networks that are not of it")
     return found
+
+
+def package_of(name: str) -> str:
+    """Return the distribution, with its version, that brings an installed family."""
+    if name in _own():
+        return "ckptfmt"
+    brought_by = _plugged_in()[name].dist
+    return f"{brought_by.name} {brought_by.version}" if brought_by else "unknown"
 
 
 @cache

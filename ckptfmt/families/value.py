@@ -46,6 +46,9 @@ def _recognise(seen: Skeleton) -> Iterator[Proposal]:
 FAMILY = Family(
     name="value",
     about="A state value without a policy",
+    examples=("state-value",),
+    told_by="being said: architecture value/state-value",
+    never="what a lone row means",
     config=ValueConfig,
     network_name=lambda config: f"state-value{config.cell_name()}",
     tensors=_tensors,

@@ -63,6 +63,10 @@ instant = named(
 _family = pattern(r"[a-z0-9-]+(/[a-z0-9-]+)?", "the name of a family such as atari-dqn or lab/world-model")
 
 
+# The family whose names stand for themselves: those of the eight were there before there were families.
+_FIRST = "atari-dqn"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Document):
     """Which network the weights are: a family, and the network's name in it."""
@@ -71,6 +75,11 @@ class Architecture(Document):
         _family, "The family of networks, which fixes the fields of config and the names of the tensors."
     )
     name: str = value(text, "The network within its family; it follows from config.")
+
+    @property
+    def title(self) -> str:
+        """The name, with that of its family before it unless that is the first one, as people give it."""
+        return self.name if self.family == _FIRST else f"{self.family}/{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)

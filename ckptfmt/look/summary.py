@@ -75,8 +75,9 @@ class TensorSummary:
 class Summary:
     """What `ckpt inspect` says; the mappings are None where the checkpoint does not know.
 
-    `algorithm` is the architecture's name. `network` holds what rebuilds it, `training` and `environment` what
-    the training code said, `evaluation` the results that were written into the manifest.
+    `algorithm` is the architecture's name, with that of its family unless it is the first. `network` holds what
+    rebuilds it, `training` and `environment` what the training code said, `evaluation` the results that were written
+    into the manifest.
     """
 
     path: str
@@ -121,7 +122,7 @@ def summarize_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str]) -> Sum
         format_version=manifest.format_version,
         created_at=manifest.created_at,
         created_by=dict(manifest.created_by),
-        algorithm=manifest.architecture.name if manifest.architecture else None,
+        algorithm=manifest.architecture.title if manifest.architecture else None,
         environment=_environment(manifest),
         network=_network(manifest),
         training=dict(manifest.training_info) or None,
@@ -173,6 +174,9 @@ def _network(manifest: Manifest) -> dict[str, Any] | None:
     if manifest.config is None:
         return None
     config = manifest.config
+    if "encoder" not in config:
+        kept = {name: item for name, item in config.items() if item is not None and name != "game"}
+        return {**kept, "origin": dict(manifest.config_origin)}
     unused = () if config.get("noisy_networks") else ("noisy_std_init",)
     kept = {name: config[name] for name in _NETWORK if config.get(name) is not None and name not in unused}
     origin = {name: word for name, word in manifest.config_origin.items() if name in kept}

@@ -6,6 +6,7 @@ from typing import Any
 from ckptfmt.errors import printable
 from ckptfmt.format.plain import plain
 from ckptfmt.look.figures import evaluation_points
+from ckptfmt.look.sketch import sketch
 from ckptfmt.look.summary import Summary
 
 __all__ = ["facts", "flatten"]
@@ -20,8 +21,9 @@ def facts(found: Summary) -> list[tuple[str, str]]:
     """Return the first lines of a page: what the checkpoint is, in words."""
     totals = found.totals
     dtypes = ", ".join(map(str, totals["dtypes"]))
+    drawn = sketch(found.network or {})
     rows = [
-        ("network", found.algorithm or "of unknown architecture"),
+        ("network", ", ".join(filter(None, (found.algorithm, drawn))) or "of unknown architecture"),
         ("environment", str((found.environment or {}).get("id", "not told"))),
         ("weights", f"{totals['parameters']:,} parameters in {totals['tensors']:,} tensors, {dtypes}"),
         ("return", _last_return(found)),

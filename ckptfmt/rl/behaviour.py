@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.look.trace import Trace, open_trace
+from ckptfmt.rl.families.blocks import State
 from ckptfmt.rl.load import load_open_checkpoint
 from ckptfmt.rl.player import observation_scale
 from ckptfmt.store.checkpoint import Checkpoint
@@ -120,16 +122,33 @@ def _answers(path: str | os.PathLike[str], trace: Trace, where: str) -> tuple[ND
             fix="record a trace of the environment that it plays",
             code="trace.shape",
         )
-    answers = [_answer(model, trace, begin, scale) for begin in range(0, trace.steps, _BATCH)]
+    state: State | None = {} if getattr(model, "is_recurrent", False) else None
+    answers = [_answer(model, trace, begin, end, scale, state) for begin, end in _spans(trace, state is not None)]
     return np.concatenate([answer for answer, _ in answers]), answers[0][1]
 
 
+def _spans(trace: Trace, by_episodes: bool) -> list[tuple[int, int]]:
+    """Return which rows are answered at once; what remembers is given none that begin in another episode."""
+    ends = {*range(0, trace.steps, _BATCH), trace.steps}
+    if by_episodes:
+        ends |= {int(step) + 1 for step in np.flatnonzero(np.diff(trace.episodes))}
+    return list(pairwise(sorted(ends)))
+
+
 @torch.no_grad()
-def _answer(model: nn.Module, trace: Trace, begin: int, scale: float) -> tuple[NDArray[np.float64], str]:
-    rows = trace.rows("observations", begin, begin + _BATCH)
+def _answer(
+    model: nn.Module, trace: Trace, begin: int, end: int, scale: float, state: State | None
+) -> tuple[NDArray[np.float64], str]:
+    rows = trace.rows("observations", begin, end)
     batch = torch.from_numpy(rows.copy())
-    said: Mapping[str, Tensor] = model.outputs(batch if scale == 1 else batch.float() / scale)  # type: ignore[operator]
-    for name in ("q_values", "logits"):
+    batch = batch if scale == 1 else batch.float() / scale
+    if state is None:
+        said: Mapping[str, Tensor] = model.outputs(batch)  # type: ignore[operator]
+    else:
+        if begin and trace.episodes[begin] != trace.episodes[begin - 1]:
+            state.clear()
+        said = {name: value[:, 0] for name, value in model.run(batch.unsqueeze(1), state).items()}  # type: ignore[operator]
+    for name in ("q_values", "logits") if getattr(getattr(model, "config", None), "choices", None) is None else ():
         if name in said:
             return said[name].double().cpu().numpy(), name
     raise CkptError(f"its network gives {', '.join(said)}, and no value for each of some actions", code="trace.shape")

@@ -89,14 +89,15 @@ def parse_environment(data: Mapping[str, Any]) -> Mapping[str, Any]:
 def refuse_untrusted(environment: Any, input_shape: Sequence[int], *, atari: bool) -> None:
     """Raise `CkptError` where an `Environment` out of a checkpoint asks for more than playing its network needs.
 
-    `input_shape` is (channels, height, width) of what the network sees.
+    `input_shape` is (channels, height, width) or (features,) of what the network sees.
     """
-    channels, height, width = input_shape
-    if environment.frame_stack > channels:
-        raise _unfit(f"stacks {environment.frame_stack} frames, the network sees {channels}", "frame_stack")
+    first, *sides = input_shape
+    if environment.frame_stack > first:
+        raise _unfit(f"stacks {environment.frame_stack} frames, the network sees {first}", "frame_stack")
     size = environment.screen_size
-    if size is not None and (tuple(size) if not isinstance(size, int) else (size, size)) != (width, height):
-        raise _unfit(f"is {size}, the network sees {width}x{height}", "screen_size")
+    if size is not None and _pair(size) != sides[::-1]:
+        seen = f"{sides[1]}x{sides[0]}" if sides else "no images"
+        raise _unfit(f"is {size}, the network sees {seen}", "screen_size")
     for name, value in environment.kwargs.items():
         if value is not None and not (atari and type(value) in _ATARI.get(name, ())):
             raise CkptError(
@@ -105,6 +106,10 @@ def refuse_untrusted(environment: Any, input_shape: Sequence[int], *, atari: boo
                 fix="give trust=True where you know who made this checkpoint",
                 code="environment.untrusted",
             )
+
+
+def _pair(size: Any) -> list[int]:
+    return [size, size] if isinstance(size, int) else list(size)
 
 
 def _unfit(what: str, field: str) -> CkptError:

@@ -14,7 +14,7 @@ from ckptfmt.errors import AssumedWarning, CkptError, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.config import Config
 from ckptfmt.families.facts import Reading
-from ckptfmt.families.spaces import check_spaces, played_spaces
+from ckptfmt.families.spaces import check_spaces, spaces_of
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.families.factory import create_model_from_config
@@ -83,8 +83,9 @@ def load_legacy_checkpoint(
     `env` says how many actions there are and what the frames are like. Raises what `ckptfmt.convert` raises.
     """
     if env is not None:
-        played = played_spaces(env)
-        seen: dict[str, Any] = {"n_action": played.n_action, "input_shape": played.input_shape}
+        played = spaces_of(env)
+        seen: dict[str, Any] = {} if played.n_action is None else {"n_action": played.n_action}
+        seen |= {"input_shape": played.input_shape} if len(played.input_shape) == 3 else {}
         facts = Reading(**{**seen, **facts})  # type: ignore[typeddict-item]
     converted = convert_in_memory(checkpoint_path, **facts)
     _warn_of_assumed(converted, None)
@@ -102,8 +103,8 @@ def load_open_checkpoint(
     """Do the work of `load_model_checkpoint` on a checkpoint that is open already, or was never written."""
     network, config = checkpoint.network, checkpoint.config
     place = parse_device(device)
-    if env is not None and config is not None and getattr(config, "n_action", None) is not None:
-        check_spaces(config.n_action, config.input_shape, env, checkpoint.path)
+    if env is not None and config is not None and hasattr(config, "input_shape"):
+        check_spaces(config, env, checkpoint.path)
     if model is None:
         if network is None:
             raise _unknown(checkpoint)

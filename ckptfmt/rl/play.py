@@ -1,14 +1,14 @@
 """Play episodes with a network, and what came of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ckptfmt.rl.acting import Action, Actor, explores
 from ckptfmt.rl.envs.atari import EpisodicLife
 from ckptfmt.rl.envs.description import layers
 from ckptfmt.rl.envs.make import Env
@@ -20,8 +20,8 @@ __all__ = ["Episode", "Evaluation", "Watcher", "evaluate", "play_episodes"]
 class Watcher(Interface):
     """Follows a game step by step; what it raises ends the game."""
 
-    def chose(self, observation: Any, action: int, seed: int) -> None:
-        """Be told what the network was shown and what it does, in the episode that began with `seed`."""
+    def chose(self, observation: Any, action: Action, outputs: Mapping[str, Tensor], seed: int) -> None:
+        """Be told what the network was shown, says and does, in the episode that began with `seed`."""
 
     def got(self, reward: float) -> None:
         """Be told what came of it."""
@@ -98,7 +98,7 @@ def play_episodes(
 ) -> Iterator[Episode]:
     """Yield each episode once it is over; episode i begins with the seed `seed + i`.
 
-    The network chooses greedily and in eval mode, its mode is put back afterwards. An action of it lasts
+    The network is in eval mode, its mode is put back afterwards. An action of it lasts
     `frame_skip` frames. `on_step` is called behind every reset and step, to render or record; a `watcher` before
     and behind every step.
     """
@@ -107,7 +107,7 @@ def play_episodes(
     try:
         for number in range(episodes):
             game = _Game(env, seed + number, protocol.whole_games, on_step or _nothing)
-            yield _play(model, game, protocol.epsilon, protocol.steps(frame_skip), watcher)
+            yield _play(model, game, protocol, protocol.steps(frame_skip), watcher)
     finally:
         model.train(was_training)
 
@@ -117,13 +117,12 @@ class _Game:
 
     def __init__(self, env: Env, seed: int, whole: bool, on_step: Callable[[], None]) -> None:
         self.env, self.seed, self.on_step = env, seed, on_step
-        self.actions = int(env.action_space.n)  # type: ignore[attr-defined]
         self._lives = next((layer for layer in layers(env) if isinstance(layer, EpisodicLife)), None) if whole else None
         self.observation, _ = env.reset(seed=seed)
         self.over = False
         on_step()
 
-    def step(self, action: int) -> float:
+    def step(self, action: Action) -> float:
         """Take a step and return its reward; where a life ended and the game did not, the next life begins."""
         self.observation, reward, terminated, truncated, _ = self.env.step(action)
         self.over = terminated or truncated
@@ -137,30 +136,25 @@ class _Game:
         return float(reward)
 
 
-def _play(model: nn.Module, game: _Game, epsilon: float, max_steps: int | None, watcher: Watcher | None) -> Episode:
+def _play(model: nn.Module, game: _Game, protocol: Protocol, max_steps: int | None, watcher: Watcher | None) -> Episode:
     rng = np.random.Generator(np.random.PCG64(game.seed))
-    device = next(model.parameters()).device
+    actor = Actor(model, game.env.action_space, rng, sampled=protocol.sampled)
+    epsilon = protocol.chance(explores(model))
     total, steps = 0.0, 0
     while not game.over and (max_steps is None or steps < max_steps):
-        if epsilon and rng.random() < epsilon:
-            action = int(rng.integers(game.actions))
+        at_random = bool(epsilon) and rng.random() < epsilon
+        if watcher is not None or (at_random and actor.remembers):
+            outputs = actor.see(game.observation)
+            action = actor.at_random() if at_random else actor.choose(outputs)
         else:
-            action = greedy_action(model, game.observation, device)
+            action, outputs = actor.at_random() if at_random else actor.act(game.observation), {}
         if watcher is not None:
-            watcher.chose(game.observation, action, game.seed)
+            watcher.chose(game.observation, action, outputs, game.seed)
         reward = game.step(action)
         if watcher is not None:
             watcher.got(reward)
         total, steps = total + reward, steps + 1
     return Episode(total, steps, game.seed)
-
-
-@torch.no_grad()
-def greedy_action(model: nn.Module, observation: Any, device: torch.device) -> int:
-    """Return the action of the highest Q-value for one observation (channels, height, width)."""
-    frames = torch.from_numpy(np.asarray(observation)).to(device).unsqueeze(0)
-    values = model.get_q_values(frames)  # type: ignore[operator]
-    return int(values.argmax(dim=1))
 
 
 def _nothing() -> None:

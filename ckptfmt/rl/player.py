@@ -4,18 +4,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Unpack
+from typing import Any, Unpack
 
 import imageio.v2 as imageio
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 from torch import nn
 
 from ckptfmt.convert.unwritten import convert_in_memory
 from ckptfmt.errors import CkptError
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.config import Config
 from ckptfmt.families.facts import Reading
-from ckptfmt.families.network import NetworkConfig
+from ckptfmt.families.spaces import is_agent
 from ckptfmt.format.manifest import Manifest
+from ckptfmt.rl.acting import explores
 from ckptfmt.rl.described import parse_environment, refuse_untrusted
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.make import Env, is_atari, make_env, resolve
@@ -41,7 +43,7 @@ class Player:
 
     path: str
     model: nn.Module
-    config: ModelConfig
+    config: Any
     env: Env
     environment: Environment
     manifest: Manifest
@@ -71,23 +73,31 @@ def open_player(
     without `trust`. Raises `CkptError` where no environment is known or it does not fit the network.
     """
     with _opened(path, facts) as checkpoint:
-        if isinstance(checkpoint.config, NetworkConfig):
+        config = checkpoint.config
+        if config is not None and not is_agent(config):
             raise CkptError(
-                f"is of the family {checkpoint.config.family}, and only networks of atari-dqn are played so far",
+                f"is a network of the family {config.family}, which values and chooses no actions",
                 where=checkpoint.path,
-                fix="load its network in Python and ask it for actions with act()",
+                fix="give a checkpoint that holds a policy or values of each action",
                 code="environment.unfit",
             )
         trained = _environment(checkpoint, game)
-        environment, followed = _follow(protocol or Protocol(), trained, checkpoint.config)
-        if not trust and isinstance(checkpoint.config, ModelConfig):
-            refuse_untrusted(environment, checkpoint.config.input_shape, atari=is_atari(environment.id))
+        environment, followed = _follow(protocol or Protocol(), trained, config)
+        if not trust and config is not None:
+            refuse_untrusted(environment, config.input_shape, atari=is_atari(environment.id))
         env = make_env(environment, render_mode=render_mode, trusted=trust or game is not None)
         try:
             model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
             if config is None:
                 raise CkptError("its architecture is unknown", where=checkpoint.path, code="config.unknown")
+            followed = replace(followed, epsilon=followed.chance(explores(model)))
             yield Player(os.fspath(path), model, config, env, environment, checkpoint.manifest, followed)
+        except DependencyNotInstalled as e:
+            said = str(e).partition(", run")[0]
+            fix = "install it, or play without pictures"
+            raise CkptError(
+                f"{environment.id} cannot be shown: {said}", where="env", fix=fix, code="install.missing"
+            ) from e
         finally:
             env.close()
 
@@ -133,13 +143,13 @@ def _with(manifest: Manifest, evaluation: Evaluation) -> Manifest:
     return replace(manifest, evaluation=(*manifest.evaluation, evaluation.to_dict()))
 
 
-def _follow(protocol: Protocol, trained: Environment, config: ModelConfig | None) -> tuple[Environment, Protocol]:
+def _follow(protocol: Protocol, trained: Environment, config: Config | None) -> tuple[Environment, Protocol]:
     """Return the environment that a protocol plays, and the protocol as far as this network can follow it.
 
     The set of actions is the network's own: one with six outputs cannot play eighteen.
     """
     environment = resolve(protocol.environment(trained))
-    can_all = config is not None and config.n_action == _ALL_ACTIONS and is_atari(environment.id)
+    can_all = getattr(config, "n_action", None) == _ALL_ACTIONS and is_atari(environment.id)
     if not (can_all and protocol.full_action_space):
         environment = replace(environment, kwargs=trained.kwargs)
     played = protocol.played(environment)
@@ -152,20 +162,22 @@ def _follow(protocol: Protocol, trained: Environment, config: ModelConfig | None
 def observation_scale(checkpoint: Opened) -> float:
     """Return what observations are divided by before the network of a checkpoint sees them."""
     described = parse_environment(checkpoint.manifest.environment)
-    inside = getattr(checkpoint.config, "input_scale", 1.0)
+    config = checkpoint.config
     # Where nobody says who brings the pixels into 0 to 1, a network that does not leaves it to the environment.
-    return float(described.get("observation_scale", _PIXELS if inside == 1 else 1.0))
+    outside = len(getattr(config, "input_shape", ())) == 3 and getattr(config, "input_scale", 1.0) == 1
+    return float(described.get("observation_scale", _PIXELS if outside else 1.0))
 
 
 def _environment(checkpoint: Opened, game: str | None) -> Environment:
     """Return the description of the environment, with what its observations are divided by."""
     described = dict(parse_environment(checkpoint.manifest.environment))
     config = checkpoint.config
-    outside = observation_scale(checkpoint)
+    outside, frames = observation_scale(checkpoint), {} if config is None else _frames(config)
     if isinstance(described.get("id"), str):
+        described = {**({} if "screen_size" in frames else frames), **described}
         environment = Environment.from_dict({**described, **({"id": game} if game else {})})
         return replace(environment, observation_scale=outside)
-    name = game or (config.game if config else None)
+    name = game or getattr(config, "game", None)
     if name is None or config is None:
         raise CkptError(
             "does not say which environment it plays",
@@ -173,8 +185,12 @@ def _environment(checkpoint: Opened, game: str | None) -> Environment:
             fix="name it with game=, for example ALE/Pong-v5",
             code="environment.unknown",
         )
-    channels, height, width = config.input_shape
-    kwargs = {"full_action_space": True} if config.n_action == _ALL_ACTIONS and is_atari(name) else {}
-    return Environment(
-        id=name, kwargs=kwargs, frame_stack=channels, screen_size=(width, height), observation_scale=outside
-    )
+    all_actions = getattr(config, "n_action", None) == _ALL_ACTIONS and is_atari(name)
+    kwargs = {"full_action_space": True} if all_actions else {}
+    return Environment(id=name, kwargs=kwargs, observation_scale=outside, **frames)
+
+
+def _frames(config: Any) -> dict[str, Any]:
+    """Return how what a network sees is made of frames: each channel is one; a row of numbers is none."""
+    first, *sides = config.input_shape
+    return {"frame_stack": first, "screen_size": tuple(sides[::-1])} if sides else {"frame_stack": 1}

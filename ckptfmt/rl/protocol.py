@@ -9,19 +9,24 @@ from ckptfmt.rl.environment import Environment
 
 __all__ = ["PROTOCOLS", "Protocol", "named_protocol"]
 
+_EPSILON = 0.001
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
     """What decides a return beside the network: in the manifest it stands with every evaluation.
 
-    `epsilon` is the share of random actions, `max_frames` (of the game, not of the agent) and `max_steps` (actions)
+    `epsilon` is the share of random actions, None for a thousandth of those that values are compared for and for no
+    other; `sampled` draws actions from the distribution of a policy, whose likeliest one is taken otherwise.
+    `max_frames` (of the game, not of the agent) and `max_steps` (actions)
     cut an episode, None never. With `whole_games` an episode ends with the game and not with a life.
     `sticky_actions`, `noop_max`, `fire_reset` and `full_action_space` are those of the environment, None for
     what the agent was trained with. `differs` names in what a protocol with a name could not be followed.
     """
 
     name: str | None = None
-    epsilon: float = 0.001
+    epsilon: float | None = None
+    sampled: bool = False
     max_frames: int | None = 108_000
     max_steps: int | None = None
     whole_games: bool = True
@@ -48,6 +53,10 @@ class Protocol:
         if self.full_action_space is not None:
             wanted["kwargs"] = {**environment.kwargs, "full_action_space": self.full_action_space}
         return replace(environment, **wanted)
+
+    def chance(self, of_values: bool) -> float:
+        """Return the share of random actions of a network that gives values of actions, or a policy."""
+        return (_EPSILON if of_values else 0.0) if self.epsilon is None else self.epsilon
 
     def steps(self, frame_skip: int) -> int | None:
         """Return after how many actions, each of `frame_skip` frames, an episode is cut; None for never."""

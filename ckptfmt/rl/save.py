@@ -142,5 +142,5 @@ def _description(environment: Described | None, config: ModelConfig | None, wher
     from ckptfmt.rl.envs.description import describe_env
 
     if config is not None:
-        check_spaces(config.n_action, config.input_shape, environment, where, inside=True)
+        check_spaces(config, environment, where, inside=True)
     return describe_env(environment).to_dict()

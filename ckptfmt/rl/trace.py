@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ckptfmt.errors import CkptError
 from ckptfmt.look.trace import OUTPUT, Saliency, Told, trace_bytes
+from ckptfmt.rl.acting import Action
+from ckptfmt.rl.envs.make import Env
 from ckptfmt.rl.player import Player
 from ckptfmt.store.write.newfile import write_new
 
@@ -22,6 +25,7 @@ _CELLS = 21
 _STEPS = 1000
 _PIXELS = 255
 _FRAMES_PER_SECOND = 60
+_OF_CRITICS = ("critics", "critic_quantiles")
 
 
 class TraceRecorder:
@@ -36,7 +40,9 @@ class TraceRecorder:
         self, player: Player, *, steps: int = _STEPS, saliency: Saliency = "gradient", saliency_every: int = 4
     ) -> None:
         self._player, self._most, self._every = player, steps, saliency_every
-        self._saliency = saliency if len(player.env.observation_space.shape or ()) == 3 else "none"
+        # What a recurrent network chooses hangs on more than what it sees now.
+        mapped = len(player.env.observation_space.shape or ()) == 3 and not getattr(player.model, "is_recurrent", False)
+        self._saliency = saliency if mapped else "none"
         self._rows: dict[str, list[NDArray[Any]]] = {}
         self._seeds: list[int] = []
 
@@ -45,20 +51,21 @@ class TraceRecorder:
         """Return how many steps were recorded."""
         return len(self._seeds)
 
-    def chose(self, observation: Any, action: int, seed: int) -> None:
+    def chose(self, observation: Any, action: Action, outputs: Mapping[str, Tensor], seed: int) -> None:
         """Record a step before it is taken."""
         if self.steps == self._most:
             return
         shown = np.asarray(observation)
-        frame = self._player.env.render()
+        frame = _picture(self._player.env)
         if isinstance(frame, np.ndarray) and frame.ndim == 3:
             self._add("frames", frame.astype(np.uint8))
         self._add("observations", _unscaled(shown, self._player.environment.observation_scale))
-        self._add("actions", np.int64(action))
-        batch = torch.from_numpy(shown).unsqueeze(0).to(next(self._player.model.parameters()).device)
-        for name, value in _outputs(self._player.model, batch).items():
-            self._add(OUTPUT + name, value[0].detach().float().cpu().numpy())
+        self._add("actions", np.int64(action) if isinstance(action, int) else np.float32(action).reshape(-1))
+        for name, value in outputs.items():
+            # Critics come before the batch.
+            self._add(OUTPUT + name, (value[:, 0] if name in _OF_CRITICS else value[0]).float().cpu().numpy())
         if self._saliency != "none" and self.steps % self._every == 0:
+            batch = torch.from_numpy(shown).unsqueeze(0).to(next(self._player.model.parameters()).device)
             made = _MAPS[self._saliency](self._player.model, batch.float(), action)
             self._add("saliency", _as_bytes(made))
         self._seeds.append(seed)
@@ -95,7 +102,7 @@ class TraceRecorder:
     def _told(self) -> Told:
         player, env = self._player, self._player.env
         meanings: Callable[[], list[str]] | None = getattr(env.unwrapped, "get_action_meanings", None)
-        count = int(env.action_space.n)  # type: ignore[attr-defined]
+        count = int(getattr(env.action_space, "n", 0))
         architecture = player.manifest.architecture
         shown = (
             _FRAMES_PER_SECOND if hasattr(env.unwrapped, "ale") else env.metadata.get("render_fps", _FRAMES_PER_SECOND)
@@ -114,21 +121,24 @@ class TraceRecorder:
         )
 
 
-@torch.no_grad()
-def _outputs(model: nn.Module, batch: Tensor) -> Mapping[str, Tensor]:
-    return model.outputs(batch)  # type: ignore[operator, no-any-return]
+def _picture(env: Env) -> Any:
+    """Return the picture of now, None where the environment makes none or what draws it is not installed."""
+    try:
+        return env.render() if env.render_mode else None
+    except DependencyNotInstalled:
+        return None
 
 
-def _score(model: nn.Module, batch: Tensor, action: int) -> Tensor:
+def _score(model: nn.Module, batch: Tensor, action: Action) -> Tensor:
     """Return (batch,): how much the network is for an action, by whatever it says of actions."""
     outputs: Mapping[str, Tensor] = model.outputs(batch)  # type: ignore[operator]
-    for name in ("q_values", "logits"):
+    for name in ("q_values", "logits") if isinstance(action, int) else ():
         if name in outputs:
             return outputs[name][:, action]
     return next(iter(outputs.values())).flatten(1).sum(dim=1)
 
 
-def _gradient(model: nn.Module, batch: Tensor, action: int) -> NDArray[Any]:
+def _gradient(model: nn.Module, batch: Tensor, action: Action) -> NDArray[Any]:
     with torch.enable_grad():
         seen = batch.detach().clone().requires_grad_()
         (slope,) = torch.autograd.grad(_score(model, seen, action).sum(), seen)
@@ -139,7 +149,7 @@ def _gradient(model: nn.Module, batch: Tensor, action: int) -> NDArray[Any]:
 
 
 @torch.no_grad()
-def _occlusion(model: nn.Module, batch: Tensor, action: int) -> NDArray[Any]:
+def _occlusion(model: nn.Module, batch: Tensor, action: Action) -> NDArray[Any]:
     _, _, height, width = batch.shape
     rows, columns = min(_CELLS, height), min(_CELLS, width)
     before = _score(model, batch, action)
@@ -154,7 +164,7 @@ def _occlusion(model: nn.Module, batch: Tensor, action: int) -> NDArray[Any]:
     return moved
 
 
-_MAPS: Mapping[str, Callable[[nn.Module, Tensor, int], NDArray[Any]]] = {
+_MAPS: Mapping[str, Callable[[nn.Module, Tensor, Action], NDArray[Any]]] = {
     "gradient": _gradient,
     "occlusion": _occlusion,
 }

@@ -173,7 +173,7 @@ def _row(entry: Entry, checkpoint: Checkpoint) -> Row:
     return Row(
         name=entry.name,
         trouble="",
-        algorithm=manifest.architecture.name if manifest.architecture else "unknown",
+        algorithm=manifest.architecture.title if manifest.architecture else "unknown",
         environment=printable(manifest.environment.get("id") or (manifest.config or {}).get("game") or "", 60),
         mean=points[-1][1] if points else None,
         spread=points[-1][2] if points else None,

@@ -26,7 +26,13 @@ __all__ = ["evaluate"]
 @option(
     "--protocol", type=click.Choice(list(PROTOCOLS)), help="Evaluation protocol, named for the paper that describes it."
 )
-@option("--epsilon", type=click.FloatRange(0, 1), metavar="X", help="Probability of a random action [0.001].")
+@option(
+    "--epsilon",
+    type=click.FloatRange(0, 1),
+    metavar="X",
+    help="Probability of a random action [0.001 of value networks, else 0].",
+)
+@option("--sampled", is_flag=True, help="Draw actions from the distribution of a policy.")
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
 @option("--max-frames", type=click.IntRange(min=1), metavar="N", help="End an episode after this many frames [108000].")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")

@@ -26,6 +26,7 @@ _TRACE = "A trace of it"
 @argument("path", "A checkpoint folder, or a legacy file.", metavar="CHECKPOINT", shell_complete=checkpoints)
 @option("--episodes", type=click.IntRange(min=1), default=10, metavar="N", help="How many episodes.")
 @option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Probability of a random action.")
+@option("--sampled", is_flag=True, help="Draw actions from the distribution of a policy.")
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
 @option(
     "--max-frames",

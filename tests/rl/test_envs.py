@@ -237,9 +237,9 @@ def test_an_environment_made_by_hand_is_described():
             "namespace ALE. Did you mean: `Boxing`?",
         ),
         (
-            Environment(id="CartPole-v1"),
+            Environment(id="CartPole-v1", frame_skip=4),
             "environment: the environment CartPole-v1 cannot be made: its observations are no images, "
-            "their shape is (4,)",
+            "and frames are skipped of these alone",
         ),
     ],
 )

@@ -116,6 +116,7 @@ def test_the_best_of_a_training_on_lives_is_told_by_whole_games(tmp_path):
     assert evaluation["protocol"] == {
         "name": None,
         "epsilon": 1.0,
+        "sampled": False,
         "max_frames": 108_000,
         "max_steps": None,
         "whole_games": True,

@@ -38,10 +38,10 @@ gymnasium.register("ckptfmt/Catch-v0", entry_point="ckptfmt.rl.envs.catch:Catch"
 
 
 def make_env(environment: Environment, *, render_mode: str | None = None, trusted: bool = True) -> Env:
-    """Build the environment; observations are (frame_stack x channels, height, width), divided as it says.
+    """Build the environment; images are (frame_stack x channels, height, width), all else one row, divided as it says.
 
     With `trusted=False`, as for a description out of a checkpoint, an id that asks for a module to be imported
-    is refused. Raises `CkptError` where there is no such environment, its observations are no images, or
+    is refused. Raises `CkptError` where there is no such environment, its images have shapes of none, or
     it had wrappers that cannot be rebuilt.
     """
     description = resolve(environment)
@@ -155,6 +155,10 @@ def _preprocess(base: Env, description: Environment) -> Env:
     env: Env = base
     if description.sticky_actions:
         env = wrappers.StickyAction(env, description.sticky_actions)
+    if not _gives_images(env):
+        if (description.frame_skip or 1) > 1:
+            raise TypeError("its observations are no images, and frames are skipped of these alone")
+        return _limit(env if _is_row(env) else wrappers.FlattenObservation(env), description)
     if (description.frame_skip or 1) > 1:
         env = wrappers.MaxAndSkipObservation(env, skip=description.frame_skip or 1)
     if description.grayscale and _image_shape(env)[2] == 3:
@@ -180,6 +184,17 @@ def _channels_first(env: Env) -> Env:
     return wrappers.TransformObservation(env, turn, turned)
 
 
+def _gives_images(env: Env) -> bool:
+    space = env.observation_space
+    return isinstance(space, gymnasium.spaces.Box) and len(space.shape) in (2, 3)
+
+
+def _is_row(env: Env) -> bool:
+    """Return whether what is seen is one row of numbers; what is not is flattened."""
+    space = env.observation_space
+    return isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
+
+
 def _image_shape(env: Env) -> tuple[int, int, int]:
     shape = env.observation_space.shape or ()
     if len(shape) == 2:
@@ -190,10 +205,12 @@ def _image_shape(env: Env) -> tuple[int, int, int]:
 
 
 def _stack(env: Env, description: Environment) -> Env:
-    channels, height, width = env.observation_space.shape or ()
+    shape = env.observation_space.shape or ()
     frames, padding = description.frame_stack, description.stack_padding or "reset"
+    if frames == 1 and len(shape) == 1:
+        return env
     stacked = wrappers.FrameStackObservation(env, frames, padding_type=padding)
-    return wrappers.ReshapeObservation(stacked, (frames * channels, height, width))
+    return wrappers.ReshapeObservation(stacked, (frames * shape[0], *shape[1:]))
 
 
 def _cannot(description: Environment, reason: str) -> CkptError:

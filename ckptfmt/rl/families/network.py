@@ -102,14 +102,14 @@ class PolicyNetwork(BlockNetwork):
             case "categorical" | "multi-categorical":
                 return {"logits": self.get_submodule("logits")(features)}
             case "deterministic":
-                return {"action": self._scale(self.get_submodule("action")(features))}
+                return {"action": self.squashed(self.get_submodule("action")(features))}
             case "beta":
                 # Chou et al. 2017: softplus and 1 keep both above 1, so that the density has one peak.
                 alpha, beta = (functional.softplus(self.get_submodule(n)(features)) + 1 for n in ("alpha", "beta"))
                 return {"alpha": alpha, "beta": beta, "action": alpha / (alpha + beta)}
         mean = self.get_submodule("mean")(features)
         mean = mean if self.config.mean_range is None else mean.clamp(*self.config.mean_range)
-        action = self._scale(mean)
+        action = self.squashed(mean)
         if self.config.deviation == "none":
             # Who sets the deviation in a script draws around a mean that is squashed already (PPO-PyTorch).
             return {"mean": action, "action": action}
@@ -128,7 +128,8 @@ class PolicyNetwork(BlockNetwork):
         logs = logs if config.deviation_range is None else logs.clamp(*config.deviation_range)
         return logs.expand_as(mean)
 
-    def _scale(self, action: Tensor) -> Tensor:
+    def squashed(self, action: Tensor) -> Tensor:
+        """Return real actions squashed and scaled, as the environment takes them."""
         action = action.tanh() if self.config.squash == "tanh" else action
         if self.config.saved_scale:
             return action * self.get_buffer("action_scale") + self.get_buffer("action_offset")

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.safetensors import shape_text
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.replay import Replay
 
@@ -14,7 +16,15 @@ _PIXELS = 255.0
 
 
 def make_model_config(config: TrainConfig, env: Any) -> ModelConfig:
-    """Return the description of the network that learns to play `env`."""
+    """Return the description of the network that learns to play `env`; raise `CkptError` unless it gives images."""
+    if len(env.observation_space.shape) != 3:
+        shape = env.observation_space.shape
+        raise CkptError(
+            f"the environment {config.env} gives no images, its observations are {shape_text(shape)}, and the networks "
+            "that are trained here see images",
+            where="env",
+            code="environment.unfit",
+        )
     settings = config.to_dict()
     settings["n_steps"] = config.n_steps if config.n_step_learning else 1
     # Bytes are stored and moved as they are; the network itself brings them into 0 to 1.
