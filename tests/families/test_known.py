@@ -12,7 +12,8 @@ def test_every_family_says_what_tells_it_and_what_its_weights_never_say():
     found = known_families()
     assert [family.name for family in found] == list(registry.own())
     for family in found:
-        assert family.names and family.told_by and family.never and family.package == "ckptfmt"
+        assert all((family.names, family.told_by, family.never))
+        assert family.package == "ckptfmt"
         assert all(family.fields.values())
         Draft202012Validator.check_schema(dict(family.schema))
 
