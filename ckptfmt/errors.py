@@ -262,6 +262,8 @@ _EXTRAS = {
     **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
     **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
     "cryptography": "sign",
+    "obstore": "remote",
+    "huggingface_hub": "hub",
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
     **dict.fromkeys(("stable_baselines3", "lightning"), "integrations"),
 }

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module may import from its own line or from a line above it. `a/` stands for a whole package.
 LEVELS = (
     ("ckptfmt", "errors", "codes"),
+    ("remote/",),
     ("format/",),
     ("families/",),
     ("store/",),
@@ -44,6 +45,8 @@ GUESTS = {
     "pebble": ("convert/",),
     "click": ("cli/",),
     "cryptography": ("share/_keys",),
+    "obstore": ("remote/store",),
+    "huggingface_hub": ("remote/hub", "share/hub"),
 }
 FORBIDDEN = ("pickle", "_pickle", "pickletools", "marshal", "shelve", "cloudpickle", "dill", "joblib")
 

@@ -15,7 +15,7 @@ from ckptfmt.convert.outcome import ALONE, Outcome, Status, failed
 from ckptfmt.convert.sources import Item
 from ckptfmt.errors import CkptError, TargetExists
 from ckptfmt.format.datafile import open_data
-from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder
+from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
 
@@ -110,7 +110,7 @@ def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
             weights.check_layout()
             whole = weights.size == manifest.weights.bytes
     finally:
-        os.close(folder)
+        release(folder)
     if whole and _answers(manifest, options) and _made_of(manifest, item.source):
         return True
     raise TargetExists(

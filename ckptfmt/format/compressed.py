@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from ckptfmt.errors import MissingPackage, WeightsError
 from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
 from ckptfmt.format.digest import new_blake3
-from ckptfmt.format.files import read_exactly, release
+from ckptfmt.format.files import OpenFile, read_exactly, release
 
 _NEEDED = "zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 try:
@@ -106,7 +106,7 @@ class CompressedFile(DataFile):
     The table is read when it is first needed.
     """
 
-    def __init__(self, descriptor: int, stored: int, segments: Sequence[int], where: str) -> None:
+    def __init__(self, descriptor: OpenFile, stored: int, segments: Sequence[int], where: str) -> None:
         super().__init__(descriptor, sum(segments), where, stored)
         self._segments = segments
         self._frames: _Frames | None = None

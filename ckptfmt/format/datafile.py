@@ -5,8 +5,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from ckptfmt.errors import MissingFile, WeightsError
-from ckptfmt.format.files import compressed_name, is_there, open_file, read_exactly, read_into, release
+from ckptfmt.format.files import (
+    OpenFile,
+    OpenFolder,
+    compressed_name,
+    is_there,
+    open_file,
+    read_exactly,
+    read_into,
+    release,
+)
 from ckptfmt.format.travelled import MAX_POINTER, LfsPointer, pointer
+from ckptfmt.remote.folder import FarFolder
 
 if TYPE_CHECKING:
     from ckptfmt.format.manifest import FileEntry
@@ -52,11 +62,26 @@ class Cursor:
 class DataFile:
     """A plain data file, opened: `size` bytes, of which `stored` lie on the disk; `where` names it in errors."""
 
-    def __init__(self, descriptor: int, size: int, where: str, stored: int | None = None) -> None:
+    def __init__(self, descriptor: OpenFile, size: int, where: str, stored: int | None = None) -> None:
         self.descriptor = descriptor
-        self.size = size
         self.where = where
-        self.stored = size if stored is None else stored
+        self._size = size
+        self._stored = size if stored is None else stored
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the plain file."""
+        return self._size
+
+    @property
+    def stored(self) -> int:
+        """Return the bytes of the file as it lies there."""
+        return self._stored
+
+    @property
+    def is_far(self) -> bool:
+        """Return whether it lies in a store, where each request costs."""
+        return not isinstance(self.descriptor, int)
 
     @property
     def compressed(self) -> bool:
@@ -116,11 +141,17 @@ def unfetched(file: DataFile, entry: "FileEntry") -> LfsPointer | None:
     return pointer(file.read(0, file.size), entry.sha256, where=file.where)
 
 
-def open_data(folder: int, name: str, segments: Sequence[int], *, where: str) -> DataFile:
+def open_data(folder: OpenFolder, name: str, segments: Sequence[int], *, where: str) -> DataFile:
     """Open the file `name` of the folder in the form that lies there; `segments` are its header and its tensors.
 
-    Raises `WeightsError` where it is missing, is no regular file, or lies there in both forms.
+    Raises `WeightsError` where it is missing, is no regular file, or lies there in both forms; in a store that shows
+    when it is read.
     """
+    if isinstance(folder, FarFolder):
+        # Most checkpoints lie on a disk.
+        from ckptfmt.format.fardata import FarData
+
+        return FarData(folder, name, segments, where)
     packed = compressed_name(name)
     try:
         descriptor, size = open_file(folder, name, where=where)

@@ -3,7 +3,8 @@
 Everything is opened relative to a descriptor of the folder: a checkpoint that is replaced while it is read
 stays the old one, whole, for that reader. Devices and pipes are refused before a byte is read, since a pipe in
 place of a manifest would wait for ever, and so are links, which may point at another person's file, but for those
-into a cache of downloads.
+into a cache of downloads. Where the path is the URL of a store, folder and files are objects that read there, and all
+that reads checkpoints is the same.
 """
 
 import contextlib
@@ -11,10 +12,14 @@ import errno
 import os
 import stat
 from fnmatch import fnmatchcase
+from typing import TypeAlias, overload
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint, Unreadable, WeightsError, WrongSize
+from ckptfmt.format.far import far_manifest, in_a_store, must_be_there
 from ckptfmt.format.travelled import open_link
 from ckptfmt.format.writernames import aside_name
+from ckptfmt.remote.folder import FarFile, FarFolder, open_far
+from ckptfmt.remote.url import as_path, is_url
 
 __all__ = [
     "HUB_WEIGHTS",
@@ -26,11 +31,14 @@ __all__ = [
     "SIGNATURE",
     "STATE",
     "WEIGHTS",
+    "OpenFile",
+    "OpenFolder",
     "compressed_name",
     "is_companion",
     "is_there",
     "open_file",
     "open_folder",
+    "open_near",
     "read_exactly",
     "read_into",
     "read_manifest",
@@ -59,6 +67,10 @@ _COMPANIONS = (
 )  # fmt: skip
 _COMPANION_FOLDERS = (".git", ".cache")
 
+# A descriptor, or what stands for one in a store.
+OpenFolder: TypeAlias = int | FarFolder
+OpenFile: TypeAlias = int | FarFile
+
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -73,8 +85,10 @@ def is_companion(name: str, *, folder: bool = False) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in (_COMPANION_FOLDERS if folder else _COMPANIONS))
 
 
-def is_there(folder: int, name: str) -> bool:
+def is_there(folder: OpenFolder, name: str) -> bool:
     """Return whether the folder holds anything called `name`, of whatever kind."""
+    if isinstance(folder, FarFolder):
+        return folder.size(name) is not None
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:
@@ -82,13 +96,23 @@ def is_there(folder: int, name: str) -> bool:
     return True
 
 
-def open_folder(path: str | os.PathLike[str]) -> int:
+def open_folder(path: str | os.PathLike[str]) -> OpenFolder:
+    """Return a descriptor of the folder at `path`, or the one at a URL; raise `NotACheckpoint` where there is none.
+
+    In a store that shows when it is read. `open_near` is for who needs a descriptor.
+    """
+    return open_far(os.fspath(path)) if is_url(path) else open_near(path)
+
+
+def open_near(path: str | os.PathLike[str]) -> int:
     """Return a descriptor of the folder at `path`; raise `NotACheckpoint` where there is none.
 
     Where it is missing, a writer may be about to replace it on a filesystem that cannot swap two folders: the
     predecessor waits beside it then, or the successor has come by now.
     """
-    where = os.fspath(path)
+    if is_url(path):
+        raise in_a_store(os.fspath(path))
+    where = as_path(path)
     try:
         return _open_or_aside(where)
     except FileNotFoundError:
@@ -118,17 +142,31 @@ def _aside(path: str) -> str:
     return os.path.join(parent, aside_name(name))
 
 
-def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
+@overload
+def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]: ...
+@overload
+def open_file(folder: OpenFolder, name: str, *, where: str) -> tuple[OpenFile, int]: ...
+
+
+def open_file(folder: OpenFolder, name: str, *, where: str) -> tuple[OpenFile, int]:
     """Return (descriptor, bytes) of a regular file in the folder; raise `WeightsError` for anything else.
 
     `model.safetensors` stands for `weights.safetensors` where that is not there.
     """
+    if isinstance(folder, FarFolder):
+        called = folder.called(name, _STAND_INS.get(name, name))
+        with must_be_there(os.path.join(where, name)):
+            return (far := folder.open(called)), far.size
+    return _open_near_file(folder, name, where)
+
+
+def _open_near_file(folder: int, name: str, where: str) -> tuple[int, int]:
     place = os.path.join(where, name)
     try:
         file = os.open(name, _FILE_FLAGS, dir_fd=folder)
     except FileNotFoundError:
         if name in _STAND_INS and is_there(folder, _STAND_INS[name]):
-            return open_file(folder, _STAND_INS[name], where=where)
+            return _open_near_file(folder, _STAND_INS[name], where)
         raise MissingFile("is missing", where=place, fix="copy the checkpoint again") from None
     except OSError as e:
         linked = open_link(folder, name, MANIFEST) if e.errno == errno.ELOOP else None
@@ -150,14 +188,23 @@ def open_file(folder: int, name: str, *, where: str) -> tuple[int, int]:
     return file, info.st_size
 
 
-def release(file: int) -> None:
+def release(file: OpenFolder | OpenFile) -> None:
     """Close a descriptor through which nothing was written: its close can lose nothing, so no error matters."""
+    if not isinstance(file, int):
+        file.close()
+        return
     with contextlib.suppress(OSError):
         os.close(file)
 
 
-def read_exactly(file: int, offset: int, size: int, *, where: str) -> bytes:
+def read_exactly(file: OpenFile, offset: int, size: int, *, where: str) -> bytes:
     """Return `size` bytes from `offset`; raise `WeightsError` where the file ends before."""
+    if not isinstance(file, int):
+        with must_be_there(where):
+            data = file.read(offset, size)
+        if len(data) < size:
+            raise _cut_short(where)
+        return data
     parts = []
     while size > 0:
         try:
@@ -172,8 +219,13 @@ def read_exactly(file: int, offset: int, size: int, *, where: str) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def read_into(file: int, offset: int, target: memoryview, *, where: str) -> None:
+def read_into(file: OpenFile, offset: int, target: memoryview, *, where: str) -> None:
     """Fill `target` with the bytes from `offset`; raise `WeightsError` where the file ends before."""
+    if not isinstance(file, int):
+        with must_be_there(where):
+            if file.fill(offset, target) < len(target):
+                raise _cut_short(where)
+        return
     while target:
         try:
             count = os.preadv(file, [target], offset)
@@ -185,8 +237,11 @@ def read_into(file: int, offset: int, target: memoryview, *, where: str) -> None
         offset += count
 
 
-def read_manifest(folder: int, *, where: str) -> bytes:
+def read_manifest(folder: OpenFolder, *, where: str) -> bytes:
     """Return the bytes of the folder's manifest; raise `NotACheckpoint` where it has none."""
+    place = os.path.join(where, MANIFEST)
+    if isinstance(folder, FarFolder):
+        return far_manifest(folder, MANIFEST, MAX_MANIFEST)
     try:
         file, size = open_file(folder, MANIFEST, where=where)
     except MissingFile:
@@ -195,7 +250,6 @@ def read_manifest(folder: int, *, where: str) -> bytes:
             where=where,
             fix="make one with: ckptfmt.convert(SOURCE, OUT)",
         ) from None
-    place = os.path.join(where, MANIFEST)
     try:
         if size > MAX_MANIFEST:
             raise ManifestError(

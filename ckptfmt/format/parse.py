@@ -11,7 +11,7 @@ from typing import Any
 from ckptfmt.errors import ManifestError, Problem, printable
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, read_manifest
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, OpenFolder, read_manifest
 from ckptfmt.format.kinds import wrong
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.prerelease import settled
@@ -29,7 +29,7 @@ class LineEnds(ManifestError):
     code = "manifest.line-ends"
 
 
-def load_manifest(folder: int, *, where: str) -> Manifest:
+def load_manifest(folder: OpenFolder, *, where: str) -> Manifest:
     """Return the manifest in a folder that is open, whose path is `where`.
 
     Raises `NotACheckpoint` where there is none, else as `parse_manifest`.

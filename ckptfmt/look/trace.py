@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ckptfmt.errors import CkptError, WeightsError, printable
 from ckptfmt.format import jsontext
 from ckptfmt.format.datafile import DataFile
-from ckptfmt.format.files import open_file, open_folder, release
+from ckptfmt.format.files import open_file, open_near, release
 from ckptfmt.format.safetensors import Header, TensorInfo, build_header, parse_header, shape_text
 
 __all__ = ["OUTPUT", "SALIENCIES", "TRACE", "BadTrace", "Saliency", "Told", "Trace", "open_trace", "trace_bytes"]
@@ -144,7 +144,7 @@ def open_trace(path: str | os.PathLike[str]) -> Iterator[Trace]:
 
 def _open(path: str) -> tuple[int, int]:
     parent, name = os.path.split(os.path.abspath(path))
-    folder = open_folder(parent)
+    folder = open_near(parent)
     try:
         return open_file(folder, name, where=parent)
     except WeightsError as e:

@@ -16,8 +16,11 @@ from ckptfmt.format.files import (
     REPLAY,
     SIGNATURE,
     STATE,
+    OpenFile,
+    OpenFolder,
     open_file,
     open_folder,
+    open_near,
     read_exactly,
     read_manifest,
     release,
@@ -160,7 +163,7 @@ def verify(
 
 
 def _departures(
-    stated: Statement, expected: Mapping[str, str], folder: int, where: str, ours: set[str]
+    stated: Statement, expected: Mapping[str, str], folder: OpenFolder, where: str, ours: set[str]
 ) -> Iterator[str]:
     """Yield how the checkpoint that is here differs from the one that was signed."""
     signed = stated.digests
@@ -179,7 +182,7 @@ def _departures(
         yield from _departure_of_other(name, signed[name], folder, where)
 
 
-def _departure_of_other(name: str, digest: str, folder: int, where: str) -> Iterator[str]:
+def _departure_of_other(name: str, digest: str, folder: OpenFolder, where: str) -> Iterator[str]:
     """Yield what is wrong with a signed file that no manifest lists, such as a model card."""
     if "/" in name or name in ("", ".", ".."):
         yield f"{name} was signed and lies outside of the folder"
@@ -201,13 +204,14 @@ def _expected(text: bytes, manifest: Manifest, *, network: bool) -> Iterator[tup
     yield from ((name, entry.sha256) for name, entry in manifest.files.items())
 
 
-def _others(folder: int, manifest: Manifest) -> list[str]:
+def _others(folder: OpenFolder, manifest: Manifest) -> list[str]:
     """Return the names in the folder that are neither the checkpoint's own nor left out on purpose."""
     own = {MANIFEST, *manifest.files, *(name + _COMPRESSED for name in manifest.files), *_IGNORED}
-    return sorted(name for name in os.listdir(folder) if name not in own)
+    names = os.listdir(folder) if isinstance(folder, int) else folder.names() if folder.can_list else ()
+    return sorted(name for name in names if name not in own)
 
 
-def _sha256(folder: int, name: str, where: str) -> str:
+def _sha256(folder: OpenFolder, name: str, where: str) -> str:
     file, size = open_file(folder, name, where=where)
     try:
         hasher = hashlib.sha256()
@@ -218,16 +222,17 @@ def _sha256(folder: int, name: str, where: str) -> str:
     return hasher.hexdigest()
 
 
-def _read(folder: int, where: str) -> tuple[bytes, Manifest]:
+def _read(folder: OpenFolder, where: str) -> tuple[bytes, Manifest]:
     text = read_manifest(folder, where=where)
     manifest = parse_manifest(text, where=os.path.join(where, MANIFEST))
     return text, manifest
 
 
-def _signature(folder: int, signature: str | os.PathLike[str] | None, where: str) -> tuple[bytes, str]:
+def _signature(folder: OpenFolder, signature: str | os.PathLike[str] | None, where: str) -> tuple[bytes, str]:
     """Return the bytes of the signature and where it is."""
     if signature is None:
         place = os.path.join(where, SIGNATURE)
+        file: OpenFile
         try:
             file, size = open_file(folder, SIGNATURE, where=where)
         except WeightsError as e:
@@ -236,7 +241,7 @@ def _signature(folder: int, signature: str | os.PathLike[str] | None, where: str
     else:
         place = os.fspath(signature)
         parent, name = os.path.split(os.path.abspath(place))
-        beside = open_folder(parent)
+        beside = open_near(parent)
         try:
             file, size = open_file(beside, name, where=parent)
         finally:

@@ -14,11 +14,12 @@ from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, Weigh
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
 from ckptfmt.format.datafile import DamagedFrame, DataFile, begins_with, open_data, unfetched
 from ckptfmt.format.digest import Hasher
-from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
+from ckptfmt.format.files import MANIFEST, WEIGHTS, OpenFolder, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
 from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.safetensors import parse_header, tensor_bytes
+from ckptfmt.remote.url import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,14 +35,14 @@ _Got = TypeVar("_Got")
 
 
 class Checkpoint(Shown):
-    """A checkpoint folder, held open, so that a replacement while it is read goes unnoticed.
+    """A checkpoint folder, held open, so that a replacement while it is read goes unnoticed; or one at a URL.
 
     Use it as a context manager, or call `close()`. Every tensor's BLAKE3 is checked as it is read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
-        self._folder = -1
+        self.path = as_path(path)
+        self._folder: OpenFolder = -1
         self._files: dict[str, DataFile] = {}
         self._starts: dict[str, int] = {}
         self._unread: dict[str, set[str]] = {}
@@ -50,7 +51,7 @@ class Checkpoint(Shown):
                 self.manifest, self.network = self._open()
                 break
             except CkptError:
-                replaced = self._folder >= 0 and not self._is_current()
+                replaced = self._is_open() and not self._is_current()
                 self.close()
                 if not replaced or attempt == _ATTEMPTS - 1:
                     raise
@@ -104,8 +105,13 @@ class Checkpoint(Shown):
         folds = {name: fields.items() for name, fields in told.items() if fields}
         return f"{self.path}: {self._in_words()}", {**folds, f"{len(tensors):,} tensors": rows}
 
+    def _is_open(self) -> bool:
+        return getattr(self, "_folder", -1) != -1
+
     def _is_current(self) -> bool:
-        """Return whether the folder that is open is still the one at the path."""
+        """Return whether the folder that is open is still the one at the path; in a store none is replaced."""
+        if not isinstance(self._folder, int):
+            return True
         try:
             here, there = os.fstat(self._folder), os.stat(self.path)
         except OSError:
@@ -140,7 +146,9 @@ class Checkpoint(Shown):
             for name in names
         )
         entries = ((file, self.manifest.files[name]) for name, file in self._files.items())
-        pointers = tuple(Problem.of(said) for file, entry in entries if (said := unfetched(file, entry)))
+        pointers = tuple(
+            Problem.of(said) for file, entry in entries if not file.is_far and (said := unfetched(file, entry))
+        )
         return (*newer, *absent_family(self.manifest, self.network), *pointers)
 
     @property
@@ -197,6 +205,8 @@ class Checkpoint(Shown):
         """Read every byte of every file; raise `WeightsError` that names the first one that is damaged."""
         for file, entry in self.manifest.files.items():
             self._unread[file] = set()
+            if (opened := self._opened(file)).is_far:
+                _check_file(opened, entry)
             for name in entry.tensors:
                 for _ in self.chunks(name, file):
                     pass
@@ -215,7 +225,7 @@ class Checkpoint(Shown):
         for opened in self._files.values():
             opened.close()
         self._files.clear()
-        if self._folder >= 0:
+        if self._is_open():
             release(self._folder)
             self._folder = -1
 
@@ -226,7 +236,7 @@ class Checkpoint(Shown):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_folder", -1) >= 0:
+        if self._is_open():
             self.close()
 
     def _where(self, file: str) -> str:
@@ -247,7 +257,9 @@ class Checkpoint(Shown):
         """Return (the file, where its data begins), its size and header checked."""
         opened = self._opened(file)
         if file not in self._starts:
-            self._starts[file] = _check_file(opened, self._entry(file))
+            # Of a file in a store the digest of each tensor is enough: size and header would be requests of their own.
+            entry = self._entry(file)
+            self._starts[file] = len(entry.header[0]) if opened.is_far else _check_file(opened, entry)
         return opened, self._starts[file]
 
     def _named(self, name: str, file: str, read: Callable[[_Asked], _Got], asked: _Asked) -> _Got:

@@ -23,7 +23,7 @@ from ckptfmt.format.files import (
     MANIFEST,
     SAFETENSORS,
     WEIGHTS,
-    open_folder,
+    open_near,
     read_manifest,
     release,
 )
@@ -87,7 +87,7 @@ def repair(
     where = os.fspath(path)
     target = where if in_place else os.fspath(dest) if dest is not None else where.rstrip("/") + "-repaired"
     with contextlib.ExitStack() as stack:
-        folder = open_folder(where)
+        folder = open_near(where)
         stack.callback(release, folder)
         rewritten = False
         try:

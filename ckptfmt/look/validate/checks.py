@@ -11,7 +11,7 @@ from ckptfmt.families import registry
 from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SAFETENSORS, WEIGHTS, compressed_name, is_companion
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SAFETENSORS, WEIGHTS, OpenFolder, compressed_name, is_companion
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import contradictions
 from ckptfmt.format.travelled import is_rewritten, open_link
@@ -50,10 +50,9 @@ _COUNTERS = frozenset(
 _AGAIN = "copy it again or re-save it"
 
 
-def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
+def folder(descriptor: OpenFolder, listed: frozenset[str]) -> Iterator[Problem]:
     """Yield what lies in the folder and does not belong there; `listed` are the files of the manifest."""
-    with os.scandir(descriptor) as entries:
-        names = sorted((entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries)
+    names = _names(descriptor)
     # Where the weights are called as on the hub, that file is the listed one.
     stand_in = {HUB_WEIGHTS} if WEIGHTS in listed and WEIGHTS not in dict(names) else set()
     for name, mode in names:
@@ -66,7 +65,11 @@ def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
             message = "is what macOS leaves beside a file that it copies"
             yield Problem("layout.unlisted", where, message, "remove it", "warning")
             continue
-        if stat.S_ISLNK(mode) and (linked := open_link(descriptor, name, MANIFEST)) is not None:
+        if (
+            isinstance(descriptor, int)
+            and stat.S_ISLNK(mode)
+            and (linked := open_link(descriptor, name, MANIFEST)) is not None
+        ):
             os.close(linked)
             mode = stat.S_IFREG
         if not stat.S_ISREG(mode):
@@ -78,6 +81,14 @@ def folder(descriptor: int, listed: frozenset[str]) -> Iterator[Problem]:
         else:
             message = "is not in the manifest"
             yield Problem("layout.unlisted", where, message, "move it out of the folder", "warning")
+
+
+def _names(descriptor: OpenFolder) -> list[tuple[str, int]]:
+    """Return the names in a folder, each with the mode of what is called so."""
+    if not isinstance(descriptor, int):
+        return sorted((name, stat.S_IFREG) for name in (descriptor.names() if descriptor.can_list else ()))
+    with os.scandir(descriptor) as entries:
+        return sorted((entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries)
 
 
 def newer_version(raw: Mapping[str, Any]) -> Iterator[Problem]:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 from ckptfmt.errors import Problem, WeightsError, WrongSize, printable
 from ckptfmt.format.datafile import DamagedFrame, DataFile, begins_with, open_data, unfetched
 from ckptfmt.format.digest import Hasher
-from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.files import WEIGHTS, OpenFolder
 from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_text, tensor_bytes
@@ -44,7 +45,7 @@ class FileCheck:
     With `deep` every byte is read, with `strict` numbers that are not finite are looked for in files of any size.
     """
 
-    folder: int
+    folder: OpenFolder
     name: str
     entry: FileEntry
     deep: bool = True
@@ -64,7 +65,7 @@ class FileCheck:
             yield Problem.of(e, where=e.where or self.name, fix=_AGAIN)
 
     def _look(self, file: DataFile) -> list[Problem]:
-        if said := unfetched(file, self.entry):
+        if not file.is_far and (said := unfetched(file, self.entry)):
             return [Problem.of(said)]
         file.check_layout()
         problems = []
@@ -78,7 +79,16 @@ class FileCheck:
             problems += self._look_at_bytes(file, start, sound=not problems)
             if not any(problem.severity == "error" for problem in problems):
                 file.check_stored()
+        elif not isinstance(self.folder, int) and not file.compressed:
+            problems += self._look_at_claim(self.folder.sha256(os.path.basename(file.where)))
         return problems
+
+    def _look_at_claim(self, sha256: str) -> list[Problem]:
+        """Return where a store that knows the SHA-256 of its files has another one; no byte is fetched for it."""
+        if sha256 in ("", self.entry.sha256):
+            return []
+        message = "is another file than the manifest lists: the store knows it by another SHA-256"
+        return [Problem("weights.sha256", self.name, message, _AGAIN)]
 
     def _look_at_header(self, file: DataFile) -> tuple[list[Problem], int]:
         """Return what is wrong with the header, and where the data begins."""
@@ -102,7 +112,10 @@ class FileCheck:
         sweep = _Sweep(file, start, self.name, thorough and self.name == WEIGHTS, self.progress)
         tensors = sorted(self.entry.tensors.items(), key=lambda item: item[1].offset)
         whole: Callable[[], str] = sweep.sha256
-        if size <= _ALONE:
+        if file.is_far:
+            whole = sweep.follow(self.entry.header[0])
+            found = [sweep.tensor(*item) for item in tensors]
+        elif size <= _ALONE:
             found = [sweep.tensor(*item) for item in tensors]
         else:
             with ThreadPoolExecutor(
@@ -126,6 +139,16 @@ class _Sweep:
     def __init__(self, file: DataFile, start: int, name: str, numbers: bool, progress: Progress | None) -> None:
         self._file, self._start, self._name = file, start, name
         self._numbers, self._progress, self._lock = numbers, progress, Lock()
+        self._whole: Any = None
+
+    def follow(self, header: bytes) -> Callable[[], str]:
+        """Take the SHA-256 of the whole file along with its tensors, one after another, and return what tells it.
+
+        A file in a store is fetched once.
+        """
+        self._whole = hashlib.sha256(header)
+        whole: Callable[[], str] = self._whole.hexdigest
+        return whole
 
     def tensor(self, name: str, entry: TensorEntry) -> list[Problem]:
         """Return what is wrong with the bytes of one tensor."""
@@ -138,6 +161,8 @@ class _Sweep:
         try:
             for part in self._parts(begin, end):
                 hasher.update(part)
+                if self._whole is not None:
+                    self._whole.update(part)
                 special += count_non_finite(part, entry.dtype) if self._numbers else 0
                 self._tell(len(part))
         except DamagedFrame as e:
@@ -200,5 +225,7 @@ def _header_differences(file: str, expected: Sequence[TensorInfo], header: Heade
 
 
 def _state(file: DataFile) -> tuple[int, int, int]:
+    if not isinstance(file.descriptor, int):
+        return file.stored, 0, 0
     info = os.fstat(file.descriptor)
     return info.st_size, info.st_mtime_ns, info.st_ino

@@ -8,7 +8,7 @@ from typing import Any
 
 from ckptfmt.errors import ManifestError, Problem, Unreadable, UnsupportedVersion, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, parse_blueprint
-from ckptfmt.format.files import MANIFEST, SAFETENSORS, compressed_name, open_folder, read_manifest
+from ckptfmt.format.files import MANIFEST, SAFETENSORS, OpenFolder, compressed_name, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import raw_manifest
 from ckptfmt.format.prerelease import settled
@@ -17,6 +17,7 @@ from ckptfmt.look.validate import checks
 from ckptfmt.look.validate.integrity import FileCheck, Progress
 from ckptfmt.look.validate.report import Report
 from ckptfmt.look.validate.stale import stale_training
+from ckptfmt.remote.url import as_path
 
 __all__ = ["validate"]
 
@@ -41,7 +42,7 @@ def validate(
     >>> ckptfmt.validate("runs/best").valid
     True
     """
-    look = _Look(os.fspath(path), deep, strict, progress)
+    look = _Look(as_path(path), deep, strict, progress)
     problems = _most(list(look.problems()), look.path)
     return Report(look.path, tuple(problems), deep, strict, look.bytes_read)
 
@@ -82,9 +83,9 @@ class _Look:
                 yield from check.problems()
                 self.bytes_read += check.bytes_read
         finally:
-            os.close(folder)
+            release(folder)
 
-    def _manifest(self, folder: int) -> Iterator[Problem]:
+    def _manifest(self, folder: OpenFolder) -> Iterator[Problem]:
         try:
             data = read_manifest(folder, where=self.path)
             self.bytes_read += len(data)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckptfmt.errors import CkptError, Problem
-from ckptfmt.format.files import MANIFEST, open_file, open_folder, read_exactly
+from ckptfmt.format.files import MANIFEST, open_file, open_folder, read_exactly, release
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
+from ckptfmt.remote.url import is_url
 
 __all__ = ["stale_training"]
 
@@ -43,6 +44,8 @@ def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, in
 
 
 def _find(path: str, digest: str) -> Manifest | None:
+    if is_url(path):
+        return None
     here = os.path.realpath(path)
     beside = os.path.dirname(here)
     with contextlib.suppress(OSError), os.scandir(beside) as entries:
@@ -62,9 +65,9 @@ def _tail(path: str) -> str:
             start = max(0, size - _TAIL)
             return read_exactly(file, start, size - start, where=path).decode("utf-8", "replace")
         finally:
-            os.close(file)
+            release(file)
     finally:
-        os.close(folder)
+        release(folder)
 
 
 def _read(path: str, digest: str) -> Manifest | None:
@@ -72,5 +75,5 @@ def _read(path: str, digest: str) -> Manifest | None:
     try:
         manifest = load_manifest(folder, where=path)
     finally:
-        os.close(folder)
+        release(folder)
     return manifest if manifest.manifest_digest == digest else None

@@ -9,7 +9,7 @@ from typing import Self
 from ckptfmt.errors import CkptError, Unreadable, WeightsError, printable
 from ckptfmt.format.compressed import decode
 from ckptfmt.format.digest import new_blake3
-from ckptfmt.format.files import open_file, open_folder, read_exactly, release
+from ckptfmt.format.files import open_file, open_near, read_exactly, release
 from ckptfmt.share.pack.coding import restore_part
 from ckptfmt.share.pack.index import FOOTER, MARK, BadArchive, Footer, PackedFile, parse_index
 
@@ -30,7 +30,7 @@ class Archive:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         parent, name = os.path.split(os.path.abspath(self.path))
-        folder = open_folder(parent)
+        folder = open_near(parent)
         try:
             self._descriptor, self.bytes = open_file(folder, name, where=parent)
         except WeightsError as e:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import TargetExists, WriteError
-from ckptfmt.format.files import open_folder, release
+from ckptfmt.format.files import open_near, release
 from ckptfmt.share.pack.cutting import walk
 from ckptfmt.share.pack.index import BadArchive
 from ckptfmt.share.pack.unpack import check
@@ -48,7 +48,7 @@ def pack(
     there, unless `overwrite`, and `WriteError` where a file was changed meanwhile; nothing is left then.
     """
     where, source = os.fspath(path), os.fspath(run)
-    release(open_folder(source))
+    release(open_near(source))
     folder, name = os.path.split(os.path.abspath(where))
     if os.path.lexists(where) and not overwrite:
         raise TargetExists("exists", where=where, fix="add overwrite=True to replace it, or choose another name")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ckptfmt.errors import WriteError
 from ckptfmt.format.compressed import Encoder
 from ckptfmt.format.digest import new_blake3
-from ckptfmt.format.files import open_file, open_folder, read_exactly, release
+from ckptfmt.format.files import open_file, open_near, read_exactly, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.share.pack.coding import encode_part
 from ckptfmt.share.pack.cutting import Cut, RunFolder, cuts
@@ -110,7 +110,7 @@ class Writer:
 
 
 def _open(place: str, name: str) -> tuple[int, int]:
-    folder = open_folder(place)
+    folder = open_near(place)
     try:
         return open_file(folder, name, where=place)
     finally:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError, printable
+from ckptfmt.format.far import in_a_store
 from ckptfmt.format.files import release
+from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.held import Held, hold_open, kind_of
 from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.lock import hold
@@ -85,7 +87,9 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
     Links on the way to the target are followed, one at its end is not. Parents that were made are removed again
     where the block raises.
     """
-    given = os.fspath(path)
+    if is_url(path):
+        raise in_a_store(os.fspath(path))
+    given = as_path(path)
     parent, name = _split(given)
     if not given or os.path.join(parent, name) == os.getcwd():
         what = "is the current folder, and this process would be left in one that is gone"

@@ -1,0 +1,54 @@
+"""What is different about a checkpoint in a store: it is uploaded object by object, and each request costs."""
+
+import contextlib
+from collections.abc import Iterator
+
+from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint
+from ckptfmt.remote.failure import Absent
+from ckptfmt.remote.folder import FarFolder
+from ckptfmt.remote.url import join
+
+__all__ = ["TOMBSTONE", "far_manifest", "in_a_store", "must_be_there"]
+
+# What a writer in a bucket puts in the place of the manifest while it takes over what a dead one left.
+TOMBSTONE = b'{"format":"ckptfmt-taken-over"}\n'
+
+
+def far_manifest(folder: FarFolder, name: str, most: int) -> bytes:
+    """Return the bytes of the manifest of a checkpoint in a store; raise `NotACheckpoint` where it has none."""
+    try:
+        data = folder.fetch_all(name, most)
+    except Absent:
+        raise NotACheckpoint(
+            f"there is no checkpoint at this URL, {name} is missing", where=folder.where, fix="check the URL"
+        ) from None
+    if len(data) > most:
+        what = f"is more than the {most:,} bytes allowed"
+        raise ManifestError(what, where=join(folder.where, name), code="manifest.json")
+    if data == TOMBSTONE:
+        raise NotACheckpoint(
+            "an upload to this URL was not finished, or is going on",
+            where=folder.where,
+            fix="wait for it, or upload it again with overwrite=True",
+            code="remote.unfinished",
+        )
+    return data
+
+
+@contextlib.contextmanager
+def must_be_there(where: str) -> Iterator[None]:
+    """Raise `MissingFile` for a file that the block reads and the store does not have."""
+    try:
+        yield
+    except Absent:
+        raise MissingFile("is missing", where=where, fix="copy the checkpoint again") from None
+
+
+def in_a_store(where: str) -> CkptError:
+    """Return the error of what is done on a disk only."""
+    return CkptError(
+        "is in a store, and this is done on a disk only",
+        where=where,
+        fix="copy it here first: ckpt pull URL FOLDER",
+        code="remote.not-here",
+    )

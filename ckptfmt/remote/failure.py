@@ -1,0 +1,65 @@
+"""What stores say when they refuse, in our words: never an address with a signature in it, never a key."""
+
+import re
+
+from ckptfmt.errors import CkptError, WriteError
+
+__all__ = ["Absent", "StoreError", "Taken", "told"]
+
+_STATUS = r"status code: (\d{3})"
+_CODE = r"<Code>(\w{1,60})</Code>"
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+
+
+class Absent(Exception):
+    """The store holds nothing of this name."""
+
+
+class Taken(Exception):
+    """Somebody else's object has this name, or it is not any more the one that was to be replaced."""
+
+
+class StoreError(WriteError):
+    """A store cannot be reached, refuses, or does not do what is asked of it."""
+
+    code = "remote.failed"
+
+
+def told(error: BaseException, where: str) -> CkptError:
+    """Return the error of a store's client in our words; its own text holds addresses, and they may hold signatures."""
+    text = str(error)
+    status, code = re.search(_STATUS, text), re.search(_CODE, text)
+    number, word = (status[1] if status else ""), (code[1] if code else "")
+    if word in _NO_BUCKET:
+        return StoreError(
+            "there is no such bucket", where=where, fix="make it, or check the name", code="remote.bucket"
+        )
+    if number in ("401", "403") or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+        return StoreError(
+            f"the store refuses these credentials{_in_brackets(number, word)}",
+            where=where,
+            fix="check the keys in the environment or in the files of the provider's tools",
+            code="remote.refused",
+        )
+    if number in ("429", "503"):
+        return StoreError(
+            f"the store asks for fewer requests, and went on doing so{_in_brackets(number, word)}",
+            where=where,
+            fix="try again later",
+            code="remote.busy",
+        )
+    if number:
+        return StoreError(f"the store failed{_in_brackets(number, word)}", where=where, fix="try again later")
+    if "HTTP error" in text or "error sending request" in text or "timed out" in text:
+        return StoreError(
+            "the store cannot be reached",
+            where=where,
+            fix="check the network and the endpoint in the environment",
+            code="remote.unreachable",
+        )
+    return StoreError(f"the store's client failed ({type(error).__name__})", where=where, fix="check the settings")
+
+
+def _in_brackets(number: str, word: str) -> str:
+    said = " ".join(filter(None, (number, word)))
+    return f" ({said})" if said else ""
