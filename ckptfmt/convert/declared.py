@@ -9,9 +9,10 @@ from ckptfmt.convert.settings import agents_of, environment_of, facts_of, merged
 from ckptfmt.convert.texts import Text
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.facts import known
-from ckptfmt.families.skeleton import Facts
-from ckptfmt.format.jsontext import encode_free, render
+from ckptfmt.format.freeform import encode_free
+from ckptfmt.format.jsontext import render
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Declared", "read_declared", "storable"]

@@ -7,8 +7,9 @@ from typing import Any
 from ckptfmt.convert.declared import Declared
 from ckptfmt.errors import printable
 from ckptfmt.families.answer import Classification
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.names import words
-from ckptfmt.families.skeleton import Facts, Skeleton
+from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.tell import tell
 from ckptfmt.legacy.find.copies import is_network
 from ckptfmt.legacy.find.find import Network

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 
 __all__ = ["agents_of", "environment_of", "facts_of", "merged"]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ckptfmt.families.skeleton import Window, Wiring
+from ckptfmt.families.evidence import Window, Wiring
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find.find import Network
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ckptfmt.families.claim import Witness
 from ckptfmt.families.config import Config
-from ckptfmt.families.skeleton import Origin
+from ckptfmt.families.evidence import Origin
 from ckptfmt.format.notebook import Folds, Shown
 
 __all__ = ["Candidate", "Classification", "Placement"]

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 
 from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.evidence import BLOCK_LAYERS
 from ckptfmt.families.names import words
 from ckptfmt.families.outline import Outline, Unit
 from ckptfmt.families.sides import Sides
-from ckptfmt.families.skeleton import BLOCK_LAYERS, Skeleton
+from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.vocabulary import meaning
 
 __all__ = ["drafted", "is_atari", "q_witnesses"]

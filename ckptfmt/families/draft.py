@@ -14,11 +14,12 @@ from ckptfmt.families.atari_dqn import trunk
 from ckptfmt.families.blocks import Block, Cell, Convs, Mlp, Residual
 from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.encoder import Conv
+from ckptfmt.families.evidence import Origin
 from ckptfmt.families.habits import habit_of
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.families.outline import Outline, Unit
 from ckptfmt.families.registry import Family
-from ckptfmt.families.skeleton import Origin, Skeleton
+from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.format.document import fields_of
 
 __all__ = ["Draft", "Unfit", "screen"]

@@ -8,8 +8,9 @@ from ckptfmt.families.answer import Candidate, Classification
 from ckptfmt.families.atari_dqn.classify import proposal, read, unwitnessed
 from ckptfmt.families.atari_dqn.family import FAMILY
 from ckptfmt.families.claim import Decision, Proposal, decide
+from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.rivals import propose
-from ckptfmt.families.skeleton import Facts, Skeleton, Values, Wiring
+from ckptfmt.families.skeleton import Skeleton, Values
 
 __all__ = ["classify", "tell"]
 

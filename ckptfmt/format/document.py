@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from ckptfmt.errors import printable
-from ckptfmt.format.jsontext import encode_free, encode_key
+from ckptfmt.format.freeform import encode_free, encode_key
 from ckptfmt.format.kinds import Kind, named, wrong
 
 __all__ = ["Document", "Field", "document", "fields_of", "object_schema", "value"]

@@ -1,4 +1,4 @@
-"""Strict JSON: one way to read it, one way to write it, and how values that JSON lacks are tagged.
+"""Strict JSON: one way to read it, one way to write it.
 
 Python's own reader accepts NaN, duplicate keys (the last wins), lone surrogates and any depth; two readers
 that see different things in one document are an attack, so all of that is refused here.
@@ -7,30 +7,24 @@ that see different things in one document are an attack, so all of that is refus
 import contextlib
 import json
 import math
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import accumulate
 from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 from ckptfmt.errors import CkptError, ManifestError, printable
 
-__all__ = ["MAX_DEPTH", "RESERVED", "decode_free", "encode_free", "encode_key", "parse", "render"]
+__all__ = ["MAX_DEPTH", "is_deep", "parse", "read_rendered", "render"]
 
 # Several times what a manifest needs, and less than Python's parser can follow.
 MAX_DEPTH = 64
-_FLOATS = re.compile("inf|-inf|nan")
-_INTEGER = re.compile("-?[1-9][0-9]{15,999}")
 # 2^64 has twenty digits; no field holds more, and long ones cost Python quadratic time.
 _MAX_DIGITS = 20
-# The largest integer that RFC 8785 writes.
-_MAX_EXACT = 2**53 - 1
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _CONTAINERS = frozenset({dict, list})
 _TOO_DEEP = f"nests deeper than {MAX_DEPTH} levels"
-RESERVED = frozenset({"$float", "$int"})
 _WORDS = {True: "true", False: "false", None: "null"}
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
 # What a document may hold, however short each of it is: memory and time follow these and not its bytes.
@@ -38,7 +32,6 @@ _MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 1_000_000, 2_000_000, 3_000_000
 _CHUNK = 1 << 20
 # Where one of these stands, numbers are looked at one by one; without them none is too long or too large.
 _LARGE = re.compile(rb"(?:\A|[\s\[,:-])(?:[0-9]{21}|[0-9.]++[eE]\+?[0-9]{3})")
-_Fallback = Callable[[Any], Any]
 
 
 def parse(
@@ -140,101 +133,6 @@ def _plain(value: Any) -> str:
     return str(value) if kind is int else _ENCODER.encode(value)
 
 
-def encode_free(value: Any, *, where: str, fallback: _Fallback | None = None) -> Any:
-    """Return a free-form value as JSON holds it.
-
-    Non-finite floats become `{"$float": "-inf"}`, integers beyond 2^53 `{"$int": "…"}`, NumPy scalars
-    numbers, tuples lists, documents what their `to_dict` returns. Anything else raises `ManifestError` with its
-    path, unless `fallback` gives a value for it; so do half a surrogate pair and nesting beyond `MAX_DEPTH`.
-    """
-    return _encode(value, where, fallback, 1)
-
-
-def encode_key(key: Any, *, where: str) -> str:
-    """Return a key as JSON holds it: text, numbers as the text they are written as."""
-    if isinstance(key, str):
-        return _text(key, where)
-    scalar = key if isinstance(key, int | float) else _scalar(key)
-    if scalar is None or isinstance(scalar, bool):
-        kind = printable(type(key).__name__)
-        raise ManifestError(f"a {kind} cannot be a key in JSON", where=where, code="manifest.free-form")
-    return str(scalar)
-
-
-def _encode(value: Any, where: str, fallback: _Fallback | None, depth: int) -> Any:
-    match value:
-        case None | bool():
-            return value
-        case str():
-            return _text(value, where)
-        case float():
-            return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
-        case int():
-            return int(value) if abs(value) <= _MAX_EXACT else _tag_integer(value, where)
-        case Mapping() | list() | tuple() if depth > MAX_DEPTH:
-            raise ManifestError(f"nests deeper than {MAX_DEPTH} levels", where=where, code="manifest.free-form")
-        case Mapping():
-            return _encode_mapping(value, where, fallback, depth)
-        case list() | tuple():
-            return [_encode(item, f"{where}[{i}]", fallback, depth + 1) for i, item in enumerate(value)]
-    if (scalar := _scalar(value)) is not None:
-        return _encode(scalar, where, fallback, depth)
-    if fallback is not None:
-        return _encode(fallback(value), where, None, depth)
-    if hasattr(value, "to_dict") and not isinstance(value, type) and depth <= MAX_DEPTH:
-        return _encode(value.to_dict(), where, None, depth + 1)
-    raise ManifestError(
-        f"a {printable(type(value).__name__)} cannot be written as JSON",
-        where=where,
-        fix="give a number, text, list or mapping",
-        code="manifest.free-form",
-    )
-
-
-def _text(value: str, where: str) -> str:
-    """Return text as plain `str`; half of a surrogate pair has no form in UTF-8."""
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ManifestError("holds half of a surrogate pair", where=where, code="manifest.free-form") from None
-    return str.__str__(value)
-
-
-def decode_free(value: Any, *, where: str = "$") -> Any:
-    """Return a free-form value as Python holds it, the inverse of `encode_free`; a false tag is a `ManifestError`.
-
-    What holds no tag is returned itself and not copied.
-    """
-    return _decode(value, where) if _has_tag(value) else value
-
-
-def _has_tag(value: Any) -> bool:
-    kind = type(value)
-    if kind is dict:
-        return (len(value) == 1 and next(iter(value)) in RESERVED) or any(map(_has_tag, value.values()))
-    return kind is list and not _CONTAINERS.isdisjoint(map(type, value)) and any(map(_has_tag, value))
-
-
-def _decode(value: Any, where: str) -> Any:
-    match value:
-        case {"$float": text} if len(value) == 1:
-            return _untag(_FLOATS, text, float, where)
-        case {"$int": text} if len(value) == 1:
-            return _untag(_INTEGER, text, int, where)
-        case dict():
-            return {key: _decode(item, f"{where}.{printable(key, 60)}") for key, item in value.items()}
-        case list():
-            return [_decode(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    return value
-
-
-def _untag(form: re.Pattern[str], text: Any, kind: Callable[[str], Any], where: str) -> Any:
-    if not isinstance(text, str) or not form.fullmatch(text):
-        raise ManifestError(f"'{printable(text, 60)}' is no tagged number", where=where, code="manifest.free-form")
-    return kind(text)
-
-
 def _excess(data: bytes) -> str:
     """Return what a document has too much of, before anything is made of it: a value takes more than its two bytes."""
     if len(data) > _MAX_CONTAINERS:
@@ -299,37 +197,3 @@ def _finite(digits: str, refuse: Callable[[str], NoReturn]) -> float:
 
 def _bounded(digits: str, refuse: Callable[[str], NoReturn]) -> int:
     return int(digits) if len(digits) <= _MAX_DIGITS else refuse(f"an integer has {len(digits):,} digits")
-
-
-def _tag_integer(value: int, where: str) -> dict[str, str]:
-    # 1,000 digits are 3,322 bits; bits are counted in no time, digits in quadratic time.
-    if value.bit_length() > 3300:
-        raise ManifestError("an integer of more than 1,000 digits", where=where, code="manifest.free-form")
-    return {"$int": str(int(value))}
-
-
-def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: _Fallback | None, depth: int) -> dict[str, Any]:
-    encoded: dict[str, Any] = {}
-    for key, item in value.items():
-        name = encode_key(key, where=where)
-        if name in encoded:
-            raise ManifestError(
-                f"two keys are both written '{printable(name, 60)}'", where=where, code="manifest.free-form"
-            )
-        encoded[name] = _encode(item, f"{where}.{printable(name, 60)}", fallback, depth + 1)
-    if len(encoded) == 1 and (tag := next(iter(encoded))) in ("$float", "$int"):
-        raise ManifestError(f"the key {tag} is reserved", where=where, code="manifest.free-form")
-    return encoded
-
-
-def _scalar(value: Any) -> Any:
-    """Return a NumPy scalar (or whatever acts as one number) as a Python number, else None."""
-    if type(value).__name__ in ("bool_", "bool"):
-        return bool(value)
-    with contextlib.suppress(TypeError, ValueError):
-        return operator.index(value)
-    # A complex number would lose a part of itself without a word.
-    if getattr(value, "shape", None) == () and "complex" not in str(getattr(value, "dtype", "")):
-        with contextlib.suppress(TypeError, ValueError):
-            return float(value)
-    return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckptfmt.errors import ManifestError, printable
-from ckptfmt.format.jsontext import RESERVED, decode_free
+from ckptfmt.format.freeform import RESERVED, decode_free
 
 __all__ = [
     "Kind",

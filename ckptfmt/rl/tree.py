@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from ckptfmt.errors import ManifestError, WeightsError, printable
-from ckptfmt.format.jsontext import decode_free, encode_free, parse
+from ckptfmt.format.freeform import decode_free, encode_free
+from ckptfmt.format.jsontext import parse
 from ckptfmt.rl.networks import whole
 
 __all__ = ["TREE", "flatten", "is_plain", "unflatten"]

@@ -12,7 +12,7 @@ import pytest
 from ckptfmt.convert.convert import convert, migrate_old_checkpoint
 from ckptfmt.errors import ConversionError, SourceError, TargetExists, WouldAssume
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.format.jsontext import encode_free
+from ckptfmt.format.freeform import encode_free
 from ckptfmt.store.checkpoint import Checkpoint
 
 FOREIGN = Path(__file__).resolve().parent.parent.parent / "fixtures" / "foreign"

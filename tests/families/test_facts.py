@@ -9,8 +9,8 @@ from ckptfmt.cli.wording import OPTIONS
 
 import ckptfmt
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.facts import DECLARED, FACTS, Given, known
-from ckptfmt.families.skeleton import Facts
 from ckptfmt.format.document import fields_of
 
 

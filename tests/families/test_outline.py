@@ -3,8 +3,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.outline import Outline
-from ckptfmt.families.skeleton import Facts
 from ckptfmt.families.tell import classify
 
 PIECES = st.sampled_from(["", "a", "0", "actor", "critic", "weight", "bias", "weight_ih_l0", "running_mean", "log_std"])

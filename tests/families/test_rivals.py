@@ -2,7 +2,8 @@
 
 import pytest
 
-from ckptfmt.families.skeleton import Facts, Shapes, Skeleton
+from ckptfmt.families.evidence import Facts
+from ckptfmt.families.skeleton import Shapes, Skeleton
 from ckptfmt.families.tell import classify, tell
 
 

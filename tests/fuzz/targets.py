@@ -23,7 +23,7 @@ from typing import Any
 
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.tell import classify
 from ckptfmt.format.jsontext import parse
 from ckptfmt.format.parse import parse_manifest

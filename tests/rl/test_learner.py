@@ -6,9 +6,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.encoder import Conv, Encoder
 from ckptfmt.rl.families.factory import create_model_from_config
+from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.learner import Learner, project
-from ckptfmt.rl.training.replay import Batch, Replay
+from ckptfmt.rl.training.replay import Replay
 
 POINT = Encoder((Conv(1, (1, 1), (1, 1)),))
 ACTIONS = 3

@@ -13,8 +13,9 @@ from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.layouts import Layout
 from ckptfmt.families.atari_dqn.support import ends, find
 from ckptfmt.families.atari_dqn.topology import Fit
+from ckptfmt.families.evidence import Facts, Origin, Window, Wiring
 from ckptfmt.families.names import leads
-from ckptfmt.families.skeleton import Facts, Origin, Skeleton, Values, Window, Wiring
+from ckptfmt.families.skeleton import Skeleton, Values
 
 __all__ = ["Undecided", "build"]
 

@@ -11,7 +11,7 @@ from ckptfmt.families.encoder import NATURE, Encoder, encoder_kind
 from ckptfmt.families.spaces import played_spaces
 from ckptfmt.format.digest import json_digest
 from ckptfmt.format.document import fields_of, value
-from ckptfmt.format.jsontext import encode_free
+from ckptfmt.format.freeform import encode_free
 from ckptfmt.format.kinds import Kind, listing, optional
 
 __all__ = ["ARCHITECTURES", "JOINS", "MODEL_VERSION", "UNSEEN", "ModelConfig", "architecture_name", "hash_settings"]

@@ -6,7 +6,7 @@ from typing import Any
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
 from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.topology import Fit
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 
 __all__ = ["ends", "find"]
 

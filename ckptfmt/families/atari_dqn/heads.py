@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ckptfmt.families.atari_dqn.config import architecture_name
 from ckptfmt.families.atari_dqn.layouts import Layout
 from ckptfmt.families.atari_dqn.topology import Fit
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 
 __all__ = ["ALE_ACTIONS", "Reading", "readings"]
 

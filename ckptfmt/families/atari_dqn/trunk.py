@@ -12,7 +12,7 @@ from itertools import product
 
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.encoder import Conv, Encoder
-from ckptfmt.families.skeleton import Origin
+from ckptfmt.families.evidence import Origin
 
 __all__ = ["Trunk", "TrunkUnknown", "infer"]
 

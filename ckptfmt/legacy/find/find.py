@@ -7,8 +7,9 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from ckptfmt.families.evidence import Wiring
 from ckptfmt.families.names import words
-from ckptfmt.families.skeleton import Shapes, Wiring
+from ckptfmt.families.skeleton import Shapes
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import layers, modules
 from ckptfmt.legacy.find.copies import Role, is_network, role_of, split

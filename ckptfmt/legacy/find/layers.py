@@ -9,7 +9,7 @@ from typing import Any
 
 from ckptfmt.errors import printable
 from ckptfmt.families.activations import ACTIVATIONS
-from ckptfmt.families.skeleton import BLOCK_LAYERS, Window, Wiring
+from ckptfmt.families.evidence import BLOCK_LAYERS, Window, Wiring
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.pickle.inert import Opaque
 

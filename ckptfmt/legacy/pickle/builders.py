@@ -3,112 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from ckptfmt.errors import BadPickle, SourceError
-from ckptfmt.format.dtypes import by_torch
-from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.pickle import ndarray
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered, Unique
-from ckptfmt.legacy.pickle.refusal import refused
+from ckptfmt.legacy.pickle.refusal import malformed, refused
+from ckptfmt.legacy.pickle.tensors import CALLS_WITH_TENSORS
 
-__all__ = ["CALLS", "TENSORS", "Args", "tensor_state"]
+__all__ = ["CALLS", "Args"]
 
 Args = tuple[Any, ...]
-# What torch and NumPy allow.
-_MAX_RANK = 64
 _SMALL = 1 << 20
-_DTYPES = by_torch()
-
-
-def _bad(what: str) -> SourceError:
-    return BadPickle(f"its pickle {what}")
-
-
-def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any, dtype: str | None) -> Any:
-    """Return the tensor, or a placeholder where safetensors has no such dtype."""
-    if dtype is None:
-        raise _bad("makes a tensor of a storage without saying what its elements are")
-    if len(shape) > _MAX_RANK or len(strides) > _MAX_RANK:
-        raise _bad(f"makes a tensor of more than {_MAX_RANK} dimensions")
-    if dtype not in _DTYPES.values():
-        return Opaque("instance", "torch.Tensor", (dtype, shape))
-    return LegacyTensor(dtype, tuple(shape), tuple(strides), offset, storage)
-
-
-def _rebuild_tensor(args: Args) -> Any:
-    match args:
-        case (Storage() as storage, offset, tuple() | list() as shape, tuple() | list() as strides):
-            return _tensor(storage, offset, shape, strides, storage.dtype)
-    raise _bad("describes a tensor in a way that torch does not")
-
-
-def _rebuild_tensor_v2(args: Args) -> Any:
-    match args:
-        case (Storage() as storage, offset, tuple() | list() as shape, tuple() | list() as strides, grad, *rest) if (
-            type(grad) is bool and len(rest) <= 2
-        ):
-            return _tensor(storage, offset, shape, strides, storage.dtype)
-    raise _bad("describes a tensor in a way that torch does not")
-
-
-def _rebuild_tensor_v3(args: Args) -> Any:
-    match args:
-        case (
-            Storage() as storage,
-            offset,
-            tuple() | list() as shape,
-            tuple() | list() as strides,
-            bool(),
-            _,
-            Opaque(kind="global", name=name),
-            *rest,
-        ) if len(rest) <= 1:
-            return _tensor(storage, offset, shape, strides, _dtype(name))
-    raise _bad("describes a tensor in a way that torch does not")
-
-
-def _dtype(name: str) -> str:
-    """Return safetensors' name of a torch dtype, torch's own where it has none."""
-    plain = name.removeprefix("torch.")
-    return _DTYPES.get(plain, plain)
-
-
-def _rebuild_parameter(args: Args) -> Any:
-    match args:
-        case (LegacyTensor() | Opaque() as data, bool(), *rest) if len(rest) <= 2:
-            return data
-    raise _bad("describes a parameter in a way that torch does not")
-
-
-def _parameter(args: Args) -> Any:
-    match args:
-        case (LegacyTensor() | Opaque() as data,) | (LegacyTensor() | Opaque() as data, bool()):
-            return data
-    raise _bad("describes a parameter in a way that torch does not")
-
-
-def tensor_state(state: Any) -> bool:
-    """Say whether a state is what torch before 0.4 gave a parameter: (requires_grad, volatile, hooks)."""
-    match state:
-        case (bool(), bool(), None | dict()):
-            return True
-    return False
-
-
-def _rebuild_from_type(args: Args) -> Any:
-    """Return the tensor of a subclass or with attributes, without those: only over a function listed here."""
-    match args:
-        case (Opaque(kind="global", name=name), Opaque(kind="global"), tuple() as inner, _) if name in TENSORS:
-            return TENSORS[name](inner)
-        case (Opaque(kind="global", name=name), *_):
-            raise refused(f"calls {name} through a tensor")
-    raise _bad("describes a tensor subclass in a way that torch does not")
-
-
-def _device_tensor(args: Args) -> Any:
-    match args:
-        case (LegacyTensor() as data, Opaque(kind="global", name=name), str(), bool()):
-            return data if _dtype(name) == data.dtype else Opaque("instance", "torch.Tensor", (_dtype(name),))
-    raise _bad("describes a tensor of a device in a way that torch does not")
 
 
 def _record(name: str) -> Callable[[Args], Any]:
@@ -126,7 +29,7 @@ def _ordered(args: Args) -> Any:
             return Ordered()
         case (list() | tuple() as pairs,):
             return Ordered(_pair(pair) for pair in pairs)
-    raise _bad("makes an OrderedDict of something that is no list of pairs")
+    raise malformed("makes an OrderedDict of something that is no list of pairs")
 
 
 def _pair(pair: Any) -> tuple[Any, Any]:
@@ -135,14 +38,14 @@ def _pair(pair: Any) -> tuple[Any, Any]:
             return key, value
         case (int() as key, value) if -_SMALL < key < _SMALL:
             return key, value
-    raise _bad("makes an OrderedDict of something that is no list of pairs")
+    raise malformed("makes an OrderedDict of something that is no list of pairs")
 
 
 def _defaultdict(args: Args) -> Any:
     match args:
         case () | (None | Opaque(),):
             return Ordered()
-    raise _bad("makes a defaultdict in a way that Python does not")
+    raise malformed("makes a defaultdict in a way that Python does not")
 
 
 def _counter(args: Args) -> Any:
@@ -151,7 +54,7 @@ def _counter(args: Args) -> Any:
             return Ordered()
         case (dict() as counts,):
             return Ordered(counts)
-    raise _bad("makes a Counter of something that is no dictionary")
+    raise malformed("makes a Counter of something that is no dictionary")
 
 
 def _deque(args: Args) -> Any:
@@ -160,7 +63,7 @@ def _deque(args: Args) -> Any:
             return []
         case (list() as items,) | (list() as items, None | int()):
             return list(items)
-    raise _bad("makes a deque of something that is no list")
+    raise malformed("makes a deque of something that is no list")
 
 
 def _set(args: Args) -> Any:
@@ -169,7 +72,7 @@ def _set(args: Args) -> Any:
             return Unique()
         case (list() | tuple() as items,):
             return Unique(items)
-    raise _bad("makes a set of something that is no list")
+    raise malformed("makes a set of something that is no list")
 
 
 def _frozenset(args: Args) -> Any:
@@ -182,7 +85,7 @@ def _encode(args: Args) -> Any:
             try:
                 return text.encode("latin-1")
             except UnicodeEncodeError:
-                raise _bad("encodes text as Latin-1 that is not") from None
+                raise malformed("encodes text as Latin-1 that is not") from None
     raise refused("calls _codecs.encode with a codec of its own")
 
 
@@ -194,12 +97,12 @@ def _bytearray(args: Args) -> Any:
             return data
         case (str() as text, "latin-1"):
             return _encode((text, "latin-1"))
-    raise _bad("makes a bytearray in a way that Python does not")
+    raise malformed("makes a bytearray in a way that Python does not")
 
 
 def _bytes(args: Args) -> Any:
     if args:
-        raise _bad("makes bytes in a way that Python does not")
+        raise malformed("makes bytes in a way that Python does not")
     return b""
 
 
@@ -207,7 +110,7 @@ def _complex(args: Args) -> Any:
     match args:
         case (float() as real, float() as imaginary):
             return complex(real, imaginary)
-    raise _bad("makes a complex number of something that is no pair of floats")
+    raise malformed("makes a complex number of something that is no pair of floats")
 
 
 def _size(args: Args) -> Any:
@@ -216,7 +119,7 @@ def _size(args: Args) -> Any:
             return tuple(lengths)
         case ():
             return ()
-    raise _bad("makes a torch.Size of something that is no tuple of integers")
+    raise malformed("makes a torch.Size of something that is no tuple of integers")
 
 
 def _device(args: Args) -> Any:
@@ -225,12 +128,12 @@ def _device(args: Args) -> Any:
             return kind
         case (str() as kind, int() as index):
             return f"{kind}:{index}"
-    raise _bad("names a device in a way that torch does not")
+    raise malformed("names a device in a way that torch does not")
 
 
 def _path(args: Args) -> Any:
     if not all(type(part) is str for part in args):
-        raise _bad("makes a path of something that is no text")
+        raise malformed("makes a path of something that is no text")
     return "/".join(args).replace("//", "/", 1) if args else "."
 
 
@@ -239,20 +142,9 @@ def _same(args: Args) -> Any:
     match args:
         case (list() | dict() as value, str()) | (list() as value,):
             return value
-    raise _bad("labels a value in a way that TorchScript does not")
+    raise malformed("labels a value in a way that TorchScript does not")
 
 
-# What makes a tensor of a storage.
-TENSORS: dict[str, Callable[[Args], Any]] = {
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
-    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
-    "torch._utils._rebuild_device_tensor_from_numpy": _device_tensor,
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _device_tensor,
-    "torch._utils._rebuild_xla_tensor": _device_tensor,
-}
 # Tensors whose elements are not one run of a storage: kept as records, refused only where one is needed.
 _RECORDS = (
     "torch._utils._rebuild_sparse_tensor",
@@ -283,14 +175,8 @@ _RECORDS = (
 )
 # Every function that may be called, by its name after the renames of `names`.
 CALLS: dict[str, Callable[[Args], Any]] = {
-    **TENSORS,
+    **CALLS_WITH_TENSORS,
     **{name: _record(name) for name in _RECORDS},
-    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
-    "torch._tensor._rebuild_from_type": _rebuild_from_type,
-    "torch._utils._rebuild_from_type_v2": _rebuild_from_type,
-    "torch.nn.parameter.Parameter": _parameter,
-    "torch.nn.parameter.Buffer": _parameter,
-    "torch.autograd.variable.Variable": _parameter,
     "torch.Size": _size,
     "torch.device": _device,
     "torch.jit._pickle.restore_type_tag": _same,

@@ -9,9 +9,10 @@ from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle import globals as known
 from ckptfmt.legacy.pickle import ndarray as arrays
-from ckptfmt.legacy.pickle.builders import CALLS, TENSORS, tensor_state
+from ckptfmt.legacy.pickle.builders import CALLS
 from ckptfmt.legacy.pickle.inert import Opaque, Ordered
 from ckptfmt.legacy.pickle.refusal import refused
+from ckptfmt.legacy.pickle.tensors import TENSORS, tensor_state
 
 __all__ = ["Calls", "Nested"]
 

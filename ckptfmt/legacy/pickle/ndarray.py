@@ -5,12 +5,12 @@ import re
 import struct
 from typing import Any
 
-from ckptfmt.errors import BadPickle, SourceError
 from ckptfmt.format.dtypes import DTYPES, by_numpy
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.bytes.gather import swapped
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.pickle.inert import Opaque
+from ckptfmt.legacy.pickle.refusal import malformed
 
 __all__ = [
     "array_of",
@@ -45,7 +45,7 @@ def dtype_of(args: tuple[Any, ...]) -> Opaque:
             return Opaque("instance", DTYPE, (code,))
         case (Opaque(kind="global") as scalar, *flags) if all(type(flag) in (bool, int) for flag in flags):
             return Opaque("instance", DTYPE, (scalar.name,))
-    raise _bad("describes a NumPy dtype in a way that NumPy does not")
+    raise malformed("describes a NumPy dtype in a way that NumPy does not")
 
 
 def _element(dtype: Any) -> tuple[str, bool]:
@@ -55,7 +55,7 @@ def _element(dtype: Any) -> tuple[str, bool]:
             found = _CODE.fullmatch(code)
             order = state[1] if isinstance(state, tuple) and len(state) > 1 else (found[1] if found else "")
             return (found[2] + found[3], order == ">") if found else ("", False)
-    raise _bad("gives an array a dtype that is none")
+    raise malformed("gives an array a dtype that is none")
 
 
 def reconstruct(args: tuple[Any, ...]) -> Opaque:
@@ -63,7 +63,7 @@ def reconstruct(args: tuple[Any, ...]) -> Opaque:
     match args:
         case (Opaque(kind="global", name="numpy.ndarray"), tuple(), bytes() | str()):
             return Opaque("instance", NDARRAY)
-    raise _bad("makes an array of a class that is not NumPy's own")
+    raise malformed("makes an array of a class that is not NumPy's own")
 
 
 def array_state(array: Opaque, state: Any) -> LegacyTensor | None:
@@ -78,7 +78,7 @@ def array_state(array: Opaque, state: Any) -> LegacyTensor | None:
             made = array_of(shape, dtype, data, fortran=bool(fortran))
             array.state = None if made else (shape, dtype, data)
             return made
-    raise _bad("gives an array a state that NumPy does not")
+    raise malformed("gives an array a state that NumPy does not")
 
 
 def create_for_dill(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
@@ -92,7 +92,7 @@ def create_for_dill(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
         ):
             array = reconstruct(given)
             return array_state(array, state) or array
-    raise _bad("makes an array in a way that dill does not")
+    raise malformed("makes an array in a way that dill does not")
 
 
 def frombuffer(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
@@ -101,7 +101,7 @@ def frombuffer(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
         case (data, dtype, tuple() as shape, ("C" | "F") as order):
             made = array_of(shape, dtype, data, fortran=order == "F")
             return made or Opaque("instance", NDARRAY, state=(shape, dtype, data))
-    raise _bad("describes an array in a way that NumPy does not")
+    raise malformed("describes an array in a way that NumPy does not")
 
 
 def array_of(shape: tuple[Any, ...], dtype: Any, data: Any, *, fortran: bool) -> LegacyTensor | None:
@@ -113,11 +113,11 @@ def array_of(shape: tuple[Any, ...], dtype: Any, data: Any, *, fortran: bool) ->
     if code not in _ELEMENTS:
         return None
     if not all(type(n) is int and n >= 0 for n in shape):
-        raise _bad("gives an array a shape that is none")
+        raise malformed("gives an array a shape that is none")
     block = _block(data)
     need = math.prod(shape) * int(code[1:])
     if block.size != need:
-        raise _bad(f"gives an array of {need:,} bytes {block.size:,} bytes")
+        raise malformed(f"gives an array of {need:,} bytes {block.size:,} bytes")
     storage = Storage("", _ELEMENTS[code], block, big_endian)
     return LegacyTensor(_ELEMENTS[code], shape, strides_of(shape, fortran=fortran), 0, storage)
 
@@ -139,7 +139,7 @@ def _block(data: Any) -> Block:
         return MemoryBlock(data)
     if isinstance(data, Window):
         return data
-    raise _bad("gives an array elements that are no bytes")
+    raise malformed("gives an array elements that are no bytes")
 
 
 def scalar_of(args: tuple[Any, ...]) -> Any:
@@ -151,12 +151,12 @@ def scalar_of(args: tuple[Any, ...]) -> Any:
             return _scalar(code, raw, big_endian, args)
         case (Opaque(),) | (Opaque(), _):
             return Opaque("call", "numpy.scalar", args)
-    raise _bad("describes a NumPy scalar in a way that NumPy does not")
+    raise malformed("describes a NumPy scalar in a way that NumPy does not")
 
 
 def _scalar(code: str, data: bytes, big_endian: bool, args: tuple[Any, ...]) -> Any:
     if len(data) > _MAX_SCALAR:
-        raise _bad(f"holds a NumPy scalar of {len(data):,} bytes")
+        raise malformed(f"holds a NumPy scalar of {len(data):,} bytes")
     if code[:1] == "S":
         return data.rstrip(b"\0")
     if code[:1] == "U" and len(data) % 4 == 0:
@@ -164,7 +164,7 @@ def _scalar(code: str, data: bytes, big_endian: bool, args: tuple[Any, ...]) -> 
     if code not in _SCALARS:
         return Opaque("call", "numpy.scalar", args)
     if len(data) != int(code[1:]):
-        raise _bad(f"gives a NumPy scalar of {code[1:]} bytes {len(data)} bytes")
+        raise malformed(f"gives a NumPy scalar of {code[1:]} bytes {len(data)} bytes")
     numbers = struct.unpack((">" if big_endian else "<") + _SCALARS[code], data)
     return complex(*numbers) if code[0] == "c" else numbers[0]
 
@@ -173,8 +173,4 @@ def _utf32(data: bytes) -> str:
     try:
         return data.decode("utf-32-le").rstrip("\0")
     except UnicodeDecodeError:
-        raise _bad("holds a NumPy string that is no text") from None
-
-
-def _bad(what: str) -> SourceError:
-    return BadPickle(f"its pickle {what}")
+        raise malformed("holds a NumPy string that is no text") from None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ckptfmt.format.jsontext import decode_free
+from ckptfmt.format.freeform import decode_free
 from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes
 from ckptfmt.look.diff.views import TensorView, View, open_view

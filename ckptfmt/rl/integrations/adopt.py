@@ -11,8 +11,8 @@ from ckptfmt.errors import ConversionError
 from ckptfmt.families.answer import Candidate, Placement
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.support import atoms
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.facts import Given
-from ckptfmt.families.skeleton import Facts
 from ckptfmt.families.spaces import played_spaces
 from ckptfmt.families.tell import classify
 from ckptfmt.rl.alike import check_alike

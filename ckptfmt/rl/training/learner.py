@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ckptfmt.rl.families.atari_dqn import QNetwork
+from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
-from ckptfmt.rl.training.replay import Batch
 
 __all__ = ["Learner", "project"]
 

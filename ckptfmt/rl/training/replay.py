@@ -8,7 +8,6 @@ state is arrays; two buffers with the same state draw the same batches.
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,38 +16,13 @@ from numpy.typing import NDArray
 from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.rl.rng import restore_generator
 from ckptfmt.rl.stored import fill, shape_of
+from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.sumtree import SumTree
 
-__all__ = ["Batch", "Replay"]
+__all__ = ["Replay"]
 
 Array = NDArray[Any]
 _MASK = 2**64 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """`size` transitions over n steps: `returns` is the discounted sum of their rewards, `discounts` what the value
-    of the next observation is multiplied with (0 where the episode ended), `weights` corrects for the
-    chance with which each was drawn (Schaul et al. 2016, at most 1). `stacks` is (size, 2, channels, height,
-    width): what was seen before and after.
-    """
-
-    stacks: Array
-    actions: Array
-    returns: Array
-    discounts: Array
-    weights: Array
-    indices: Array
-
-    @property
-    def observations(self) -> Array:
-        """Return (size, channels, height, width)."""
-        return self.stacks[:, 0]
-
-    @property
-    def next_observations(self) -> Array:
-        """Return (size, channels, height, width) n steps later."""
-        return self.stacks[:, 1]
 
 
 class Replay:

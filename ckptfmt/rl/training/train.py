@@ -28,12 +28,12 @@ from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.rng import seed_global
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.stored import read_tensors
+from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.begin import make_model_config, make_replay
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.evaluating import evaluate_unless_stopped
 from ckptfmt.rl.training.events import Evaluated, Event, Progress
 from ckptfmt.rl.training.learner import Learner
-from ckptfmt.rl.training.replay import Batch
 from ckptfmt.rl.training.resume import changed_settings, stored_settings
 from ckptfmt.rl.training.runsaves import RunSaves
 from ckptfmt.rl.training.scalars import Scalars

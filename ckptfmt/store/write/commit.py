@@ -14,13 +14,14 @@ from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.writernames import stage_name
 from ckptfmt.store.write.acceptance import accepted
-from ckptfmt.store.write.datafile import TensorFile, create, write_all, write_tensors
+from ckptfmt.store.write.datafile import create, write_all, write_tensors
 from ckptfmt.store.write.failure import disturbed, reported, require_space
 from ckptfmt.store.write.held import Held, hold_open, note_files
 from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.place import Place, hold_place
 from ckptfmt.store.write.proof import read_whole
 from ckptfmt.store.write.publish import publish_file, publish_folder
+from ckptfmt.store.write.tensorfile import TensorFile
 
 __all__ = ["remove_checkpoint", "replace_file", "stage", "update_manifest", "write_checkpoint", "write_file"]
 

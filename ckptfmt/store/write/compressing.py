@@ -6,8 +6,8 @@ from typing import Any
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.format.compressed import PART, Encoder, decode
-from ckptfmt.store.write.datafile import TensorFile, file_parts
 from ckptfmt.store.write.readback import Found, ReadBack, Worker
+from ckptfmt.store.write.tensorfile import TensorFile
 
 __all__ = ["FrameReadBack", "compressed_size", "frames", "share"]
 
@@ -41,7 +41,7 @@ def compressed_size(content: TensorFile, level: int) -> int:
     header, infos = content.arranged()
     segments = [len(header), *(info.nbytes for info in infos)]
     encoder = Encoder(level)
-    return sum(len(encoder.frame(plain)) for plain in frames(segments, file_parts(content, ""))) + len(encoder.end())
+    return sum(len(encoder.frame(plain)) for plain in frames(segments, content.parts(""))) + len(encoder.end())
 
 
 def share(samples: Iterable[tuple[int, memoryview]], level: int) -> float:

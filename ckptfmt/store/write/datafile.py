@@ -2,78 +2,21 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
-from ckptfmt.errors import WrongSize, printable
 from ckptfmt.format.files import compressed_name, release
 from ckptfmt.format.manifest import FileEntry, TensorEntry
-from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
 from ckptfmt.store.write.held import note_made
 from ckptfmt.store.write.linux import start_writeback
 from ckptfmt.store.write.readback import BLOCK, Found, ReadBack
+from ckptfmt.store.write.tensorfile import Arranged, Compression, TensorFile
 
-__all__ = ["Compression", "Payload", "TensorFile", "create", "file_parts", "write_all", "write_tensors"]
+__all__ = ["create", "write_all", "write_tensors"]
 
 # How much is written before the kernel is told to begin with the disk: often enough that little is left for the
 # end, seldom enough that the telling costs nothing.
 _WRITEBACK = 4 << 20
-# Levels above it take windows that readers refuse.
-_HIGHEST = 19
-# How many tensors are looked at to tell whether compressing a file would pay.
-_SAMPLED = 16
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-Arranged = tuple[bytes, tuple[TensorInfo, ...]]
-
-
-class Payload(Protocol):
-    """A tensor about to be stored: its dtype (a safetensors name), its shape, its bytes in parts."""
-
-    @property
-    def dtype(self) -> str:
-        """Return the safetensors name of the dtype."""
-
-    @property
-    def shape(self) -> Sequence[int]:
-        """Return the dimensions."""
-
-    def chunks(self) -> Iterator[bytes | memoryview]:
-        """Return the bytes, row-major and little-endian, in parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """How a file is compressed: at a zstd level, and only where it gets smaller by the share `least` at least.
-
-    The level of a save is 1: of a Pong checkpoint with replay it makes 0.5 % more than 3, in two thirds of the time.
-    """
-
-    level: int = 1
-    least: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.level <= _HIGHEST:
-            raise ValueError(f"level is {self.level}, it must be 1 to {_HIGHEST}")
-
-    def most(self, plain: int) -> float:
-        """Return how many bytes the compressed form of a file of `plain` bytes may have."""
-        return (1 - self.least) * plain
-
-
-@dataclass(frozen=True, slots=True)
-class TensorFile:
-    """What goes into one safetensors file; `tied` maps names that are not stored to the stored name they share."""
-
-    tensors: Mapping[str, Payload]
-    tied: Mapping[str, str] = field(default_factory=dict)
-    compression: Compression | None = None
-
-    def arranged(self) -> Arranged:
-        """Return the header's bytes and where each tensor lies behind it."""
-        return build_header(((name, p.dtype, tuple(p.shape)) for name, p in self.tensors.items()), METADATA)
 
 
 def create(folder: int, name: str) -> int:
@@ -119,7 +62,7 @@ def _write_plain(folder: int, name: str, content: TensorFile, arranged: Arranged
         segments = [len(header), *(info.nbytes for info in infos)]
         with ReadBack(file, segments, where=place, threads=not bulk) as back:
             waiting = 0
-            for block in _blocks(header, _parts(content, infos, place)):
+            for block in _blocks(header, content.body(infos, place)):
                 write_all(file, block)
                 back.written(block)
                 waiting += len(block)
@@ -141,14 +84,14 @@ def _write_compressed(
     header, infos = content.arranged()
     segments = [len(header), *(info.nbytes for info in infos)]
     most = how.most(sum(segments))
-    if how.least and share(_samples(content, infos), how.level) * sum(segments) > most:
+    if how.least and share(content.samples(infos), how.level) * sum(segments) > most:
         return None
     packed = compressed_name(name)
     place = os.path.join(where, packed)
     encoder, written = Encoder(how.level), 0
     with _created(folder, packed, bulk) as file:
         with FrameReadBack(file, segments, where=place, threads=not bulk) as back:
-            for plain in frames(segments, file_parts(content, place)):
+            for plain in frames(segments, content.parts(place)):
                 stored = encoder.frame(plain)
                 write_all(file, stored)
                 back.frame(plain, len(stored))
@@ -179,32 +122,6 @@ def _created(folder: int, name: str, bulk: bool) -> Iterator[int]:
         release(file)
         raise
     os.close(file)
-
-
-def _samples(content: TensorFile, infos: Sequence[TensorInfo]) -> Iterator[tuple[int, memoryview]]:
-    """Yield the sizes of the largest tensors, with their first bytes."""
-    for info in sorted(infos, key=lambda info: -info.nbytes)[:_SAMPLED]:
-        first = next(iter(content.tensors[info.name].chunks()), b"")
-        yield info.nbytes, memoryview(first).cast("B")
-
-
-def file_parts(content: TensorFile, where: str) -> Iterator[memoryview]:
-    """Return the bytes of a whole file, header first, in parts that cross no border of a tensor."""
-    header, infos = content.arranged()
-    yield memoryview(header)
-    yield from _parts(content, infos, where)
-
-
-def _parts(content: TensorFile, infos: Iterable[TensorInfo], where: str) -> Iterator[memoryview]:
-    """Yield the tensors' bytes in the order of the file, in parts of at most a block."""
-    for info in infos:
-        size = 0
-        for chunk in content.tensors[info.name].chunks():
-            whole = memoryview(chunk).cast("B")
-            size += len(whole)
-            yield from (whole[start : start + BLOCK] for start in range(0, len(whole), BLOCK))
-        if size != info.nbytes:
-            raise WrongSize(f"{printable(info.name)} gave {size:,} bytes, its shape needs {info.nbytes:,}", where=where)
 
 
 def _blocks(header: bytes, parts: Iterable[memoryview]) -> Iterator[bytes | bytearray | memoryview]:

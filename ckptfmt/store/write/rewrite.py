@@ -9,11 +9,12 @@ from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
 from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, read_manifest
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.store.write.commit import stage, write_file
-from ckptfmt.store.write.datafile import TensorFile, write_tensors
+from ckptfmt.store.write.datafile import write_tensors
 from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.held import Held
 from ckptfmt.store.write.place import Place, hold_place
 from ckptfmt.store.write.publish import copy_file, publish_folder
+from ckptfmt.store.write.tensorfile import TensorFile
 
 __all__ = ["rewrite_files"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ckptfmt.families.answer import Classification, Placement
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
 from ckptfmt.families.atari_dqn.expected import expected_tensors
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.tell import classify
 
 Shape = tuple[int, ...]

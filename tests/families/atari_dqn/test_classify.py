@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.tell import classify
 
 

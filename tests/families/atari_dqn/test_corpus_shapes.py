@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.tell import classify
 
 INDEX = Path(__file__).resolve().parent.parents[3] / "shared" / "corpus" / "INDEX.json"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckptfmt.families.skeleton import Facts
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.tell import classify
 
 HINTS = Facts(n_action=6, n_atoms=51, v_min=-10.0, v_max=10.0)

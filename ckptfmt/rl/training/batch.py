@@ -1,0 +1,36 @@
+"""What is drawn from a replay buffer at a time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+__all__ = ["Batch"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`size` transitions over n steps: `returns` is the discounted sum of their rewards, `discounts` what the value
+    of the next observation is multiplied with (0 where the episode ended), `weights` corrects for the
+    chance with which each was drawn (Schaul et al. 2016, at most 1). `stacks` is (size, 2, channels, height,
+    width): what was seen before and after.
+    """
+
+    stacks: Array
+    actions: Array
+    returns: Array
+    discounts: Array
+    weights: Array
+    indices: Array
+
+    @property
+    def observations(self) -> Array:
+        """Return (size, channels, height, width)."""
+        return self.stacks[:, 0]
+
+    @property
+    def next_observations(self) -> Array:
+        """Return (size, channels, height, width) n steps later."""
+        return self.stacks[:, 1]
