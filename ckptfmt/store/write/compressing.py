@@ -6,7 +6,7 @@ from typing import Any
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.format.compressed import PART, Encoder, decode
-from ckptfmt.store.write.readback import Found, ReadBack, Worker
+from ckptfmt.store.write.readback import Found, ReadBack, start_worker
 from ckptfmt.store.write.tensorfile import TensorFile
 
 __all__ = ["FrameReadBack", "compressed_size", "frames", "share"]
@@ -68,7 +68,7 @@ class FrameReadBack(ReadBack):
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         super().__init__(file, sizes, where=where, threads=threads)
         # Decoding takes long enough to be done beside the encoding of the next frames.
-        self._decoder = Worker(self._decode, _DEPTH) if threads else None
+        self._decoder = start_worker(self._decode, _DEPTH) if threads else None
 
     def __exit__(self, *_: object) -> None:
         if self._decoder is not None:

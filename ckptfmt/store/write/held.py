@@ -8,6 +8,7 @@ used. Linux removes by name alone, so between that last look and the removal lie
 import contextlib
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ _KINDS = {
 }
 
 
+# From how many bytes on the last close of a file that was removed is left to a thread.
+_LARGE = 1 << 20
 # The files that this process made in staging folders, by the folder's descriptor: a write that went wrong may
 # have left anything in them, and they are ours all the same.
 _MADE: dict[int, set[tuple[int, int]]] = {}
@@ -79,22 +82,29 @@ class Held:
         name.
         """
         called = name or self.name
-        with contextlib.suppress(OSError):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             if self.is_folder:
+                # To the end: a folder is not removed before the files that had a name in it are closed.
+                large: list[int] = []
+                stack.callback(_close_aside, large)
                 for file in CONTENTS:
-                    self._remove_inside(file)
+                    self._remove_inside(file, large)
                 if self.is_at(called):
                     os.rmdir(called, dir_fd=self.folder)
             elif self.is_file and self.is_at(called):
                 os.unlink(called, dir_fd=self.folder)
         return not self.is_at(called)
 
-    def _remove_inside(self, name: str) -> None:
+    def _remove_inside(self, name: str, large: list[int]) -> None:
+        """Remove one of its files; a descriptor of a large one is added to `large`, to be closed later."""
         with hold_open(self.file, name) as file:
             if file is None or not file.is_file:
                 return
             made = (file.state.st_dev, file.state.st_ino) in _MADE.get(self.file, ())
             if made or resembles(name, os.pread(file.file, HEAD, 0)):
+                if file.state.st_size >= _LARGE:
+                    with contextlib.suppress(OSError):
+                        large.append(os.dup(file.file))
                 file.remove()
 
 
@@ -117,6 +127,24 @@ def hold_open(folder: int, name: str) -> Iterator[Held | None]:
     finally:
         if plain:
             release(file)
+
+
+def _close_aside(files: list[int]) -> None:
+    """Let a thread do the last close of large files that have no name any more; nothing hangs on it.
+
+    It gives their blocks back, and the system may let that wait for the disk longer than a save takes.
+    """
+    if not files:
+        return
+    try:
+        threading.Thread(target=_close, args=(files,), name="ckptfmt-close", daemon=True).start()
+    except RuntimeError:  # no more threads, or the process is about to end
+        _close(files)
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        release(file)
 
 
 @contextlib.contextmanager

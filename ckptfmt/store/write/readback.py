@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 from ckptfmt.errors import WriteError
 from ckptfmt.format.digest import Hasher
 
-__all__ = ["BLOCK", "Found", "ReadBack", "Worker"]
+__all__ = ["BLOCK", "Found", "ReadBack", "Worker", "start_worker"]
 
 # The largest part in which a file is written. It is read back into _BUFFERS of _PART bytes: few and small, since
 # memory that was never touched costs more than to hash it, and what stays in the processor's cache is compared and
@@ -60,7 +60,7 @@ class ReadBack:
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(min(self._buffers, -(-sum(sizes) // _PART) + 1)):
             self._free.put(_borrow())
-        self._hasher = Worker(self._hash, _BUFFERS) if threads else None
+        self._hasher = start_worker(self._hash, _BUFFERS) if threads else None
 
     def __enter__(self) -> Self:
         return self
@@ -130,6 +130,14 @@ class ReadBack:
         buffer, size = filled
         self._sha256.update(memoryview(buffer)[:size])
         self._free.put(buffer)
+
+
+def start_worker(work: Callable[[_Item], None], depth: int) -> "Worker[_Item] | None":
+    """Return a worker; None where no thread can be started, as at the end of a process, where saves still finish."""
+    try:
+        return Worker(work, depth)
+    except RuntimeError:
+        return None
 
 
 def _borrow() -> bytearray:
