@@ -93,10 +93,10 @@ def test_a_network_without_an_opinion_leaves_its_scale_to_the_user(env):
     assert adopt(net, env, input_scale=255.0).config.input_scale == 255.0
 
 
-def test_a_network_that_is_none_of_the_eight_is_refused_by_name(env):
+def test_a_network_of_no_known_family_is_refused_by_name(env):
     with pytest.raises(ConversionError) as caught:
         adopt(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), env)
-    assert str(caught.value).startswith("Sequential: the network is none of the eight architectures: ")
+    assert str(caught.value).startswith("Sequential: the network is of no known family: ")
 
 
 def test_actions_that_are_not_the_environments_are_refused():
@@ -171,3 +171,74 @@ def test_adopting_draws_nothing_from_the_shared_generator(env):
     before = torch.get_rng_state()
     adopt(net, env)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Agent(nn.Module):
+    """A policy and a value with names and wiring of our own."""
+
+    def __init__(self, activation=nn.Tanh, real=False):
+        super().__init__()
+        torch.manual_seed(1)
+        size = 1 if real else 2
+        self.actor = nn.Sequential(nn.Linear(3 if real else 4, 16), activation(), nn.Linear(16, size))
+        self.critic = nn.Sequential(nn.Linear(3 if real else 4, 16), activation(), nn.Linear(16, 1))
+        if real:
+            self.actor_log_std = nn.Parameter(torch.zeros(1, 1))
+
+    def outputs(self, x):
+        return {"logits": self.actor(x), "value": self.critic(x).squeeze(-1)}
+
+    def acts(self, x):
+        mean = self.actor(x)
+        return {"mean": mean, "action": mean.tanh(), "log_std": self.actor_log_std.expand_as(mean)}
+
+
+@pytest.mark.parametrize(("activation", "name"), [(nn.Tanh, "tanh"), (nn.ELU, "elu"), (nn.ReLU, "relu")])
+def test_an_actor_critic_is_adopted_with_the_activation_that_gives_its_answers(activation, name, tmp_path):
+    env, agent = make_env(Environment(id="CartPole-v1", frame_stack=1)), Agent(activation)
+    adopted = adopt(agent, env, outputs=agent.outputs)
+    assert (adopted.config.family, adopted.config.policy, adopted.config.activation) == (
+        "actor-critic",
+        "categorical",
+        name,
+    )
+    save_model_checkpoint(adopted, adopted.config, None, tmp_path / "a", environment=env)
+    loaded, _, _ = load_model_checkpoint(tmp_path / "a", env=env)
+    x = torch.randn(3, 4)
+    assert torch.allclose(loaded.outputs(x)["logits"], agent.outputs(x)["logits"], atol=1e-6)
+
+
+def test_what_the_answers_do_not_show_is_asked_for():
+    env, agent = make_env(Environment(id="Pendulum-v1", frame_stack=1)), Agent(real=True)
+    with pytest.raises(ConversionError) as caught:
+        adopt(agent, env, outputs=lambda x: {"mean": agent.actor(x)})
+    assert str(caught.value) == (
+        "Agent: its answers do not show deviation_is and deviation_range and squash and action_scale; give settings= "
+        "with these fields"
+    )
+    shown = adopt(agent, env, outputs=agent.acts, settings={"deviation_range": None}).config
+    assert (shown.squash, shown.action_scale, shown.deviation_is) == ("tanh", 1.0, "log")
+
+
+def test_an_agent_that_computes_something_else_is_refused():
+    agent = Agent(nn.Sigmoid)
+    with pytest.raises(ConversionError) as caught:
+        adopt(agent, make_env(Environment(id="CartPole-v1", frame_stack=1)), outputs=agent.outputs)
+    assert str(caught.value) == (
+        "Agent: the network has the tensors of categorical and computes other answers from them; give outputs= where "
+        "its forward returns something else, or save its state_dict with no config"
+    )
+
+
+def test_layers_whose_caller_says_that_they_give_q_values_are_a_q_network():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ELU(), nn.Linear(8, 2))
+    config = adopt(net, make_env(Environment(id="CartPole-v1", frame_stack=1)), q_values=net).config
+    assert (config.family, config.activation) == ("q-network", "elu")
+
+
+def test_a_recurrent_network_is_adopted_over_time():
+    torch.manual_seed(1)
+    net = nn.ModuleDict({"lstm": nn.LSTM(4, 8), "q_values": nn.Linear(8, 2)})
+    env = make_env(Environment(id="CartPole-v1", frame_stack=1))
+    config = adopt(net, env, q_values=lambda x: net["q_values"](net["lstm"](x)[0])).config
+    assert (config.family, config.n_action) == ("recurrent-q", 2)

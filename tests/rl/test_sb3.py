@@ -143,8 +143,18 @@ def test_several_environments_count_every_step(tmp_path):
     assert CheckpointManager(tmp_path / "run").steps() == [51, 42, 21]
 
 
-def test_a_network_that_is_none_of_the_eight_is_refused_before_the_first_step(tmp_path):
-    model = DQN("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu", buffer_size=100)
+def test_a_network_on_features_is_saved_as_what_it_is(tmp_path):
+    model = DQN("MlpPolicy", gymnasium.make("CartPole-v1"), device="cpu", buffer_size=100, learning_starts=5)
+    model.learn(10, callback=SaveCheckpoints(tmp_path / "run", every=5))
+    with ckptfmt.open(tmp_path / "run" / "step-000000000010") as checkpoint:
+        assert checkpoint.manifest.architecture.title == "q-network/dqn"
+        assert (checkpoint.config.activation, checkpoint.config.game) == ("relu", "CartPole-v1")
+
+
+def test_a_network_of_no_known_family_is_refused_before_the_first_step(tmp_path):
+    sigmoid = {"activation_fn": torch.nn.Sigmoid}
+    env = gymnasium.make("CartPole-v1")
+    model = DQN("MlpPolicy", env, device="cpu", buffer_size=100, policy_kwargs=sigmoid)
     with pytest.raises(CkptError):
         model.learn(10, callback=SaveCheckpoints(tmp_path / "run", every=5))
     assert model.num_timesteps == 0

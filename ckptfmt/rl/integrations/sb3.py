@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecTransposeImage
 
 from ckptfmt.errors import ConversionError, ManifestError
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.format.document import fields_of
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.description import describe_env, describe_remote
 from ckptfmt.rl.integrations.adopt import Adopted, adopt
@@ -80,7 +80,9 @@ class SaveCheckpoints(BaseCallback):
         steps = int(getattr(model, "n_steps", 1))
         settings = {"game": environment.id, "n_step_learning": steps > 1, "n_steps": steps}
         try:
-            self.adopted = adopt(model.q_net, model, settings=settings)
+            adopted = adopt(model.q_net, model)
+            known = {name: value for name, value in settings.items() if name in fields_of(type(adopted.config))}
+            self.adopted = replace(adopted, config=adopted.config.replace(**known))
         except (ConversionError, ManifestError):
             if not self.keep_unknown:
                 raise
@@ -100,7 +102,7 @@ class SaveCheckpoints(BaseCallback):
 
     def _save(self, *, replay: bool) -> None:
         assert isinstance(self.model, DQN)
-        config: ModelConfig | None = self.adopted.config if self.adopted else None
+        config = self.adopted.config if self.adopted else None
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         self.saves.save(
             self.num_timesteps,
