@@ -10,9 +10,8 @@ import itertools
 import struct
 import sys
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from ckptfmt.errors import MissingPackage, WeightsError
 from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
@@ -31,10 +30,13 @@ except ImportError:
         fix="use a Python that was built with zstd" if _NEEDED == "zstd" else f"run: pip install {_NEEDED}",
     ) from None
 
-__all__ = ["PART", "CompressedFile", "Encoder", "decode", "frame_sizes", "honest_text", "open_by_table"]
+__all__ = ["PART", "CompressedFile", "Encoder", "decode", "decode_into", "frame_sizes", "honest_text", "open_by_table"]
 
-# As large as what stays in the processor's cache while it is decoded, compared and hashed; larger parts save nothing.
-PART = 1 << 20
+# The format's: a frame of a replay buffer shrinks as far as the whole of it (to within 0.1 % of its size).
+PART = 4 << 20
+# What is decoded at once: it is compared, copied and hashed while the processor has it at hand, and the allocator gives
+# the same memory again (from 128 KiB on it asks the system for new pages each time).
+_STEP = 96 << 10
 
 # https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
 _ROW = struct.Struct("<II")
@@ -51,8 +53,9 @@ _AGAIN = "copy it again or re-save it"
 # Names, shapes and digests shrink to a tenth; a file that gives a hundred times as much text is made to fill memory.
 _TEXT_RATIO = 100
 _TEXT_FREE = 64 << 10
-# How many frames of a large tensor may be decoded and not yet taken.
-_AHEAD = 4
+# A tensor of fewer frames is decoded before threads have begun. Two of them: the caller hashes what they made.
+_SEVERAL = 4
+_DECODERS = 2
 
 
 def frame_sizes(segments: Iterable[int]) -> Iterator[int]:
@@ -88,16 +91,35 @@ class Encoder:
         return _guard(self._digest.digest()) + _table(self._rows)
 
 
-def decode(frame: bytes | memoryview, size: int) -> bytes:
+def decode(frame: bytes | memoryview, size: int) -> bytearray:
     """Return the `size` plain bytes of a frame; raise `DamagedFrame` where it does not hold exactly those."""
-    decoder = zstd.ZstdDecompressor(options=_WINDOW)
-    try:
-        plain = decoder.decompress(frame, max_length=size + 1)
-    except zstd.ZstdError:
-        raise DamagedFrame("cannot be decompressed, it is damaged or asks for too much memory") from None
-    if len(plain) != size or not decoder.eof or decoder.unused_data:
-        raise DamagedFrame("does not decompress to what the manifest says")
+    plain = bytearray(size)
+    decode_into(frame, memoryview(plain))
     return plain
+
+
+def decode_into(frame: bytes | memoryview, target: memoryview) -> None:
+    """Write the plain bytes of a frame into memory of their size; raises as `decode`."""
+    begin = 0
+    for piece in _pieces(frame, len(target)):
+        target[begin : begin + len(piece)] = piece
+        begin += len(piece)
+
+
+def _pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
+    """Yield the `size` plain bytes of a frame, a little at a time and never one more; raises as `decode`."""
+    decoder, left = zstd.ZstdDecompressor(options=_WINDOW), size
+    while not decoder.eof:
+        try:
+            piece = decoder.decompress(frame, max_length=min(_STEP, left + 1))
+        except zstd.ZstdError:
+            raise DamagedFrame("cannot be decompressed, it is damaged or asks for too much memory") from None
+        frame, left = b"", left - len(piece)
+        if left < 0 or not (piece or decoder.eof):
+            break
+        yield piece
+    if left or not decoder.eof or decoder.unused_data:
+        raise DamagedFrame("does not decompress to what the manifest says")
 
 
 class CompressedFile(DataFile):
@@ -121,34 +143,19 @@ class CompressedFile(DataFile):
         return _FrameCursor(self, position)
 
     def fill(self, position: int, target: memoryview, taken: Callable[[memoryview], None]) -> None:
-        """Read into `target` frame by frame; another thread takes one of many while the next is decoded."""
-        if len(target) < _AHEAD * PART:
+        """Read into `target`; frames of a large tensor are decoded beside one another, and taken in their order."""
+        frames = self.frames()
+        first = frames.locate(position)
+        if len(target) < _SEVERAL * PART or frames.begins[first] != position:
             super().fill(position, target, taken)
             return
+        parts = [target[begin : begin + PART] for begin in range(0, len(target), PART)]
+        with ThreadPoolExecutor(max_workers=_DECODERS) as pool:
+            for part, _ in zip(parts, pool.map(self._decode, range(first, first + len(parts)), parts), strict=True):
+                taken(part)
 
-        def take(part: memoryview, plain: memoryview) -> None:
-            part[:] = plain
-            taken(part)
-
-        # Decoding stays in the thread that called: only there is memory that was given back used again as it is.
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            waiting: deque[Future[None]] = deque()
-            for part, plain in self._parts(position, target):
-                waiting.append(pool.submit(take, part, plain))
-                if len(waiting) > _AHEAD:
-                    waiting.popleft().result()
-            for future in waiting:
-                future.result()
-
-    def _parts(self, position: int, target: memoryview) -> Iterator[tuple[memoryview, memoryview]]:
-        """Yield each part of `target` with the plain bytes that belong there."""
-        frames = self.frames()
-        number = frames.locate(position)
-        while target:
-            plain = memoryview(self.frame(number))[max(0, position - frames.begins[number]) :][: len(target)]
-            part, target = target[: len(plain)], target[len(plain) :]
-            number += 1
-            yield part, plain
+    def _decode(self, number: int, target: memoryview) -> None:
+        decode_into(self._stored_frame(number), target)
 
     def check_layout(self) -> None:
         """Raise `WeightsError` where the seek table is not the one that the manifest makes."""
@@ -190,13 +197,16 @@ class CompressedFile(DataFile):
             places.append(places[-1] + length)
         self._frames = _Frames(sizes, places)
 
-    def frame(self, number: int) -> bytes:
+    def frame(self, number: int) -> bytearray:
         """Return the plain bytes of a frame."""
+        return decode(self._stored_frame(number), self.frames().sizes[number])
+
+    def _stored_frame(self, number: int) -> bytes:
         frames = self.frames()
         if number >= len(frames.sizes):
             raise DamagedFrame("is not there, the file was truncated", where=self.where)
         begin, end = frames.places[number : number + 2]
-        return decode(read_exactly(self.descriptor, begin, end - begin, where=self.where), frames.sizes[number])
+        return read_exactly(self.descriptor, begin, end - begin, where=self.where)
 
     def _sizes(self) -> list[int]:
         # Counted before they are listed: a manifest can claim any size.
@@ -268,8 +278,6 @@ class _FrameCursor(Cursor):
             part = self._some(size)
             parts.append(part)
             size -= len(part)
-        if len(parts) == 1 and isinstance(whole := parts[0].obj, bytes) and len(whole) == len(parts[0]):
-            return whole
         return b"".join(parts)
 
     def fill(self, target: memoryview) -> None:

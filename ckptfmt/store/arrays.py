@@ -7,6 +7,7 @@ import numpy as np
 
 from ckptfmt.format.entries import TensorEntry
 from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.format.tensors import decode
 
 __all__ = ["Arrays"]
@@ -19,7 +20,7 @@ class _Source(Protocol):
 
     def info(self, name: str, file: str) -> TensorEntry: ...
 
-    def read(self, name: str, file: str) -> bytearray: ...
+    def read_into(self, target: memoryview, name: str, file: str) -> None: ...
 
 
 class Arrays(Mapping[str, np.ndarray]):
@@ -34,8 +35,10 @@ class Arrays(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         info = self._checkpoint.info(name, self._file)
-        data = memoryview(self._checkpoint.read(name, self._file)).toreadonly()
-        return decode(data, info.dtype, tuple(info.shape))
+        # Memory that nobody has written yet: zeros in it would take as long as reading a compressed replay buffer.
+        data = np.empty(tensor_bytes(info.dtype, info.shape), np.uint8).data
+        self._checkpoint.read_into(data, name, self._file)
+        return decode(data.toreadonly(), info.dtype, tuple(info.shape))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -190,16 +190,21 @@ class Checkpoint(Shown):
     def read(self, name: str, file: str = WEIGHTS, *, verify: bool = True) -> bytearray:
         """Return all of a tensor's bytes, row-major and little-endian, verified before they are handed out."""
         info = self.info(name, file)
-        opened, start = self._file(file)
         whole = bytearray(tensor_bytes(info.dtype, info.shape))
+        self.read_into(memoryview(whole), name, file, verify=verify)
+        return whole
+
+    def read_into(self, target: memoryview, name: str, file: str = WEIGHTS, *, verify: bool = True) -> None:
+        """Read all of a tensor's bytes into memory of their size; what it holds is of no worth where this raises."""
+        info = self.info(name, file)
+        opened, start = self._file(file)
         hasher = Hasher(info.digest)
         try:
-            opened.fill(start + info.offset, memoryview(whole), hasher.update if verify else _unseen)
+            opened.fill(start + info.offset, target, hasher.update if verify else _unseen)
         except DamagedFrame:
             raise self._damaged(name, file) from None
         if verify:
             self._check(name, file, hasher)
-        return whole
 
     def verify(self) -> None:
         """Read every byte of every file; raise `WeightsError` that names the first one that is damaged."""

@@ -128,7 +128,7 @@ class Archive:
 
     def _read_index(self) -> bytes:
         try:
-            return decode(self._read(self._footer.offset, self._footer.stored), self._footer.size)
+            return bytes(decode(self._read(self._footer.offset, self._footer.stored), self._footer.size))
         except Unreadable:
             raise
         except WeightsError:

@@ -30,7 +30,7 @@ def encode_part(encoder: Encoder, data: bytes, width: int, base: bytes | None) -
 
 def restore_part(frame: bytes, size: int, width: int, base: bytes | None) -> bytes:
     """Return what was encoded; raise `DamagedFrame` where the frame does not hold `size` bytes."""
-    plain = unshuffle(decode(frame, size), width)
+    plain = unshuffle(bytes(decode(frame, size)), width)
     return plain if base is None else difference(plain, base)
 
 

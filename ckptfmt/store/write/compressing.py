@@ -1,11 +1,11 @@
 """A data file written compressed: frame by frame, each decoded again from the file and held against what was given."""
 
 import os
+import queue
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-from ckptfmt.errors import WeightsError
-from ckptfmt.format.compressed import PART, Encoder, decode
+from ckptfmt.format.compressed import PART, Encoder, decode_into
+from ckptfmt.format.datafile import DamagedFrame
 from ckptfmt.store.write.readback import Found, ReadBack, start_worker
 from ckptfmt.store.write.tensorfile import TensorFile
 
@@ -13,6 +13,8 @@ __all__ = ["FrameReadBack", "compressed_size", "frames", "share"]
 
 # How many frames may wait to be decoded.
 _DEPTH = 6
+# How many frames lie decoded: one is made while the one before it is hashed.
+_DECODED = 3
 _SAMPLES = 4
 _SAMPLE = 16 << 10
 
@@ -62,11 +64,14 @@ def share(samples: Iterable[tuple[int, memoryview]], level: int) -> float:
 class FrameReadBack(ReadBack):
     """Follow the writer of a compressed file; what its frames decode to is compared and digested."""
 
-    # What is decoded lies in memory of its own.
+    # Frames are decoded into buffers of their own size.
     _buffers = 0
 
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         super().__init__(file, sizes, where=where, threads=threads)
+        self._decoded: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        for _ in range(_DECODED):
+            self._decoded.put(bytearray(min(PART, max(sizes, default=0))))
         # Decoding takes long enough to be done beside the encoding of the next frames.
         self._decoder = start_worker(self._decode, _DEPTH) if threads else None
 
@@ -92,14 +97,23 @@ class FrameReadBack(ReadBack):
         block, length = given
         stored = os.pread(self._file, length, self._position)
         self._position += length
-        try:
-            plain = decode(stored, len(block))
-        except WeightsError:
-            raise self.differs() from None
-        if not plain.startswith(block):
+        buffer = self._decoded.get()
+        view = memoryview(buffer)[: len(block)]
+        if not (_decodes(stored, view) and buffer.startswith(block)):
+            self._decoded.put(buffer)
             raise self.differs()
-        self._hand_on((plain, len(plain)))
-        self._digest_segments(memoryview(plain))
+        self._hand_on((buffer, len(block)))
+        self._digest_segments(view)
 
-    def _hash(self, filled: tuple[Any, int]) -> None:
-        self._sha256.update(filled[0])
+    def _hash(self, filled: tuple[bytearray, int]) -> None:
+        buffer, size = filled
+        self._sha256.update(memoryview(buffer)[:size])
+        self._decoded.put(buffer)
+
+
+def _decodes(stored: bytes, view: memoryview) -> bool:
+    try:
+        decode_into(stored, view)
+    except DamagedFrame:
+        return False
+    return True
