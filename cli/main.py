@@ -44,6 +44,8 @@ COMMANDS = {
     "Make": {
         "convert": "Convert another program's file, without running anything in it.",
         "export": "Export the network of a checkpoint for another library.",
+        "push": "Copy a checkpoint into a bucket or to the hub.",
+        "pull": "Copy a checkpoint to this machine, verified as it arrives.",
         "pack": "Archive a whole run in one file.",
         "unpack": "Unpack an archive that ckpt pack made, bit for bit.",
         "train": "Train a network on an environment, or resume a training.",

@@ -16,6 +16,8 @@ from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import Manifest, Source
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.notebook import Folds, Shown
+from ckptfmt.remote.folder import open_far
+from ckptfmt.remote.url import is_url
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
 __all__ = ["Conversion", "convert", "migrate_old_checkpoint"]
@@ -265,5 +267,7 @@ def _report(plan: Plan, dest: str, manifest: Manifest | None) -> Conversion:
 
 def _sizes(dest: str) -> dict[str, int]:
     """Return the bytes of what was written, in the form in which it lies there."""
+    if is_url(dest):
+        return dict(open_far(dest).names())
     places = {name: os.path.join(dest, name) for name in (WEIGHTS, compressed_name(WEIGHTS), MANIFEST)}
     return {name: os.stat(place).st_size for name, place in places.items() if os.path.exists(place)}

@@ -8,10 +8,14 @@ from ckptfmt.remote.failure import Absent
 from ckptfmt.remote.folder import FarFolder
 from ckptfmt.remote.url import join
 
-__all__ = ["TOMBSTONE", "far_manifest", "in_a_store", "must_be_there"]
+__all__ = ["REMOVED", "TOMBSTONE", "far_manifest", "in_a_store", "is_manifest", "must_be_there", "unfinished"]
 
 # What a writer in a bucket puts in the place of the manifest while it takes over what a dead one left.
 TOMBSTONE = b'{"format":"ckptfmt-taken-over"}\n'
+# What stands there while the files of a checkpoint are removed.
+REMOVED = b'{"format":"ckptfmt-removed"}\n'
+# Every manifest is larger, so a listing tells which checkpoints were committed.
+_LEAST_MANIFEST = 128
 
 
 def far_manifest(folder: FarFolder, name: str, most: int) -> bytes:
@@ -25,14 +29,26 @@ def far_manifest(folder: FarFolder, name: str, most: int) -> bytes:
     if len(data) > most:
         what = f"is more than the {most:,} bytes allowed"
         raise ManifestError(what, where=join(folder.where, name), code="manifest.json")
-    if data == TOMBSTONE:
-        raise NotACheckpoint(
-            "an upload to this URL was not finished, or is going on",
-            where=folder.where,
-            fix="wait for it, or upload it again with overwrite=True",
-            code="remote.unfinished",
-        )
+    if data in (TOMBSTONE, REMOVED):
+        raise unfinished(folder.where, data)
     return data
+
+
+def is_manifest(size: int | None) -> bool:
+    """Return whether an object of so many bytes in the place of a manifest is one; None where there is no object."""
+    return size is not None and size >= _LEAST_MANIFEST
+
+
+def unfinished(where: str, marker: bytes) -> NotACheckpoint:
+    """Return the error for a checkpoint in a store that is being written, or removed."""
+    if marker == REMOVED:
+        what, fix = "was removed, and some of its files are left", "remove them with the provider's tool"
+    else:
+        what, fix = (
+            "an upload to this URL was not finished, or is going on",
+            ("wait for it, or upload it again with overwrite=True"),
+        )
+    return NotACheckpoint(what, where=where, fix=fix, code="remote.unfinished")
 
 
 @contextlib.contextmanager

@@ -37,9 +37,13 @@ class BucketFolder(FarFolder):
 
     def list(self) -> Mapping[str, int]:
         """Return the size of each file by its name."""
+        return {name: size for name, size in self.walk() if "/" not in name}
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        """Yield the name and the size of each file below, those in further folders among them."""
         begin = f"{self.url.key}/" if self.url.key else ""
-        found = ((key.removeprefix(begin), there) for key, there in self.store.list(self.url.key))
-        return {name: there.size for name, there in found if "/" not in name}
+        for key, there in self.store.list(self.url.key):
+            yield key.removeprefix(begin), there.size
 
     def fetch(self, name: str, begin: int, size: int) -> tuple[bytes, int]:
         """Return bytes of a file, fewer where it ends before, and how large it is; raise `Absent`."""

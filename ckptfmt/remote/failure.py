@@ -4,7 +4,7 @@ import re
 
 from ckptfmt.errors import CkptError, WriteError
 
-__all__ = ["Absent", "StoreError", "Taken", "told"]
+__all__ = ["Absent", "NoBucket", "NotOnHub", "StoreError", "Taken", "told"]
 
 _STATUS = r"status code: (\d{3})"
 _CODE = r"<Code>(\w{1,60})</Code>"
@@ -25,15 +25,25 @@ class StoreError(WriteError):
     code = "remote.failed"
 
 
+class NoBucket(StoreError):
+    """The bucket or container of a URL does not exist."""
+
+    code = "remote.bucket"
+
+
+class NotOnHub(StoreError):
+    """The hub shows no such repository or revision."""
+
+    code = "remote.missing"
+
+
 def told(error: BaseException, where: str) -> CkptError:
     """Return the error of a store's client in our words; its own text holds addresses, and they may hold signatures."""
     text = str(error)
     status, code = re.search(_STATUS, text), re.search(_CODE, text)
     number, word = (status[1] if status else ""), (code[1] if code else "")
     if word in _NO_BUCKET:
-        return StoreError(
-            "there is no such bucket", where=where, fix="make it, or check the name", code="remote.bucket"
-        )
+        return NoBucket("there is no such bucket", where=where, fix="make it, or check the name")
     if number in ("401", "403") or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
         return StoreError(
             f"the store refuses these credentials{_in_brackets(number, word)}",

@@ -10,7 +10,7 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, missing_package
 from ckptfmt.remote.address import Url
-from ckptfmt.remote.failure import Absent, StoreError
+from ckptfmt.remote.failure import Absent, NotOnHub, StoreError
 from ckptfmt.remote.folder import FarFolder
 
 try:
@@ -126,10 +126,10 @@ class HubFolder(FarFolder):
 def told_by_hub(error: Exception, where: str) -> CkptError:
     """Return the error of the hub's client in our words; its own text holds addresses, and they may hold signatures."""
     if isinstance(error, RevisionNotFoundError):
-        return StoreError("the hub has no such revision", where=where, fix="check its name", code="remote.missing")
+        return NotOnHub("the hub has no such revision", where=where, fix="check its name")
     if isinstance(error, RepositoryNotFoundError):
         fix = "check its name; one that is private needs a token: hf auth login, or HF_TOKEN"
-        return StoreError("the hub shows no such repository", where=where, fix=fix, code="remote.missing")
+        return NotOnHub("the hub shows no such repository", where=where, fix=fix)
     if isinstance(error, HfHubHTTPError) and error.response is not None:
         return _refused(error.response.status_code, where)
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore"):

@@ -13,7 +13,7 @@ from typing import Any
 from ckptfmt.errors import CkptError, missing_package
 from ckptfmt.remote.address import Url
 from ckptfmt.remote.credentials import aws_settings, azure_settings
-from ckptfmt.remote.failure import Absent, StoreError, Taken, told
+from ckptfmt.remote.failure import Absent, NoBucket, StoreError, Taken, told
 
 try:
     import obstore
@@ -40,6 +40,8 @@ class Found:
     size: int
     e_tag: str
     writer: str = ""
+    # Google's stores compare this and not the other.
+    version: str | None = None
 
 
 class Store:
@@ -98,19 +100,19 @@ class Store:
         try:
             for page in obstore.list(self._client, prefix or None, chunk_size=1000):
                 for item in page:
-                    yield item["path"], Found(item["size"], item["e_tag"] or "")
+                    yield item["path"], Found(item["size"], item["e_tag"] or "", version=item["version"])
         except (BaseError, FileNotFoundError) as e:
             if isinstance(failed := self._error(e, prefix), Absent):
                 return
             raise failed from None
 
-    def put(self, key: str, body: bytes, writer: str, *, over: str | None = None) -> Found:
+    def put(self, key: str, body: bytes, writer: str, *, over: Found | None = None) -> Found:
         """Write an object that must not be there, or must be the version `over`; raise `Taken` where it is not so."""
-        mode: Any = "create" if over is None else {"e_tag": over}
+        mode: Any = "create" if over is None else _this(over)
         for _ in range(_LOOKS):
             try:
                 put = obstore.put(self._client, key, body, mode=mode, attributes={_WRITER: writer})
-                return Found(len(body), put["e_tag"] or "", writer)
+                return Found(len(body), put["e_tag"] or "", writer, put["version"])
             except (BaseError, FileNotFoundError) as e:
                 if not isinstance(e, (AlreadyExistsError, PreconditionError)) and not _conflict(e):
                     raise self._error(e, key) from None
@@ -122,7 +124,7 @@ class Store:
                 continue
             if there.writer == writer:
                 return there
-            if over is None or there.e_tag != over:
+            if over is None or there.e_tag != over.e_tag:
                 raise Taken(key)
         raise StoreError("the store says again and again that it is busy with it", where=self._where(key))
 
@@ -165,7 +167,7 @@ class Store:
 
     def _error(self, error: BaseException, key: str) -> Exception:
         failed = told(error, self._where(key))
-        if isinstance(error, FileNotFoundError) and failed.code != "remote.bucket":
+        if isinstance(error, FileNotFoundError) and not isinstance(failed, NoBucket):
             return Absent(key)
         return failed
 
@@ -228,7 +230,12 @@ def _plain(endpoint: str) -> dict[str, bool]:
 
 def _found(got: Any) -> Found:
     meta = got.meta
-    return Found(meta["size"], meta["e_tag"] or "", got.attributes.get(_WRITER, ""))
+    return Found(meta["size"], meta["e_tag"] or "", got.attributes.get(_WRITER, ""), meta["version"])
+
+
+def _this(there: Found) -> dict[str, str]:
+    """Return what a put is to compare; a version of nothing would be compared as well."""
+    return {"e_tag": there.e_tag} | ({"version": there.version} if there.version else {})
 
 
 def _conflict(error: BaseException) -> bool:

@@ -25,7 +25,7 @@ __all__ = ["diff"]
         "ckpt diff runs/breakout-041 runs/breakout-042 --frames breakout.trace",
     ]
 )
-@argument("a", "A checkpoint, or a foreign file.", type=click.Path(), shell_complete=checkpoints)
+@argument("a", "A checkpoint, its URL, or a foreign file.", type=click.Path(), shell_complete=checkpoints)
 @argument("b", "The checkpoint or foreign file to compare it with.", type=click.Path(), shell_complete=checkpoints)
 @option(
     "--only",

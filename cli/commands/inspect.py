@@ -43,7 +43,7 @@ _Tensor = TypeVar("_Tensor", bound=_Sized)
 )
 @argument(
     "paths",
-    "Checkpoint folders, or files of other programs.",
+    "Checkpoint folders, their URLs, or files of other programs.",
     nargs=-1,
     metavar="CHECKPOINT...",
     shell_complete=checkpoints,

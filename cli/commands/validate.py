@@ -29,7 +29,13 @@ __all__ = ["validate"]
         "ckpt validate --explain weights.digest",
     ]
 )
-@argument("paths", "One or more checkpoint folders.", nargs=-1, metavar="CHECKPOINT...", shell_complete=checkpoints)
+@argument(
+    "paths",
+    "One or more checkpoint folders, or their URLs.",
+    nargs=-1,
+    metavar="CHECKPOINT...",
+    shell_complete=checkpoints,
+)
 @option("--deep/--fast", "deep", default=True, help="Read every byte (the default), or manifest and headers only.")
 @option("--strict", is_flag=True, help="Treat warnings as errors.")
 @option("--select", multiple=True, metavar="CODE", help="Report only these problems, for example weights.*")

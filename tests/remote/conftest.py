@@ -20,6 +20,8 @@ pytest.importorskip("obstore", reason="the extra remote is not installed")
 import numpy
 
 import ckptfmt
+from ckptfmt.remote.address import parse
+from ckptfmt.remote.store import open_store
 from tests.remote import servers
 from tests.remote.proxy import Proxy
 
@@ -54,7 +56,13 @@ def s3_environment(port: int) -> dict[str, str]:
 @pytest.fixture
 def bucket(s3) -> str:
     """The URL of a bucket of the test's own."""
-    return f"s3://b{uuid.uuid4().hex[:12]}"
+    return made(f"s3://b{uuid.uuid4().hex[:12]}")
+
+
+def made(url: str) -> str:
+    """Make a bucket: SeaweedFS does so when something is put into it."""
+    open_store(parse(url)).put("made", b"", "tests")
+    return url
 
 
 @pytest.fixture
@@ -72,7 +80,7 @@ def proxied(proxy, monkeypatch) -> str:
     """The URL of a bucket that is reached through the proxy."""
     for name, value in s3_environment(proxy.port).items():
         monkeypatch.setenv(name, value)
-    return f"s3://p{uuid.uuid4().hex[:12]}"
+    return made(f"s3://p{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from ckptfmt.errors import CkptError, Locked, ManifestError, NotACheckpoint, Problem
 from ckptfmt.families.config import Config
 from ckptfmt.format.manifest import Manifest
+from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.clean import clean
 from ckptfmt.store.manager.background import Background
@@ -27,6 +28,8 @@ _ARRAYS = ("state", "replay")
 
 class CheckpointManager:
     """Save checkpoints by step into `folder`, find the latest and the best again, remove what is superfluous.
+
+    `folder` may be the URL of a folder in a bucket; there the checkpoint of a step is never replaced.
 
     What is kept: the `keep_last` newest, the `keep_best` best by `metric` (`mode` is "max" or "min"), and every
     step that is a multiple of `keep_every`; one reason suffices, and without any all are kept. Only checkpoints
@@ -55,7 +58,8 @@ class CheckpointManager:
         report: Callable[[Problem], None] | None = None,
         on_saved: Callable[[int, Manifest], None] | None = None,
     ) -> None:
-        self.folder = os.fspath(folder)
+        self.folder = as_path(folder)
+        self._is_far = is_url(folder)
         self.retention = Retention(last=keep_last, best=keep_best, every=keep_every, metric=metric, mode=mode)
         self.problems: list[Problem] = []
         self._compress = compress
@@ -88,7 +92,14 @@ class CheckpointManager:
         extra = {**_mapping(parts.pop("extra", None), "$.extra"), **noted}
 
         def keep(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
-            options = {"overwrite": overwrite, "wait": self._wait, "compress": self._compress, "extra": extra, **others}
+            # In a store it replaces nothing, and takes over what a run that died has left.
+            options = {
+                "overwrite": overwrite or self._is_far,
+                "wait": self._wait,
+                "compress": self._compress,
+                "extra": extra,
+                **others,
+            }
             with reported(path):
                 manifest = write(path, arrays, config, training_info, **options)
                 if self._on_saved is not None:
@@ -209,7 +220,7 @@ class CheckpointManager:
 
     def _clean_once(self) -> None:
         """Remove what a run that died has left: nobody writes its steps again."""
-        if not self._cleaned:
+        if not self._cleaned and not self._is_far:
             self._cleaned = True
             clean(self.folder, deep=False)
 
@@ -222,8 +233,14 @@ class CheckpointManager:
         if before := next((entry for known in older[1:] if (entry := self._index.entry(known))), None):
             self._alarm_if_stale(saved, before)
         if self.retention.is_given:
-            for entry in self.retention.superfluous(self._index.entries(older)):
+            for entry in self._superfluous(older):
                 self._remove(entry)
+
+    def _superfluous(self, steps: list[int]) -> list[Entry]:
+        if self._is_far and not self.retention.best:
+            # Of thousands in a store only the manifests of those that go are read.
+            return self._index.entries(self.retention.beyond(steps)[::-1])
+        return self.retention.superfluous(self._index.entries(steps))
 
     def _remove(self, entry: Entry) -> None:
         """Remove a superfluous checkpoint; what is not the one that was saved stays, which is said once."""

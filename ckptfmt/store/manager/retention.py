@@ -1,7 +1,7 @@
 """Which checkpoints of a run are kept: any reason suffices."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +36,11 @@ class Retention:
     def is_given(self) -> bool:
         """Return whether there is a reason to remove anything."""
         return self.last is not None or self.best is not None or self.every is not None
+
+    def beyond(self, steps: Iterable[int]) -> list[int]:
+        """Return the steps that neither their age nor their number keeps; where `best` is given, it may keep some."""
+        newest = set(sorted(steps)[-(self.last or 1) :])
+        return [s for s in steps if s not in newest and not (self.every is not None and s % self.every == 0)]
 
     def superfluous(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries that no reason keeps, oldest first."""

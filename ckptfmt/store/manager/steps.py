@@ -4,19 +4,25 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, NotACheckpoint
+from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, open_folder, release
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
+from ckptfmt.remote.address import parse
+from ckptfmt.remote.url import is_url
 
 __all__ = ["MANAGED", "Entry", "Index", "list_steps", "step_name"]
 
 # The part of a manifest's `extra` in which a manager notes the step and the metrics of its checkpoint.
 MANAGED = "manager"
 
+# How many manifests in a store are read at once.
+_TOGETHER = 16
 _FORM = re.compile(r"step-(\d{12,})")
 
 
@@ -36,7 +42,12 @@ def step_name(step: int) -> str:
 
 
 def list_steps(folder: str) -> list[int]:
-    """Return the steps that have a folder, newest first; an empty list where nothing was saved yet."""
+    """Return the steps that have a folder, newest first; an empty list where nothing was saved yet.
+
+    In a store, those that were committed: one listing tells.
+    """
+    if is_url(folder):
+        return far_steps(folder)
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -51,15 +62,26 @@ class Index:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._is_far = is_url(folder)
         self._known: dict[int, tuple[object, Entry | None]] = {}
 
     def entries(self, steps: Iterable[int]) -> list[Entry]:
         """Return the entries of those steps whose manifest can be used and was written by a manager."""
+        if self._is_far:
+            steps = list(steps)
+            # Each manifest is a request of its own, and most of its time is waiting.
+            with ThreadPoolExecutor(_TOGETHER) as pool:
+                list(pool.map(self.entry, [step for step in steps if step not in self._known]))
         return [entry for step in steps if (entry := self.entry(step)) is not None]
 
     def entry(self, step: int) -> Entry | None:
         """Return the entry of a step, None for what no manager wrote or whose manifest is damaged."""
         path = os.path.join(self._folder, step_name(step))
+        if self._is_far:
+            # What was committed to a store is not replaced.
+            if step not in self._known:
+                self._known[step] = (None, _read(path, step))
+            return self._known[step][1]
         try:
             info = os.stat(os.path.join(path, MANIFEST))
         except OSError:
@@ -70,6 +92,20 @@ class Index:
         if known is None or known[0] != state:
             known = self._known[step] = (state, _read(path, step))
         return known[1]
+
+
+def far_steps(url: str) -> list[int]:
+    """Return the steps of a run in a bucket that were committed, newest first, from one listing."""
+    # The import that waits: few runs lie in a store.
+    from ckptfmt.remote.bucket import BucketFolder
+
+    folder = BucketFolder(parse(url))
+    found = set()
+    for name, size in folder.walk():
+        step, _, file = name.partition("/")
+        if file == MANIFEST and is_manifest(size) and (form := _FORM.fullmatch(step)):
+            found.add(int(form[1]))
+    return sorted(found, reverse=True)
 
 
 def _read(path: str, step: int) -> Entry | None:

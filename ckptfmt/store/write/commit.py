@@ -13,6 +13,7 @@ from ckptfmt.format.files import MANIFEST, SAFETENSORS, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.writernames import stage_name
+from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.acceptance import accepted
 from ckptfmt.store.write.datafile import create, write_all, write_tensors
 from ckptfmt.store.write.failure import disturbed, reported, require_space
@@ -45,13 +46,23 @@ def write_checkpoint(
     `build` is called once all tensors are on the disk, with the entries that describe them; digests are filled
     in afterwards, and what a reader makes of the manifest's bytes is what is returned. Another writer of the same
     path is waited for `wait` seconds. With `overwrite` a checkpoint that is there is replaced in one step; without
-    it, and for anything that is no checkpoint, `TargetExists` is raised. `bulk` is for one of many checkpoints, as
-    of `write_tensors`. Raises `ManifestError` for a manifest that no reader accepts, `WriteError` for every other
+    it, and for anything that is no checkpoint, `TargetExists` is raised. At the URL of a bucket nothing that was
+    committed is ever replaced: there `overwrite` takes over what an upload left that did not finish. `bulk` is for
+    one of many checkpoints, as of `write_tensors`. Raises `ManifestError` for a manifest that no reader accepts,
+    `WriteError` for every other
     failure; what was there before is left.
     """
-    where = os.fspath(path)
+    where = as_path(path)
     if unknown := sorted(set(files) - set(SAFETENSORS)):
         raise WriteError(f"{unknown[0]} is not the name of a checkpoint's file", where=where, code="write.file-name")
+    if is_url(path):
+        # The import that waits, here and below: few write into a store.
+        from ckptfmt.store.remote.write import publish_near, staged_near
+
+        with staged_near(where) as near:
+            manifest = write_checkpoint(near, files, build, bulk=bulk)
+            publish_near(near, where, take_over=overwrite)
+        return manifest
     with (
         reported(where),
         hold_place(path, wait=wait) as place,
@@ -74,7 +85,11 @@ def update_manifest(
 
     The files of the checkpoint are not touched and stay listed as they are. Raises as `write_checkpoint`.
     """
-    where = os.fspath(path)
+    where = as_path(path)
+    if is_url(path):
+        from ckptfmt.store.remote.write import update_far
+
+        return update_far(where, change)
     with (
         reported(where),
         _existing(path),
@@ -111,7 +126,12 @@ def remove_checkpoint(path: str | os.PathLike[str], *, digest: str = "", wait: f
     With a `digest` it is removed only while it is whole and that is its manifest's. Raises `TargetExists` where it
     holds foreign files or is a link, `WriteError` where somebody writes it or it is another one by now.
     """
-    where = os.fspath(path)
+    where = as_path(path)
+    if is_url(path):
+        from ckptfmt.store.remote.write import remove_far
+
+        remove_far(where, digest=digest)
+        return
     with (
         reported(where),
         _existing(path),

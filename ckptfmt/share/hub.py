@@ -1,0 +1,134 @@
+"""Commit a checkpoint to a repository of the Hugging Face hub, and hold what lies there against the manifest.
+
+A commit of the hub is whole or absent by itself. It names the one before it, so of two writers the second one fails.
+"""
+
+from ckptfmt.errors import Locked, TargetExists, WriteError, missing_package
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, PARTS, WEIGHTS, open_near, read_manifest, release
+from ckptfmt.remote.address import Url
+from ckptfmt.remote.failure import Absent, NotOnHub, StoreError
+from ckptfmt.store.checkpoint import Checkpoint
+
+try:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import disable_progress_bars
+except ImportError as e:
+    raise missing_package(e, "hf://") or e from None
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ckptfmt.remote.hub import HubFolder, told_by_hub
+
+__all__ = ["upload"]
+
+_CONFLICT = (409, 412)
+
+
+def upload(
+    checkpoint: Checkpoint,
+    url: Url,
+    names: Sequence[str],
+    message: str,
+    private: bool,
+    overwrite: bool,
+    dry_run: bool,
+    progress: Callable[[int], None],
+) -> tuple[str, str]:
+    """Commit the files called `names` of a checkpoint on the disk; return what became of it, and the commit.
+
+    Raises as `ckptfmt.share.push.push`.
+    """
+    parent, there = _current(url)
+    mine = _manifest(checkpoint.path)
+    if there is not None:
+        if there == mine:
+            return "unchanged", parent
+        if not overwrite:
+            raise TargetExists(
+                "holds another checkpoint",
+                where=str(url),
+                fix="add overwrite=True to commit this one over it; the history keeps the old one",
+            )
+    if dry_run:
+        return "planned", ""
+    checkpoint.verify()
+    disable_progress_bars()
+    added = [_added(checkpoint, url, name) for name in names]
+    try:
+        commit = _commit(url, added, parent, message, private)
+    except HfHubHTTPError as e:
+        if e.response is not None and e.response.status_code in _CONFLICT:
+            raise Locked("another writer was faster", where=str(url), fix="run it again", code="write.lost") from None
+        raise told_by_hub(e, str(url)) from None
+    except Exception as e:
+        raise told_by_hub(e, str(url)) from None
+    progress(sum(operation.upload_info.size for operation in added))
+    _check(checkpoint, Url("hf", url.place, url.key, commit))
+    return "pushed", commit
+
+
+def _current(url: Url) -> tuple[str, bytes | None]:
+    """Return the commit that is the newest, and the manifest in it; "" and None where there is no repository yet."""
+    folder = HubFolder(url)
+    try:
+        commit = folder.commit
+    except NotOnHub:
+        return "", None
+    try:
+        return commit, folder.fetch_all(MANIFEST, MAX_MANIFEST)
+    except Absent:
+        return commit, None
+
+
+def _manifest(path: str) -> bytes:
+    folder = open_near(path)
+    try:
+        return read_manifest(folder, where=path)
+    finally:
+        release(folder)
+
+
+def _added(checkpoint: Checkpoint, url: Url, name: str) -> Any:
+    """Return the operation that adds a file; raise where it is not what the manifest lists any more."""
+    place = f"{url.key}/{name}" if url.key else name
+    operation = CommitOperationAdd(place, f"{checkpoint.path}/{name}")
+    listed = WEIGHTS if name == HUB_WEIGHTS else name
+    entry = checkpoint.manifest.files.get(listed)
+    if entry is not None and operation.upload_info.sha256.hex() != entry.sha256:
+        where = f"{checkpoint.path}/{name}"
+        raise WriteError("was changed while it was sent", where=where, fix="run it again", code="remote.changed")
+    return operation
+
+
+def _commit(url: Url, added: Sequence[Any], parent: str, message: str, private: bool) -> str:
+    """Commit the files, in place of those that an older checkpoint of the folder had."""
+    api, branch = HfApi(), url.revision or None
+    api.create_repo(url.place, private=private or None, exist_ok=True)
+    if branch and not parent:
+        api.create_branch(url.place, branch=branch, exist_ok=True)
+    names = HubFolder(url).names() if parent else {}
+    places = {operation.path_in_repo for operation in added}
+    gone = [f"{url.key}/{name}" if url.key else name for name in names if name in (*PARTS, HUB_WEIGHTS)]
+    operations = [*added, *(CommitOperationDelete(place) for place in gone if place not in places)]
+    done = api.create_commit(
+        url.place,
+        operations,
+        commit_message=message or "Add a checkpoint",
+        revision=branch,
+        parent_commit=parent or None,
+    )
+    return str(done.oid)
+
+
+def _check(checkpoint: Checkpoint, url: Url) -> None:
+    """Raise where the hub knows a file by another SHA-256 than the manifest lists; no byte is fetched for it."""
+    folder = HubFolder(url)
+    for name, entry in checkpoint.manifest.files.items():
+        for stored in (name, HUB_WEIGHTS if name == WEIGHTS else name):
+            known = folder.sha256(stored)
+            if known and known != entry.sha256:
+                raise StoreError(
+                    "the hub keeps another file than was sent", where=f"{url}/{stored}", fix="push it again"
+                )

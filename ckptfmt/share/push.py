@@ -1,0 +1,131 @@
+"""Copy a checkpoint from this machine into a bucket or to the hub, whole or not at all."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ckptfmt.errors import CkptError
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_near, read_manifest, release
+from ckptfmt.format.parse import load_manifest
+from ckptfmt.look.lineage import find_checkpoints
+from ckptfmt.remote.address import parse
+from ckptfmt.remote.failure import Absent
+from ckptfmt.remote.url import as_path, is_url, join
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.remote.names import near_files
+
+__all__ = ["Pushed", "push", "push_all"]
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What lies at a URL now; `status` is pushed, unchanged where it lay there already, or planned.
+
+    `files` maps their names to their bytes; `commit` is that of a hub.
+    """
+
+    path: str
+    url: str
+    status: str
+    files: dict[str, int]
+    content_digest: str
+    manifest_digest: str
+    commit: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Return the bytes of all files."""
+        return sum(self.files.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result with the keys of `report.schema.json`."""
+        return {
+            "path": self.path,
+            "url": self.url,
+            "status": self.status,
+            "files": dict(self.files),
+            "bytes": self.bytes,
+            "content_digest": self.content_digest,
+            "manifest_digest": self.manifest_digest,
+            "commit": self.commit,
+        }
+
+
+def push(
+    path: str | os.PathLike[str],
+    url: str,
+    *,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    message: str = "",
+    private: bool = False,
+    progress: Progress = lambda _: None,
+) -> Pushed:
+    """Copy the checkpoint at `path` to `url`, of a bucket or `hf://OWNER/NAME`; every byte is verified before it goes.
+
+    A checkpoint in a bucket is never replaced; `overwrite` takes over what an upload left that did not finish. On the
+    hub it becomes a commit with `message`, which replaces a checkpoint that is there only with `overwrite`; a new
+    repository is `private` if that is asked for. One that is there already is left, and that is no error. Raises what
+    `ckptfmt.open` raises for `path`, `TargetExists`, and `CkptError` for all that a store refuses.
+    """
+    where, parsed = as_path(path), parse(url)
+    with Checkpoint(where) as checkpoint:
+        manifest = checkpoint.manifest
+        files = dict(_sizes(where))
+        told = files, manifest.content_digest, manifest.manifest_digest
+        if parsed.scheme == "hf":
+            # The import that waits, here and below: each kind of store has a client of its own.
+            from ckptfmt.share.hub import upload
+
+            status, commit = upload(checkpoint, parsed, tuple(files), message, private, overwrite, dry_run, progress)
+            return Pushed(where, url, status, *told, commit)
+        if _is_there(where, url):
+            return Pushed(where, url, "unchanged", *told)
+        if dry_run:
+            return Pushed(where, url, "planned", *told)
+        checkpoint.verify()
+    from ckptfmt.store.remote.write import publish_near
+
+    publish_near(where, url, take_over=overwrite, progress=progress)
+    return Pushed(where, url, "pushed", *told)
+
+
+def push_all(run: str | os.PathLike[str], url: str, **options: Any) -> Iterator[Pushed | CkptError]:
+    """Push every checkpoint of a run, each to the URL of its name in it; yield what became of each."""
+    folder = as_path(run)
+    if is_url(folder):
+        raise CkptError("is a URL, and what is pushed lies on this machine", where=folder, code="remote.url")
+    for path in find_checkpoints(folder):
+        try:
+            yield push(path, join(url, os.path.relpath(path, folder)), **options)
+        except CkptError as e:
+            yield e
+
+
+def _sizes(path: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the bytes of each file that is sent."""
+    folder = open_near(path)
+    try:
+        for name, _ in near_files(folder, load_manifest(folder, where=path)):
+            yield name, os.stat(name, dir_fd=folder).st_size
+        yield MANIFEST, os.stat(MANIFEST, dir_fd=folder).st_size
+    finally:
+        release(folder)
+
+
+def _is_there(path: str, url: str) -> bool:
+    """Return whether the very manifest of a checkpoint lies at a URL."""
+    from ckptfmt.store.remote.write import far_folder
+
+    folder = open_near(path)
+    try:
+        mine = read_manifest(folder, where=path)
+    finally:
+        release(folder)
+    try:
+        return far_folder(url).fetch_all(MANIFEST, MAX_MANIFEST) == mine
+    except Absent:
+        return False

@@ -1,0 +1,317 @@
+"""A checkpoint is written into a bucket whole or not at all, and nothing that was committed is ever replaced."""
+
+import json
+import os
+import threading
+
+import numpy
+import pytest
+
+import ckptfmt
+from ckptfmt.errors import CkptError, Locked, TargetExists, WriteError
+from ckptfmt.format.far import TOMBSTONE
+from ckptfmt.remote.address import parse
+from ckptfmt.remote.store import open_store
+from ckptfmt.share.pull import pull
+from ckptfmt.share.push import push, push_all
+from ckptfmt.store.remote import publish as publishing
+from ckptfmt.store.remote.write import publish_near
+from ckptfmt.store.write import remove_checkpoint, update_manifest
+from tests.remote.conftest import ckpt, make_checkpoint
+
+TENSORS = {"a": numpy.arange(1000, dtype="f4"), "b": numpy.ones((3, 5), "f8")}
+
+
+@pytest.fixture(params=["s3", "azure"])
+def url(request):
+    """The URL of a folder of the test's own, in each kind of store."""
+    root = request.getfixturevalue("bucket" if request.param == "s3" else "azure")
+    return f"{root}/{os.urandom(6).hex()}"
+
+
+def names(url):
+    place = parse(url)
+    return sorted(key.removeprefix(f"{place.key}/") for key, _ in open_store(place).list(place.key))
+
+
+def test_a_save_into_a_store_opens_and_validates(url):
+    with ckptfmt.save(f"{url}/a", TENSORS, training_info={"step": 3}) as checkpoint:
+        assert numpy.array_equal(checkpoint.tensors["a"], TENSORS["a"])
+    assert ckptfmt.validate(f"{url}/a").problems == ()
+    assert names(url) == ["a/manifest.json", "a/weights.safetensors"]
+
+
+def test_a_checkpoint_in_a_store_is_never_replaced(url):
+    ckptfmt.save(url, TENSORS).close()
+    before = ckptfmt.open(url).manifest
+    for overwrite in (False, True):
+        with pytest.raises(TargetExists) as caught:
+            ckptfmt.save(url, {"a": numpy.zeros(5)}, overwrite=overwrite)
+        assert str(caught.value) == (
+            f"{url}: holds a checkpoint, and one in a store is never replaced; choose another URL"
+        )
+    assert ckptfmt.open(url).manifest == before
+
+
+def test_what_an_upload_left_is_in_the_way_until_it_is_taken_over(url, checkpoint):
+    place = parse(url)
+    open_store(place).put(f"{place.key}/weights.safetensors", b"half", "a dead writer")
+    open_store(place).put(f"{place.key}/replay.safetensors", b"half", "a dead writer")
+    with pytest.raises(TargetExists, match="holds what an upload left that did not finish, or that goes on"):
+        push(checkpoint, url)
+    push(checkpoint, url, overwrite=True)
+    assert ckptfmt.validate(url).problems == ()
+    assert names(url) == ["manifest.json", "weights.safetensors"]
+
+
+def test_a_take_over_that_died_is_taken_over(url, checkpoint):
+    place = parse(url)
+    open_store(place).put(f"{place.key}/manifest.json", TOMBSTONE, "dead too")
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.open(url)
+    assert caught.value.code == "remote.unfinished"
+    push(checkpoint, url, overwrite=True)
+    assert ckptfmt.validate(url).problems == ()
+
+
+def test_a_writer_that_sleeps_while_it_is_taken_over_loses(url, tmp_path, monkeypatch):
+    sleeper, other = make_checkpoint(tmp_path / "sleeper", 1), make_checkpoint(tmp_path / "other", 2)
+    commit = publishing._Upload.commit
+
+    def late(self, manifest):
+        if self.tombstone is None:
+            push(other, url, overwrite=True)
+        commit(self, manifest)
+
+    monkeypatch.setattr(publishing._Upload, "commit", late)
+    with pytest.raises(Locked) as caught:
+        push(sleeper, url)
+    assert caught.value.code == "write.lost"
+    assert ckptfmt.validate(url).valid
+    assert ckptfmt.open(url).training_info == {"step": 2}
+
+
+def test_of_two_that_take_over_one_wins_and_its_checkpoint_is_whole(url, tmp_path, monkeypatch):
+    place = parse(url)
+    open_store(place).put(f"{place.key}/weights.safetensors", b"half", "a dead writer")
+    first, second = make_checkpoint(tmp_path / "first", 1), make_checkpoint(tmp_path / "second", 2)
+    look, inside = publishing._Upload._still_ours, []
+
+    def interrupted(self):
+        if not inside:
+            inside.append(True)
+            push(second, url, overwrite=True)
+        look(self)
+
+    monkeypatch.setattr(publishing._Upload, "_still_ours", interrupted)
+    with pytest.raises(CkptError):
+        push(first, url, overwrite=True)
+    assert ckptfmt.validate(url).problems == ()
+    assert ckptfmt.open(url).training_info == {"step": 2}
+
+
+def test_a_large_file_is_sent_in_parts_and_verifies(url, tmp_path, monkeypatch):
+    monkeypatch.setattr(publishing, "_WHOLE", 1 << 20)
+    folder = tmp_path / "large"
+    ckptfmt.save(folder, {"a": numpy.random.default_rng(0).standard_normal((3, 1 << 20))}).close()
+    sent = []
+    push(folder, url, progress=sent.append)
+    assert ckptfmt.validate(url).problems == ()
+    assert names(url) == ["manifest.json", "weights.safetensors"]
+    assert sum(sent) == (folder / "weights.safetensors").stat().st_size
+    assert len(sent) > 2
+
+
+def test_a_large_file_takes_the_place_of_what_a_dead_writer_left(url, tmp_path, monkeypatch):
+    monkeypatch.setattr(publishing, "_WHOLE", 1 << 20)
+    place = parse(url)
+    open_store(place).put(f"{place.key}/weights.safetensors", b"half", "a dead writer")
+    folder = tmp_path / "large"
+    ckptfmt.save(folder, {"a": numpy.random.default_rng(0).standard_normal((1, 1 << 20))}).close()
+    push(folder, url, overwrite=True)
+    assert ckptfmt.validate(url).problems == ()
+    assert names(url) == ["manifest.json", "weights.safetensors"]
+
+
+def test_a_file_that_changes_while_it_is_sent_is_not_committed(url, checkpoint, monkeypatch):
+    parts = publishing.file_parts
+
+    def disturbed(descriptor, size):
+        yield from parts(descriptor, size)
+        with (checkpoint / "weights.safetensors").open("ab") as file:
+            file.write(b"x")
+
+    monkeypatch.setattr("ckptfmt.store.remote.write.file_parts", disturbed)
+    with pytest.raises(WriteError, match="was changed while it was sent"):
+        publish_near(str(checkpoint), url)
+    assert "manifest.json" not in names(url)
+
+
+def test_a_damaged_checkpoint_is_not_pushed(url, checkpoint):
+    data = bytearray((checkpoint / "weights.safetensors").read_bytes())
+    data[-5] ^= 1
+    (checkpoint / "weights.safetensors").write_bytes(data)
+    with pytest.raises(CkptError, match="bytes do not match the manifest"):
+        push(checkpoint, url)
+    assert names(url) == []
+
+
+def test_what_was_pushed_is_pulled_as_it_was(url, tmp_path):
+    folder = tmp_path / "with all"
+    ckptfmt.save(
+        folder,
+        TENSORS,
+        state={"m": numpy.zeros(100_000, "f4")},
+        replay={"f": numpy.zeros((99, 84, 84), "u1")},
+        compress=True,
+    ).close()
+    pushed = push(folder, url)
+    assert pushed.status == "pushed"
+    assert push(folder, url).status == "unchanged"
+    pulled = pull(url, tmp_path / "back")
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+        file.name: file.read_bytes() for file in (tmp_path / "back").iterdir()
+    }
+    assert pulled.manifest_digest == pushed.manifest_digest
+
+
+def test_a_damaged_checkpoint_is_not_pulled(bucket, checkpoint, tmp_path):
+    place = parse(f"{bucket}/c")
+    data = bytearray((checkpoint / "weights.safetensors").read_bytes())
+    data[-5] ^= 1
+    open_store(place).put("c/weights.safetensors", bytes(data), "x")
+    open_store(place).put("c/manifest.json", (checkpoint / "manifest.json").read_bytes(), "x")
+    done = ckpt("pull", f"{bucket}/c", str(tmp_path / "back"))
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {bucket}/c/weights.safetensors: bytes do not match the manifest; "
+        "pull it again, or push it again from where it is whole\n"
+    )
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_run_is_pushed_with_all_its_checkpoints(bucket, tmp_path):
+    for step in (1, 2):
+        make_checkpoint(tmp_path / "run" / f"step-{step:012d}", step)
+    done = ckpt("push", str(tmp_path / "run"), f"{bucket}/run", "--all", "--json")
+    assert [one["status"] for one in json.loads(done.stdout)["result"]["checkpoints"]] == ["pushed", "pushed"]
+    again = list(push_all(tmp_path / "run", f"{bucket}/run"))
+    assert [one.status for one in again] == ["unchanged", "unchanged"]
+    assert ckptfmt.CheckpointManager(f"{bucket}/run").steps() == [2, 1]
+
+
+def test_a_manager_keeps_its_checkpoints_in_a_store(url):
+    said = []
+    with ckptfmt.CheckpointManager(url, keep_last=2, keep_best=1, keep_every=4, report=said.append) as manager:
+        for step, reward in enumerate([0, 9, 1, 2, 3, 4, 5]):
+            manager.save(step, {"a": numpy.full(500, step, "f4")}, metrics={"reward": reward})
+    assert manager.steps() == [6, 5, 4, 1, 0]
+    assert manager.latest().tensors["a"][0] == 6
+    assert manager.best().tensors["a"][0] == 1
+    assert said == []
+
+
+def test_a_manager_finds_the_newest_that_is_whole_and_takes_over_what_a_dead_run_left(url):
+    manager = ckptfmt.CheckpointManager(url, keep_last=5)
+    manager.save(1, TENSORS)
+    place = parse(url)
+    store = open_store(place)
+    store.put(f"{place.key}/step-{2:012d}/weights.safetensors", b"half", "dead")
+    store.put(f"{place.key}/step-{3:012d}/manifest.json", TOMBSTONE, "dead")
+    assert manager.steps() == [1]
+    assert manager.restore().path.endswith("step-000000000001")
+    for step in (2, 3):
+        manager.save(step, {"a": numpy.full(9, step, "f4")})
+    assert manager.steps() == [3, 2, 1]
+    assert manager.latest().tensors["a"][0] == 3
+
+
+def test_a_damaged_newest_is_passed_over_and_said(url):
+    said = []
+    manager = ckptfmt.CheckpointManager(url, report=said.append)
+    for step in (1, 2):
+        manager.save(step, {"a": numpy.full(500, step, "f4")})
+    place = parse(url)
+    key = f"{place.key}/step-{2:012d}/weights.safetensors"
+    store = open_store(place)
+    data = bytearray(store.read_all(key, 1 << 20)[0])
+    data[-1] ^= 1
+    store.put(key, bytes(data), "vandal", over=store.look(key))
+    assert manager.latest().tensors["a"][0] == 1
+    assert [problem.code for problem in said] == ["weights.digest"]
+
+
+def test_saves_in_the_background_go_to_a_store(bucket):
+    with ckptfmt.CheckpointManager(f"{bucket}/run", background=True, keep_last=1) as manager:
+        for step in range(3):
+            manager.save(step, TENSORS)
+    assert manager.steps() == [2]
+
+
+def test_a_manifest_is_changed_only_as_it_was_read(url):
+    ckptfmt.save(url, TENSORS).close()
+
+    def note(manifest):
+        from dataclasses import replace
+
+        return replace(manifest, extra={"note": len(manifest.extra)})
+
+    def meanwhile(manifest):
+        update_manifest(url, note)
+        return note(manifest)
+
+    with pytest.raises(Locked, match="was changed by another writer meanwhile"):
+        update_manifest(url, meanwhile)
+    assert ckptfmt.open(url).manifest.extra == {"note": 0}
+    assert ckptfmt.validate(url).problems == ()
+
+
+def test_a_checkpoint_is_removed_only_while_it_is_the_one_meant(url):
+    ckptfmt.save(url, TENSORS).close()
+    with pytest.raises(WriteError, match="was changed since it was saved"):
+        remove_checkpoint(url, digest="sha256:" + "0" * 64)
+    assert ckptfmt.validate(url).valid
+    remove_checkpoint(url)
+    assert names(url) == []
+
+
+def test_a_conversion_goes_into_a_bucket(bucket):
+    source = "fixtures/foreign/dueling-v2/dqn_best.pth"
+    done = ckpt("convert", source, f"{bucket}/converted", "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["result"]["written"]) == {"manifest.json", "weights.safetensors"}
+    assert ckptfmt.validate(f"{bucket}/converted").valid
+
+
+def test_a_bad_tensor_is_told_with_the_url(bucket):
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.save(f"{bucket}/x", {"a": numpy.zeros(3)}, extra={"bad": object()})
+    assert "/tmp" not in str(caught.value)
+    assert caught.value.where.startswith(f"{bucket}/x")
+
+
+@pytest.mark.parametrize("url", ["https://host/run", "http://host/run", "hf://owner/name", "s3://bucket"])
+def test_where_no_checkpoint_can_be_saved_is_told(url):
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.save(url, TENSORS)
+    assert caught.value.code in ("remote.read-only", "remote.url")
+
+
+def test_many_threads_write_one_name_and_one_wins(url, tmp_path):
+    folders = [make_checkpoint(tmp_path / str(i), i) for i in range(6)]
+    won, lost = [], []
+
+    def write(i):
+        try:
+            publish_near(str(folders[i]), url)
+            won.append(i)
+        except CkptError as e:
+            lost.append(e.code)
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(6)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(won) == 1
+    assert set(lost) <= {"write.lost", "write.exists"}
+    assert ckptfmt.validate(url).valid
+    assert ckptfmt.open(url).training_info == {"step": won[0]}
