@@ -2,14 +2,16 @@
 
 import os
 import struct
+from collections import Counter
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, cast
 
 from ckptfmt.convert.choose import choose
 from ckptfmt.convert.companions import read_companions
 from ckptfmt.convert.declared import Declared, read_declared, storable
 from ckptfmt.convert.games import actions_of
+from ckptfmt.convert.pixels import channels_first, refuse_sides
 from ckptfmt.convert.recognise import classify_network, merge
 from ckptfmt.convert.stock import refuse_empty, take_stock
 from ckptfmt.convert.texts import read_texts
@@ -20,12 +22,14 @@ from ckptfmt.families.atari_dqn.support import HasSupport, atoms
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.config import Config
 from ckptfmt.families.encoder import Encoder
+from ckptfmt.families.flattened import flattened
 from ckptfmt.format.document import fields_of
 from ckptfmt.format.manifest import Transform
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.find.census import Leftover, same
 from ckptfmt.legacy.find.find import Network, find_networks
+from ckptfmt.legacy.find.turned import is_turned
 from ckptfmt.legacy.open import LegacyFile
 from ckptfmt.legacy.sharded import open_source
 
@@ -159,6 +163,9 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
 def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
     """Raise where one more fact would decide, or where facts and weights contradict one another."""
     answer = plan.classification
+    if "strides" in answer.refusal and is_turned(plan.network.tensors):
+        sides = "its weights are those of JAX or TensorFlow, which may pad one side of a screen more than the other"
+        answer = replace(answer, refusal=f"{answer.refusal}; {sides}")
     keep = "or keep the weights without a network: architecture=none"
     if answer.options:
         give = ", ".join(f"{name}=" for name in answer.options)
@@ -179,8 +186,14 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     plan.config, plan.origin = _overlay(plan, candidate.config, dict(candidate.origin), settings)
     first: dict[Hashable, Placement] = {}
     source, made = (plan.tidied.tensors, plan.tidied.made) if plan.tidied else (plan.network.tensors, frozenset())
+    images: Mapping[str, tuple[int, ...]] = {}
+    if is_turned(plan.network.tensors):
+        refuse_sides(plan.config, plan.path)
+        images = flattened(plan.config)
     for placement in candidate.placements:
         tensor = _take(source[placement.source], placement)
+        if placement.name in images:
+            tensor = channels_first(tensor, images[placement.name])
         kept = first.setdefault(tensor.identity, placement)
         # One source tensor placed twice is a copy that the layout asks for; two that share memory are tied.
         if kept.source != placement.source and tensor.nbytes:
@@ -189,12 +202,12 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
             plan.tensors[placement.name] = tensor
         if placement.source in made:
             plan.made += (placement.name,)
-        elif placement.source != placement.name:
-            plan.renamed[placement.source] = placement.name
+        elif (name := source[placement.source].source or placement.source) != placement.name:
+            plan.renamed[name] = placement.name
+    uses = Counter(placement.source for placement in candidate.placements)
+    found = ((_transform(p, source, images), uses[p.source] > 1) for p in candidate.placements if p.source not in made)
     plan.transformed = tuple(
-        Transform(name=p.name, source=p.source, rows=p.rows, squeezed=p.squeeze)
-        for p in candidate.placements
-        if p.source not in made and (p.rows or p.squeeze or _copied(p, candidate))
+        item for item, copied in found if copied or item.rows or item.squeezed or item.turned or item.image
     )
     parts = plan.tidied.dropped if plan.tidied else {}
     # Families made of blocks say of each why it is dropped; of an Atari DQN it can only be noise.
@@ -234,8 +247,18 @@ def _make_support(config: HasSupport) -> LegacyTensor:
     return LegacyTensor("F32", (len(made),), (1,), 0, storage)
 
 
-def _copied(placement: Placement, candidate: Candidate) -> bool:
-    return sum(other.source == placement.source for other in candidate.placements) > 1
+def _transform(
+    placement: Placement, source: Mapping[str, LegacyTensor], images: Mapping[str, tuple[int, ...]]
+) -> Transform:
+    tensor = source[placement.source]
+    return Transform(
+        name=placement.name,
+        source=tensor.source or placement.source,
+        rows=placement.rows,
+        squeezed=placement.squeeze,
+        turned=tensor.turned or None,
+        image=images.get(placement.name),
+    )
 
 
 def _take(tensor: LegacyTensor, placement: Placement) -> LegacyTensor:

@@ -11,7 +11,7 @@ __all__ = ["alternatives", "variants"]
 
 # The likelier first; of a range these are what the code bases that were seen clamp to.
 _VALUES: Mapping[str, tuple[Any, ...]] = {
-    "input_scale": (255.0, 1.0, 256.0),
+    "input_scale": (255.0, 1.0),
     "activation": ("relu", "tanh", *(name for name in ACTIVATIONS if name not in ("relu", "tanh"))),
     "squash": ("tanh", "none"),
     "action_scale": (1.0, 2.0),

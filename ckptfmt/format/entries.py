@@ -159,7 +159,7 @@ class Source(Document):
 
 @dataclass(frozen=True, kw_only=True)
 class Transform(Document):
-    """A stored tensor that is not a whole tensor of the source: some rows of it, or it without unit dimensions."""
+    """A stored tensor that is not a tensor of the source as it stood there: some rows of it, or it in another order."""
 
     name: str = value(text, "The stored tensor.")
     source: str = value(text, "The tensor of the source it was taken from.")
@@ -167,6 +167,17 @@ class Transform(Document):
         optional(listing(count)), "First row and the row behind the last; null for all.", default=None
     )
     squeezed: bool = value(flag, "Whether dimensions of size 1 were taken out.", default=False)
+    turned: tuple[int, ...] | None = value(
+        optional(listing(count)),
+        "The dimensions of the source, counted from 0, in the order in which they are stored; null where they kept it.",
+        default=None,
+    )
+    image: tuple[int, ...] | None = value(
+        optional(listing(count)),
+        "Channels, height and width of the flattened image that it takes, where its columns were put into that order "
+        "from height, width, channels; null where they were not.",
+        default=None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +192,7 @@ class ConversionEntry(Document):
     )
     transformed: tuple[Transform, ...] = value(
         listing(document("transform", Transform)),
-        "Stored tensors that are not a whole tensor of the source.",
+        "Stored tensors that are not a tensor of the source as it stood there.",
         default=(),
     )
     made: tuple[str, ...] = value(

@@ -102,8 +102,10 @@ def _view(value: Any) -> tuple[str, int, int] | None:
 class LegacyTensor:
     """A tensor described by its place in a storage; `strides` and `offset` count elements.
 
-    `dtype` is safetensors' name for it. Raises `SourceError` when it is made, if the description is
-    contradictory, reaches outside its storage or expands to far more than the storage holds.
+    `dtype` is safetensors' name for it. `turned` are the dimensions of the source in the order in which they stand
+    here, () where they were not turned; `source` is its name there where that is another, and `was` the tensor as it
+    stood there. Raises `SourceError` when it is made, if the description is contradictory, reaches outside its storage
+    or expands to far more than the storage holds.
     """
 
     dtype: str
@@ -111,6 +113,9 @@ class LegacyTensor:
     strides: tuple[int, ...]
     offset: int
     storage: Storage
+    turned: tuple[int, ...] = ()
+    source: str = ""
+    was: "LegacyTensor | None" = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -189,6 +194,19 @@ class LegacyTensor:
             raise _bad(f"of shape {self.shape} has no rows {start} to {stop}")
         offset = self.offset + start * self.strides[0] if stop > start else self.offset
         return replace(self, shape=(stop - start, *self.shape[1:]), offset=offset)
+
+    def turn(self, axes: tuple[int, ...]) -> "LegacyTensor":
+        """Return the same elements with the dimensions in another order."""
+        shape, strides = tuple(self.shape[i] for i in axes), tuple(self.strides[i] for i in axes)
+        return replace(self, shape=shape, strides=strides, turned=axes, was=self.was or self)
+
+    def split_last(self, sizes: tuple[int, ...]) -> "LegacyTensor":
+        """Return the same elements with the last dimension as several, the last of which runs fastest."""
+        (*shape, length), (*strides, step) = self.shape, self.strides
+        if math.prod(sizes) != length:
+            raise _bad(f"of {length} columns is not split into {sizes}")
+        inner = [step * math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+        return replace(self, shape=(*shape, *sizes), strides=(*strides, *inner))
 
     def squeeze(self) -> "LegacyTensor":
         """Return the same elements without the dimensions of length 1; a lone element keeps one of them."""

@@ -7,7 +7,7 @@ from ckptfmt.format.safetensors import MAX_HEADER, parse_header
 from ckptfmt.legacy.bytes import packed
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
-from ckptfmt.legacy.containers import inner, npz, stream, tar, torchtar, torchzip, zip
+from ckptfmt.legacy.containers import baselines, inner, msgpack, npz, stream, tar, torchtar, torchzip, zip
 from ckptfmt.legacy.containers.directory import ends_as_archive
 from ckptfmt.legacy.containers.reading import Reading, check_whole, within
 from ckptfmt.legacy.containers.unsupported import HEAD, is_text, refusal, refuse_text, refuse_unsupported
@@ -71,6 +71,8 @@ def _read_plain(block: Block, head: bytes, reading: Reading) -> Contents:
     refuse_unsupported(block)
     if ends_as_archive(block):
         zip.read_archive(block)
+    if msgpack.begins_as_map(head):
+        return "flax-msgpack", {"": msgpack.read_msgpack(block, reading.budget)}
     return _read_pickle(block, head, reading)
 
 
@@ -82,16 +84,13 @@ def _read_zip(block: Block, reading: Reading) -> Contents:
         return container, {"": torchzip.read_object(archive, root, reading)}
     if torchzip.is_stable_baselines(archive):
         return "sb3-zip", torchzip.read_stable_baselines(archive, reading)
+    if baselines.is_baselines(archive):
+        return "stable-baselines2-zip", {"": baselines.read_baselines(archive, reading)}
     if npz.is_npz(archive):
         return "npz", {"": npz.read_npz(archive, reading)}
     names = [name.rpartition("/")[2] for name in archive.entries]
     if "model.weights.h5" in names:
         raise refusal("is a Keras model, which is not read here")
-    if {"data", "parameters"} <= set(names):
-        raise refusal(
-            "is a model of Stable-Baselines 2 (TensorFlow), which is not read here",
-            "its arrays lie transposed in the record parameters; save them in PyTorch's order with numpy.savez",
-        )
     if "archive_format" in names:
         raise refusal("is a program of torch.export, which is not read here", "save its state_dict with torch.save")
     shown = ", ".join(printable(name, 40) for name in names[:3]) or "nothing"

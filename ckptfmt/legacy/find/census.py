@@ -75,7 +75,9 @@ class Leftover:
 
 def same(tensor: Leaf) -> Any:
     """Return what is equal for tensors that are the same elements, whatever they are called."""
-    return tensor.identity if isinstance(tensor, LegacyTensor) and tensor.nbytes else id(tensor)
+    if not isinstance(tensor, LegacyTensor) or not tensor.nbytes:
+        return id(tensor)
+    return (tensor.was or tensor).identity
 
 
 def leftovers(

@@ -16,6 +16,7 @@ from ckptfmt.legacy.find.copies import Role, is_network, role_of, split
 from ckptfmt.legacy.find.keys import distinct, key_text
 from ckptfmt.legacy.find.nest import OPTIMIZER_STATE, Held, Search, held, items
 from ckptfmt.legacy.find.surroundings import Allowance, Surroundings, agent_names
+from ckptfmt.legacy.find.turned import as_torch
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Network", "find_networks", "twins"]
@@ -202,7 +203,7 @@ def _hashable(key: Any) -> bool:
 
 
 def _networks(place: _Place, inside: Held) -> Iterator[Network]:
-    tensors = inside.tensors
+    tensors = as_torch(inside.tensors)
     if _is_optimizer(place, tensors):
         yield Network(place.path(""), "optimizer", tensors, place)
         return

@@ -173,6 +173,12 @@ _RECORDS = (
     "numpy.random._pickle.__randomstate_ctor",
     "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
 )
+# What makes an array of JAX of one of NumPy, by the releases that called it so.
+_OF_JAX = (
+    "jax._src.array._reconstruct_array",
+    "jax._src.device_array.reconstruct_device_array",
+    "jax.interpreters.xla._reconstruct_device_array",
+)
 # Every function that may be called, by its name after the renames of `names`.
 CALLS: dict[str, Callable[[Args], Any]] = {
     **CALLS_WITH_TENSORS,
@@ -189,6 +195,7 @@ CALLS: dict[str, Callable[[Args], Any]] = {
     "numpy._core.multiarray.scalar": ndarray.scalar_of,
     "numpy._core.numeric._frombuffer": ndarray.frombuffer,
     "dill._dill._create_array": ndarray.create_for_dill,
+    **dict.fromkeys(_OF_JAX, ndarray.create_for_jax),
     "collections.OrderedDict": _ordered,
     "collections.defaultdict": _defaultdict,
     "collections.Counter": _counter,

@@ -16,6 +16,7 @@ __all__ = [
     "array_of",
     "array_state",
     "create_for_dill",
+    "create_for_jax",
     "dtype_of",
     "frombuffer",
     "reconstruct",
@@ -93,6 +94,22 @@ def create_for_dill(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
             array = reconstruct(given)
             return array_state(array, state) or array
     raise malformed("makes an array in a way that dill does not")
+
+
+def create_for_jax(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
+    """Return the array of NumPy inside one of JAX; what JAX itself keeps beside it is a mark of weak types."""
+    match args:
+        case (
+            Opaque(kind="global", name="numpy._core.multiarray._reconstruct"),
+            tuple() as given,
+            tuple() as state,
+            dict(),
+        ):
+            array = reconstruct(given)
+            return array_state(array, state) or array
+        case (Opaque(kind="global", name="numpy._core.numeric._frombuffer"), tuple() as given, None, dict()):
+            return frombuffer(given)
+    raise malformed("makes an array in a way that JAX does not")
 
 
 def frombuffer(args: tuple[Any, ...]) -> LegacyTensor | Opaque:
