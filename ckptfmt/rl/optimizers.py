@@ -61,7 +61,15 @@ def restore_optimizer(optimizer: optim.Optimizer, state: Any, where: str = "opti
 
 def _spread(entries: Mapping[str, Any], parameter: Any) -> dict[str, Any]:
     """Return the entries of a parameter, spread over processes where it is."""
-    return {name: shard_like(entry, parameter) if torch.is_tensor(entry) else entry for name, entry in entries.items()}
+    return {name: _laid_out(entry, parameter) if torch.is_tensor(entry) else entry for name, entry in entries.items()}
+
+
+def _laid_out(entry: torch.Tensor, parameter: Any) -> torch.Tensor:
+    """Return an entry spread as its parameter is, and in its order in memory: fused kernels take that for granted."""
+    entry = shard_like(entry, parameter)
+    if entry.shape != parameter.shape or entry.stride() == parameter.stride():
+        return entry
+    return torch.empty_like(parameter, dtype=entry.dtype, requires_grad=False).copy_(entry)
 
 
 def _parameters(

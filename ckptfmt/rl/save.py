@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ckptfmt.errors import WeightsError
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.config import Config
 from ckptfmt.families.spaces import check_spaces
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
 from ckptfmt.format.manifest import Lineage, Manifest, Resume, render_manifest
@@ -31,7 +31,7 @@ Described = Environment | Mapping[str, Any] | Any
 
 def save_model_checkpoint(
     model: HasTensors,
-    model_config: ModelConfig | None,
+    model_config: Config | None,
     training_info: Mapping[str, Any] | None,
     checkpoint_path: str | os.PathLike[str],
     *,
@@ -133,7 +133,7 @@ def _sum(tensor: torch.Tensor) -> float:
         return float(tensor.detach().numpy().sum())
 
 
-def _description(environment: Described | None, config: ModelConfig | None, where: str) -> Mapping[str, Any] | None:
+def _description(environment: Described | None, config: Any | None, where: str) -> Mapping[str, Any] | None:
     if environment is None or isinstance(environment, Mapping):
         return environment
     if isinstance(environment, Environment):

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from ckptfmt.errors import TargetExists
-from ckptfmt.rl.training.config import RAINBOW, TrainConfig
+from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.rl.training.presets import PRESETS, preset_settings
 
 from ..complete import checkpoints
 from ..options import command, option
@@ -47,7 +48,13 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
 @option("--out", type=click.Path(), metavar="DIR", help="Folder of the checkpoints.")
 @option("--resume", metavar="CHECKPOINT", shell_complete=checkpoints, help="Resume from a checkpoint of this trainer.")
 @option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
-@option("--rainbow", is_flag=True, help="Turn on all six techniques of Rainbow (Hessel 2018).")
+@option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    metavar="NAME",
+    help=f"Begin with published settings: {', '.join(PRESETS)}; --config and options override them.",
+)
+@option("--rainbow", is_flag=True, help="The same as --preset rainbow: all six techniques, as published (Hessel 2018).")
 @option("--dry-run", is_flag=True, help="Print the full configuration and stop.")
 @_settings
 def train(
@@ -56,20 +63,26 @@ def train(
     out: str | None,
     resume: str | None,
     trust: bool,
+    preset: str | None,
     rainbow: bool,
     dry_run: bool,
     **given: Any,
 ) -> int:
     """Train a network on an environment, or resume a training."""
-    changes = {**(RAINBOW if rainbow else {}), **{name: value for name, value in given.items() if value is not None}}
+    if rainbow and preset not in (None, "rainbow"):
+        raise click.UsageError("--rainbow is --preset rainbow, and another preset was given")
+    begin = preset_settings("rainbow" if rainbow else preset)
+    changes = {name: value for name, value in given.items() if value is not None}
     if resume is not None:
+        if begin:
+            raise click.UsageError("--preset and --resume exclude each other; a checkpoint holds its settings")
         if file is not None:
             raise click.UsageError("--config and --resume exclude each other; a checkpoint holds its settings")
         # This import waits, here and below: the help and the settings need no torch.
         from ..training import resume_training
 
         return resume_training(output, resume, out, changes, trust=trust)
-    config = TrainConfig.from_file(file, **changes) if file else TrainConfig.from_dict(changes)
+    config = TrainConfig.from_file(file, begin, **changes) if file else TrainConfig.from_dict({**begin, **changes})
     if dry_run:
         _show_settings(output, config)
         return 0

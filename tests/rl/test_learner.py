@@ -9,6 +9,7 @@ from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.learner import Learner, project
+from ckptfmt.rl.training.quantiles import middles, quantile_losses
 from ckptfmt.rl.training.replay import Replay
 
 POINT = Encoder((Conv(1, (1, 1), (1, 1)),))
@@ -97,6 +98,27 @@ def test_the_atoms_of_a_distribution_tell_between_its_neighbours():
     _, errors = learner.update(make_batch([1], [0.5], [0.25]))
     at_zero = 0.1 + 0.1 * 0.75 + 0.1 * 0.5 + 0.2 * 0.25
     assert errors.tolist() == pytest.approx([-(at_zero * np.log(0.1) + (1 - at_zero) * np.log(0.2))])
+
+
+def test_a_quantile_loss_worked_out_by_hand():
+    predicted, target = torch.tensor([[0.0, 2.0]]), torch.tensor([[0.5, 4.0]])
+    # Differences of samples and quantiles: 0.5 and 4 from the first, -1.5 and 2 from the second.
+    first = (0.25 * huber(0.5) + 0.25 * huber(4.0)) / 2
+    second = ((1 - 0.75) * huber(-1.5) + 0.75 * huber(2.0)) / 2
+    losses = quantile_losses(predicted, middles(2, torch.device("cpu")), target)
+    assert losses.tolist() == pytest.approx([first + second])
+
+
+def test_quantiles_of_a_known_distribution_are_learnt():
+    torch.manual_seed(1)
+    quantiles = torch.zeros(1, 4, requires_grad=True)
+    optimizer = torch.optim.SGD([quantiles], lr=0.5)
+    for _ in range(600):
+        samples = torch.rand(1, 64) * 8
+        optimizer.zero_grad()
+        quantile_losses(quantiles, middles(4, torch.device("cpu")), samples).sum().backward()
+        optimizer.step()
+    assert quantiles.detach()[0].tolist() == pytest.approx([1.0, 3.0, 5.0, 7.0], abs=0.5)
 
 
 def test_projection_shares_out_between_neighbours():

@@ -52,6 +52,13 @@ OTHER = {
     "dueling_dqn": True,
     "distributional_dqn": True,
     "noisy_networks": True,
+    "quantile_dqn": True,
+    "implicit_quantile_dqn": True,
+    "n_quantiles": 7,
+    "hidden_layers": 3,
+    "precision": "bfloat16",
+    "channels_last": True,
+    "threads": 2,
     "prioritized_replay": False,
     "n_step_learning": False,
     "encoder": "nature",
@@ -90,6 +97,10 @@ OTHER = {
     "compress": True,
     "tensorboard": True,
 }
+
+
+# They may change the order in which numbers are added up, and need not.
+ROUNDING = ("channels_last", "threads")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +146,9 @@ def test_a_changed_setting_is_exact_or_named_or_refused(name, begun, tmp_path):
             f"{middle}: {name} stays {was!r}, {REFUSED[name]}; leave it out, or start a new training"
         )
         return
+    threads = torch.get_num_threads()
     trainer, resumed = go_on(middle, tmp_path, **{name: OTHER[name]})
+    torch.set_num_threads(threads)
     with ckptfmt.open(resumed) as checkpoint:
         info = checkpoint.training_info
     assert info["training_config"][name] == OTHER[name] == getattr(trainer.config, name)
@@ -145,8 +158,9 @@ def test_a_changed_setting_is_exact_or_named_or_refused(name, begun, tmp_path):
     else:
         assert trainer.changed == {name: [was, OTHER[name]]}
         assert info["resumes"] == [{"step": 100, "changed": {name: [was, OTHER[name]]}, "lacks": []}]
-        with pytest.raises(AssertionError):
-            assert_resume_exact(last, resumed)
+        if name not in ROUNDING:
+            with pytest.raises(AssertionError):
+                assert_resume_exact(last, resumed)
 
 
 def test_the_optimizer_uses_the_new_settings(begun, tmp_path):

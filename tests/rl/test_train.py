@@ -135,6 +135,57 @@ def test_a_killed_training_resumes_exactly_in_the_middle_of_an_episode(technique
         assert checkpoint.manifest.resume.lacks == ()
 
 
+VECTORS = {"env": "CartPole-v1", "num_envs": 3, "encoder": "nature", "frame_stack": None}
+QUANTILES = {"n_quantiles": 6, "prioritized_replay": True, "n_step_learning": True}
+KINDS = {
+    "vectors": VECTORS,
+    "vectors-rainbow": {**VECTORS, **RAINBOW, "hidden_layers": 1},
+    "vectors-dueling-quantiles": {**VECTORS, **QUANTILES, "quantile_dqn": True, "dueling_dqn": True},
+    "vectors-implicit-quantiles": {**VECTORS, **QUANTILES, "implicit_quantile_dqn": True, "double_dqn": True},
+    "images-quantiles": {**QUANTILES, "quantile_dqn": True, "noisy_networks": True},
+    "images-implicit-quantiles": {"implicit_quantile_dqn": True, "n_quantiles": 4},
+    "impala": {"encoder": "impala", "dueling_dqn": True, "num_envs": 2},
+    "channels-last": {**RAINBOW, "channels_last": True, "num_envs": 2},
+    "bfloat16": {"distributional_dqn": True, "precision": "bfloat16", "channels_last": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_network_trains_and_resumes_exactly(kind, tmp_path):
+    settings = {**TINY, **KINDS[kind], "total_steps": 240, "eval_every": 120, "eval_episodes": 1, "save_every": 180}
+    settings |= {"replay_size": 300, "epsilon_steps": 200, "save_replay": "always"}
+    trainer = Trainer(TrainConfig(**settings), tmp_path / "one")
+    last = trainer.run()
+    assert trainer.updates > 30
+    assert np.isfinite(trainer.loss)
+    resumed = Trainer.resume(tmp_path / "one" / step_name(180), tmp_path / "two")
+    assert (resumed.lacks, resumed.changed) == ((), {})
+    assert_resume_exact(last, resumed.run())
+    assert ckptfmt.validate(last).valid
+    model, config, _ = ckptfmt.load_model_checkpoint(last)
+    seen = torch.zeros(2, *config.input_shape)
+    trained = trainer.learner.online.eval()
+    assert torch.allclose(model.get_q_values(seen), trained.get_q_values(seen), atol=1e-5)
+
+
+def test_environments_share_one_pass_of_the_network(tmp_path):
+    settings = {**TINY, "num_envs": 5, "epsilon_start": 0.0, "epsilon_end": 0.0, "learning_starts": 1000}
+    trainer = Trainer(TrainConfig(**settings), tmp_path)
+    sizes = []
+    trainer.learner.online.conv[0].register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    trainer.advance(20)
+    assert sizes == [5] * 4
+
+
+def test_settings_that_exclude_each_other_are_named():
+    with pytest.raises(CkptError) as caught:
+        TrainConfig(quantile_dqn=True, implicit_quantile_dqn=True, noisy_networks=True, precision="float16")
+    assert str(caught.value) == (
+        "training config: 3 settings are wrong: precision must be float32 or bfloat16, not 'float16'; "
+        "quantile_dqn and implicit_quantile_dqn exclude each other; implicit_quantile_dqn excludes noisy_networks"
+    )
+
+
 def test_the_newest_checkpoints_are_kept_over_resumes_and_the_best_beside_them(tmp_path):
     settings = {**TINY, "total_steps": 150, "eval_every": 50, "eval_episodes": 1, "save_every": 50, "keep": 2}
     trainer = Trainer(TrainConfig(**settings), tmp_path)
@@ -217,8 +268,8 @@ def test_wrong_settings_are_all_told_at_once():
     assert str(caught.value) == (
         "training config: 7 settings are wrong: env must be text, not 3; double_dqn must be true or false, not 1; "
         "n_steps must be 1 or more, not 0; learning_rate must be a number, not 'fast'; "
-        "gamma must be between 0 and 1, not 2.0; encoder must be one of nature, nips, data-efficient, not 'big'; "
-        "v_min must be less than v_max (0), not 1"
+        "gamma must be between 0 and 1, not 2.0; encoder must be one of nature, nips, data-efficient, impala, "
+        "not 'big'; v_min must be less than v_max (0), not 1"
     )
     with pytest.raises(CkptError) as caught:
         TrainConfig.from_dict({"gama": 1, "seeds": 2})

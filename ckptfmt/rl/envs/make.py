@@ -6,6 +6,7 @@ and then.
 """
 
 import dataclasses
+from functools import cache
 from typing import Any
 
 import gymnasium
@@ -27,7 +28,7 @@ from ckptfmt.rl.envs.atari import (
 )
 from ckptfmt.rl.envs.scaled import ScaledObservation
 
-__all__ = ["Env", "is_atari", "make_env", "resolve"]
+__all__ = ["Env", "is_atari", "make_env", "resolve", "usual_stack"]
 
 Env = gymnasium.Env[Any, Any]
 _ZERO_PADDED = ("stable-baselines3", "ale")
@@ -66,6 +67,17 @@ def resolve(environment: Environment) -> Environment:
     usual["stack_padding"] = "zero" if environment.preprocessing in _ZERO_PADDED else "reset"
     filled = {name: value for name, value in usual.items() if getattr(environment, name) is None}
     return dataclasses.replace(environment, **filled)
+
+
+@cache
+def usual_stack(env_id: str) -> int:
+    """Return how many frames are stacked where nobody says: 4 of images, 1 of vectors."""
+    if is_atari(env_id):
+        return 4
+    base = _make_base(Environment(id=env_id), None)
+    shape = base.observation_space.shape or ()
+    base.close()
+    return 1 if len(shape) == 1 else 4
 
 
 def is_atari(env_id: str) -> bool:
@@ -159,6 +171,8 @@ def _preprocess(base: Env, description: Environment) -> Env:
         if (description.frame_skip or 1) > 1:
             raise TypeError("its observations are no images, and frames are skipped of these alone")
         return _limit(env if _is_row(env) else wrappers.FlattenObservation(env), description)
+    if len(env.observation_space.shape or ()) == 1:
+        return _limit(env, description)
     if (description.frame_skip or 1) > 1:
         env = wrappers.MaxAndSkipObservation(env, skip=description.frame_skip or 1)
     if description.grayscale and _image_shape(env)[2] == 3:

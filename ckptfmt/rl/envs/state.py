@@ -27,13 +27,17 @@ from ckptfmt.rl.tree import is_plain
 __all__ = ["EnvState", "capture_env", "capture_games", "restore_env", "restore_games"]
 
 # What changes in a wrapper while it is played; all else it was made with.
+_CLASSIC = frozenset({"_np_random", "_np_random_seed", "state", "steps_beyond_terminated"})
 _CHANGES: Mapping[str, frozenset[str]] = {
+    "AcrobotEnv": _CLASSIC,
     "AtariEnv": frozenset({"_np_random", "_np_random_seed"}),
+    "CartPoleEnv": _CLASSIC,
     "Catch": frozenset({"_np_random", "_np_random_seed", "ball", "drift", "paddle"}),
     "AtariPreprocessing": frozenset({"obs_buffer", "lives", "game_over"}),
     "EpisodicLife": frozenset({"lives", "game_over", "games"}),
     "FrameStackObservation": frozenset({"obs_queue"}),
     "MaxAndSkipObservation": frozenset({"_obs_buffer"}),
+    "MountainCarEnv": _CLASSIC,
     "PoolAndSkip": frozenset({"last"}),
     "OrderEnforcing": frozenset({"_has_reset"}),
     "StickyAction": frozenset({"last_action", "is_sticky_actions", "num_repeats", "repeats_taken"}),

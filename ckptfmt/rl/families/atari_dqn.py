@@ -49,6 +49,10 @@ class QNetwork(nn.Module):
         scores = self._scores(x)
         return scores.softmax(dim=2) if self.config.distributional_dqn else scores.squeeze(2)
 
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return the probabilities of returns (batch, n_action, n_atoms) of a distributional network."""
+        return self._scores(x).softmax(dim=2)
+
     def log_probabilities(self, x: Tensor) -> Tensor:
         """Return the logarithm of a distributional `forward`, computed without the detour over the softmax."""
         return self._scores(x).log_softmax(dim=2)

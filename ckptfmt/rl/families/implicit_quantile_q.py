@@ -35,6 +35,11 @@ class ImplicitQuantileQ(BlockNetwork):
         """Map what is seen and fractions (fractions,) to quantiles (batch, n_action, fractions)."""
         return self.outputs(x, taus=taus)["quantiles"]
 
+    def at(self, x: Tensor, taus: Tensor) -> Tensor:
+        """Return quantiles (batch, n_action, fractions) at fractions (batch, fractions) alone, and nothing else."""
+        features = self.features(x)
+        return self._quantiles(features, taus.to(features))
+
     def get_q_values(self, x: Tensor) -> Tensor:
         """Return (batch, n_action) expected returns."""
         return self.outputs(x)["q_values"]

@@ -29,6 +29,14 @@ class QNetwork(StreamsNetwork):
             return {"q_values": scores.squeeze(-1)}
         return {"q_values": (scores.softmax(-1) * self.support).sum(-1), "atom_logits": scores}
 
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return the probabilities of returns (batch, n_action, n_atoms) of a distributional network."""
+        return self.scores(x).softmax(-1)
+
+    def log_probabilities(self, x: Tensor) -> Tensor:
+        """Return their logarithms, computed without the detour over the softmax."""
+        return self.scores(x).log_softmax(-1)
+
 
 def build(config: QConfig) -> QNetwork:
     """Return a Q-network, freshly initialised."""

@@ -4,47 +4,94 @@ from typing import Any
 
 import numpy as np
 
-from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.format.safetensors import shape_text
+from ckptfmt.families.blocks import Body, Convs, Mlp, Residual
+from ckptfmt.families.encoder import ENCODERS
+from ckptfmt.families.implicit_quantile_q import ImplicitQuantileConfig
+from ckptfmt.families.q_network import QConfig
+from ckptfmt.families.quantile_q import QuantileQConfig
+from ckptfmt.families.spaces import spaces_of
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.replay import Replay
 
-__all__ = ["make_model_config", "make_replay"]
+__all__ = ["Described", "describe_network", "make_model_config", "make_replay"]
 
 _PIXELS = 255.0
+# Espeholt et al. 2018: the channels of the three stages. Dabney et al. 2018: cosines, and fractions of an action.
+_IMPALA = (16, 32, 32)
+_COSINES, _FRACTIONS = 64, 32
+
+# What a trainer's network is described by.
+Described = ModelConfig | QConfig | QuantileQConfig | ImplicitQuantileConfig
 
 
-def make_model_config(config: TrainConfig, env: Any) -> ModelConfig:
-    """Return the description of the network that learns to play `env`; raise `CkptError` unless it gives images."""
-    if len(env.observation_space.shape) != 3:
-        shape = env.observation_space.shape
-        raise CkptError(
-            f"the environment {config.env} gives no images, its observations are {shape_text(shape)}, and the networks "
-            "that are trained here see images",
-            where="env",
-            code="environment.unfit",
-        )
+def make_model_config(config: TrainConfig, env: Any) -> Described:
+    """Return the description of the network that learns to play `env`."""
+    # Bytes are stored and moved as they are; the network itself brings them into 0 to 1.
+    scale = _PIXELS if env.observation_space.dtype == np.uint8 else 1.0
+    seen = spaces_of(env)
+    if seen.n_action is not None and _is_block(config, seen.input_shape):
+        return describe_network(config, seen.input_shape, seen.n_action, scale)
     settings = config.to_dict()
     settings["n_steps"] = config.n_steps if config.n_step_learning else 1
-    # Bytes are stored and moved as they are; the network itself brings them into 0 to 1.
-    settings["input_scale"] = _PIXELS if env.observation_space.dtype == np.uint8 else 1.0
+    settings["input_scale"] = scale
     settings["game"] = config.env
     return ModelConfig.from_training_config(settings, env)
 
 
-def make_replay(config: TrainConfig, network: ModelConfig, dtype: Any) -> Replay:
+def describe_network(
+    config: TrainConfig, observation: tuple[int, ...], n_action: int, input_scale: float
+) -> QConfig | QuantileQConfig | ImplicitQuantileConfig:
+    """Return the description of a network of blocks: of vectors, of quantiles, or behind a residual encoder."""
+    hidden: Body = (Mlp(sizes=(config.hidden_size,), noisy=config.noisy_networks),)
+    trunk = _trunk(config, observation)
+    common: dict[str, Any] = {
+        "observation": observation,
+        "input_scale": input_scale,
+        "game": config.env,
+        "n_action": n_action,
+    }
+    if config.implicit_quantile_dqn:
+        common |= {"n_cosines": _COSINES, "n_taus": _FRACTIONS}
+        return ImplicitQuantileConfig(**common, trunk=trunk, quantile_trunk=hidden)
+    streams: dict[str, Any] = {"trunk": (*trunk, *hidden)}
+    if config.dueling_dqn:
+        streams = {"trunk": trunk, "value_trunk": hidden, "advantage_trunk": hidden, "dueling": True}
+    streams["noisy"] = config.noisy_networks
+    if config.quantile_dqn:
+        return QuantileQConfig(**common, **streams, n_quantiles=config.quantiles)
+    atoms = {name: getattr(config, name) for name in ("n_atoms", "v_min", "v_max")}
+    return QConfig(**common, **streams, **(atoms if config.distributional_dqn else {}))
+
+
+def make_replay(config: TrainConfig, network: Described, dtype: Any) -> Replay:
     """Return an empty replay buffer for frames of `dtype`."""
-    channels, height, width = network.input_shape
+    stack = config.environment.frame_stack
+    first, *rest = network.input_shape
     return Replay(
         config.replay_size,
-        (channels // config.frame_stack, height, width),
+        (first // stack, *rest),
         frame_dtype=dtype,
-        frame_stack=config.frame_stack,
+        frame_stack=stack,
         num_envs=config.num_envs,
-        n_steps=network.n_steps,
+        n_steps=config.n_steps if config.n_step_learning else 1,
         gamma=config.gamma,
         prioritized=config.prioritized_replay,
         alpha=config.replay_alpha,
         seed=config.seed,
     )
+
+
+def _is_block(config: TrainConfig, observation: tuple[int, ...]) -> bool:
+    plain = len(observation) == 3 and config.encoder in ENCODERS
+    return not plain or config.quantile_dqn or config.implicit_quantile_dqn
+
+
+def _trunk(config: TrainConfig, observation: tuple[int, ...]) -> Body:
+    """Return what all heads share: convolutions, or all hidden layers but the last of a network of vectors."""
+    if len(observation) == 1:
+        sizes = (config.hidden_size,) * (config.hidden_layers - 1)
+        return (Mlp(sizes=sizes, noisy=config.noisy_networks),) if sizes else ()
+    if config.encoder == "impala":
+        return (Residual(channels=_IMPALA),)
+    return (Convs(convs=ENCODERS[config.encoder].convs),)

@@ -9,20 +9,15 @@ from difflib import get_close_matches
 from typing import Any, Self
 
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.families.encoder import ENCODERS
+from ckptfmt.families.encoder import ENCODERS as KNOWN_ENCODERS
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.protocol import Protocol
+from ckptfmt.rl.training.presets import TECHNIQUES
 
-__all__ = ["RAINBOW", "TrainConfig"]
+__all__ = ["ENCODERS", "RAINBOW", "TrainConfig"]
 
-RAINBOW: Mapping[str, bool] = {
-    "double_dqn": True,
-    "dueling_dqn": True,
-    "distributional_dqn": True,
-    "noisy_networks": True,
-    "prioritized_replay": True,
-    "n_step_learning": True,
-}
+RAINBOW = TECHNIQUES
+ENCODERS = (*KNOWN_ENCODERS, "impala")
 
 
 def _setting(default: Any, doc: str, least: float = -math.inf, most: float = math.inf) -> Any:
@@ -36,7 +31,7 @@ class TrainConfig:
 
     env: str = _setting("ALE/Pong-v5", "gymnasium id of the environment")
     frame_skip: int | None = _setting(None, "frames for which an action is repeated (4 for Atari games, else 1)", 1)
-    frame_stack: int = _setting(4, "frames stacked into one observation", 1)
+    frame_stack: int | None = _setting(None, "frames stacked into one observation (4 of images, 1 of vectors)", 1)
     screen_size: int | None = _setting(None, "width and height of a frame in pixels (84 for Atari games)", 1)
     grayscale: bool = _setting(True, "convert frames to grey")
     noop_max: int | None = _setting(
@@ -54,12 +49,16 @@ class TrainConfig:
     double_dqn: bool = _setting(False, "double Q-learning (van Hasselt 2016)")
     dueling_dqn: bool = _setting(False, "dueling network: value and advantage streams (Wang 2016)")
     distributional_dqn: bool = _setting(False, "predict a distribution of returns, C51 (Bellemare 2017)")
+    quantile_dqn: bool = _setting(False, "learn n_quantiles fixed quantiles of returns, QR-DQN (Dabney 2018)")
+    implicit_quantile_dqn: bool = _setting(False, "learn quantiles of returns at drawn fractions, IQN (Dabney 2018)")
     noisy_networks: bool = _setting(False, "explore with noisy linear layers (Fortunato 2018)")
     prioritized_replay: bool = _setting(False, "prioritized replay: sample transitions by TD error (Schaul 2016)")
     n_step_learning: bool = _setting(False, "n-step returns (n_steps)")
 
-    encoder: str = _setting("nature", "convolutions: nature, nips or data-efficient")
+    encoder: str = _setting("nature", "convolutions: nature, nips, data-efficient, or the residual ones of impala")
     hidden_size: int = _setting(512, "width of the hidden linear layers", 1)
+    hidden_layers: int = _setting(2, "hidden linear layers of a network that sees vectors", 1)
+    n_quantiles: int | None = _setting(None, "quantiles of the return (200 for QR-DQN, 64 for IQN)", 2)
     n_atoms: int = _setting(51, "atoms of the distribution of returns", 2)
     v_min: float = _setting(-10.0, "lowest return of the distribution")
     v_max: float = _setting(10.0, "highest return of the distribution")
@@ -82,6 +81,9 @@ class TrainConfig:
     epsilon_start: float = _setting(1.0, "epsilon at the start: probability of a random action", 0, 1)
     epsilon_end: float = _setting(0.01, "epsilon at the end", 0, 1)
     epsilon_steps: int = _setting(100_000, "actions until epsilon_end is reached", 1)
+    precision: str = _setting("float32", "what updates and actions compute in: float32 or bfloat16")
+    channels_last: bool = _setting(False, "keep images and convolutions with the channels last in memory")
+    threads: int | None = _setting(None, "threads that torch computes with (as many as torch chooses)", 1)
     seed: int = _setting(1, "seed of all random generators", 0, 2**31 - 1)
     device: str = _setting("auto", "cpu, cuda, cuda:1, or auto")
 
@@ -125,15 +127,16 @@ class TrainConfig:
         return type(self).from_dict({**self.to_dict(), **changes})
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Self:
-        """Build the settings from a YAML file; `changes` win over what it says."""
+    def from_file(cls, path: str | os.PathLike[str], begin: Mapping[str, Any] | None = None, /, **changes: Any) -> Self:
+        """Build the settings from a YAML file, which wins over those in `begin`; `changes` win over what it says."""
         # This import waits, and that below: the help of ckpt train needs neither PyYAML nor environments.
         from ckptfmt.rl.training.settingsfile import read_settings
 
         data = read_settings(os.fspath(path))
         if not isinstance(data, dict | None):
             raise CkptError("must map settings to values", where=os.fspath(path), code="train.config")
-        return cls.from_dict({**{str(name): value for name, value in (data or {}).items()}, **changes})
+        read = {str(name): value for name, value in (data or {}).items()}
+        return cls.from_dict({**(begin or {}), **read, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Return every setting by name."""
@@ -142,16 +145,23 @@ class TrainConfig:
     @property
     def environment(self) -> Environment:
         """Return the description of the environment, the usual values of its kind filled in."""
-        from ckptfmt.rl.envs.make import resolve
+        from ckptfmt.rl.envs.make import resolve, usual_stack
 
         names = {f.name for f in fields(Environment)} & {f.name for f in fields(self)}
-        return resolve(Environment(id=self.env, **{name: getattr(self, name) for name in names}))
+        given = {name: getattr(self, name) for name in names}
+        given["frame_stack"] = self.frame_stack or usual_stack(self.env)
+        return resolve(Environment(id=self.env, **given))
 
     @property
     def protocol(self) -> Protocol:
         """Return how this training is evaluated: whole games, in the environment that it learns in."""
         own = Protocol(epsilon=self.eval_epsilon, max_frames=self.eval_max_frames)
         return own.played(self.environment)
+
+    @property
+    def quantiles(self) -> int:
+        """Return how many quantiles are learnt, or drawn at an update."""
+        return self.n_quantiles or (64 if self.implicit_quantile_dqn else 200)
 
     def epsilon(self, step: int) -> float:
         """Return the share of random actions at a step; noisy networks need none."""
@@ -178,6 +188,9 @@ class TrainConfig:
     def _check_together(self) -> Iterator[str]:
         if self.encoder not in ENCODERS:
             yield f"encoder must be one of {', '.join(ENCODERS)}, not {self.encoder!r}"
+        if self.precision not in ("float32", "bfloat16"):
+            yield f"precision must be float32 or bfloat16, not {self.precision!r}"
+        yield from self._check_distributions()
         if self.save_replay not in ("never", "last", "always"):
             yield f"save_replay must be never, last or always, not {self.save_replay!r}"
         sizes = (self.learning_starts, self.replay_size)
@@ -187,6 +200,15 @@ class TrainConfig:
         numbers = all(isinstance(value, int | float) for value in (self.v_min, self.v_max))
         if numbers and self.v_min >= self.v_max:
             yield f"v_min must be less than v_max ({self.v_max:g}), not {self.v_min:g}"
+
+    def _check_distributions(self) -> Iterator[str]:
+        kinds = ("distributional_dqn", "quantile_dqn", "implicit_quantile_dqn")
+        chosen = [name for name in kinds if getattr(self, name) is True]
+        if len(chosen) > 1:
+            yield f"{' and '.join(chosen)} exclude each other"
+        for name in ("dueling_dqn", "noisy_networks"):
+            if self.implicit_quantile_dqn is True and getattr(self, name) is True:
+                yield f"implicit_quantile_dqn excludes {name}"
 
 
 def _kind(annotation: Any) -> str:

@@ -1,7 +1,9 @@
 """One gradient step of deep Q-learning: targets, losses, the update."""
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ckptfmt.rl.families.atari_dqn import QNetwork
+from ckptfmt.rl.families.noisy import reset_noise
 from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.rl.training.quantiles import middles, quantile_losses
 
 __all__ = ["Learner", "project"]
 
@@ -29,10 +32,16 @@ class _Tensors:
 
 
 class Learner:
-    """The online network, its slowly following target network (Mnih et al. 2015), and the optimizer."""
+    """The online network, its slowly following target network (Mnih et al. 2015), and the optimizer.
 
-    def __init__(self, online: QNetwork, config: TrainConfig) -> None:
+    The network is of a family of action values: it has `get_q_values`, and `probabilities` or quantiles where its
+    settings ask for a distribution.
+    """
+
+    def __init__(self, online: Any, config: TrainConfig) -> None:
         self.config = config
+        if config.channels_last:
+            online = online.to(memory_format=torch.channels_last)
         self.online = online.train()
         self.target = copy.deepcopy(online).requires_grad_(False)
         self.device = next(online.parameters()).device
@@ -45,15 +54,25 @@ class Learner:
     def update(self, batch: Batch) -> tuple[float, NDArray[np.float32]]:
         """Take one step; return the loss and each transition's error, by which it is drawn again."""
         tensors = self._tensors(batch)
-        self.online.reset_noise()
-        self.target.reset_noise()
-        losses, errors = self._losses(tensors)
+        reset_noise(self.online)
+        reset_noise(self.target)
+        with self._precision():
+            losses, errors = self._losses(tensors)
         loss = (losses * tensors.weights).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.online.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         return float(loss.detach()), errors.cpu().numpy()
+
+    @torch.no_grad()
+    def best_actions(self, observations: NDArray[Any]) -> list[int]:
+        """Return the action of the highest value for each observation of a batch, in one pass, under new noise."""
+        reset_noise(self.online)
+        with self._precision():
+            values = self.online.get_q_values(torch.from_numpy(observations).to(self.device))
+        best: list[int] = values.argmax(dim=1).tolist()
+        return best
 
     def apply_settings(self) -> None:
         """Let the optimizer use the settings: a state that it took over brings those it was saved with."""
@@ -64,6 +83,11 @@ class Learner:
         """Copy the online network into the target network."""
         self.target.load_state_dict(self.online.state_dict())
 
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, getattr(torch, self.config.precision))
+
     def _tensors(self, batch: Batch) -> _Tensors:
         names = _Tensors.__dataclass_fields__
         return _Tensors(**{name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names})
@@ -72,33 +96,54 @@ class Learner:
         """Return a loss and an error for each transition."""
         if self.config.distributional_dqn:
             target = self._target_distribution(batch)
-            logs = self.online.log_probabilities(batch.observations)
+            logs = self.online.log_probabilities(batch.observations).float()
             losses = -(target * _chosen(logs, batch.actions)).sum(dim=1)
             return losses, losses.detach()
-        values = _chosen(self.online(batch.observations), batch.actions)
+        if self.config.quantile_dqn or self.config.implicit_quantile_dqn:
+            quantiles, fractions = self._quantiles(self.online, batch.observations)
+            target = self._target_quantiles(batch)
+            losses = quantile_losses(_chosen(quantiles, batch.actions), fractions, target)
+            return losses, losses.detach()
+        values = _chosen(self.online.get_q_values(batch.observations).float(), batch.actions)
         target = self._target_value(batch)
         return functional.smooth_l1_loss(values, target, reduction="none"), (values - target).detach()
 
     @torch.no_grad()
     def _target_value(self, batch: _Tensors) -> Tensor:
         """Return the TD target: returns + discount * Q_target(next, best action there)."""
-        values = self.target(batch.next_observations)
+        values = self.target.get_q_values(batch.next_observations).float()
         return batch.returns + batch.discounts * _chosen(values, self._best_actions(batch, values))
 
     @torch.no_grad()
     def _target_distribution(self, batch: _Tensors) -> Tensor:
         """Return the projected distribution of returns + discount * Z (Bellemare et al. 2017, algorithm 1)."""
-        probabilities = self.target(batch.next_observations)
+        probabilities = self.target.probabilities(batch.next_observations).float()
         values = (probabilities * self.target.support).sum(dim=2)
         best = _chosen(probabilities, self._best_actions(batch, values))
         atoms = batch.returns[:, None] + batch.discounts[:, None] * self.target.support
         return project(best, atoms, self.target.support)
 
+    @torch.no_grad()
+    def _target_quantiles(self, batch: _Tensors) -> Tensor:
+        """Return samples (batch, n) of returns + discount * Z(next, best action there)."""
+        quantiles, _ = self._quantiles(self.target, batch.next_observations)
+        best = _chosen(quantiles, self._best_actions(batch, quantiles.mean(dim=2)))
+        return batch.returns[:, None] + batch.discounts[:, None] * best
+
+    def _quantiles(self, network: Any, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return quantiles (batch, n_action, n) and their fractions: fixed ones (n,), or some drawn for each."""
+        if self.config.quantile_dqn:
+            quantiles = network(observations).float()
+            return quantiles, middles(quantiles.shape[2], self.device)
+        fractions = torch.rand(len(observations), self.config.quantiles, device=self.device)
+        return network.at(observations, fractions).float(), fractions
+
     def _best_actions(self, batch: _Tensors, target_values: Tensor) -> Tensor:
         """Double Q-learning lets the online network choose the action that the target network values."""
         if not self.config.double_dqn:
             return target_values.argmax(dim=1)
-        return self.online.get_q_values(batch.next_observations).argmax(dim=1)
+        best: Tensor = self.online.get_q_values(batch.next_observations).argmax(dim=1)
+        return best
 
 
 def project(probabilities: Tensor, atoms: Tensor, support: Tensor) -> Tensor:

@@ -26,12 +26,12 @@ _MASK = 2**64 - 1
 
 
 class Replay:
-    """A ring of `capacity` frames of shape (channels, height, width) shared out among `num_envs` environments."""
+    """A ring of `capacity` frames, (channels, height, width) or (features,), shared out among environments."""
 
     def __init__(
         self,
         capacity: int,
-        frame_shape: tuple[int, int, int],
+        frame_shape: tuple[int, ...],
         *,
         frame_dtype: Any = np.uint8,
         frame_stack: int = 4,

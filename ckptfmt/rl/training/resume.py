@@ -24,7 +24,8 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("sticky_actions", "terminal_on_life_loss", "max_episode_steps", "num_envs"), _GAME),
     "fire_reset": _GAME,
     **dict.fromkeys(("dueling_dqn", "distributional_dqn", "noisy_networks", "encoder", "hidden_size"), _NETWORK),
-    **dict.fromkeys(("n_atoms", "v_min", "v_max"), _NETWORK),
+    **dict.fromkeys(("n_atoms", "v_min", "v_max", "hidden_layers", "n_quantiles"), _NETWORK),
+    **dict.fromkeys(("quantile_dqn", "implicit_quantile_dqn"), _NETWORK),
     **dict.fromkeys(("prioritized_replay", "replay_alpha", "n_step_learning", "n_steps", "clip_rewards"), _REPLAY),
     **dict.fromkeys(("noisy_std_init", "seed"), _BEGIN),
 }

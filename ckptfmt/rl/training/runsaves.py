@@ -4,13 +4,14 @@ import os
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from torch import nn
+
 from ckptfmt.errors import TargetExists
-from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.manifest import Manifest
-from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.networks import named_tensors
 from ckptfmt.rl.save import refuse_nan, save_model_checkpoint
 from ckptfmt.rl.state import TrainingState
+from ckptfmt.rl.training.begin import Described
 from ckptfmt.rl.training.events import Saved
 from ckptfmt.store.manager import CheckpointManager
 
@@ -41,8 +42,8 @@ class RunSaves:
         self,
         step: int,
         kind: str,
-        model: QNetwork,
-        config: ModelConfig,
+        model: nn.Module,
+        config: Described,
         training_info: dict[str, Any],
         *,
         state: TrainingState,
@@ -75,7 +76,7 @@ class RunSaves:
         return path
 
     def save_best(
-        self, step: int, model: QNetwork, config: ModelConfig, training_info: dict[str, Any], **parts: Any
+        self, step: int, model: nn.Module, config: Described, training_info: dict[str, Any], **parts: Any
     ) -> None:
         """Save what is the best so far in place of what was."""
         manifest = save_model_checkpoint(

@@ -13,8 +13,13 @@ import numpy as np
 
 from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.implicit_quantile_q import ImplicitQuantileConfig
+from ckptfmt.families.q_network import QConfig
+from ckptfmt.families.quantile_q import QuantileQConfig
 from ckptfmt.rl.alike import check_alike, check_range, item, refuse
 from ckptfmt.rl.described import refuse_untrusted
+from ckptfmt.rl.environment import Environment
+from ckptfmt.rl.training.begin import Described, describe_network
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.replay import Replay
 
@@ -39,21 +44,33 @@ def check_settings(config: TrainConfig, network: Any, given: Collection[str], wh
 
     `network` is what its manifest says of these tensors; the settings in `given` come from the caller.
     """
-    if not isinstance(network, ModelConfig):
+    if not isinstance(network, ModelConfig | QConfig | QuantileQConfig | ImplicitQuantileConfig):
         raise CkptError("holds no network of this trainer", where=where, code="config.unknown")
     place = f"{where} $.training_info.training_config"
-    refuse_untrusted(config.environment, network.input_shape, atari=False)
-    names = _NETWORK + (("n_atoms",) if network.distributional_dqn else ())
-    for name in names:
-        if name not in given and getattr(config, name) != getattr(network, name):
-            raise _untrusted(f"{name} is {getattr(config, name)}, the network has {getattr(network, name)}", place)
+    # Not asked of the environment, which is not made before its description was looked at.
+    stack = config.frame_stack or (4 if len(network.input_shape) == 3 else 1)
+    environment = Environment(id=config.env, frame_stack=stack, screen_size=config.screen_size)
+    refuse_untrusted(environment, network.input_shape, atari=False)
+    _check_sizes(config, network, given, place)
     for name, most in _MOST.items():
         if name not in given and getattr(config, name) > most:
             raise _untrusted(f"{name} is {getattr(config, name):,}, more than {most:,}", place)
-    channels, height, width = network.input_shape
-    frame = max(1, channels // config.frame_stack) * height * width * (1 if network.input_scale != 1 else 4)
+    frame = math.prod(network.input_shape) // stack * (1 if network.input_scale != 1 else 4)
     if "replay_size" not in given and config.replay_size * frame > _MOST_REPLAY:
         raise _untrusted(f"replay_size is {config.replay_size:,}, more than {_MOST_REPLAY >> 30} GiB of frames", place)
+
+
+def _check_sizes(config: TrainConfig, network: Described, given: Collection[str], place: str) -> None:
+    """Raise `CkptError` where the settings make another network than the one in the checkpoint."""
+    if isinstance(network, ModelConfig):
+        names = _NETWORK + (("n_atoms",) if network.distributional_dqn else ())
+        for name in names:
+            if name not in given and getattr(config, name) != getattr(network, name):
+                raise _untrusted(f"{name} is {getattr(config, name)}, the network has {getattr(network, name)}", place)
+        return
+    made = describe_network(config, network.observation, network.n_action, network.input_scale)
+    if made.replace(game=network.game).to_dict() != network.to_dict():
+        raise _untrusted("the settings make another network than the checkpoint has", place)
 
 
 def check_counters(stored: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,14 +13,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 
-from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.envs.make import make_env
-from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import check_network
 from ckptfmt.rl.play import Evaluation
@@ -29,7 +28,7 @@ from ckptfmt.rl.rng import seed_global
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.rl.training.batch import Batch
-from ckptfmt.rl.training.begin import make_model_config, make_replay
+from ckptfmt.rl.training.begin import Described, make_model_config, make_replay
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.evaluating import evaluate_unless_stopped
 from ckptfmt.rl.training.events import Evaluated, Event, Progress
@@ -56,6 +55,8 @@ class Trainer:
     ) -> None:
         self.config, self.out, self.on_event = config, os.fspath(out), on_event or (lambda event: None)
         seed_global(config.seed)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
         self.envs = [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
         self.model_config = make_model_config(config, self.envs[0])
         self.learner = Learner(create_model_from_config(self.model_config, parse_device(config.device)), config)
@@ -129,8 +130,8 @@ class Trainer:
         if self.owed and not self._stop:
             self._evaluate()
         while self.step < until and not self._stop:
-            for env in range(config.num_envs):
-                self._act(env)
+            for env, action in enumerate(self._choose()):
+                self._act(env, action)
                 self.step += 1
                 if self.step % config.train_every == 0 and len(self.replay) >= config.learning_starts:
                     self._learn()
@@ -157,10 +158,23 @@ class Trainer:
         self._scalars.close()
         self._saves.close()
 
-    def _act(self, i: int) -> None:
-        """Take one step in environment `i`, by epsilon-greedy choice or by noise in the weights."""
+    def _choose(self) -> list[int]:
+        """Return an action for each environment: some at random by epsilon, the others by one pass of the network.
+
+        Noise in the weights is drawn once for all of them.
+        """
+        environments = range(self.config.num_envs)
+        explores = [self.rng.random() < self.config.epsilon(self.step + i) for i in environments]
+        actions = [int(self.rng.integers(self.model_config.n_action)) if explores[i] else -1 for i in environments]
+        if greedy := [i for i in environments if not explores[i]]:
+            best = self.learner.best_actions(np.stack([self.observations[i] for i in greedy]))
+            for i, action in zip(greedy, best, strict=True):
+                actions[i] = action
+        return actions
+
+    def _act(self, i: int, action: int) -> None:
+        """Take one step in environment `i`."""
         observation = self.observations[i]
-        action = self._choose(observation)
         after, reward, terminated, truncated, _ = self.envs[i].step(action)
         learned = max(-1.0, min(1.0, float(reward))) if self.config.clip_rewards else float(reward)
         self.replay.add(i, observation, action, learned, terminated, truncated, after)
@@ -171,14 +185,6 @@ class Trainer:
             self.running[i] = 0.0
             after, _ = self.envs[i].reset()
         self.observations[i] = after
-
-    @torch.no_grad()
-    def _choose(self, observation: np.ndarray[Any, Any]) -> int:
-        if self.rng.random() < self.config.epsilon(self.step):
-            return int(self.rng.integers(self.model_config.n_action))
-        self.learner.online.reset_noise()
-        frames = torch.from_numpy(observation).to(self.learner.device).unsqueeze(0)
-        return int(self.learner.online.get_q_values(frames).argmax())
 
     def _learn(self) -> None:
         self._batch = self.replay.sample(self.config.batch_size, self.config.beta(self.step), self._batch)
@@ -232,7 +238,7 @@ class Trainer:
         for saved in self._saves.finished():
             self.on_event(saved)
 
-    def _network(self) -> tuple[QNetwork, ModelConfig, dict[str, Any]]:
+    def _network(self) -> tuple[nn.Module, Described, dict[str, Any]]:
         info = {
             "frame_idx": self.step,
             "episode_idx": self.episodes,
