@@ -27,6 +27,8 @@ _MOST_ATOMS = 256
 # What is one number an action, the best known first: the others are drawn only where these are not.
 _BARS = ("q_values", "logits", "advantages", "imitation_logits", "action", "mean")
 _ATOMS = ("atom_logits", "quantiles")
+# A policy is read by how likely each action is.
+_POLICY, _LIKELY = "logits", "probabilities"
 # What is one number a step.
 _PLAIN = ("value",)
 
@@ -52,7 +54,7 @@ def agent_part(trace: Trace, *, start: int = 0, up: str = "") -> dict[str, Any]:
         "previous": f"{up}?from={max(0, start - STEPS)}" if up and start else "",
         "about": list(_about(trace)),
         "actions": _actions(trace),
-        "bars": _bars(trace),
+        "bars": [_LIKELY if _is_policy(trace, name) else name for name in _bars(trace)],
         "plain": _plain(trace),
         "atoms": next((name for name in _ATOMS if name in trace.outputs), ""),
         "has_frames": trace.has("frames"),
@@ -97,7 +99,7 @@ def _steps(trace: Trace, start: int, pictures: _Pictures) -> list[dict[str, Any]
             "action": _action(trace, number),
             "reward": _number(trace.rewards[number]),
             "return": _number(returns[number]),
-            "bars": {name: _numbers(outputs[name][i], _MOST_ACTIONS) for name in _bars(trace)},
+            "bars": dict(_bar(trace, name, outputs[name][i]) for name in _bars(trace)),
             "said": {name: _number(outputs[name][i]) for name in _plain(trace)},
             **seen,
         }
@@ -171,11 +173,7 @@ def _distribution(name: str, values: NDArray[Any], action: Any) -> list[float | 
     if values.ndim != 2 or not isinstance(action, int) or action >= len(values):
         return []
     of_action = values[action].astype(np.float64)
-    if name == "atom_logits":
-        shifted = np.exp(of_action - np.max(of_action))
-        of_action = shifted / shifted.sum()
-    else:
-        of_action = np.sort(of_action)
+    of_action = _softmax(of_action) if name == "atom_logits" else np.sort(of_action)
     return _numbers(of_action, _MOST_ATOMS)
 
 
@@ -194,6 +192,24 @@ def _actions(trace: Trace) -> list[str]:
 def _bars(trace: Trace) -> list[str]:
     """Return the outputs that are one number an action or a dimension."""
     return [name for name in _BARS if name in trace.outputs and len(trace.shape(OUTPUT + name)) == 2]
+
+
+def _is_policy(trace: Trace, name: str) -> bool:
+    """Return whether an output is the logits of one choice a step; those of several are no one distribution."""
+    return name == _POLICY and trace.actions.ndim == 1
+
+
+def _bar(trace: Trace, name: str, values: NDArray[Any]) -> tuple[str, list[float | None]]:
+    """Return what the bars of an output are called, and their lengths."""
+    if not _is_policy(trace, name):
+        return name, _numbers(values, _MOST_ACTIONS)
+    return _LIKELY, _numbers(_softmax(values.astype(np.float64)), _MOST_ACTIONS)
+
+
+def _softmax(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = np.exp(values - np.max(values))
+    shares: NDArray[np.float64] = shifted / shifted.sum()
+    return shares
 
 
 def _plain(trace: Trace) -> list[str]:

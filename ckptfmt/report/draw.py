@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from ckptfmt.report.png import png_uri
 
-__all__ = ["curve", "filters", "heat", "histogram", "strip"]
+__all__ = ["curve", "filters", "heat", "histogram", "spectrum", "strip"]
 
 # Pixels: three for each bin of a histogram; a curve is as wide as a line of text.
 _WIDTH, _HEIGHT = 144, 36
 _CURVE_WIDTH, _CURVE_HEIGHT = 640, 200
 _MARGIN = 8
+# More evaluations than this lie so close that their dots hide the line.
+_MOST_DOTS = 80
 # Colours saturate at this quantile of the magnitudes, so that one large weight does not pale all others.
 _QUANTILE = 0.995
 # Tiles of a mosaic: more than this many filters or input channels are not drawn, and that is said beside it.
@@ -57,6 +59,23 @@ def curve(points: Sequence[tuple[float, float, float]], others: Sequence[tuple[f
     body = _one_curve(points, scale, "a") + _one_curve(others, scale, "b")
     body += f'<text x="4" y="14">{high:.4g}</text><text x="4" y="{_CURVE_HEIGHT - 4}">{low:.4g}</text>'
     return _svg(_CURVE_WIDTH, _CURVE_HEIGHT, body)
+
+
+def spectrum(values: Sequence[float], others: Sequence[float] = ()) -> Markup:
+    """Draw singular values in falling order on a logarithmic axis; `others` is a second spectrum on the same axes."""
+    both = [[math.log10(value) for value in one if value > 0] for one in (values, others)]
+    everything = [value for one in both for value in one]
+    if not everything:
+        return Markup("")
+    # Below a millionth of the largest a float32 holds nothing but rounding.
+    high = max(everything)
+    scale = _Scale(0, max(map(len, both)) - 1, max(min(everything), high - 6), high)
+    lines = "".join(
+        f'<polyline class="line {which}" points="{" ".join(scale(i, max(v, high - 6)) for i, v in enumerate(one))}"/>'
+        for one, which in zip(both, "ab", strict=True)
+        if one
+    )
+    return _svg(_CURVE_WIDTH, _CURVE_HEIGHT, lines)
 
 
 def strip(changes: Sequence[float], most: float) -> Markup:
@@ -135,7 +154,7 @@ def _one_curve(points: Sequence[tuple[float, float, float]], scale: _Scale, whic
     upper = [scale(step, mean + spread) for step, mean, spread in ordered]
     lower = [scale(step, mean - spread) for step, mean, spread in reversed(ordered)]
     middle = [scale(step, mean) for step, mean, _ in ordered]
-    dots = "".join(_circle(place, which) for place in middle)
+    dots = "".join(_circle(place, which) for place in middle) if len(middle) <= _MOST_DOTS else ""
     return (
         f'<polygon class="band {which}" points="{" ".join(upper + lower)}"/>'
         f'<polyline class="line {which}" points="{" ".join(middle)}"/>{dots}'

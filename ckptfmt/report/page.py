@@ -13,9 +13,10 @@ from ckptfmt.look.summary import Summary, summarize_checkpoint
 from ckptfmt.look.trace import BadTrace, open_trace
 from ckptfmt.look.validate import Report, validate
 from ckptfmt.report.agent import agent_page, agent_part
+from ckptfmt.report.otherwise import otherwise_part
 from ckptfmt.report.render import render
 from ckptfmt.report.rows import facts, flatten
-from ckptfmt.report.weights import WeightRow, change_rows, first_layers, weight_rows
+from ckptfmt.report.weights import WeightRow, change_rows, first_layers, spectrum_rows, weight_rows
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Page", "report", "trace_page"]
@@ -44,17 +45,20 @@ def report(
     b: str | os.PathLike[str] | None = None,
     *,
     weights: bool = True,
+    spectrum: bool = False,
     trace: str | os.PathLike[str] | None = None,
+    behaviour: Mapping[str, Any] | None = None,
     nav: Sequence[tuple[str, str]] = (),
     links: Mapping[str, str] | None = None,
 ) -> Page:
     """Return a page about the checkpoint `a`, or about `b` and what changed in it since `a`.
 
-    Every byte is held against its digest. Without `weights` no tensor is drawn. A `trace` that the network of `a`
-    or `b` played is shown step by step. Nothing is fetched, nothing runs but the player of a trace, and text of the
-    checkpoints is shown as text only. `nav` and `links` are for a site around the page: (words, path) above it, and
-    the path behind the name of each tensor. Raises what `ckptfmt.open` raises, `CkptError` for a trace of another
-    network.
+    Every byte is held against its digest. Without `weights` no tensor is drawn; with `spectrum` the singular values of
+    each layer are. A `trace` that the network of `a` or `b` played is shown step by step; `behaviour` is what both do
+    with the frames of a trace, as `ckptfmt.rl.behaviour.compare_behaviour(...).to_dict()` tells it. Nothing is fetched,
+    nothing runs but the player of a trace, and text of the checkpoints is shown as text only. `nav` and `links` are for
+    a site around the page: (words, path) above it, and the path behind the name of each tensor. Raises what
+    `ckptfmt.open` raises, `CkptError` for a trace of another network.
 
     >>> Path("pong.html").write_text(ckptfmt.report("runs/pong/best").html)
     """
@@ -62,7 +66,9 @@ def report(
         newer = stack.enter_context(Checkpoint(b if b is not None else a))
         older = stack.enter_context(Checkpoint(a)) if b is not None else None
         agent = _agent(trace, [one for one in (newer, older) if one]) if trace is not None else None
-        return _page(newer, older, agent, weights, nav, links or {})
+        drawn = {"weights": weights, "spectrum": weights and spectrum}
+        told = {"agent": agent, "otherwise": _otherwise(behaviour) if behaviour else None}
+        return _page(newer, older, drawn, told, nav, links or {})
 
 
 def trace_page(trace: str | os.PathLike[str], *, nav: Sequence[tuple[str, str]] = (), start: int = 0) -> Page:
@@ -84,17 +90,22 @@ def _agent(trace: str | os.PathLike[str], played: Sequence[Checkpoint]) -> dict[
         return agent_part(opened)
 
 
+def _otherwise(behaviour: Mapping[str, Any]) -> dict[str, Any]:
+    with open_trace(behaviour["trace"]) as opened:
+        return otherwise_part(behaviour, opened)
+
+
 def _page(
     newer: Checkpoint,
     older: Checkpoint | None,
-    agent: dict[str, Any] | None,
-    weights: bool,
+    drawn: Mapping[str, bool],
+    told: Mapping[str, Any],
     nav: Sequence[tuple[str, str]],
     links: Mapping[str, str],
 ) -> Page:
     found, verdict = summarize_checkpoint(newer), validate(newer.path)
     before = summarize_checkpoint(older) if older else None
-    sound = verdict.valid and weights
+    sound = verdict.valid and drawn["weights"]
     rows = tuple(weight_rows(newer, older)) if sound else ()
     sections = dict(_sections(found, before, verdict, rows))
     if older is not None:
@@ -102,7 +113,8 @@ def _page(
         sections |= _changes(changes, newer, older, sound)
     if sound:
         sections["first layer"] = {"pictures": first_layers(newer, older)}
-    sections["agent"] = agent
+        sections["spectra"] = spectrum_rows(newer, older) if drawn["spectrum"] else None
+    sections |= told
     title = printable(os.path.basename(os.path.realpath(newer.path)), 80)
     context = {
         "title": title,
@@ -111,7 +123,7 @@ def _page(
         "verdict": verdict,
         "facts": facts(found),
         "sections": sections,
-        "agent": agent,
+        "agent": told["agent"],
         "nav": nav,
         "links": {printable(name, 120): path for name, path in links.items()},
     }
@@ -130,6 +142,7 @@ def _sections(
     yield "lineage", flatten(found.lineage)
     yield "changes", None
     yield "first layer", None
+    yield "spectra", None
 
 
 def _made(found: Summary) -> Iterator[tuple[str, str]]:

@@ -13,16 +13,19 @@ from ckptfmt.errors import printable
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.look.diff import Diff
 from ckptfmt.look.shape import TensorShape, shape_of
+from ckptfmt.look.spectrum import Spectrum, spectrum_of
 from ckptfmt.look.summary import summarize_checkpoint
-from ckptfmt.report.draw import MOST_CHANNELS, MOST_FILTERS, filters, histogram, strip
+from ckptfmt.report.draw import MOST_CHANNELS, MOST_FILTERS, filters, histogram, spectrum, strip
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["WeightRow", "change_rows", "first_layers", "weight_rows"]
+__all__ = ["WeightRow", "change_rows", "first_layers", "spectrum_rows", "weight_rows"]
 
 # A page shows no more tensors than somebody looks at; the first ones, in the order of the layers.
 _MOST_TENSORS = 400
 # Kernels smaller than this are points, not pictures; tensors larger are no first layer of images.
 _LEAST_KERNEL = 3
+# A spectrum takes up to seconds, and a network that acts has fewer layers than this.
+_MOST_SPECTRA = 24
 # Larger tensors take longer to draw than a page may.
 _MOST_ELEMENTS = 4 << 20
 
@@ -98,6 +101,41 @@ def _unit_changes(older: Checkpoint, newer: Checkpoint, name: str) -> list[float
         moved, size = np.linalg.norm(b - a, axis=1), np.linalg.norm(a, axis=1)
         shares = np.where(size > 0, moved / size, (moved > 0).astype(float))
     return [float(share) for share in np.nan_to_num(shares, nan=1.0, posinf=1.0)]
+
+
+def spectrum_rows(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, Any]]:
+    """Return the singular values of each layer, those of the older checkpoint on the same axes."""
+    rows: list[dict[str, Any]] = []
+    for name in newer.names():
+        found = _spectrum(newer, name)
+        if found is None or len(rows) == _MOST_SPECTRA:
+            continue
+        before = _spectrum(older, name) if older is not None and name in older.names() else None
+        rows.append(
+            {
+                "name": printable(name, 120),
+                "picture": spectrum(found.values, before.values if before else ()),
+                "newer": _spectrum_figures(found),
+                "older": _spectrum_figures(before) if before else None,
+            }
+        )
+    return rows
+
+
+def _spectrum(checkpoint: Checkpoint, name: str) -> Spectrum | None:
+    shape = checkpoint.info(name).shape
+    if len(shape) < 2 or not 0 < math.prod(shape) <= _MOST_ELEMENTS:
+        return None
+    return spectrum_of(checkpoint.tensors[name])
+
+
+def _spectrum_figures(found: Spectrum) -> dict[str, Any]:
+    return {
+        "largest": found.values[0],
+        "smallest": found.values[-1],
+        "count": len(found.values),
+        "effective_rank": found.effective_rank,
+    }
 
 
 def first_layers(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, Any]]:

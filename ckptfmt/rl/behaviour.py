@@ -44,6 +44,7 @@ class Behaviour:
     `chosen_otherwise` counts the steps at which they choose another action, `choices` are the first of them. The
     values of the network's own choice are compared, of Q-values or logits as `compared` says: their mean in each
     network, the mean and the largest difference, and their correlation (None where one of them is constant).
+    `values_a` and `values_b` are those values step by step.
     """
 
     trace: str
@@ -56,12 +57,16 @@ class Behaviour:
     mean_difference: float
     largest_difference: float
     correlation: float | None
+    values_a: tuple[float, ...]
+    values_b: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as plain data."""
         return {
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "choices": [choice.to_dict() for choice in self.choices],
+            "values_a": list(self.values_a),
+            "values_b": list(self.values_b),
         }
 
 
@@ -103,6 +108,8 @@ def _compare(a: NDArray[np.float64], b: NDArray[np.float64], compared: str, trac
         mean_difference=float(np.abs(value_a - value_b).mean()),
         largest_difference=float(np.abs(value_a - value_b).max()),
         correlation=float(np.corrcoef(value_a, value_b)[0, 1]) if moves else None,
+        values_a=tuple(map(float, value_a)),
+        values_b=tuple(map(float, value_b)),
     )
 
 

@@ -110,7 +110,7 @@ class TraceRecorder:
         return Told(
             name=os.path.basename(os.path.realpath(player.path)),
             content_digest=player.manifest.content_digest,
-            network=architecture.name if architecture else "",
+            network=architecture.title if architecture else "",
             environment=player.environment.to_dict(),
             protocol=player.protocol.to_dict(),
             actions=tuple(meanings() if meanings else map(str, range(count))),

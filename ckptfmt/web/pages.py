@@ -10,8 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ckptfmt.convert.sources import find_sources
-from ckptfmt.errors import CkptError, printable
-from ckptfmt.look.anatomy import summarize_source
+from ckptfmt.errors import printable
 from ckptfmt.look.diff import diff
 from ckptfmt.look.lineage import lineage
 from ckptfmt.look.shape import shape_of
@@ -23,9 +22,10 @@ from ckptfmt.report.agent import agent_part
 from ckptfmt.report.draw import curve, filters, heat, histogram
 from ckptfmt.report.render import render
 from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.web.foreign import look_at
 from ckptfmt.web.index import Entry, Index, Row
 
-__all__ = ["Missing", "Pages"]
+__all__ = ["Answer", "Behaviour", "Missing", "Pages"]
 
 # What a page shows at once; each file of another program is read, which takes longer than a manifest.
 _ROWS = 100
@@ -42,6 +42,8 @@ _SORTS: Mapping[str, Callable[[Row], Any]] = {
     "date": lambda row: row.created_at,
 }
 
+# What two networks do with the frames of a trace, given the paths of the three.
+Behaviour = Callable[[str, str, str], Mapping[str, Any]]
 # How a page makes its HTML and its data; only what is asked for is made.
 Answer = tuple[Callable[[], str], Callable[[], Mapping[str, Any]]]
 
@@ -53,8 +55,9 @@ class Missing(Exception):
 class Pages:
     """The pages over one index; each method takes what the path and the query hold."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, behaviour: Behaviour | None = None) -> None:
         self._index = index
+        self._behaviour = behaviour
 
     @staticmethod
     def error(what: str) -> Answer:
@@ -151,8 +154,29 @@ class Pages:
         if not query.get("a") or not query.get("b"):
             raise Missing("choose two checkpoints to compare")
         a, b = self._entry(query["a"]), self._entry(query["b"])
+        asked = {"spectrum": query.get("spectrum") == "1", "frames": query.get("frames") == "1"}
+        trace = self._shared_trace(a, b) if self._behaviour else ""
         nav = [("all checkpoints", "/")]
-        return lambda: report(a.path, b.path, nav=nav).html, lambda: diff(a.path, b.path).to_dict()
+        offers = {"spectrum": "with spectra"} | ({"frames": "on the frames of a game"} if trace else {})
+        for name, words in offers.items():
+            chosen = {other: "1" for other, on in asked.items() if on != (other == name)}
+            nav.append((f"not {words}" if asked[name] else words, _href("/diff", a=a.name, b=b.name, **chosen)))
+
+        def found() -> Mapping[str, Any] | None:
+            return self._behaviour(a.path, b.path, trace) if self._behaviour and trace and asked["frames"] else None
+
+        return (
+            lambda: report(a.path, b.path, spectrum=asked["spectrum"], behaviour=found(), nav=nav).html,
+            lambda: {**diff(a.path, b.path).to_dict(), **({"behaviour": told} if (told := found()) else {})},
+        )
+
+    def _shared_trace(self, a: Entry, b: Entry) -> str:
+        """Return the newest trace below the folder that one of the two played, "" for none."""
+        for entry in (b, a):
+            with Checkpoint(entry.path) as checkpoint:
+                if trace := self._index.trace(checkpoint.manifest.content_digest):
+                    return trace
+        return ""
 
     def run(self, name: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of one run: its checkpoints on the axis of steps."""
@@ -179,7 +203,7 @@ class Pages:
         """Return the page of foreign files, looked at without running anything of them."""
         items = find_sources([self._index.folder], os.devnull).items
         start = _whole(query.get("from"))
-        shown = [_look_at(item.source, self._index.folder) for item in items[start : start + _FILES]]
+        shown = [look_at(item.source, self._index.folder) for item in items[start : start + _FILES]]
         more = _href("/files", **{"from": start + _FILES}) if len(items) > start + _FILES else ""
         data = {"files": shown, "total": len(items), "from": start}
         return _answer("files", {"title": "foreign files", "next": more, **data}, data)
@@ -226,23 +250,6 @@ class _Rows:
 
 def _answer(template: str, context: Mapping[str, Any], data: Mapping[str, Any]) -> Answer:
     return lambda: render(template, context), lambda: data
-
-
-def _look_at(path: str, folder: str) -> dict[str, Any]:
-    name = printable(os.path.relpath(path, folder), 160)
-    try:
-        found = summarize_source(path)
-    except CkptError as e:
-        return {"name": name, "container": "", "network": "", "refusal": e.what, "names": []}
-    best = found.networks[0].to_dict() if found.networks else None
-    answer = (best or {}).get("classification") or {}
-    return {
-        "name": name,
-        "container": found.container,
-        "network": printable(answer.get("architecture") or "not told", 120),
-        "refusal": found.refusal,
-        "names": [printable(one, 80) for one in found.globals[:_LARGEST]],
-    }
 
 
 def _picture(values: Any) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.format.plain import plain
 from ckptfmt.report.render import script_digest, style_digest
 from ckptfmt.web.index import Index
-from ckptfmt.web.pages import Answer, Missing, Pages
+from ckptfmt.web.pages import Answer, Behaviour, Missing, Pages
 
 __all__ = ["make_site"]
 
@@ -34,9 +34,13 @@ _HEADERS = {
 _HERE = ("127.0.0.1", "localhost")
 
 
-def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE) -> Starlette:
-    """Return the site over a folder of runs; `hosts` are the names it answers to (DNS rebinding, CWE-350)."""
-    pages = Pages(Index(folder))
+def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE, behaviour: Behaviour | None = None) -> Starlette:
+    """Return the site over a folder of runs; `hosts` are the names it answers to (DNS rebinding, CWE-350).
+
+    `behaviour` lets two networks answer the frames of a trace, given the paths of all three, and tells what they did;
+    without it, for it needs torch, the pages do not offer that.
+    """
+    pages = Pages(Index(folder), behaviour)
     routes = [
         _route("/", pages.overview),
         _route("/c/{name:path}/t/{tensor:path}", pages.tensor),

@@ -2,6 +2,7 @@
 
 import os
 import webbrowser
+from typing import Any
 
 import click
 
@@ -20,12 +21,15 @@ __all__ = ["report"]
         "ckpt report runs/breakout-042",
         "ckpt report runs/breakout-041 runs/breakout-042 -o change.html --force",
         "ckpt report runs/breakout-042 --trace breakout.trace --force",
+        "ckpt report runs/breakout-041 runs/breakout-042 --frames breakout.trace --spectrum --force",
     ]
 )
 @argument("a", "A checkpoint.", required=False, type=click.Path(), shell_complete=checkpoints)
 @argument("b", "A second checkpoint: the page then shows what changed.", required=False, type=click.Path())
 @option("-o", "--output", "dest", type=click.Path(), metavar="FILE", help="Where to write; NAME.html by default.")
 @option("--trace", type=click.Path(), metavar="FILE", help="Add a game that it played, from ckpt play --trace.")
+@option("--frames", type=click.Path(), metavar="TRACE", help="Show what both networks do with the frames of a trace.")
+@option("--spectrum", is_flag=True, help="Draw the singular values of each layer.")
 @option(
     "--no-weights",
     "weights",
@@ -42,6 +46,8 @@ def report(
     b: str | None,
     dest: str | None,
     trace: str | None,
+    frames: str | None,
+    spectrum: bool,
     weights: bool,
     show: bool,
     overwrite: bool,
@@ -57,7 +63,13 @@ def report(
 
     if a is None and trace is None:
         raise click.UsageError("give a checkpoint, or a trace with --trace FILE")
-    page = make_page(a, b, weights=weights, trace=trace) if a is not None else trace_page(trace or "")
+    if frames is not None and b is None:
+        raise click.UsageError("--frames compares two checkpoints: give a second one")
+    if a is None:
+        page = trace_page(trace or "")
+    else:
+        behaviour = _behaviour(a, b, frames) if b is not None and frames is not None else None
+        page = make_page(a, b, weights=weights, spectrum=spectrum, trace=trace, behaviour=behaviour)
     name = os.path.basename(os.path.realpath(b or a or trace or ""))
     file = dest or f"{name}.html"
     with write_new(file, overwrite=overwrite) as staged, open(staged, "w", encoding="utf-8") as text:
@@ -69,3 +81,10 @@ def report(
     if show:
         webbrowser.open(f"file://{os.path.abspath(file)}")
     return 0
+
+
+def _behaviour(a: str, b: str, frames: str) -> dict[str, Any]:
+    # torch, which nothing else of this command needs.
+    from ckptfmt.rl.behaviour import compare_behaviour
+
+    return compare_behaviour(a, b, frames).to_dict()

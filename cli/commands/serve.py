@@ -4,6 +4,8 @@ import contextlib
 import os
 import socket
 import webbrowser
+from importlib.util import find_spec
+from typing import Any
 
 import click
 
@@ -46,11 +48,19 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
         output.out.flush()
         if show:
             webbrowser.open(address)
-        config = uvicorn.Config(make_site(folder, hosts=hosts), log_level="info" if output.verbose else "error")
+        site = make_site(folder, hosts=hosts, behaviour=_behaviour if find_spec("torch") else None)
+        config = uvicorn.Config(site, log_level="info" if output.verbose else "error")
         # Ctrl-C is how a server is meant to end; uvicorn raises it again once all answers are out.
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _behaviour(a: str, b: str, trace: str) -> dict[str, Any]:
+    # torch, for the one page that asks networks for answers.
+    from ckptfmt.rl.behaviour import compare_behaviour
+
+    return compare_behaviour(a, b, trace).to_dict()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -134,8 +134,12 @@ def test_metadata_that_are_no_document_are_refused(tmp_path):
             pass
 
 
-def test_the_trace_that_comes_along_is_one(tmp_path):
-    with open_trace(Path(__file__).resolve().parents[2] / "fixtures" / "traces" / "pong.trace") as trace:
-        assert (trace.steps, trace.told.environment["id"], trace.outputs) == (420, "PongNoFrameskip-v4", ("q_values",))
-        values = trace.rows("outputs.q_values", 0, 420)
+@pytest.mark.parametrize(
+    ("name", "game", "said"),
+    [("pong", "PongNoFrameskip-v4", ("q_values",)), ("breakout", "ALE/Breakout-v5", ("logits", "value"))],
+)
+def test_the_traces_that_come_along_are_some(name, game, said):
+    with open_trace(Path(__file__).resolve().parents[2] / "fixtures" / "traces" / f"{name}.trace") as trace:
+        assert (trace.steps, trace.told.environment["id"], trace.outputs) == (420, game, said)
+        values = trace.rows(f"outputs.{said[0]}", 0, 420)
         assert np.array_equal(values.argmax(axis=1), trace.actions)

@@ -117,3 +117,14 @@ def test_the_report_of_a_checkpoint_shows_a_game_that_it_played_and_no_other(tmp
         f"{tmp_path / 'b.trace'}: was played by another network, pong-042; "
         "give the checkpoint that played it, or record one of this"
     )
+
+
+def test_a_policy_is_shown_by_how_likely_each_action_is(tmp_path):
+    held = {name: array for name, array in traces.arrays().items() if "q_values" not in name and "atom" not in name}
+    held["outputs.logits"] = np.log(np.tile(np.array([0.5, 0.25, 0.25], np.float32), (12, 1))) + 3
+    html = trace_page(traces.write(tmp_path / "a.trace", held)).html
+    assert data_of(html)["steps"][0]["bars"] == {"probabilities": [0.5, 0.25, 0.25]}
+    # Several choices a step are several distributions side by side, which no bar shows as one.
+    held["actions"] = np.zeros((12, 2), np.float32)
+    html = trace_page(traces.write(tmp_path / "b.trace", held)).html
+    assert list(data_of(html)["steps"][0]["bars"]) == ["logits"]

@@ -170,3 +170,13 @@ def test_the_first_layer_is_one_tile_for_each_filter_and_channel(tmp_path, tenso
     uri = next(given["src"] for tag, given in Seen(html).tags if tag == "img")
     data = b64decode(uri.partition(",")[2])
     assert struct.unpack(">II", data[16:24]) == (32 * (8 * 4 + 1), 4 * (8 * 4 + 1))
+
+
+def test_spectra_are_drawn_where_they_are_asked_for(tmp_path, tensors):
+    older, newer = save(tmp_path / "a", tensors), save(tmp_path / "b", {n: t * 2 for n, t in tensors.items()})
+    assert "spectra" not in report(older, newer).sections
+    page = report(older, newer, spectrum=True)
+    assert "spectra" in page.sections
+    drawn = [name for name, tensor in tensors.items() if tensor.ndim > 1]
+    assert page.html.count("effective rank") == 1 + 2 * len(drawn)
+    assert page.html.count('class="line b"') == len(drawn)

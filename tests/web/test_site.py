@@ -14,6 +14,7 @@ import ckptfmt
 from ckptfmt.report.render import script_digest
 from ckptfmt.web import make_site
 from tests import traces
+from tests.report.test_otherwise import BEHAVIOUR
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 EVIL = "<script>alert(1)</script> onload=x"
@@ -213,3 +214,29 @@ def test_figures_that_are_none_spoil_no_page(tmp_path):
         "/diff?a=odd&b=sound",
     ):
         assert client.get(path).status_code == 200
+
+
+def test_two_are_compared_by_their_spectra_and_on_the_frames_of_a_game(folder):
+    asked = []
+
+    def behaviour(a, b, trace):
+        asked.append((a, b, trace))
+        return {**BEHAVIOUR, "trace": trace}
+
+    site = make_site(str(folder), behaviour=behaviour)
+    client = TestClient(site, base_url="http://127.0.0.1:8420")
+    path = "/diff?a=pong%2Fstep-1&b=pong%2Fstep-3"
+    escaped = path.replace("&", "&amp;")
+    plain = client.get(path).text
+    assert f'<a href="{escaped}&amp;spectrum=1">with spectra</a>' in plain
+    assert f'<a href="{escaped}&amp;frames=1">on the frames of a game</a>' in plain
+    assert asked == []
+    both = client.get(f"{path}&spectrum=1&frames=1").text
+    assert "What both do with the same frames" in both
+    assert "Spectra" in both
+    assert f'<a href="{escaped}&amp;frames=1">not with spectra</a>' in both
+    names = [str(folder / "pong" / name) for name in ("step-1", "step-3", "game.trace")]
+    assert asked == [tuple(names)]
+    assert client.get("/diff.json?a=pong/step-1&b=pong/step-3&frames=1").json()["behaviour"]["steps"] == 12
+    # Neither of these two played a game.
+    assert "frames of a game" not in client.get("/diff?a=pong/step-1&b=pong/step-2").text

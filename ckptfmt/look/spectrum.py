@@ -1,0 +1,43 @@
+"""The singular values of a tensor: how many directions of its inputs a layer tells apart."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Spectrum", "spectrum_of"]
+
+# Of the smaller side of the matrix; its singular values take time by the square of it.
+_MOST_ROWS = 2048
+_MOST_ELEMENTS = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """Singular values in falling order, of a tensor as a matrix (first dimension, all others).
+
+    `effective_rank` is the exponential of the entropy of their shares (Roy and Vetterli 2007, "The effective rank"):
+    all alike give their count, one alone gives 1.
+    """
+
+    values: tuple[float, ...]
+    effective_rank: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spectrum as plain data."""
+        return {"values": list(self.values), "effective_rank": self.effective_rank}
+
+
+def spectrum_of(values: NDArray[Any]) -> Spectrum | None:
+    """Return the spectrum of a tensor, None where it is no matrix, too large for a page, or not finite."""
+    if values.ndim < 2 or values.dtype.kind != "f" or not 0 < values.size <= _MOST_ELEMENTS:
+        return None
+    matrix = values.astype(np.float64).reshape(len(values), -1)
+    if min(matrix.shape) > _MOST_ROWS or not np.isfinite(matrix).all():
+        return None
+    found = np.linalg.svd(matrix, compute_uv=False)
+    total = float(found.sum())
+    shares = found[found > 0] / total if total > 0 else np.ones(0)
+    rank = float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
+    return Spectrum(tuple(float(value) for value in found), rank)
