@@ -43,13 +43,16 @@ def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE, behaviour: Behavio
     pages = Pages(Index(folder), behaviour)
     routes = [
         _route("/", pages.overview),
+        _route("/.json", pages.overview),
         _route("/c/{name:path}/t/{tensor:path}", pages.tensor),
         _route("/c/{name:path}/play", pages.play),
         _route("/c/{name:path}/play.json", pages.play),
         _route("/c/{name:path}", pages.checkpoint),
         _route("/diff", pages.difference),
+        _route("/diff.json", pages.difference),
         _route("/runs/{name:path}", pages.run),
         _route("/files", pages.files),
+        _route("/files.json", pages.files),
         _route("/lineage/{name:path}", pages.lineage),
     ]
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_Headers)]

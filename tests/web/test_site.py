@@ -98,9 +98,10 @@ def test_a_trace_that_is_replaced_or_removed_is_seen(tmp_path):
     assert client.get("/c/a/play").status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/c/old", "/c/pong/step-1/t/fc.weight", "/runs/pong", "/lineage/pong/step-1"])
-def test_each_page_has_a_twin_in_json(client, path):
-    answer = client.get(f"{path}.json")
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_has_a_twin_in_json(client, page):
+    path, _, query = page.partition("?")
+    answer = client.get(f"{path}.json?{query}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert isinstance(answer.json(), dict)
