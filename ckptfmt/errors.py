@@ -265,7 +265,7 @@ _EXTRAS = {
     "obstore": "remote",
     "huggingface_hub": "hub",
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
-    **dict.fromkeys(("stable_baselines3", "lightning"), "integrations"),
+    **dict.fromkeys(("stable_baselines3", "sb3_contrib", "lightning"), "integrations"),
 }
 # What nobody asks for by its own name.
 _BROUGHT_BY = {"markupsafe": "jinja2"}

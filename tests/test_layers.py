@@ -31,6 +31,7 @@ GUESTS = {
     "imageio": ("rl/",),
     "yaml": ("rl/", "convert/companions"),
     "stable_baselines3": ("rl/",),
+    "sb3_contrib": ("rl/",),
     "lightning": ("rl/",),
     "numpy": ("format/numeric", "format/tensors", "store/arrays", "store/manager/", "look/", "report/", "rl/", "web/"),
     "jinja2": ("report/render",),

@@ -115,15 +115,30 @@ def _image(space: Mapping[str, Any]) -> tuple[int, int, int] | None:
 
 def _is_bytes(space: Mapping[str, Any]) -> bool:
     """Whether Stable-Baselines3 takes a space for images of bytes, which it divides by 255."""
-    ends = space.get("low_repr", "0"), space.get("high_repr", "255")
-    return space.get("dtype") == _BYTE and [str(end).removesuffix(".0") for end in ends] == ["0", "255"]
+    ends = _end(space, "low") or "0", _end(space, "high") or "255"
+    return space.get("dtype") == _BYTE and [end.removesuffix(".0") for end in ends] == ["0", "255"]
 
 
 def _space(space: Mapping[str, Any]) -> dict[str, Any]:
     """Return a space as plain data: its class, shape, dtype and ends."""
     words = {"class": _class(space), "shape": space.get("_shape"), "dtype": space.get("dtype")}
-    words |= {"n": _count(space.get("n")), "low": space.get("low_repr"), "high": space.get("high_repr")}
+    words |= {"n": _count(space.get("n")), "low": _end(space, "low"), "high": _end(space, "high")}
     return {name: word for name, word in words.items() if word not in (None, "", [])}
+
+
+def _end(space: Mapping[str, Any], name: str) -> str | None:
+    """Return the text of a space's bounds, one number where all are the same; None where it is not said.
+
+    gymnasium writes the short text once somebody looked at the space, and until then only the array.
+    """
+    short, whole = space.get(f"{name}_repr"), space.get(name)
+    if isinstance(short, str) or not isinstance(whole, str):
+        return short if isinstance(short, str) else None
+    numbers = whole.replace("[", " ").replace("]", " ").split()
+    shown = {number for number in numbers if number != "..."}
+    if len(shown) == 1:
+        return shown.pop()
+    return whole if "..." not in numbers else None
 
 
 def _plain(value: Any) -> Any:

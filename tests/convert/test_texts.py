@@ -99,3 +99,18 @@ def test_a_text_that_is_no_json_is_said_and_does_no_harm(data: bytes) -> None:
     assert text == Text()
     assert (problem.code, problem.where, problem.severity) == ("source.skipped", "f.zip", "warning")
     assert problem.message.startswith("its text 'data' ")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "told_as"),
+    [
+        ({"low": "[-4.8 -inf]", "high": "[4.8  inf]"}, ("[-4.8 -inf]", "[4.8  inf]")),
+        ({"low": "[[[0 0 ... 0 0]]]", "high": "[[[255 ... 255]]]"}, ("0", "255")),
+        ({"low": "[0 1 ... 5 6]", "high": None}, (None, None)),
+        ({"low": 3, "high": []}, (None, None)),
+    ],
+)
+def test_bounds_are_told_by_the_array_where_nobody_looked_at_the_space(bounds: Any, told_as: Any) -> None:
+    space = {**BOX, "low_repr": None, "high_repr": None, **bounds}
+    found = told("data", {**DATA, "observation_space": space}).environment["observation_space"]
+    assert (found.get("low"), found.get("high")) == told_as

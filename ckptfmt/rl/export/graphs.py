@@ -4,72 +4,66 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
-from ckptfmt.errors import CkptError
-from ckptfmt.families.atari_dqn.config import ModelConfig
-from ckptfmt.rl.export.check import compare_values, draw_frames
+from ckptfmt.errors import missing_package
+from ckptfmt.rl.export.compare import BATCH, compared, raw
+from ckptfmt.rl.export.graph import Graph, graph_of
 from ckptfmt.rl.load import load_open_checkpoint
-from ckptfmt.share.export.target import Outline, Target, environment_scale, left_out, require_config
+from ckptfmt.share.export.target import Outline, Target, left_out, require_config
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["ONNX", "PT2"]
 
 # The newest set of operators that onnxruntime has had since 2024.
 _OPSET = 20
+_LIBRARIES = {"onnx": "ONNX", "pt2": "torch.export"}
+_LOADS = {"onnx": 'onnxruntime.InferenceSession("{dest}")', "pt2": 'torch.export.load("{dest}").module()'}
 
 
-class _Values(nn.Module):
-    """Q-values, and beside them the distribution of returns where the network has one."""
+def _outline(to: str) -> Any:
+    write = {"onnx": _write_onnx, "pt2": _write_pt2}[to]
 
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
-        scores = self.network(frames)
-        if not self.network.config.distributional_dqn:
-            return (scores,)
-        return (scores * self.network.support).sum(dim=2), scores
-
-
-def _names(config: ModelConfig) -> tuple[str, ...]:
-    return ("q_values", "probabilities") if config.distributional_dqn else ("q_values",)
-
-
-def _outline(library: str, loads_with: str) -> Any:
-    def outline(checkpoint: Checkpoint, dest: str) -> Outline:
-        config = require_config(checkpoint, library)
-        outputs = " and ".join(_names(config))
-        summary = f"{library} graph, frames -> {outputs}, any batch"
-        noise = ("noise of the layers",) if config.noisy_networks else ()
-        return Outline(summary, loads_with.format(dest=dest), ("config", *noise, *left_out(checkpoint)))
+    def outline(checkpoint: Checkpoint, dest: str, algorithm: str) -> Outline:
+        config: Any = require_config(checkpoint, _LIBRARIES[to])
+        if to == "onnx":
+            _require_exporter()
+        graph = graph_of(config)
+        noisy = getattr(config, "is_noisy", getattr(config, "noisy_networks", False))
+        summary = f"{_LIBRARIES[to]} graph, {', '.join(graph.inputs)} -> {', '.join(graph.outputs)}, any batch"
+        out = ("config", *(("noise of the layers",) if noisy else ()), *left_out(checkpoint))
+        return Outline(summary, _LOADS[to].format(dest=dest), lambda file: write(checkpoint, graph, file), out)
 
     return outline
 
 
-def _model_and_frames(checkpoint: Checkpoint) -> tuple[nn.Module, Tensor]:
-    model, config, _ = load_open_checkpoint(checkpoint)
-    assert isinstance(config, ModelConfig)
-    return _Values(model).eval(), draw_frames(config)[:2].float()
+def _require_exporter() -> None:
+    """Raise `MissingPackage` where torch's exporter would end for want of a package of its own."""
+    for name in ("onnx", "onnxscript"):
+        if find_spec(name) is None and (missing := missing_package(ImportError(name=name), "export to onnx")):
+            raise missing
 
 
-def _write_onnx(checkpoint: Checkpoint, file: BinaryIO) -> None:
-    model, frames = _model_and_frames(checkpoint)
-    config = require_config(checkpoint, "ONNX")
+def _module(checkpoint: Checkpoint, graph: Graph) -> nn.Module:
+    return graph.module(load_open_checkpoint(checkpoint)[0]).eval()
+
+
+def _write_onnx(checkpoint: Checkpoint, graph: Graph, file: BinaryIO) -> None:
+    batch = torch.export.Dim("batch", min=1)
     with _quiet():
         program = torch.onnx.export(
-            model,
-            (frames,),
+            _module(checkpoint, graph),
+            graph.examples(2),
             dynamo=True,
             opset_version=_OPSET,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            input_names=["frames"],
-            output_names=list(_names(config)),
+            dynamic_shapes=(tuple({axis: batch} for axis in graph.inputs.values()),),
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
             external_data=False,
             verbose=False,
         )
@@ -80,27 +74,11 @@ def _write_onnx(checkpoint: Checkpoint, file: BinaryIO) -> None:
     file.write(program.model_proto.SerializeToString())
 
 
-def _check_onnx(checkpoint: Checkpoint, path: str) -> str:
-    """Run the graph with onnxruntime, on batches of 32 and of 1."""
-    import onnxruntime
-
-    config = require_config(checkpoint, "ONNX")
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    frames = draw_frames(config)
-    outside = environment_scale(checkpoint)
-    given = (frames.float() / outside).numpy()
-    values = torch.from_numpy(session.run(["q_values"], {"frames": given})[0])
-    alone = torch.from_numpy(session.run(["q_values"], {"frames": given[:1]})[0])
-    if alone.shape != (1, config.n_action):
-        raise CkptError("the graph takes batches of one size only", where=path, code="export.differs")
-    return compare_values(checkpoint, frames, values, path)
-
-
-def _write_pt2(checkpoint: Checkpoint, file: BinaryIO) -> None:
-    model, frames = _model_and_frames(checkpoint)
+def _write_pt2(checkpoint: Checkpoint, graph: Graph, file: BinaryIO) -> None:
     batch = torch.export.Dim("batch", min=1)
+    shapes = (tuple({axis: batch} for axis in graph.inputs.values()),)
     with _quiet():
-        program = torch.export.export(model, (frames,), dynamic_shapes=({0: batch},))
+        program = torch.export.export(_module(checkpoint, graph), graph.examples(2), dynamic_shapes=shapes)
     for node in program.graph.nodes:
         # Where each operation was called stays here: it names folders of this machine.
         node.meta.pop("stack_trace", None)
@@ -109,15 +87,40 @@ def _write_pt2(checkpoint: Checkpoint, file: BinaryIO) -> None:
     file.write(whole.getvalue())
 
 
-def _check_pt2(checkpoint: Checkpoint, path: str) -> str:
-    config = require_config(checkpoint, "torch.export")
-    frames = draw_frames(config)
-    outside = environment_scale(checkpoint)
+def _check_onnx(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
+    """Run the graph with onnxruntime, on batches of 32 and of 1."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [item.name for item in session.get_inputs()]
+
+    def run(given: Sequence[Tensor]) -> list[Tensor]:
+        fed = dict(zip(names, (tensor.numpy() for tensor in given), strict=True))
+        return [torch.from_numpy(found) for found in session.run(None, fed)]
+
+    return _compared(checkpoint, run, path)
+
+
+def _check_pt2(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
+    """Run the program with torch, on batches of 32 and of 1."""
     with open(path, "rb") as file:
-        program = torch.export.load(io.BytesIO(file.read()))
-    with torch.no_grad():
-        values = program.module()(frames.float() / outside)[0]
-    return compare_values(checkpoint, frames, values, path)
+        module = torch.export.load(io.BytesIO(file.read())).module()
+    return _compared(checkpoint, lambda given: list(module(*given)), path)
+
+
+def _compared(checkpoint: Checkpoint, run: Callable[[Sequence[Tensor]], list[Tensor]], path: str) -> str:
+    graph = graph_of(checkpoint.config)
+    module = _module(checkpoint, graph)
+    said = ""
+    for count in (1, BATCH):
+        seen, *rest = graph.examples(count)
+        given = (raw(checkpoint, seen), *rest)
+        with torch.no_grad():
+            ours, theirs = (dict(zip(graph.outputs, found, strict=True)) for found in (module(*given), run(given)))
+        # Which action is best follows from the logits, and a tie of two may fall either way.
+        told = {name: tensor for name, tensor in theirs.items() if tensor.is_floating_point()}
+        said = compared(ours, told, seen, path)
+    return said
 
 
 @contextlib.contextmanager
@@ -133,15 +136,5 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-ONNX = Target(
-    "onnx",
-    _outline("ONNX", 'onnxruntime.InferenceSession("{dest}")'),
-    _write_onnx,
-    "ckptfmt.rl.export.graphs:_check_onnx",
-)
-PT2 = Target(
-    "pt2",
-    _outline("torch.export", 'torch.export.load("{dest}").module()'),
-    _write_pt2,
-    "ckptfmt.rl.export.graphs:_check_pt2",
-)
+ONNX = Target("onnx", _outline("onnx"), "ckptfmt.rl.export.graphs:_check_onnx")
+PT2 = Target("pt2", _outline("pt2"), "ckptfmt.rl.export.graphs:_check_pt2")

@@ -48,7 +48,7 @@ class ImplicitQuantileQ(BlockNetwork):
         """Return `q_values`, `quantiles` at the fractions `taus`, and `taus` where they are proposed."""
         features = self.features(x, state)
         even = self._even(features)
-        asked = given["taus"].to(features).expand(len(features), -1) if "taus" in given else even
+        asked = given["taus"].to(features).expand(features.shape[0], -1) if "taus" in given else even
         found = {"quantiles": self._quantiles(features, asked)}
         if not self.config.n_fractions:
             return {**found, "q_values": self._quantiles(features, even).mean(-1)}
@@ -60,7 +60,7 @@ class ImplicitQuantileQ(BlockNetwork):
     def _even(self, features: Tensor) -> Tensor:
         count = self.config.n_taus
         middles = (torch.arange(count, device=features.device, dtype=features.dtype) + 0.5) / count
-        return middles.expand(len(features), -1)
+        return middles.expand(features.shape[0], -1)
 
     def _quantiles(self, features: Tensor, taus: Tensor) -> Tensor:
         """Return (batch, n_action, fractions) at fractions (batch, fractions)."""

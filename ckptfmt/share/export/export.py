@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ckptfmt.errors import CkptError, MissingPackage, missing_package
+from ckptfmt.errors import CkptError, ConversionError, MissingPackage, missing_package
 from ckptfmt.share.export.cleanrl import CLEANRL
 from ckptfmt.share.export.plain import TORCH
 from ckptfmt.share.export.sb3 import SB3
-from ckptfmt.share.export.target import Target
+from ckptfmt.share.export.target import Outline, Target
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write.newfile import write_new
 
-__all__ = ["TARGETS", "Export", "export"]
+__all__ = ["TARGETS", "Export", "export", "look_at"]
 
 _BUILT_IN: Mapping[str, Target] = {target.name: target for target in (SB3, CLEANRL, TORCH)}
 # Targets that build the network first, so that torch is needed: they live where torch is known.
@@ -26,7 +26,8 @@ TARGETS = (*_BUILT_IN, *_WITH_TORCH)
 class Export:
     """What was written, how the other library loads it, what was left out.
 
-    `checked` says what was compared once that library had loaded it; empty where it was not.
+    `anew` is what a training that goes on there begins anew with. `checked` says what was compared once that library
+    had loaded it; empty where it was not.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Export:
     summary: str
     loads_with: str
     left_out: tuple[str, ...]
+    anew: tuple[str, ...]
     checked: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,6 +50,7 @@ class Export:
             "summary": self.summary,
             "loads_with": self.loads_with,
             "left_out": list(self.left_out),
+            "anew": list(self.anew),
             "checked": self.checked,
         }
 
@@ -57,28 +60,49 @@ def export(
     dest: str | os.PathLike[str],
     *,
     to: str,
+    algorithm: str = "",
     overwrite: bool = False,
     check: bool | None = None,
 ) -> Export:
     """Write the network of the checkpoint at `path` to `dest` as the library `to` reads it.
 
-    `to` is one of `TARGETS`. With `check` the other library loads the file before it gets its name, and its
-    answers are compared with ours; by default where that library is installed. Raises `ConversionError` for
-    a network that the target cannot hold, before a byte is written, `TargetExists` where something lies at
-    `dest` and `overwrite` is not given, and `CkptError` where the answers differ; then nothing is left there.
+    `to` is one of `TARGETS`; `algorithm` is the one of Stable-Baselines3 whose agent it becomes, where several have
+    such a network, for example A2C; by default what the training says, else the first. With `check` the other library
+    loads the file before it gets its name, and its answers are compared with ours; by default where that library is
+    installed. Raises `ConversionError` for a network that the target cannot hold, before a byte is written,
+    `TargetExists` where something lies at `dest` and `overwrite` is not given, and `CkptError` where the answers
+    differ; then nothing is left there.
     """
     where = os.fspath(dest)
     target = _target(to)
     with Checkpoint(path) as checkpoint:
-        outline = target.outline(checkpoint, where)
+        outline = _outline(target, checkpoint, where, algorithm)
         with write_new(where, overwrite=overwrite) as staged:
             with open(staged, "w+b") as file:
-                target.write(checkpoint, file)
+                outline.write(file)
                 file.flush()
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
-            checked = _checked(target, checkpoint, staged, check)
-    return Export(os.fspath(path), to, where, size, outline.summary, outline.loads_with, outline.left_out, checked)
+            checked = _checked(target, checkpoint, staged, check, outline)
+    said = (outline.summary, outline.loads_with, outline.left_out, outline.anew)
+    return Export(os.fspath(path), to, where, size, *said, checked)
+
+
+def look_at(path: str | os.PathLike[str], dest: str | os.PathLike[str], *, to: str, algorithm: str = "") -> Outline:
+    """Return what `export` would make of the checkpoint at `path`, and write nothing; raises what `export` does."""
+    with Checkpoint(path) as checkpoint:
+        return _outline(_target(to), checkpoint, os.fspath(dest), algorithm)
+
+
+def _outline(target: Target, checkpoint: Checkpoint, dest: str, algorithm: str) -> Outline:
+    if algorithm and target is not SB3:
+        fix = f"leave it out, or export to {SB3.name}"
+        raise CkptError(f"an export to {target.name} has no algorithm", fix=fix, code="export.target")
+    try:
+        return target.outline(checkpoint, dest, algorithm)
+    except ConversionError as e:
+        # Those who look at the network know what does not fit; whose it is is known here.
+        raise e.but(where=e.where or checkpoint.path) from None
 
 
 def _target(to: str) -> Target:
@@ -91,16 +115,22 @@ def _target(to: str) -> Target:
     return target
 
 
-def _checked(target: Target, checkpoint: Checkpoint, staged: str, check: bool | None) -> str:
+def _checked(target: Target, checkpoint: Checkpoint, staged: str, check: bool | None, outline: Outline) -> str:
     if check is False:
         return ""
     try:
-        compare = _look_up(target.check, "the check")
-        found: str = compare(checkpoint, staged)
-    except MissingPackage:
-        if check:
-            raise
+        found: str = _look_up(target.check, "the check")(checkpoint, staged, outline)
+    except ImportError as e:
+        missing = e if isinstance(e, MissingPackage) else missing_package(e, "the check")
+        if check or missing is None:
+            raise missing or e from None
         return ""
+    except CkptError:
+        raise
+    except Exception as e:  # a library of others may raise anything
+        said = str(e).strip().partition("\n")[0] or type(e).__name__
+        fix = "check the version of that library, or leave the check out"
+        raise CkptError(f"is not loaded there: {said}", where=outline.loads_with, fix=fix, code="export.differs") from e
     return found
 
 

@@ -6,6 +6,8 @@ from typing import Any, BinaryIO
 
 from ckptfmt.errors import ConversionError, ManifestError, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.config import Config
+from ckptfmt.families.network import NetworkConfig
 from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.look.figures import finite
 from ckptfmt.share.export.torchfile import StoredTensor
@@ -20,51 +22,63 @@ __all__ = [
     "require",
     "require_config",
     "stored_tensors",
+    "unfit",
 ]
+
+_WHERE_TO = "export it to torch or onnx"
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
     """What an export will make, known before a byte is written.
 
-    `summary` says what the other library will see in it, `loads_with` the line of code that loads it,
-    `left_out` what of the checkpoint the target has no place for.
+    `summary` says what the other library will see in it, `loads_with` the line of code that loads it, `write`
+    writes the file. `left_out` is what of the checkpoint the target has no place for, `anew` what a training begins
+    anew with there; `algorithm` is the library's class of agents, where it has such.
     """
 
     summary: str
     loads_with: str
+    write: Callable[[BinaryIO], None]
     left_out: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
+    algorithm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """A form in which another library reads networks.
 
-    `outline` raises `ConversionError` for a network that the target cannot hold; `write` writes the file;
-    `check` names the function that loads it with the other library and compares, as `module:function`.
+    `outline` takes the checkpoint, the name that the file will have and the algorithm that was asked for, "" for none;
+    it raises `ConversionError` for a network that the target cannot hold. `check` names the function that loads the
+    file with the other library and compares, as `module:function`; it takes the checkpoint, the file and the outline.
     """
 
     name: str
-    outline: Callable[[Checkpoint, str], Outline]
-    write: Callable[[Checkpoint, BinaryIO], None]
+    outline: Callable[[Checkpoint, str, str], Outline]
     check: str
 
 
-def require(true: bool, what: str, checkpoint: Checkpoint, fix: str = "export it to torch or onnx") -> None:
+def unfit(what: str, fix: str = _WHERE_TO) -> ConversionError:
+    """Return the error that says what a target cannot hold; where that is, who knows the checkpoint adds."""
+    return ConversionError(what, fix=fix, code="export.unfit")
+
+
+def require(true: bool, what: str) -> None:
     """Raise `ConversionError` that says what a target cannot hold, unless it can."""
     if not true:
-        raise ConversionError(what, where=checkpoint.path, fix=fix, code="export.unfit")
+        raise unfit(what)
 
 
-def require_config(checkpoint: Checkpoint, target: str) -> ModelConfig:
-    """Return the config of a network of the family atari-dqn; raise `ConversionError` for what is none."""
-    config = checkpoint.config
-    if not isinstance(config, ModelConfig):
-        raise ConversionError(
-            f"{target} needs to know the network, and its architecture is unknown",
-            where=checkpoint.path,
-            fix="export it to torch, which takes tensors as they are",
-            code="export.unfit",
+def require_config(checkpoint: Checkpoint, target: str) -> Config:
+    """Return the config of a network of any family; raise `ConversionError` where it is unknown."""
+    config: Config | None = checkpoint.config
+    if config is None:
+        what = "its architecture is unknown"
+        if (architecture := checkpoint.manifest.architecture) is not None:
+            what = f"its family {printable(architecture.family, 60)} is not installed"
+        raise unfit(
+            f"{target} needs to know the network, and {what}", "export it to torch, which takes tensors as they are"
         )
     return config
 
@@ -80,8 +94,8 @@ def left_out(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(name for name, there in parts.items() if there)
 
 
-def pixel_scale(checkpoint: Checkpoint, config: ModelConfig) -> float:
-    """Return by what pixels of 0 to 255 are divided before the first convolution, outside and inside together."""
+def pixel_scale(checkpoint: Checkpoint, config: ModelConfig | NetworkConfig) -> float:
+    """Return by what is seen is divided before the first layer, outside of the network and inside together."""
     return config.input_scale * environment_scale(checkpoint)
 
 

@@ -8,12 +8,13 @@ import io
 import math
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ckptfmt.errors import ConversionError, printable
 from ckptfmt.legacy.bytes.storages import STORAGE_DTYPES
+from ckptfmt.share.export.opcodes import Call, Name, Outside, pickled
 
 __all__ = ["StoredTensor", "torch_bytes", "write_torch_file"]
 
@@ -44,11 +45,10 @@ def write_torch_file(file: BinaryIO, value: Any, name: str = "archive") -> None:
     Raises `ConversionError` for a dtype that torch's classes of storages do not name, float8 for one, before
     anything is written.
     """
-    writer = _Writer()
-    writer.put(value)
-    described = b"\x80\x02" + b"".join(writer.parts) + b"."
+    tensors = _Tensors()
+    described = pickled(value, tensors.described)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for record, data in _records(name, described, writer.tensors):
+        for record, data in _records(name, described, tensors.stored):
             info = zipfile.ZipInfo(record, (1980, 1, 1, 0, 0, 0))
             begin = file.tell() + _LOCAL_HEADER + len(record.encode())
             # A field needs four bytes for itself, so the padding is those and what is still missing.
@@ -72,53 +72,33 @@ def _records(name: str, described: bytes, tensors: Sequence[StoredTensor]) -> It
     yield f"{name}/version", b"3\n"
 
 
-class _Writer:
-    """Opcodes of pickle protocol 2 for plain data and tensors; nothing is memoised, so nothing is shared."""
+class _Tensors:
+    """The tensors of a file, each kept once, however many names it has."""
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.tensors: list[StoredTensor] = []
+        self.stored: list[StoredTensor] = []
+        self._numbers: dict[int, int] = {}
 
-    def put(self, value: Any) -> None:
-        """Append the opcodes that make `value`."""
-        if isinstance(value, StoredTensor):
-            self._tensor(value)
-        elif isinstance(value, Mapping):
-            self._mapping(value)
-        elif isinstance(value, list | tuple):
-            self.parts.append(b"]" if isinstance(value, list) else b"")
-            self.parts.append(b"(")
-            for item in value:
-                self.put(item)
-            self.parts.append(b"e" if isinstance(value, list) else b"t")
-        else:
-            self.parts.append(_scalar(value))
-
-    def _mapping(self, value: Mapping[Any, Any]) -> None:
-        self.parts.append(b"}(")
-        for key, item in value.items():
-            self.put(key)
-            self.put(item)
-        self.parts.append(b"u")
-
-    def _tensor(self, tensor: StoredTensor) -> None:
-        """Append `_rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`."""
+    def described(self, tensor: Any) -> Call:
+        """Return the call that makes a tensor of the bytes of its record."""
+        if not isinstance(tensor, StoredTensor):
+            raise ConversionError(f"{printable(type(tensor).__name__)} is no plain value", code="export.value")
         if tensor.dtype not in _STORAGES:
             what = f"torch's files name no storage of {tensor.dtype}"
             raise ConversionError(what, fix="convert the tensors to F32 first", code="export.dtype")
-        count = math.prod(tensor.shape)
-        self.parts.append(b"ctorch._utils\n_rebuild_tensor_v2\n((")
-        self.put("storage")
-        self.parts.append(b"ctorch\n%s\n" % _STORAGES[tensor.dtype].encode())
-        self.put(str(len(self.tensors)))
-        self.put("cpu")
-        self.put(count)
-        self.parts.append(b"tQ")
-        self.put(0)
-        self.put(tensor.shape)
-        self.put(_strides(tensor.shape))
-        self.parts.append(b"\x89ccollections\nOrderedDict\n)RtR")
-        self.tensors.append(tensor)
+        storage = Name("torch", _STORAGES[tensor.dtype])
+        place = Outside(("storage", storage, str(self._number(tensor)), "cpu", math.prod(tensor.shape)))
+        hooks = Call(Name("collections", "OrderedDict"), ())
+        return Call(
+            Name("torch._utils", "_rebuild_tensor_v2"), (place, 0, tensor.shape, _strides(tensor.shape), False, hooks)
+        )
+
+    def _number(self, tensor: StoredTensor) -> int:
+        # What is kept in `stored` lives as long as this, so that no id is used twice.
+        if id(tensor) not in self._numbers:
+            self._numbers[id(tensor)] = len(self.stored)
+            self.stored.append(tensor)
+        return self._numbers[id(tensor)]
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -127,23 +107,3 @@ def _strides(shape: Sequence[int]) -> tuple[int, ...]:
         strides.append(step)
         step *= max(size, 1)
     return tuple(reversed(strides))
-
-
-def _scalar(value: Any) -> bytes:
-    if value is None:
-        return b"N"
-    if isinstance(value, bool):
-        return b"\x88" if value else b"\x89"
-    if isinstance(value, int):
-        return b"J" + struct.pack("<i", value) if -(2**31) <= value < 2**31 else _long(value)
-    if isinstance(value, float):
-        return b"G" + struct.pack(">d", value)
-    if isinstance(value, str):
-        data = value.encode()
-        return b"X" + struct.pack("<I", len(data)) + data
-    raise ConversionError(f"{printable(type(value).__name__)} is no plain value", code="export.value")
-
-
-def _long(value: int) -> bytes:
-    data = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
-    return b"\x8a" + bytes([len(data)]) + data

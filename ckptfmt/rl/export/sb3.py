@@ -1,0 +1,67 @@
+"""Load a zip with Stable-Baselines3 or sb3-contrib, and compare what its agent gives."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ckptfmt.rl.export.compare import compare_outputs, draw_seen
+from ckptfmt.share.export.sb3.algorithms import ALGORITHMS
+from ckptfmt.share.export.target import Outline
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["check_sb3"]
+
+
+def check_sb3(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
+    """Load the zip with the class of its algorithm and compare what its networks give."""
+    # The guest is imported where it is asked for: most who export to the other targets do not have it.
+    kind: Any = getattr(import_module(ALGORITHMS[outline.algorithm].package), outline.algorithm)
+    # Read from an open file, since SB3 adds `.zip` to names that have another ending.
+    with open(path, "rb") as file:
+        policy = kind.load(file, device="cpu").policy
+    policy.set_training_mode(False)
+    seen = draw_seen(checkpoint.config)
+    with torch.no_grad():
+        theirs = _given(outline.algorithm, policy, seen)
+    given = {"action": theirs["action"]} if "critics" in theirs or "critic_quantiles" in theirs else {}
+    return compare_outputs(checkpoint, seen, theirs, path, **given)
+
+
+def _given(algorithm: str, policy: Any, seen: Tensor) -> Mapping[str, Tensor]:
+    """Return what the networks of a policy give, by our names."""
+    match algorithm:
+        case "DQN":
+            return {"q_values": policy.q_net(seen)}
+        case "QRDQN":
+            quantiles = policy.quantile_net(seen).transpose(1, 2)
+            return {"q_values": quantiles.mean(2), "quantiles": quantiles}
+        case "PPO" | "A2C" | "TRPO":
+            return _actor_critic(policy, seen)
+        case "SAC" | "TQC":
+            return _squashed(policy, seen)
+    action = policy.actor(seen)
+    return {"action": action, "critics": torch.stack(policy.critic(seen, action)).squeeze(-1)}
+
+
+def _actor_critic(policy: Any, seen: Tensor) -> Mapping[str, Tensor]:
+    features = policy.extract_features(seen)
+    one, other = (features, features) if policy.share_features_extractor else features
+    head = policy.action_net(policy.mlp_extractor.forward_actor(one))
+    value = policy.value_net(policy.mlp_extractor.forward_critic(other)).squeeze(-1)
+    if not hasattr(policy, "log_std"):
+        return {"logits": head, "value": value}
+    return {"mean": head, "log_std": policy.get_distribution(seen).distribution.stddev.log(), "value": value}
+
+
+def _squashed(policy: Any, seen: Tensor) -> Mapping[str, Tensor]:
+    mean, deviation, rest = policy.actor.get_action_dist_params(seen)
+    spread = policy.actor.action_dist.proba_distribution(mean, deviation, **rest).distribution.stddev.log()
+    action = policy.actor(seen, deterministic=True)
+    found = {"mean": mean, "log_std": spread, "action": action}
+    values = policy.critic(seen, action)
+    if isinstance(values, Tensor):
+        return {**found, "critic_quantiles": values.transpose(0, 1)}
+    return {**found, "critics": torch.stack(values).squeeze(-1)}
