@@ -135,6 +135,8 @@ def suspicion(names: Iterable[str], context: Iterable[str] = ()) -> tuple[str, s
     split = {name: words(name) for name in names}
     shared = frozenset.intersection(*map(frozenset, split.values())) if split else frozenset()
     for name, found in split.items():
+        if _ACTOR_CODES.search(name):
+            return name, "actor-critics"
         if what := _verdict(tuple(word for word in found if word not in shared or word not in _EVERYDAY)):
             return name, what
     for text in context:

@@ -27,13 +27,18 @@ _WORDS: dict[Meaning, str] = {
     "mean": "mu mus mean means loc",
     "deviation": "sigma sigmas std stds stddev logstd var variance covariance scale",
     "quantile": "quantile quantiles qr qrdqn iqn fqf tau taus expectile expectiles fraction fractions",
-    "imitation": "imitation imt bc bcq behavior behaviour cloning clone demonstrator",
+    "imitation": (
+        "imitation imitator imitators imt bc bcq behavior behaviour cloning clone demonstrator expert experts student "
+        "teacher gail airl"
+    ),
     "action": "act acts action actions move moves decision",
     "other": (
         "reward rewards next forward inverse decoder reconstruction reconstructed embedding embed projection projector "
         "predictor prediction discriminator termination successor dynamics done terminal terminals label labels "
         "class classifier classify classes score scores style gate attention "
-        "key query latent code feature_loss auxiliary aux segmentation mask"
+        "key query latent code feature_loss auxiliary aux segmentation segmenter mask classification recogniser "
+        "recognizer recognition detector detection regressor regression world autoencoder vae gan generator "
+        "evolution evolutionary genetic neuroevolution cem"
     ),
     "neutral": (
         "fc fcs fcn full fully connected connection connections lin linear linears dense denses layer layers l ll head "

@@ -191,3 +191,40 @@ def test_what_another_family_rebuilds_is_told_as_that():
     both = HIDDEN | layer("fc2", 6, 512)
     apart = classify({f"{part}.{name}": shape for part in ("actor", "critic") for name, shape in both.items()})
     assert (apart.family, apart.architecture) == ("actor-q", "categorical+q")
+
+
+@pytest.mark.parametrize(
+    ("around", "kind"),
+    [
+        ("imitator", "an imitation"),
+        ("behavior_cloning", "an imitation"),
+        ("teacher", "an imitation"),
+        ("policy_net", "a policy"),
+        ("classifier", "another network"),
+        ("reward_model", "another network"),
+        ("world_model", "another network"),
+        ("regression", "another network"),
+    ],
+)
+def test_a_silent_head_is_not_assumed_where_something_around_speaks_of_another_network(around, kind):
+    silent = HIDDEN | layer("fc2", 4, 512)
+    said = f"one head is the shape of a Q-network and of a policy, and '{around}' around it speaks of {kind}"
+    assert classify(silent, context=(around,)).refusal == said
+    assert classify({f"{around}.{name}": shape for name, shape in silent.items()}).architecture is None
+
+
+def test_what_a_file_is_called_may_speak_against_a_silent_head():
+    silent = HIDDEN | layer("fc2", 4, 512)
+    named = {file: tell(Skeleton(shapes=silent, file=file)).architecture for file in (
+        "expert.pth", "bc_pong.pt", "classifier.pth", "best_reward.pth", "policy_net.pth", "score_400.pt",
+    )}  # fmt: skip
+    assert named == {
+        "expert.pth": None, "bc_pong.pt": None, "classifier.pth": None, "best_reward.pth": "dqn",
+        "policy_net.pth": "dqn", "score_400.pt": "dqn",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapper", ["a2c", "A3C"])
+def test_names_with_digits_in_them_speak_of_an_actor_too(wrapper):
+    silent = HIDDEN | layer("fc2", 4, 512)
+    assert classify({f"{wrapper}.{name}": shape for name, shape in silent.items()}).architecture != "dqn"

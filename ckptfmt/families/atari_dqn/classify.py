@@ -14,7 +14,7 @@ from ckptfmt.families.atari_dqn.layouts import Layout
 from ckptfmt.families.atari_dqn.layouts import recognise as layout_of
 from ckptfmt.families.atari_dqn.support import NoSupport, find
 from ckptfmt.families.atari_dqn.topology import Fit, fits
-from ckptfmt.families.atari_dqn.witness import assumption, policy_around, witnesses
+from ckptfmt.families.atari_dqn.witness import assumption, something_around, witnesses
 from ckptfmt.families.claim import Proposal
 from ckptfmt.families.names import stream, words
 from ckptfmt.families.skeleton import Skeleton
@@ -62,8 +62,9 @@ def unwitnessed(chosen: Candidate, seen: Skeleton) -> str:
         )
     head = next(placed.source for placed in chosen.placements if placed.name in ("fc.2.weight", "fc.2.weight_mu"))
     called = f"{head} is no name of either"
-    if said := policy_around(seen):
-        called = f"'{said}' around it speaks of a policy"
+    said, kind = something_around(seen)
+    if said:
+        called = f"'{said}' around it speaks of {kind}"
     return f"one head is the shape of a Q-network and of a policy, and {called}"
 
 

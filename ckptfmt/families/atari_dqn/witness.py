@@ -4,7 +4,7 @@ Shapes do not: one head of six rows is as well a policy's, and a head of one row
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ckptfmt.families.algorithms import trained_by
 from ckptfmt.families.atari_dqn.canonical import Assignment
@@ -15,9 +15,9 @@ from ckptfmt.families.claim import Witness
 from ckptfmt.families.names import parse, suspicion, words
 from ckptfmt.families.rivals.policy import both_signs
 from ckptfmt.families.skeleton import Skeleton
-from ckptfmt.families.vocabulary import meaning, meanings
+from ckptfmt.families.vocabulary import Meaning, meaning, meanings
 
-__all__ = ["assumption", "policy_around", "witnesses"]
+__all__ = ["assumption", "something_around", "witnesses"]
 
 # Algorithms of the eight and of them alone, and how only they explore; "dqn" and its like say so by themselves.
 _ALGORITHMS = frozenset(
@@ -26,6 +26,14 @@ _ALGORITHMS = frozenset(
 _CAPITALS = {letter: re.compile(rf"(?:^|[._/]){letter}(?:[._/\d]|$)") for letter in "AV"}
 # Output channels, height and width of the kernels: Mnih et al. 2015, table 1 of the methods, and Mnih et al. 2013.
 _PUBLISHED = ([(32, 8, 8), (64, 4, 4), (64, 3, 3)], [(16, 8, 8), (32, 4, 4)])
+_ELSE: Mapping[Meaning, str] = {
+    "policy": "a policy", "mean": "a policy", "imitation": "an imitation", "quantile": "quantiles",
+    "other": "another network",
+}  # fmt: skip
+_OF_FILES = frozenset({
+    "policy", "policies", "p", "alpha", "beta", "option", "options", "control", "tau", "reward", "rewards", "score",
+    "scores", "next", "done", "terminal", "class", "label", "key", "code",
+})  # fmt: skip
 _ASSUMED = "that its rows are Q-values is assumed, since the logits of a policy have the same tensors"
 
 
@@ -50,12 +58,13 @@ def assumption(seen: Skeleton, reading: Reading, fit: Fit, layout: Layout | None
     One head under names that say nothing is as well a policy's, or a classifier's. It may be taken for a Q-network's,
     if that is said, where something besides the head makes that likelier: the convolutions are those that the papers
     on DQN describe, all names are those of a code base whose network of these layers is one, or the file is called
-    one. A head whose name says something else, or something unknown, may not; nor may two streams.
+    one. A head whose name says something else, or something unknown, may not, nor one around which something speaks of
+    another network; nor may two streams.
     """
     if reading.dueling or reading.distributional or reading.n_action < 2:
         return ""
     said = frozenset[str]().union(*(meanings(seen.own(head)) for head in seen.heads))
-    if not said <= {"value"} or policy_around(seen) or suspicion((), (seen.file,))[1]:
+    if not said <= {"value"} or something_around(seen)[1] or suspicion((), (seen.file,))[1]:
         return ""
     published = [(rows, *kernel) for rows, _, *kernel in fit.topology.convs] in _PUBLISHED
     if layout is not None or _is_q(seen.file):
@@ -65,10 +74,18 @@ def assumption(seen: Skeleton, reading: Reading, fit: Fit, layout: Layout | None
     return _ASSUMED if published and not strange else ""
 
 
-def policy_around(seen: Skeleton) -> str:
-    """Return the text around the network, or the word in all its names, that speaks of a policy; "" if none does."""
-    texts = (*seen.context, *seen.common)
-    return next((text for text in texts if any(meaning(word) in ("policy", "mean") for word in words(text))), "")
+def something_around(seen: Skeleton) -> tuple[str, str]:
+    """Return what speaks of another network than a Q-network, and of which; "", "" if nothing does.
+
+    That is a text around the network, a word that all its names have, or the name of the file.
+    """
+    for text in (*seen.context, *seen.common, seen.file):
+        # What people call files by: the best reward, the score of an evaluation, DQN's policy_net.
+        everyday = _OF_FILES if text == seen.file else frozenset()
+        for word in words(text):
+            if (kind := _ELSE.get(meaning(word), "")) and word not in everyday:
+                return text, kind
+    return "", ""
 
 
 def _said(seen: Skeleton, reading: Reading) -> Iterator[Witness]:

@@ -1,6 +1,6 @@
 """Networks over the whole space, each with its own truth, and a run that demands: right, or an honest refusal.
 
-    python tests/architecture/generate.py 20000
+    python tests/families/atari_dqn/generate.py 20000
 
 prints how many were told, how many refused and why, by kind; exits 1 if a single one was told wrongly.
 """
