@@ -24,7 +24,7 @@ _HOMES = {
         "convert: convert migrate_old_checkpoint; convert.batch: convert_many",
         "look.summarize: summarize; look.validate: validate; look.diff: diff; report: report",
         "share.export: export; share.sign: sign verify",
-        "rl.families.factory: create_model_from_config; rl.training.train: Trainer",
+        "rl.families.factory: create_model_from_config; rl.training.train: Trainer; rl.settle: settle",
         "rl.load: load_legacy_checkpoint load_model_checkpoint; rl.save: save_model_checkpoint",
     )
     for module, _, names in (part.strip().partition(": ") for part in line.split(";"))

@@ -13,6 +13,7 @@ from ckptfmt.rl.families.factory import create_model_from_config as create_model
 from ckptfmt.rl.load import load_legacy_checkpoint as load_legacy_checkpoint
 from ckptfmt.rl.load import load_model_checkpoint as load_model_checkpoint
 from ckptfmt.rl.save import save_model_checkpoint as save_model_checkpoint
+from ckptfmt.rl.settle import settle as settle
 from ckptfmt.rl.training.train import Trainer as Trainer
 from ckptfmt.share.export import export as export
 from ckptfmt.share.sign import sign as sign
@@ -49,6 +50,7 @@ __all__ = [
     "report",
     "save",
     "save_model_checkpoint",
+    "settle",
     "sign",
     "summarize",
     "upgrade",

@@ -22,6 +22,7 @@ WITH_TORCH = {
     "load_legacy_checkpoint",
     "load_model_checkpoint",
     "save_model_checkpoint",
+    "settle",
 }
 # The public surface: these names of the package, and below the packages and modules that documents import from.
 PROMISED = [
@@ -46,6 +47,7 @@ PROMISED = [
     "report",
     "save",
     "save_model_checkpoint",
+    "settle",
     "sign",
     "summarize",
     "upgrade",

@@ -64,13 +64,15 @@ def open_player(
     protocol: Protocol | None = None,
     render_mode: str | None = None,
     trust: bool = False,
+    raw: bool = False,
     **facts: Unpack[Reading],
 ) -> Iterator[Player]:
     """Give the network in a checkpoint or a legacy file, and the environment it was trained in.
 
     `game` is the gymnasium id where the file does not say it, and wins over what it says; `protocol` decides how
     it is played; `facts` are for `ckptfmt.convert`. What the file asks for beyond what its network needs is refused
-    without `trust`. Raises `CkptError` where no environment is known or it does not fit the network.
+    without `trust`. With `raw` pixels stay as the environment gives them, where nothing is said of their
+    scale. Raises `CkptError` where no environment is known or it does not fit the network.
     """
     with _opened(path, facts) as checkpoint:
         config = checkpoint.config
@@ -82,6 +84,8 @@ def open_player(
                 code="environment.unfit",
             )
         trained = _environment(checkpoint, game)
+        if raw and "observation_scale" not in checkpoint.manifest.environment:
+            trained = replace(trained, observation_scale=1.0)
         environment, followed = _follow(protocol or Protocol(), trained, config)
         if not trust and config is not None:
             refuse_untrusted(environment, config.input_shape, atari=is_atari(environment.id))
@@ -174,7 +178,7 @@ def _environment(checkpoint: Opened, game: str | None) -> Environment:
     config = checkpoint.config
     outside, frames = observation_scale(checkpoint), {} if config is None else _frames(config)
     if isinstance(described.get("id"), str):
-        described = {**({} if "screen_size" in frames else frames), **described}
+        described = {**({} if "frame_stack" in described else frames), **described}
         environment = Environment.from_dict({**described, **({"id": game} if game else {})})
         return replace(environment, observation_scale=outside)
     name = game or getattr(config, "game", None)

@@ -1,0 +1,46 @@
+"""What a settlement measured, on the command line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ckptfmt.rl.settle import Candidate, Measured, settle
+
+from .output import Output
+
+__all__ = ["settle_checkpoint"]
+
+
+def settle_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> int:
+    """Measure as the options of `ckpt settle` say, and return the exit code."""
+
+    names = ("game", "episodes", "seed", "max_steps", "device", "trust", "dry_run")
+    options = {name: given[name] for name in names}
+    found = settle(path, fields=given["fields"] or None, **options)
+    for field in found.fields:
+        candidates = "    ".join(map(_candidate, field.candidates))
+        output.line(f"{field.field:<{_LABEL}} {candidates}    {_verdict(field)}")
+    if not found.fields:
+        output.line("nothing that was assumed changes an action")
+    output.line(f"wrote {path}/manifest.json" if found.written else "nothing written")
+    output.result(found.to_dict())
+    return int(not found.is_whole)
+
+
+_LABEL = 14
+
+
+def _candidate(candidate: Candidate) -> str:
+    returns = candidate.returns
+    return f"{_shown(candidate.value)}  {np.mean(returns):,.1f} ± {np.std(returns):,.1f} over {len(returns)}"
+
+
+def _verdict(found: Measured) -> str:
+    if found.chosen is None:
+        return f"not separated, left {_shown(found.before)}"
+    return f"measured: {_shown(found.chosen)} (was assumed {_shown(found.before)})"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

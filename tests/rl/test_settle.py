@@ -1,0 +1,151 @@
+"""What nothing says of a network is measured by playing, where its agent plays well; else nothing is changed."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import ckptfmt
+from ckptfmt.errors import CkptError
+from ckptfmt.families import registry
+from ckptfmt.look.validate.conformance import schema_errors
+from ckptfmt.rl.play import play_episodes
+from ckptfmt.rl.player import open_player
+from ckptfmt.rl.protocol import Protocol
+from ckptfmt.rl.settle import _student
+from ckptfmt.store.write import update_manifest
+
+CKPT = str(Path(sys.executable).parent / "ckpt")
+SIDE = 36
+GAME = "ckptfmt/Catch-v0"
+
+
+def catcher(scale=255.0, join="mean"):
+    """Return a dueling network that catches every ball, by hand, where its pixels are divided by `scale`.
+
+    Units 2c and 2c + 1 see the column c above the paddle: one whether a ball is there, the other whether its pixels
+    are brighter than any after division, which turns the choice round. Units behind them see where the paddle is.
+    """
+    trunk = [{"kind": "mlp", "sizes": [36]}]
+    config = registry.find("q-network").config.from_dict({
+        "observation": [1, SIDE, SIDE], "n_action": 3, "dueling": True, "dueling_join": join, "input_scale": scale,
+        "trunk": trunk, "game": GAME,
+    })  # fmt: skip
+    model = ckptfmt.create_model_from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        layer, advantage = model.trunk[0].linear[0], model.advantage_head
+        seen = layer.weight.view(36, SIDE, SIDE)
+        for c in range(12):
+            columns = slice(3 * c, 3 * c + 3)
+            seen[2 * c : 2 * c + 2, : SIDE - 3, columns] = 1 / 9
+            layer.bias[2 * c + 1] = -1.5
+            seen[24 + c, SIDE - 3 :, columns] = 1 / 9 / 128 * 255
+            sign = -1 if join == "inverted" else 1
+            # To the right of the paddle's middle is where the ball is less where the paddle is; left is the other way.
+            for action, way in ((1, -1), (2, 1)):
+                advantage.weight[action, 2 * c] = sign * way * 3 * c
+                advantage.weight[action, 2 * c + 1] = -sign * way * 30 * c
+                advantage.weight[action, 24 + c] = -sign * way * c
+        advantage.bias[0] = sign * 1.5
+    return model, config
+
+
+def saved(path, model, config, **assumed):
+    """Write the network with fields that were assumed, as a conversion would have left them."""
+    config = config.replace(**assumed)
+    origin = {**dict.fromkeys(config.to_dict(), "declared"), **dict.fromkeys(assumed, "assumed")}
+    tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    ckptfmt.save(path, tensors, config)
+    update_manifest(path, lambda found: replace(found, config_origin=origin))
+    return path
+
+
+def returns(path):
+    with open_player(path, protocol=Protocol(epsilon=0.0)) as player:
+        return [e.total for e in play_episodes(player.model, player.env, player.protocol, episodes=10)]
+
+
+def test_a_scale_and_a_join_that_are_hidden_are_measured_together_and_written_down(tmp_path):
+    path = saved(tmp_path / "a", *catcher(255.0, "inverted"), input_scale=1.0, dueling_join="mean")
+    assert sum(returns(path)) < 0
+    content = ckptfmt.open(path).manifest.content_digest
+    found = ckptfmt.settle(path, episodes=30)
+    assert [(item.field, item.before, item.chosen) for item in found.fields] == [
+        ("input_scale", 1.0, 255.0),
+        ("dueling_join", "mean", "inverted"),
+    ]
+    assert found.is_whole
+    assert found.written
+    assert all(item.p < 0.01 for item in found.fields)
+    manifest = ckptfmt.open(path).manifest
+    assert (manifest.config["input_scale"], manifest.config["dueling_join"]) == (255.0, "inverted")
+    assert (manifest.config_origin["input_scale"], manifest.config_origin["dueling_join"]) == ("measured", "measured")
+    [kept] = manifest.extra["settled"]
+    assert kept["fields"][0]["candidates"][0] == {"value": 1.0, "returns": list(found.fields[0].candidates[0].returns)}
+    assert "paired t-test" in kept["test"]
+    assert (manifest.content_digest, ckptfmt.validate(path).valid) == (content, True)
+    assert returns(path) == [1.0] * 10
+
+
+def test_what_nothing_separates_stays_assumed(tmp_path):
+    path = saved(tmp_path / "a", *catcher(), input_scale=1.0, dueling_join="mean")
+    scale, join = ckptfmt.settle(path, episodes=30).fields
+    assert (scale.chosen, join.chosen) == (255.0, None)
+    assert len({tuple(item.returns) for item in join.candidates if item.value != "inverted"}) == 1
+    manifest = ckptfmt.open(path).manifest
+    assert (manifest.config_origin["input_scale"], manifest.config_origin["dueling_join"]) == ("measured", "assumed")
+
+
+def test_an_agent_that_plays_no_better_than_chance_settles_nothing(tmp_path):
+    _, config = catcher()
+    torch.manual_seed(0)
+    path = saved(tmp_path / "a", ckptfmt.create_model_from_config(config), config, input_scale=1.0)
+    before = (path / "manifest.json").read_bytes()
+    found = ckptfmt.settle(path, episodes=10)
+    assert [item.chosen for item in found.fields] == [None]
+    assert (found.is_whole, found.written) == (False, False)
+    assert (path / "manifest.json").read_bytes() == before
+
+
+def test_a_dry_run_measures_and_changes_nothing(tmp_path):
+    path = saved(tmp_path / "a", *catcher(), input_scale=1.0)
+    before = (path / "manifest.json").read_bytes()
+    found = ckptfmt.settle(path, episodes=30, dry_run=True)
+    assert ([item.chosen for item in found.fields], found.written) == ([255.0], False)
+    assert (path / "manifest.json").read_bytes() == before
+
+
+def test_a_field_that_is_known_is_not_measured(tmp_path):
+    path = saved(tmp_path / "a", *catcher(), input_scale=1.0)
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.settle(path, fields=["dueling_join"])
+    assert caught.value.what == (
+        "dueling_join is not measured: it was not assumed, or no action depends on it; only input_scale can be"
+    )
+
+
+def test_the_command_says_what_was_measured_and_exits_by_it(tmp_path):
+    path = saved(tmp_path / "a", *catcher(), input_scale=1.0)
+    run = subprocess.run([CKPT, "settle", str(path), "--episodes", "30"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    first, last = run.stdout.splitlines()
+    assert first.startswith("input_scale    1  -")
+    assert first.endswith("measured: 255 (was assumed 1)")
+    assert last == f"wrote {path}/manifest.json"
+    again = subprocess.run([CKPT, "settle", str(path), "--json"], capture_output=True, text=True)
+    assert schema_errors(json.loads(again.stdout), "report") == []
+    assert json.loads(again.stdout)["result"]["fields"] == []
+
+
+@pytest.mark.parametrize(
+    ("t", "degrees", "p"),
+    [(12.706, 1, 0.025), (4.303, 2, 0.025), (3.182, 3, 0.025), (2.228, 10, 0.025), (2.093, 19, 0.025), (0.0, 7, 0.5)],
+)
+def test_probabilities_are_those_of_the_tables(t, degrees, p):
+    assert _student(t, degrees) == pytest.approx(p, rel=1e-3)
