@@ -1,9 +1,8 @@
 """What a settlement measured, on the command line."""
 
 from collections.abc import Mapping
+from statistics import fmean, pstdev
 from typing import Any
-
-import numpy as np
 
 from ckptfmt.rl.settle import Candidate, Measured, settle
 
@@ -33,7 +32,7 @@ _LABEL = 14
 
 def _candidate(candidate: Candidate) -> str:
     returns = candidate.returns
-    return f"{_shown(candidate.value)}  {np.mean(returns):,.1f} ± {np.std(returns):,.1f} over {len(returns)}"
+    return f"{_shown(candidate.value)}  {fmean(returns):,.1f} ± {pstdev(returns):,.1f} over {len(returns)}"
 
 
 def _verdict(found: Measured) -> str:
