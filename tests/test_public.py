@@ -205,8 +205,9 @@ def stated(tree: ast.Module) -> Iterator[ast.expr]:
             plain = (item for item in node.body if isinstance(item, ast.Assign))
             yield from (item.value for item in plain if ast.unparse(item.targets[0]) == "code")
         elif isinstance(node, ast.FunctionDef):
-            names = [*node.args.args, *node.args.kwonlyargs]
-            defaults = [None] * (len(node.args.args) - len(node.args.defaults)) + node.args.defaults
+            positional = [*node.args.posonlyargs, *node.args.args]
+            names = [*positional, *node.args.kwonlyargs]
+            defaults = [None] * (len(positional) - len(node.args.defaults)) + node.args.defaults
             defaults += node.args.kw_defaults
             yield from (
                 value for name, value in zip(names, defaults, strict=True) if name.arg == "code" and value is not None
