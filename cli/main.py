@@ -35,7 +35,7 @@ COMMANDS = {
         "clean": "List or remove what interrupted saves left behind.",
         "compress": "Compress checkpoints; their digests stay the same.",
         "decompress": "Undo ckpt compress.",
-        "settle": "Measure by playing what was assumed of a network, and write it down.",
+        "settle": "Measure by playing what was assumed of a network.",
         "repair": "Repair a damaged checkpoint, from intact ones of the same run.",
         "evaluate": "Play episodes and record their returns in the manifest.",
         "git": "Make git diff, log and merge understand checkpoints.",

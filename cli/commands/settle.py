@@ -30,7 +30,7 @@ __all__ = ["settle"]
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--dry-run", is_flag=True, help="Play, but leave the manifest as it is.")
 def settle(output: Output, path: str, **given: Any) -> int:
-    """Measure by playing what was assumed of a network, and write it down."""
+    """Measure by playing what was assumed of a network."""
     # This import waits: the help needs no torch.
     from ..settling import settle_checkpoint
 

@@ -179,7 +179,7 @@ def _proven(tried: list[Adopted], asked: Callable[[Tensor], Any]) -> Adopted:
                 f"its {said} do not show what it divides its input by", where=name, fix="give input_scale="
             )
         raise ConversionError(
-            f"its {said} do not show {' and '.join(open_)}", where=name, fix="give settings= with these fields"
+            f"its {said} do not show {' and '.join(open_)}", where=name, fix="give these fields among the settings"
         )
     return same[0]
 
