@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import rfc8785
@@ -40,6 +41,7 @@ DIGEST_FORM = "|".join(f"{name}:[0-9a-f]{{{2 * make().digest_size}}}" for name, 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 # RFC 8785 writes numbers as JavaScript does, whose numbers are whole and exact up to here.
 _MAX_EXACT = 2**53 - 1
+_CONTAINERS = frozenset({dict, list, tuple})
 
 
 class Hasher:
@@ -90,7 +92,11 @@ def canonical_json(value: Any) -> bytes:
 
 def json_digest(value: Any) -> str:
     """Return `sha256:` and the SHA-256, in hex, of the canonical form of a JSON value."""
-    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+    return _digest_of(canonical_json(value))
+
+
+def _digest_of(canonical: bytes) -> str:
+    return "sha256:" + hashlib.sha256(canonical).hexdigest()
 
 
 def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> str:
@@ -98,8 +104,13 @@ def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> st
 
     The order in which the tensors come does not matter. A BLAKE3 counts without its name.
     """
-    rows = sorted([name, dtype, list(shape), digest.removeprefix("blake3:")] for name, dtype, shape, digest in tensors)
-    return json_digest(rows)
+    rows = sorted(
+        ((name, dtype, tuple(shape), digest.removeprefix("blake3:")) for name, dtype, shape, digest in tensors),
+        key=itemgetter(0),
+    )
+    # Text is written alike by all, and there are no keys: only numbers could differ.
+    exact = all(0 <= size <= _MAX_EXACT for row in rows for size in row[2])
+    return _digest_of(_ENCODER.encode(rows).encode("utf-8") if exact else canonical_json(rows))
 
 
 def manifest_digest(manifest: Mapping[str, Any]) -> str:
@@ -111,19 +122,30 @@ def _is_exact(value: Any) -> bool:
     """Return whether Python and RFC 8785 write a value alike as it is, without a copy of it."""
     kind = type(value)
     if kind is dict:
-        return str.isascii("".join(value)) and all(map(_is_exact, value.values()))
+        return str.isascii("".join(value)) and _are_exact(value.values())
     if kind is list or kind is tuple:
-        kinds = set(map(type, value))
-        if kinds == {int}:
-            within: bool = min(value) >= -_MAX_EXACT and max(value) <= _MAX_EXACT
-            return within
-        return not kinds - {str} or all(map(_is_exact, value))
-    if kind is int:
-        return bool(-_MAX_EXACT <= value <= _MAX_EXACT)
-    if kind is float:
-        # Below 1e-4 Python writes an exponent where RFC 8785 writes zeros.
-        return bool(abs(value) >= 1e-4 and not value.is_integer() and math.isfinite(value))
-    return kind is str or kind is bool or value is None
+        return _are_exact(value)
+    return _are_exact((value,))
+
+
+def _are_exact(values: Iterable[Any]) -> bool:
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            continue
+        if kind is int:
+            if not -_MAX_EXACT <= value <= _MAX_EXACT:
+                return False
+        elif kind is float:
+            # Below 1e-4 Python writes an exponent where RFC 8785 writes zeros.
+            if not abs(value) >= 1e-4 or value.is_integer() or not math.isfinite(value):
+                return False
+        elif kind in _CONTAINERS:
+            if not _is_exact(value):
+                return False
+        elif kind is not bool and value is not None:
+            return False
+    return True
 
 
 def _exact(value: Any) -> Any:

@@ -8,15 +8,16 @@ was written before, and writes it back as it was. The JSON Schema of a document 
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
-from ckptfmt.errors import printable
+from ckptfmt.errors import ManifestError, printable
 from ckptfmt.format.freeform import encode_free, encode_key
 from ckptfmt.format.kinds import Kind, named, wrong
 
 __all__ = ["Document", "Field", "document", "fields_of", "object_schema", "value"]
 
 
+_Made = TypeVar("_Made", bound="Document")
 # What was found of each document, since every manifest asks for it.
 _DECLARED: dict[type[Any], tuple[Mapping[str, "Field"], Mapping[str, Any]]] = {}
 
@@ -54,16 +55,21 @@ class Document:
         if not isinstance(data, dict):
             raise wrong("must be an object", where)
         known = fields_of(cls)
-        surplus = {name: item for name, item in data.items() if name not in known}
+        surplus = {} if data.keys() <= known.keys() else {name: data[name] for name in data if name not in known}
         if surplus and not relaxed:
             raise wrong(
                 "is no field of this version", f"{where}.{printable(next(iter(surplus)), 60)}", "manifest.unknown"
             )
-        if missing := [name for name in _required(cls) if name not in data]:
+        parsed, name = {}, ""
+        try:
+            for name, declared in known.items():
+                if name in data:
+                    parsed[name] = declared.kind.parse(data[name], "", relaxed)
+        except ManifestError as e:
+            raise e.but(where=f"{where}.{name}{e.where}") from None
+        if len(parsed) < len(known) and (missing := [name for name in _required(cls) if name not in parsed]):
             raise wrong("is missing", f"{where}.{missing[0]}", "manifest.missing")
-        present = {name: field.kind for name, field in known.items() if name in data}
-        parsed = {name: kind.parse(data[name], f"{where}.{name}", relaxed) for name, kind in present.items()}
-        return cls(**parsed, unknown=surplus)
+        return cls(**parsed, unknown=surplus) if len(parsed) < len(known) else _filled(cls, parsed, surplus)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON holds it, fields in their fixed order."""
@@ -71,6 +77,13 @@ class Document:
         idle = _declared(type(self))[1]
         kept = {name: item for name, item in pairs.items() if name not in idle or _says_more(item, idle[name])}
         return {**{name: _dump(item, f"$.{name}") for name, item in kept.items()}, **self.unknown}
+
+
+def _filled(kind: type[_Made], parsed: dict[str, Any], surplus: dict[str, Any]) -> _Made:
+    """Return a document of which every field is known, without a call for each: a manifest has a million of them."""
+    made = object.__new__(kind)
+    made.__dict__.update(parsed, unknown=surplus)
+    return made
 
 
 def fields_of(kind: type[Any]) -> Mapping[str, Field]:

@@ -30,8 +30,11 @@ _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
 # What a document may hold, however short each of it is: memory and time follow these and not its bytes.
 _MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 1_000_000, 2_000_000, 3_000_000
 _CHUNK = 1 << 20
+# How a line of a rendering begins that lies deeper than anything may.
+_TOO_FAR_IN = b"\n" + b"  " * MAX_DEPTH
 # Where one of these stands, numbers are looked at one by one; without them none is too long or too large.
-_LARGE = re.compile(rb"(?:\A|[\s\[,:-])(?:[0-9]{21}|[0-9.]++[eE]\+?[0-9]{3})")
+# A colon behind anything but a key is one of a text: the digests of all tensors have it.
+_LARGE = re.compile(rb"(?:\A|[\s\[,-]|[\s\"]:)(?:[0-9]{21}|[0-9.]++[eE]\+?[0-9]{3})")
 
 
 def parse(
@@ -89,7 +92,8 @@ def read_rendered(data: bytes, *, where: str, limit: int) -> tuple[Any, bool]:
     Such bytes are strict JSON whatever they hold: no key comes twice, nothing is written in two ways. So they need
     none of the checks that cost most. Others are read by `parse`, which says what is wrong.
     """
-    if len(data) <= limit and not _LARGE.search(data) and not _excess(data):
+    # In a rendering no level is deeper than its lines are indented, but for a list on its line.
+    if len(data) <= limit and _TOO_FAR_IN not in data and _is_modest(data) and not _LARGE.search(data):
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(data.decode("utf-8"))
             if _is_rendering(value, data):
@@ -115,12 +119,22 @@ def render(value: Any) -> str:
 def _render(value: Any, newline: str) -> str:
     inner = newline + "  "
     if isinstance(value, dict) and value:
-        rows = [f"{_plain(key)}: {_render(item, inner)}" for key, item in value.items()]
-        return "{" + inner + f",{inner}".join(rows) + newline + "}"
+        # Text and numbers are most of what there is: no call is made for them.
+        rows = [
+            f"{encode_basestring(key)}: {encode_basestring(item)}"
+            if type(item) is str
+            else f"{encode_basestring(key)}: {item}"
+            if type(item) is int
+            else f"{encode_basestring(key)}: {_render(item, inner)}"
+            for key, item in value.items()
+        ]
+        return f"{{{inner}{f',{inner}'.join(rows)}{newline}}}"
     if isinstance(value, list):
-        if not _CONTAINERS.isdisjoint(map(type, value)):
-            return "[" + inner + f",{inner}".join([_render(item, inner) for item in value]) + newline + "]"
-        return _ENCODER.encode(value)
+        kinds = set(map(type, value))
+        if not _CONTAINERS.isdisjoint(kinds):
+            return f"[{inner}{f',{inner}'.join([_render(item, inner) for item in value])}{newline}]"
+        # Python writes a list of whole numbers as JSON does.
+        return str(value) if kinds == {int} else _ENCODER.encode(value)
     return _plain(value)
 
 
@@ -135,7 +149,7 @@ def _plain(value: Any) -> str:
 
 def _excess(data: bytes) -> str:
     """Return what a document has too much of, before anything is made of it: a value takes more than its two bytes."""
-    if len(data) > _MAX_CONTAINERS:
+    if not _is_modest(data):
         structure = _structure(data)
         if structure.count(b"[") + structure.count(b"{") > _MAX_CONTAINERS:
             return f"holds more than {_MAX_CONTAINERS:,} lists and objects"
@@ -144,6 +158,15 @@ def _excess(data: bytes) -> str:
         if structure.count(b",") > _MAX_VALUES:
             return f"holds more than {_MAX_VALUES:,} values"
     return _TOO_DEEP if is_deep(data) else ""
+
+
+def _is_modest(data: bytes) -> bool:
+    """Return whether a document cannot hold too much, even if all of its brackets, colons and commas counted."""
+    return (
+        data.count(b"[") + data.count(b"{") <= _MAX_CONTAINERS
+        and data.count(b":") <= _MAX_KEYS
+        and data.count(b",") <= _MAX_VALUES
+    )
 
 
 def is_deep(data: bytes) -> bool:

@@ -65,30 +65,39 @@ def optional(kind: Kind) -> Kind:
 
 def listing(kind: Kind) -> Kind:
     """Return the kind of a list; it becomes a tuple."""
+    parse_entry = kind.parse
 
     def parse(item: Any, where: str, relaxed: bool) -> tuple[Any, ...]:
         if not isinstance(item, list):
             raise wrong("must be a list", where)
+        parsed: list[Any] = []
         try:
-            return tuple([kind.parse(entry, where, relaxed) for entry in item])
-        except ManifestError:  # the place is told for the one that is wrong, not made up for all that are right
-            return tuple(kind.parse(entry, f"{where}[{i}]", relaxed) for i, entry in enumerate(item))
+            for entry in item:
+                parsed.append(parse_entry(entry, "", relaxed))
+        except ManifestError as e:  # the place is told for the one that is wrong, not made up for all that are right
+            raise e.but(where=f"{where}[{len(parsed)}]{e.where}") from None
+        return tuple(parsed)
 
     return Kind(parse, {"type": "array", "items": kind.schema}, kind.defs)
 
 
 def mapping(kind: Kind) -> Kind:
     """Return the kind of an object whose keys are free and whose values are alike."""
+    parse_entry = kind.parse
 
     def parse(item: Any, where: str, relaxed: bool) -> dict[str, Any]:
         if not isinstance(item, dict):
             raise wrong("must be an object", where)
         if len(item) == 1 and (tag := next(iter(item))) in RESERVED:
             raise wrong(f"the key {tag} is reserved for numbers", where)
+        parsed: dict[str, Any] = {}
+        name = ""
         try:
-            return {name: kind.parse(entry, where, relaxed) for name, entry in item.items()}
-        except ManifestError:
-            return {name: kind.parse(entry, f"{where}.{printable(name, 80)}", relaxed) for name, entry in item.items()}
+            for name, entry in item.items():
+                parsed[name] = parse_entry(entry, "", relaxed)
+        except ManifestError as e:
+            raise e.but(where=f"{where}.{printable(name, 80)}{e.where}") from None
+        return parsed
 
     # A tagged number has one key, and would be read as one where the manifest is compared.
     untagged = {"if": {"minProperties": 1, "maxProperties": 1}, "then": {"not": {"anyOf": _TAGGED}}}
@@ -109,9 +118,10 @@ def pattern(expression: str, meaning: str) -> Kind:
 
 def choice(*words: str) -> Kind:
     """Return the kind of one of a few words; a newer minor version may have more of them."""
+    known = frozenset(words)
 
     def parse(item: Any, where: str, relaxed: bool) -> str:
-        if not isinstance(item, str) or (item not in words and not relaxed):
+        if not isinstance(item, str) or (item not in known and not relaxed):
             raise wrong(f"must be one of {', '.join(words)}, not '{printable(item, 60)}'", where)
         return item
 

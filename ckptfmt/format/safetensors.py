@@ -8,7 +8,9 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from json.encoder import encode_basestring
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from ckptfmt.errors import WeightsError, WrongSize, printable
 from ckptfmt.format import jsontext
@@ -40,8 +42,7 @@ MAX_TENSORS = 100_000
 _MAX_BITS = 2**256
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """A stored tensor: its bytes are `begin` to `end` of the data that follows the header."""
 
     name: str
@@ -105,22 +106,25 @@ def build_header(
     element; the JSON has no spaces but the padding that aligns the data to 8 bytes. The order in which the
     tensors are given does not matter: the same content gives the same bytes.
     """
-    rows = [(name, dtype, tuple(shape)) for name, dtype, shape in tensors]
-    rows.sort(key=lambda row: (-bits_of(row[1]), row[0]))
-    entries: dict[str, Any] = {_METADATA: dict(sorted(metadata.items()))} if metadata else {}
-    infos, begin = [], 0
-    for name, dtype, shape in rows:
-        if name == _METADATA or name in entries:
+    rows = [(-bits_of(dtype), name, dtype, tuple(shape)) for name, dtype, shape in tensors]
+    rows.sort(key=itemgetter(0, 1))
+    said = json.dumps(dict(sorted(metadata.items())), separators=(",", ":"), ensure_ascii=False)
+    parts = [f'"{_METADATA}":{said}'] if metadata else []
+    infos, begin, taken = [], 0, {_METADATA}
+    forms: dict[tuple[str, tuple[int, ...]], tuple[int, str]] = {}
+    for _, name, dtype, shape in rows:
+        if name in taken:
             raise WeightsError(f"'{printable(name)}' cannot be the name of a tensor here", code="weights.name")
-        if len(shape) > MAX_RANK:
-            what = f"'{printable(name)}' has {len(shape):,} dimensions, more than the {MAX_RANK} allowed"
-            raise WeightsError(what, code="weights.shape")
-        info = TensorInfo(name, dtype, shape, begin, begin + tensor_bytes(dtype, shape))
-        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [info.begin, info.end]}
-        infos.append(info)
-        begin = info.end
+        taken.add(name)
+        if (form := forms.get((dtype, shape))) is None:
+            form = forms[dtype, shape] = _form(name, dtype, shape)
+        size, said = form
+        end = begin + size
+        infos.append(TensorInfo(name, dtype, shape, begin, end))
+        parts.append(f'{encode_basestring(name)}:{{{said}"data_offsets":[{begin},{end}]}}')
+        begin = end
     try:
-        text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+        text = f"{{{','.join(parts)}}}".encode()
     except UnicodeEncodeError as e:
         around = printable(e.object[max(0, e.start - 20) : e.end + 20])
         raise WeightsError(f"half of a surrogate pair is in the name …{around}…", code="weights.name") from None
@@ -128,6 +132,14 @@ def build_header(
     if len(text) > MAX_HEADER:
         raise WeightsError(f"the header takes {len(text):,} bytes, more than safetensors allows")
     return len(text).to_bytes(8, "little") + text, tuple(infos)
+
+
+def _form(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[int, str]:
+    """Return how many bytes a tensor takes, and what a header says of its form."""
+    if len(shape) > MAX_RANK:
+        what = f"'{printable(name)}' has {len(shape):,} dimensions, more than the {MAX_RANK} allowed"
+        raise WeightsError(what, code="weights.shape")
+    return tensor_bytes(dtype, shape), f'"dtype":"{dtype}","shape":[{",".join(map(str, shape))}],'
 
 
 def parse_header(read: Callable[[int, int], bytes], size: int, *, where: str) -> Header:

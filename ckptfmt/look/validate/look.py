@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ckptfmt.errors import ManifestError, Problem, Unreadable, UnsupportedVersion, WeightsError, printable
+from ckptfmt.errors import CkptError, ManifestError, Problem, Unreadable, UnsupportedVersion, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, parse_blueprint
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, OpenFolder, compressed_name, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest
-from ckptfmt.format.parse import raw_manifest
+from ckptfmt.format.parse import raw_manifest, uncollected
 from ckptfmt.format.prerelease import settled
 from ckptfmt.format.versions import check_version
 from ckptfmt.look.validate import checks
@@ -85,15 +85,22 @@ class _Look:
         finally:
             release(folder)
 
-    def _manifest(self, folder: OpenFolder) -> Iterator[Problem]:
+    def _manifest(self, folder: OpenFolder) -> list[Problem]:
         try:
             data = read_manifest(folder, where=self.path)
-            self.bytes_read += len(data)
-            raw, rendered = raw_manifest(data, where=MANIFEST)
         except Unreadable:
             raise
         except (ManifestError, WeightsError) as e:
-            yield Problem.of(e, where=MANIFEST, fix="copy it again or re-save it")
+            return [_unread(e)]
+        self.bytes_read += len(data)
+        with uncollected(len(data)):
+            return list(self._text(data))
+
+    def _text(self, data: bytes) -> Iterator[Problem]:
+        try:
+            raw, rendered = raw_manifest(data, where=MANIFEST)
+        except ManifestError as e:
+            yield _unread(e)
             return
         relaxed = self._version(raw)
         if relaxed:
@@ -118,6 +125,10 @@ class _Look:
             if isinstance(version, str) and _VERSION.fullmatch(version):
                 raise
             return False
+
+
+def _unread(e: CkptError) -> Problem:
+    return Problem.of(e, where=MANIFEST, fix="copy it again or re-save it")
 
 
 def _parse(raw: Mapping[str, Any], *, relaxed: bool) -> tuple[Manifest | None, Blueprint | None, list[Problem]]:
