@@ -6,7 +6,9 @@ BLAKE3 is fast enough to check on every load; SHA-256 is what every other tool s
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
+from json.encoder import encode_basestring
 from operator import itemgetter
 from typing import Any
 
@@ -42,6 +44,11 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True,
 # RFC 8785 writes numbers as JavaScript does, whose numbers are whole and exact up to here.
 _MAX_EXACT = 2**53 - 1
 _CONTAINERS = frozenset({dict, list, tuple})
+# In a list of floats as Python writes it: what JavaScript writes without an exponent, with a shorter one, or without
+# a point.
+_UNFOLDED = ("e-05", "e-06", "e+16", "e+17", "e+18", "e+19", "e+20")
+_FOLDED = re.compile(r"(?<![0-9.])-?[0-9.]++e(?:-0[56]|\+1[6-9]|\+20)(?![0-9])")
+_WHOLE = re.compile(r"(?<![0-9])-(?=0\.0[,\]])|\.0(?=[,\]])")
 
 
 class Hasher:
@@ -81,9 +88,9 @@ def new_blake3(data: bytes = b"") -> Any:
 def canonical_json(value: Any) -> bytes:
     """Return the RFC 8785 bytes of a JSON value; raise `ManifestError` where it has none."""
     try:
-        return _ENCODER.encode(value if _is_exact(value) else _exact(value)).encode("utf-8")
+        return (_ENCODER.encode(value) if _is_exact(value) else _written(value)).encode("utf-8")
     except (TypeError, ValueError):
-        pass  # the general way, which is several times slower, or says what is wrong
+        pass  # what has no canonical form: the library says why
     try:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as e:
@@ -122,7 +129,9 @@ def _is_exact(value: Any) -> bool:
     """Return whether Python and RFC 8785 write a value alike as it is, without a copy of it."""
     kind = type(value)
     if kind is dict:
-        return str.isascii("".join(value)) and _are_exact(value.values())
+        # UTF-16, by which keys are sorted, orders them as code points do while none lies beyond the surrogates.
+        keys = "".join(value)
+        return (keys.isascii() or max(keys) < "\ud800") and _are_exact(value.values())
     if kind is list or kind is tuple:
         return _are_exact(value)
     return _are_exact((value,))
@@ -148,21 +157,53 @@ def _are_exact(values: Iterable[Any]) -> bool:
     return True
 
 
-def _exact(value: Any) -> Any:
-    """Return a JSON value whose numbers Python and RFC 8785 write alike; raise `ValueError` where there is none.
+def _written(value: Any) -> str:
+    """Return the canonical text of a JSON value, whatever its numbers and keys; raise `ValueError` where it has none.
 
-    Both write the shortest digits that read back the same; they differ in whole numbers (`1.0` and `1`), in
-    when an exponent is used, and in how keys beyond ASCII are sorted.
+    The library does the same in several times the time.
     """
     kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return value
-    if kind is dict and "".join(value).isascii():
-        return {key: _exact(item) for key, item in value.items()}
+    if kind is str:
+        return encode_basestring(value)
+    if kind is float:
+        return _number(value)
     if kind is list or kind is tuple:
-        return [_exact(item) for item in value]
-    if (kind is int or (kind is float and value.is_integer())) and -_MAX_EXACT <= value <= _MAX_EXACT:
-        return int(value)
-    if kind is float and abs(value) >= 1e-4 and not value.is_integer():
-        return value
-    raise ValueError
+        return _numbers(value) if set(map(type, value)) == {float} else f"[{','.join(map(_written, value))}]"
+    if kind is dict:
+        names = sorted(value, key=_utf_16)
+        return f"{{{','.join([f'{encode_basestring(name)}:{_written(value[name])}' for name in names])}}}"
+    if kind is int and not -_MAX_EXACT <= value <= _MAX_EXACT:
+        raise ValueError
+    return _ENCODER.encode(value)
+
+
+def _utf_16(name: str) -> bytes:
+    return name.encode("utf-16-be")
+
+
+def _numbers(values: Any) -> str:
+    """Return the canonical text of a list of floats."""
+    text = _ENCODER.encode(values)
+    if any(exponent in text for exponent in _UNFOLDED):
+        text = _FOLDED.sub(lambda found: _number(float(found[0])), text)
+    for digit in "789":
+        text = text.replace(f"e-0{digit}", f"e-{digit}")
+    return _WHOLE.sub("", text) if ".0" in text else text
+
+
+def _number(value: float) -> str:
+    """Return a float as JavaScript writes it: the digits are Python's, but other ones have an exponent."""
+    if not math.isfinite(value):
+        raise ValueError
+    text = repr(value)
+    if text.endswith(".0"):
+        return text[:-2] if value else "0"
+    mantissa, exponent, power = text.partition("e")
+    if not exponent:
+        return text
+    sign, digits = "-" * (value < 0), mantissa.strip("-").replace(".", "")
+    if 16 <= (places := int(power)) < 21:
+        return sign + digits.ljust(places + 1, "0")
+    if -6 <= places < 0:
+        return f"{sign}0.{'0' * (-places - 1)}{digits}"
+    return f"{mantissa}e{places:+d}"

@@ -144,7 +144,8 @@ def _plain(value: Any) -> str:
         return encode_basestring(value)
     if kind is bool or value is None:
         return _WORDS[value]
-    return str(value) if kind is int else _ENCODER.encode(value)
+    # Python writes numbers as JSON does.
+    return str(value) if kind is int or (kind is float and math.isfinite(value)) else _ENCODER.encode(value)
 
 
 def _excess(data: bytes) -> str:

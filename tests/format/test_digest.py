@@ -75,3 +75,19 @@ def test_the_quick_way_to_a_canonical_form_writes_what_the_general_one_writes(va
 )
 def test_numbers_at_the_borders_of_the_quick_way_are_written_as_the_rfc_says(number):
     assert canonical_json([number]) == rfc8785.dumps([number])
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.builds(
+    lambda digits, places: float(f"{digits}e{places}"), st.integers(-(10**6), 10**17), st.integers(-30, 22)
+)
+
+
+@given(st.lists(FLOATS))
+def test_numbers_of_any_size_are_written_as_the_rfc_says_in_lists_and_alone(numbers):
+    assert canonical_json(numbers) == rfc8785.dumps(numbers)
+    assert canonical_json([*numbers, "x"]) == rfc8785.dumps([*numbers, "x"])
+
+
+@given(st.dictionaries(st.text(st.sampled_from("a\x7f\u00e9\ud7ff\ue000\uffff\U0001f600\U0010ffff\"\\\n")), FLOATS))
+def test_keys_are_sorted_by_utf_16_whatever_is_in_them(keys):
+    assert canonical_json(keys) == rfc8785.dumps(keys)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ckptfmt.errors import CkptError, ManifestError
 from ckptfmt.format.jsontext import MAX_DEPTH, is_deep, parse, read_rendered, render
+from tests.counted import steps
 
 LIMIT = 1 << 20
 
@@ -125,3 +126,12 @@ def test_the_depth_is_that_of_brackets_outside_of_strings(data, deep):
 def test_what_was_rendered_is_read_as_it_is(value):
     data = render(value).encode()
     assert read_rendered(data, where="m.json", limit=LIMIT) == (parse(data, where="m.json", limit=LIMIT), True)
+
+
+@pytest.mark.parametrize("text", ["blake3:" + "1" * 64, "blake3:" + "1" * 20 + "e123", "at 12:" + "1" * 64])
+def test_digits_in_a_text_are_no_large_number(text):
+    def read(inner):
+        data = render({"x": [inner] * 50, "y": {"z": 1}}).encode()
+        return steps(lambda: read_rendered(data, where="m.json", limit=LIMIT))
+
+    assert read(text) == read("a" * len(text))
