@@ -79,6 +79,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "instances-with-states": lambda: filled(b"h\x00)\x81}b", AGENT + b"]("),
     "instances-with-items": lambda: filled(b"h\x00)\x81NaNNs", AGENT + b"]("),
     "calls": lambda: filled(b"h\x00)R", AGENT + b"]("),
+    "calls-of-calls": lambda: filled(b")R", AGENT + b"h\x00", b"."),
+    "many-calls-of-calls": lambda: filled(b"h\x00" + b")R" * 500, AGENT + b"]("),
     "ordered": lambda: filled(b"h\x00)R", b"ccollections\nOrderedDict\nq\x000]("),
     "names": lambda: HEAD + b"](" + b"".join(b"cagent\nA%d\n" % i for i in range(70_000)) + b"e.",
     "floats": lambda: filled(b"F1e5\n"),

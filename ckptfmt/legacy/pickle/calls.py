@@ -5,7 +5,7 @@ from typing import Any
 
 from ckptfmt.errors import BadPickle, UnsafeSource, printable
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
-from ckptfmt.legacy.bytes.budget import Budget
+from ckptfmt.legacy.bytes.budget import Budget, exceeded
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle import globals as known
 from ckptfmt.legacy.pickle import ndarray as arrays
@@ -19,6 +19,8 @@ __all__ = ["Calls", "Nested"]
 _RECONSTRUCTOR = "copyreg._reconstructor"
 _NESTED = "torch.storage._load_from_bytes"
 _GETATTR = "builtins.getattr"
+# A class of a class by its whole path, called and called again, takes some hundreds of characters.
+_MAX_NAME = 1024
 _BASES = ("builtins.object", "builtins.dict", "builtins.list")
 
 Nested = Callable[[Block], Any]
@@ -95,14 +97,23 @@ class Calls:
         """Return the record of a call of what another call gave, or of an instance; that one is kept inside."""
         if not self._is_inert(target):
             raise refused("calls something that is no name")
-        return Opaque("call", f"{target.name}()", (target, *args))
+        full = f"{target.name}()"
+        self._spend_name(full)
+        return Opaque("call", full, (target, *args))
+
+    def _spend_name(self, full: str) -> None:
+        """Spend the name of what a call or an attribute of another placeholder gave: each is longer than the last."""
+        if len(full) > _MAX_NAME:
+            raise exceeded(f"calls what calls gave until its name takes more than {_MAX_NAME:,} characters")
+        # Held twice over: as it is, and as a part of what is said of it.
+        self._budget.text(2 * len(full))
 
     def _attribute(self, args: tuple[Any, ...]) -> Opaque | None:
         """Return the placeholder of an attribute of a placeholder; None for one of what might be a module of ours."""
         match args:
             case (Opaque() as holder, str() as name) if name.isidentifier() and self._is_inert(holder):
                 full = f"{holder.name}.{name}"
-                self._budget.copied((full,))
+                self._spend_name(full)
                 return Opaque("attribute", full, () if holder.kind == "global" else (holder,))
         return None
 

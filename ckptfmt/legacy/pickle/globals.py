@@ -7,6 +7,7 @@ listed; other packages' names are inert placeholders.
 
 import re
 import sys
+from functools import lru_cache
 from typing import Literal
 
 from ckptfmt.format.dtypes import by_torch
@@ -110,6 +111,7 @@ def full_name(module: str, name: str) -> str:
     return _RENAMED.get(full, full)
 
 
+@lru_cache(maxsize=4096)
 def group_of(full: str) -> Group:
     """Return what is done with a full name; a torch class is one by the exact shape of its name."""
     if full in CALLS or full in _VALUES:

@@ -140,16 +140,7 @@ def _leaf(value: Any) -> int:
 def _shallow(node: Any) -> int:
     """Return what is known of a sequence or an instance with nothing but leaves in it, 0 for any other container."""
     if type(node) is Opaque:
-        # A state with nothing in it is as good as none.
-        if node.args or node.items or (type(node.state) in _CONTAINERS and node.state):
-            return 0
-        weight = 1 + _leaf(node.state)
-        for pair in node.pairs:
-            for item in pair:
-                if type(item) in _CONTAINERS or type(item) is LegacyTensor:
-                    return 0
-                weight += _leaf(item)
-        return min(weight, MAX_NODES + 1) | _ONE_DEEP | 1 << _THINGS[0]
+        return _shallow_instance(node)
     if not node:
         return 1 | _ONE_DEEP
     if isinstance(node, dict) or _name_in(node):
@@ -161,6 +152,21 @@ def _shallow(node: Any) -> int:
         weight += _leaf(item)
         things += type(item) is LegacyTensor
     return min(weight, MAX_NODES + 1) | _ONE_DEEP | things << _THINGS[0]
+
+
+def _shallow_instance(node: Opaque) -> int:
+    # A state with nothing in it is as good as none.
+    if type(node.state) in _CONTAINERS and node.state:
+        return 0
+    weight, depth = 1 + _leaf(node.state), _ONE_DEEP
+    for inside in (node.args, node.items, *node.pairs):
+        if inside:
+            depth = 2 * _ONE_DEEP
+            for item in inside:
+                if type(item) in _CONTAINERS or type(item) is LegacyTensor:
+                    return 0
+                weight += _leaf(item)
+    return min(weight, MAX_NODES + 1) | depth | 1 << _THINGS[0]
 
 
 def _key_size(key: Any) -> int:
