@@ -73,7 +73,7 @@ def listing(kind: Kind) -> Kind:
         parsed: list[Any] = []
         try:
             for entry in item:
-                parsed.append(parse_entry(entry, "", relaxed))
+                parsed.append(parse_entry(entry, "", relaxed))  # noqa: PERF401 (how many went well is asked)
         except ManifestError as e:  # the place is told for the one that is wrong, not made up for all that are right
             raise e.but(where=f"{where}[{len(parsed)}]{e.where}") from None
         return tuple(parsed)
