@@ -116,6 +116,7 @@ class Sample:
     numbers: dict[str, int | float | None] = field(default_factory=dict)
     sigmas: frozenset[str] = frozenset()
     silent: bool = False
+    context: tuple[str, ...] = ()
     screen: tuple[int, int, int] = (4, 84, 84)
     strides: tuple[int, ...] = ()
     paddings: tuple[int, ...] = ()
@@ -408,8 +409,12 @@ def _rival(chance: random.Random, kind: str) -> Sample:
     kept = _disguise(sample, build.tensors, chance)
     # Where the names are lost, nothing is left that could tell one head from another.
     nameless = silent or not kept.kind.endswith("kept")
-    kept.silent = nameless and kind in ("policy", "deterministic") and trunk in ("nature", "nips")
+    kept.silent = (
+        nameless and kind in ("policy", "policy of a Q-learner", "deterministic") and trunk in ("nature", "nips")
+    )
     kept.screen = (channels, 84, 84)
+    if kind == "policy of a Q-learner" and not nameless:
+        kept.context = (chance.choice(("DQNAgent", "agents.dqn.Learner", "q_learning")),)
     return kept
 
 
@@ -424,11 +429,13 @@ _MEAN = _heads(("mu",), ("mean",), ("fc_mu",), ("action_mean",), ("head",))
 _BOTH = _heads(("critic", "actor"), ("v", "p"), ("value", "policy"), ("value", "action"), ("v", "pi"), ("vf", "logits"),
                ("value_head", "policy_head"), ("state_value", "probs"), ("val", "act"), ("out1", "out2"))  # fmt: skip
 _MANY = _heads(("quantiles",), ("quantile_head",), ("fc_quantiles",), ("out",))
+_ONE_HEAD = ("policy", "policy of a Q-learner", "deterministic")
 _PLAIN_HEADS = ("heads.{}", "net_list.{}", "head{}", "fc{}")
 
 # Kind -> the names and rows of its heads, value first.
 RIVALS: dict[str, Callable[[random.Random, int, bool], list[tuple[str, int]]]] = {
     "policy": lambda chance, n, silent: [(_POLICY(chance, silent)[0], n)],
+    "policy of a Q-learner": lambda chance, n, silent: [(chance.choice(("logits", "pi", "action_probs", "actor")), n)],
     "deterministic": lambda chance, n, silent: [(_MEAN(chance, silent)[0], n)],
     "gaussian": lambda chance, n, silent: [(_MEAN(chance, silent)[0], n)],
     "actor-critic": lambda chance, n, silent: list(zip(_BOTH(chance, silent), (1, n), strict=True)),
@@ -458,6 +465,7 @@ ELSEWHERE = {
     "quantile levels": "quantile-q",
     "implicit quantiles": "implicit-quantile-q",
     "policy": "policy",
+    "policy of a Q-learner": "policy",
     "deterministic": "policy",
     "gaussian": "policy",
     "actor-critic": "actor-critic",
@@ -478,6 +486,10 @@ def draw(chance: random.Random) -> Sample:
     return rival(chance) if kind < 0.4 else decoy(chance) if kind < 0.5 else network(chance)
 
 
+# What no weights show, and no names of many: it is never inferred.
+UNSEEN = ("encoder", "input_scale", "input_shape", "dueling_join")
+
+
 def judge(sample: Sample, answer: Classification) -> str:
     """Return "" if the answer is right or an honest refusal, else what is wrong with it."""
     if bool(answer.chosen) == bool(answer.refusal):
@@ -491,6 +503,8 @@ def judge(sample: Sample, answer: Classification) -> str:
     if answer.chosen is None:
         return ""
     chosen = answer.chosen
+    if seen := [name for name in UNSEEN if chosen.origin.get(name) == "inferred"]:
+        return f"infers {seen[0]}"
     if chosen.name != sample.architecture:
         return f"claims {chosen.name}, is {sample.architecture}"
     if chosen.config is None:
@@ -534,7 +548,7 @@ def answer(sample: Sample, facts: Facts | None) -> Classification:
         plain = [chance.gauss(0, 1) for _ in range(math.prod(sample.shapes[name]))]
         return [abs(number) for number in plain] if name in sample.sigmas else plain
 
-    return classify(sample.shapes, values=values, facts=facts)
+    return classify(sample.shapes, values=values, facts=facts, context=sample.context)
 
 
 REASONS = {

@@ -1,10 +1,15 @@
 """Networks over the whole space: the right answer, or an honest refusal, never a wrong one."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ckptfmt.families import tell
+from ckptfmt.families.atari_dqn import candidate, classify
+from ckptfmt.families.claim import Witness
 
 
 @pytest.mark.parametrize("kind", ["network", "decoy", "rival"])
@@ -56,3 +61,39 @@ def test_a_wrong_answer_would_be_noticed(space):
     assert space.judge(sample, answer).startswith(name)
     sample.architecture = next(name for name in space.ARCHITECTURES if name != answer.architecture)
     assert space.judge(sample, answer) == f"claims {answer.architecture}, is {sample.architecture}"
+
+
+def no_witness_needed(monkeypatch):
+    def claim(chosen, real=tell.proposal):
+        return replace(real(chosen), witnesses=(Witness("word", "whatever it is called"),))
+
+    monkeypatch.setattr(tell, "proposal", claim)
+
+
+def no_rival_heard(monkeypatch):
+    monkeypatch.setattr(tell, "propose", lambda seen: ())
+    monkeypatch.setattr(tell, "_registered", lambda seen: ())
+
+
+def everything_assumed(monkeypatch):
+    monkeypatch.setattr(classify, "assumption", lambda *of: "that it is a Q-network is assumed")
+
+
+def strength_not_compared(monkeypatch):
+    def first(proposals, real=tell.decide):
+        return real([proposal for proposal in proposals if proposal.candidate is not None][:1])
+
+    monkeypatch.setattr(tell, "decide", first)
+
+
+def unseen_fields_inferred(monkeypatch):
+    monkeypatch.setattr(candidate, "_settled", lambda layout, facts: True)
+
+
+@pytest.mark.parametrize(
+    "broken", [no_witness_needed, no_rival_heard, everything_assumed, strength_not_compared, unseen_fields_inferred]
+)
+def test_a_rule_of_claims_with_a_part_left_out_is_noticed(space, monkeypatch, broken):
+    broken(monkeypatch)
+    drawn = (space.draw(random.Random(seed)) for seed in range(400))
+    assert any(space.judge(sample, space.answer(sample, None)) for sample in drawn)
