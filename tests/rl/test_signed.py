@@ -36,6 +36,22 @@ def test_what_is_not_what_was_signed_is_refused_before_a_weight_is_used(signed):
     )
 
 
+def test_no_weight_is_read_of_what_another_key_signed_or_nobody_did(signed, tmp_path):
+    # Whoever reads the weights finds that they are none; whoever looks at the signature first does not come so far.
+    (signed / "ck" / "weights.safetensors").write_bytes(bytes(64))
+    update_manifest(signed / "ck", lambda manifest: replace(manifest, training_info={"frames": 1}))
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.load_model_checkpoint(signed / "ck", verify=signed / "public.pem")
+    assert caught.value.code == "signature.mismatch"
+    (signed / "ck" / "model.sig").unlink()
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.load_model_checkpoint(signed / "ck", verify=signed / "public.pem")
+    assert caught.value.code == "signature.missing"
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.load_model_checkpoint(signed / "ck", verify=tmp_path / "none.pem")
+    assert (caught.value.code, caught.value.what) == ("signature.key", "cannot be read: No such file or directory")
+
+
 def test_a_weight_that_was_changed_after_signing_is_found_as_it_is_read(signed):
     weights = signed / "ck" / "weights.safetensors"
     data = bytearray(weights.read_bytes())

@@ -250,6 +250,17 @@ def test_model_signing_verifies_what_is_signed_here(checkpoint, keys, others, ne
     assert not model_signing("verify", "key", *given, keys[1])
 
 
+def test_what_model_signing_signed_can_be_compressed_replaced_and_evaluated(checkpoint, keys, tmp_path):
+    assert model_signing("sign", "key", checkpoint, "--signature", checkpoint / "model.sig", "--private_key", keys[0])
+    signature = (checkpoint / "model.sig").read_bytes()
+    assert compress(checkpoint, everything=True).changed == ("weights.safetensors",)
+    assert (checkpoint / "model.sig").read_bytes() == signature
+    assert verify(checkpoint, keys[1]).good
+    edit(checkpoint)
+    ckptfmt.convert(FOREIGN / "dueling-v2" / "dqn_best.pth", checkpoint, overwrite=True)
+    assert ckptfmt.validate(checkpoint).valid
+
+
 def test_what_model_signing_signs_is_verified_here(checkpoint, keys, others):
     (checkpoint / "README.md").write_text("# Pong\n")
     given = (checkpoint, "--signature", checkpoint / "model.sig", "--private_key", keys[0])

@@ -14,8 +14,8 @@ _MANIFEST = b'{\n  "format": "ckptfmt",\n'
 # Behind the eight bytes that say how long the header is.
 _WEIGHTS = b'{"__metadata__":{"format":"pt"}'
 _ZSTD = b"\x28\xb5\x2f\xfd"
-# What is written beside a checkpoint's own files: the signature of the OpenSSF's model signing.
-_COMPANION = b'{"mediaType": "application/vnd.dev.sigstore.bundle'
+# What is written beside a checkpoint's own files, here or by model_signing: a signature. Each leaves its own spaces.
+_COMPANION = b'{"mediaType":"application/vnd.dev.sigstore.bundle'
 _SIGNED, _PROCESS = b'{"host": "', b'", "process": '
 
 
@@ -24,7 +24,7 @@ def begins(name: str, head: bytes) -> bool:
     if name == MANIFEST:
         return _agree(head, _MANIFEST)
     if name == SIGNATURE:
-        return _agree(head, _COMPANION)
+        return _agree(_dense(head), _COMPANION)
     if name.endswith(".zst"):
         return _agree(head, _ZSTD)
     return int.from_bytes(head[:8], "little") <= MAX_HEADER and _agree(head[8:], _WEIGHTS)
@@ -35,15 +35,15 @@ def resembles(name: str, head: bytes) -> bool:
     if begins(name, head):
         return True
     if name == MANIFEST:
-        return _nearly(head, _MANIFEST) or b"".join(head.split()).startswith(b"".join(_MANIFEST.split()))
+        return _nearly(head, _MANIFEST) or _dense(head).startswith(_dense(_MANIFEST))
     if name == SIGNATURE:
-        return _nearly(head, _COMPANION)
+        return _nearly(_dense(head), _COMPANION)
     return _nearly(head, _ZSTD) if name.endswith(".zst") else _nearly(head[8:], _WEIGHTS)
 
 
 def is_staged_file(head: bytes) -> bool:
     """Return whether a file that waits beside its target begins as a manifest or a companion does."""
-    return _agree(head, _MANIFEST) or _agree(head, _COMPANION)
+    return _agree(head, _MANIFEST) or _agree(_dense(head), _COMPANION)
 
 
 def is_signature(data: bytes) -> bool:
@@ -62,6 +62,11 @@ def is_signature(data: bytes) -> bool:
         return True
     digits = rest.removeprefix(_PROCESS).removesuffix(b"}")
     return rest.startswith(_PROCESS) and digits.isdigit() and len(digits) < 10 and not digits.startswith(b"0")
+
+
+def _dense(head: bytes) -> bytes:
+    """Return a text without its spaces."""
+    return b"".join(head.split())
 
 
 def _agree(head: bytes, form: bytes) -> bool:
