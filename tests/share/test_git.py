@@ -138,7 +138,7 @@ def test_a_pointer_of_git_lfs_is_shown_as_what_it_is(git, tmp_path):
         f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n"
     )
     lines = list(describe(tmp_path / "weights.safetensors"))
-    assert lines == [f"git-lfs sha256:{oid}, the content was not fetched"]
+    assert lines == [f"git-lfs sha256:{oid}, the content was not fetched; run: git lfs pull"]
 
 
 def test_installing_twice_adds_nothing_and_other_lines_stay(git):
@@ -182,3 +182,86 @@ def test_a_driver_that_finds_no_file_does_not_end_git_diff(git):
     done = subprocess.run(command, cwd=git.folder, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("diff --ckpt p\ncannot be compared: ")
+
+
+def test_lines_that_git_lfs_put_behind_ours_give_way_to_them(git):
+    install(git.folder)
+    with open(git.folder / ".gitattributes", "a") as file:
+        file.write("*.safetensors filter=lfs diff=lfs merge=lfs -text\n")
+    assert git("check-attr", "diff", "--", "a/weights.safetensors") == "a/weights.safetensors: diff: lfs\n"
+    assert install(git.folder).added == ()
+    assert git("check-attr", "diff", "filter", "--", "a/weights.safetensors") == (
+        "a/weights.safetensors: diff: ckpt-weights\na/weights.safetensors: filter: lfs\n"
+    )
+
+
+@pytest.fixture
+def lfs(git):
+    """A repository that keeps its tensors in Git LFS, with one checkpoint in it."""
+    if shutil.which("git-lfs") is None:
+        pytest.skip("git-lfs is not installed")
+    git("lfs", "install", "--local")
+    git("lfs", "track", "*.safetensors")
+    save(git.folder / "agent")
+    install(git.folder)
+    git("add", ".")
+    git("commit", "-qm", "An agent")
+    assert git("lfs", "ls-files").split()[2] == "agent/weights.safetensors"
+    return git
+
+
+def ckpt(*words: object) -> tuple[int, str]:
+    """Run ckpt; return its exit code and all that it said."""
+    command = [sys.executable, "-P", "-m", "ckptfmt", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_with_lfs_the_drivers_see_the_content_and_the_object_is_the_manifests_digest(lfs):
+    with ckptfmt.open(lfs.folder / "agent") as checkpoint:
+        digest = checkpoint.manifest.files["weights.safetensors"].sha256
+    assert f"oid sha256:{digest}" in lfs("show", "--no-ext-diff", "--no-textconv", "HEAD:agent/weights.safetensors")
+    assert "+fc.weight  F32 4×8" in lfs("log", "-p", "--", "agent/weights.safetensors")
+    save(lfs.folder / "agent", scale=1.5)
+    told = lfs("diff", "--", "agent/weights.safetensors")
+    row = next(line for line in told.splitlines() if line.startswith("~ fc.weight"))
+    assert row.split()[2:4] == ["0.5000", "1.0000"]
+
+
+def test_with_lfs_evaluations_of_one_network_are_merged_and_two_networks_are_not(lfs):
+    branches(lfs, lambda path: evaluate(path, 1), lambda path: evaluate(path, 2))
+    lfs("merge", "-q", "--no-edit", "other")
+    assert ckptfmt.validate(lfs.folder / "agent").valid
+    lfs("branch", "-qD", "other")
+    branches(lfs, lambda path: save(path, 2.0), lambda path: save(path, 3.0))
+    told = lfs("merge", "--no-edit", "other", code=1)
+    assert "two different networks; take one folder as a whole" in told
+    lfs("checkout", "--theirs", "--", "agent")
+    assert ckptfmt.validate(lfs.folder / "agent").valid
+
+
+def test_a_clone_without_its_objects_says_so_everywhere_until_they_are_pulled(lfs, tmp_path, monkeypatch):
+    clone = tmp_path / "clone"
+    monkeypatch.setenv("GIT_LFS_SKIP_SMUDGE", "1")
+    lfs("clone", "-q", f"file://{lfs.folder}", str(clone))
+    agent = clone / "agent"
+    fix = "is a Git LFS pointer to these very bytes, which were not fetched; run: git lfs pull"
+    code, said = ckpt("validate", agent)
+    assert (code, fix.partition(";")[0] in said, "git lfs pull" in said) == (1, True, True)
+    assert said.count("Git LFS pointer") == 1
+    code, said = ckpt("inspect", agent)
+    assert (code, "git lfs pull" in said) == (0, True)
+    code, said = ckpt("diff", agent, lfs.folder / "agent")
+    assert (code, "git lfs pull" in said) == (2, True)
+    install(clone)
+    (agent / "weights.safetensors").write_bytes((lfs.folder / "agent" / "weights.safetensors").read_bytes()[:-1] + b"x")
+    told = lfs("-C", str(clone), "diff", "--", "agent/weights.safetensors")
+    assert "the content was not fetched; run: git lfs pull" in told
+    lfs("-C", str(clone), "checkout", "--", "agent")
+    code, said = ckpt("inspect", "--source", agent / "weights.safetensors")
+    assert (code, "git lfs pull" in said) == (2, True)
+    code, said = ckpt("export", agent, tmp_path / "net.pth", "--to", "torch", "--no-check")
+    assert (code, "git lfs pull" in said) == (2, True)
+    lfs("-C", str(clone), "lfs", "install", "--local")
+    lfs("-C", str(clone), "lfs", "pull")
+    assert ckpt("validate", agent)[0] == 0

@@ -27,7 +27,7 @@ def describe(path: str | os.PathLike[str]) -> Iterator[str]:
     A tensor is its name, dtype, shape, digest and figures. Raises `CkptError` where the file is none of these.
     """
     if (oid := pointer(path)) is not None:
-        yield f"git-lfs {printable(oid)}, the content was not fetched"
+        yield f"git-lfs {printable(oid)}, the content was not fetched; run: git lfs pull"
         return
     with open(path, "rb") as file:
         first = file.read(1)

@@ -71,7 +71,8 @@ def _add_attributes(file: Path) -> Sequence[str]:
     kept = [
         _without_driver(line) if line.partition(" ")[0] in _OURS and line not in ATTRIBUTES else line for line in lines
     ]
-    if missing:
+    # `git lfs track` puts its own drivers behind ours when it is run later, and the last line wins.
+    if missing or kept != lines:
         file.parent.mkdir(parents=True, exist_ok=True)
         # A stranger's repository may hold a link under any name that can be guessed.
         with write_new(os.fspath(file), overwrite=True) as staged, open(staged, "w", encoding="utf-8") as text:
