@@ -3,7 +3,8 @@
 A family says what a config means: which tensors the network has, by name and shape. It knows no torch; the
 module that computes with those tensors lies in `ckptfmt.rl.families`. A family of this package is a module of
 `ckptfmt.families` that holds a `FAMILY`; one of another package is an entry point of the group `ckptfmt.families`
-that bears the family's name. A manifest names a family and nothing else: what is not installed is not imported.
+that bears the family's name, which begins with that of the distribution: `my-lab/decision-tree`. A manifest names a
+family and nothing else: what is not installed is not imported.
 """
 
 import os
@@ -25,7 +26,10 @@ from ckptfmt.families.skeleton import Skeleton
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Family", "Shape", "find", "named", "names", "own", "package_of", "proposals", "recognising"]
+__all__ = [
+    "GROUP", "Family", "Shape", "carries_distribution", "find", "named", "names", "own", "package_of", "proposals",
+    "recognising",
+]  # fmt: skip
 
 GROUP = "ckptfmt.families"
 Shape = tuple[int, ...]
@@ -132,7 +136,13 @@ def _plugged_in() -> Mapping[str, "EntryPoint"]:
     # The one import that waits: it takes as long as all others together, and few look for more families.
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    return {entry.name: entry for entry in entry_points(group=GROUP) if carries_distribution(entry)}
+
+
+def carries_distribution(entry: "EntryPoint") -> bool:
+    """Whether a name begins with that of the distribution that brings it, so that two packages cannot bring one."""
+    brought_by = re.sub("[-_.]+", "-", entry.dist.name).lower() if entry.dist else ""
+    return bool(brought_by) and entry.name.startswith(f"{brought_by}/")
 
 
 def _offers(place: str) -> bool:

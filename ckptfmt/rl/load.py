@@ -22,7 +22,10 @@ from ckptfmt.rl.families.noisy import reset_noise
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["Opened", "check_network", "load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint"]
+__all__ = [
+    "Opened", "check_network", "load_legacy_checkpoint", "load_model_checkpoint", "load_open_checkpoint",
+    "unknown_network",
+]  # fmt: skip
 
 # What a network is loaded from.
 Opened: TypeAlias = Checkpoint | Unwritten
@@ -107,7 +110,7 @@ def load_open_checkpoint(
         check_spaces(config, env, checkpoint.path)
     if model is None:
         if network is None:
-            raise _unknown(checkpoint)
+            raise unknown_network(checkpoint)
         check_network(checkpoint, network)
         model = create_model_from_config(config, "meta")
     tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
@@ -149,7 +152,8 @@ def _check_signature(checkpoint: Checkpoint, key: str | os.PathLike[str]) -> Non
         )
 
 
-def _unknown(checkpoint: Opened) -> CkptError:
+def unknown_network(checkpoint: Opened) -> CkptError:
+    """Return the error for a checkpoint whose network nobody here can build."""
     architecture, fix = checkpoint.manifest.architecture, "pass the network that these weights belong to as model="
     if architecture is None:
         return CkptError("its architecture is unknown", where=checkpoint.path, fix=fix, code="config.unknown")

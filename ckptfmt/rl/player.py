@@ -21,7 +21,7 @@ from ckptfmt.rl.acting import explores
 from ckptfmt.rl.described import parse_environment, refuse_untrusted
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.make import Env, is_atari, make_env, resolve
-from ckptfmt.rl.load import Opened, load_open_checkpoint
+from ckptfmt.rl.load import Opened, load_open_checkpoint, unknown_network
 from ckptfmt.rl.play import Evaluation
 from ckptfmt.rl.protocol import Protocol
 from ckptfmt.store.checkpoint import Checkpoint
@@ -76,6 +76,8 @@ def open_player(
     """
     with _opened(path, facts) as checkpoint:
         config = checkpoint.config
+        if config is None and checkpoint.manifest.architecture is not None:
+            raise unknown_network(checkpoint)
         if config is not None and not is_agent(config):
             raise CkptError(
                 f"is a network of the family {config.family}, which values and chooses no actions",

@@ -20,11 +20,11 @@ from ckptfmt.format.document import value
 
 @dataclass(frozen=True, kw_only=True)
 class LinearConfig(Config):
-    family: ClassVar[str] = "lab/linear"
+    family: ClassVar[str] = "ckpt-lab/linear"
     inputs: int = value(positive, "Inputs of the layer.")
 
 FAMILY = Family(
-    name="lab/linear",
+    name="ckpt-lab/linear",
     about="One layer",
     config=LinearConfig,
     network_name=lambda config: "linear",
@@ -42,7 +42,7 @@ def recognise(seen):
     if told:
         name, shape = told[0], seen.shapes[told[0]]
         yield Proposal(
-            family="lab/linear", name="linear", what="a linear reader", sees=f"{name} reads lines",
+            family="ckpt-lab/linear", name="linear", what="a linear reader", sees=f"{name} reads lines",
             witnesses=(Witness("word", f"{name} reads lines"),),
             candidate=Candidate(
                 name="linear", config=LinearConfig(inputs=shape[1]), origin={"inputs": "inferred"},
@@ -103,10 +103,10 @@ def test_a_name_of_nothing_installed_is_no_family(name):
 
 
 def test_a_family_of_another_package_is_found_by_its_entry_point(installed):
-    installed("lab/linear", "ckpt_lab:FAMILY", PLUG_IN)
-    assert "lab/linear" in registry.names()
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", PLUG_IN)
+    assert "ckpt-lab/linear" in registry.names()
     assert "ckpt_lab" not in sys.modules
-    family = registry.find("lab/linear")
+    family = registry.find("ckpt-lab/linear")
     assert family is not None
     assert family.tensors(family.config.from_dict({"inputs": 3})) == {"weight": (1, 3)}
 
@@ -122,32 +122,32 @@ def test_a_plug_in_that_registers_another_name_is_no_family(installed):
 
 
 def test_a_broken_plug_in_is_named(installed):
-    installed("lab/linear", "ckpt_lab:FAMILY", "raise OSError('no licence')")
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", "raise OSError('no licence')")
     with pytest.raises(CkptError) as caught:
-        registry.find("lab/linear")
+        registry.find("ckpt-lab/linear")
     assert str(caught.value) == (
-        "the plug-in for the family lab/linear cannot be imported: no licence; mend or uninstall ckpt_lab:FAMILY"
+        "the plug-in for the family ckpt-lab/linear cannot be imported: no licence; mend or uninstall ckpt_lab:FAMILY"
     )
 
 
 def test_an_entry_point_is_what_this_test_takes_it_for():
-    assert EntryPoint("lab/linear", "ckpt_lab:FAMILY", registry.GROUP).module == "ckpt_lab"
+    assert EntryPoint("ckpt-lab/linear", "ckpt_lab:FAMILY", registry.GROUP).module == "ckpt_lab"
 
 
 def test_a_plug_in_that_recognises_networks_claims_what_nothing_else_does(installed):
     shapes = {"lines.weight": (1, 7)}
     assert classify(shapes).architecture is None
-    installed("lab/linear", "ckpt_lab:FAMILY", rival("lines"))
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", rival("lines"))
     answer = classify(shapes)
     assert answer.architecture == "linear"
     assert answer.chosen.config.to_dict() == {"inputs": 7}
-    assert answer.chosen.config.family == "lab/linear"
+    assert answer.chosen.config.family == "ckpt-lab/linear"
 
 
 @pytest.mark.parametrize("head", ["q_lines", "lines"])
 def test_a_plug_in_does_not_overrule_a_family_of_ours(installed, head):
     shapes = OURS | {f"{head}.weight": (6, 512), f"{head}.bias": (6,)}
-    installed("lab/linear", "ckpt_lab:FAMILY", rival("lines"))
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", rival("lines"))
     answer = classify(shapes, context=("dqn",))
     assert answer.architecture is None
     assert answer.refusal == (
@@ -157,17 +157,23 @@ def test_a_plug_in_does_not_overrule_a_family_of_ours(installed, head):
 
 
 def test_a_plug_in_that_fails_to_recognise_is_named(installed):
-    installed("lab/linear", "ckpt_lab:FAMILY", rival("lines").replace("told[0], seen", "told[5], seen"))
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", rival("lines").replace("told[0], seen", "told[5], seen"))
     with pytest.raises(CkptError) as caught:
         classify({"lines.weight": (1, 7)})
     assert str(caught.value) == (
-        "the plug-in for the family lab/linear fails to recognise networks: list index out of range; "
+        "the plug-in for the family ckpt-lab/linear fails to recognise networks: list index out of range; "
         "mend or uninstall ckpt_lab:FAMILY"
     )
 
 
 def test_a_plug_in_that_proposes_for_another_family_is_named(installed):
-    text = rival("lines").replace('family="lab/linear", name="linear"', 'family="atari-dqn", name="dqn"')
-    installed("lab/linear", "ckpt_lab:FAMILY", text)
+    text = rival("lines").replace('family="ckpt-lab/linear", name="linear"', 'family="atari-dqn", name="dqn"')
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", text)
     with pytest.raises(CkptError, match="proposes networks that are not of it; mend or uninstall ckpt_lab:FAMILY"):
         classify({"lines.weight": (1, 7)})
+
+
+def test_a_name_that_is_not_of_its_distribution_is_passed_over(installed):
+    installed("other-lab/linear", "ckpt_lab:FAMILY", PLUG_IN.replace("ckpt-lab/linear", "other-lab/linear"))
+    assert registry.names() == registry.own()
+    assert registry.find("other-lab/linear") is None

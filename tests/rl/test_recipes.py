@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,32 @@ def test_processes_that_train_together_write_one_checkpoint(tmp_path):
     assert [line.rpartition(":")[2] for line in lines[:2]] == [line.rpartition(":")[2] for line in lines[2:]]
     assert sorted(path.name for path in (tmp_path / "runs/ddp").iterdir()) == ["step-10", "step-20"]
     assert ckptfmt.validate(tmp_path / "runs/ddp/step-20").valid
+
+
+def test_a_package_brings_a_family_and_takes_it_away_again(tmp_path):
+    target = tmp_path / "site"
+    shutil.copytree(DOCS / "recipes/plug_in", tmp_path / "plug_in")
+    words = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", target, tmp_path / "plug_in"]
+    run("-m", *words, cwd=tmp_path)
+    torch.save({"theta": torch.arange(8.0).view(2, 4)}, tmp_path / "linear.pt")
+
+    def ckpt(*words):
+        env = {**os.environ, "PYTHONPATH": str(target)}
+        command = [sys.executable, "-P", "-m", "ckptfmt", *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+
+    told = ckpt("families", "linear-agents/linear-q")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "from     linear-agents 1.0" in told.stdout
+    made = ckpt("convert", "linear.pt", "out")
+    assert made.returncode == 0, made.stderr
+    assert "network  linear-agents/linear-q/linear (1 of 1 tensors placed)" in made.stdout
+    played = ckpt("play", "out", "--game", "CartPole-v1", "--episodes", 1)
+    assert played.returncode == 0, played.stderr
+    shutil.rmtree(target)
+    assert ckpt("families", "linear-agents/linear-q").returncode == 2
+    valid = ckpt("validate", "out")
+    assert (valid.returncode, "which is not installed" in valid.stdout) == (0, True)
+    gone = ckpt("play", "out", "--game", "CartPole-v1", "--episodes", 1)
+    assert gone.returncode == 2
+    assert "its network is of the family linear-agents/linear-q, which is not installed" in gone.stderr

@@ -76,7 +76,9 @@ class Description:
 def describe(config: Any) -> Description:
     """Return the table of layers of the network that `config` describes, without building its weights."""
     model = create_model_from_config(config, "meta")
-    outputs = _traced(model) if isinstance(model, BlockNetwork) else _conv_outputs(config)
+    outputs = _traced(model) if isinstance(model, BlockNetwork) else {}
+    if isinstance(config, ModelConfig):
+        outputs = _conv_outputs(config)
     named = [(name, module) for name, module in model.named_modules() if isinstance(module, _LAYERS)]
     layers = [_layer(name, module, outputs.get(name)) for name, module in named]
     layers += [_free(name, tensor) for name, tensor in model.named_parameters(recurse=False)]

@@ -11,6 +11,7 @@ from torch import nn
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.config import Config
+from ckptfmt.families.registry import carries_distribution
 from ckptfmt.rl import families
 from ckptfmt.rl.device import parse_device
 
@@ -34,7 +35,7 @@ def create_model_from_config(model_config: Config, device: str | torch.device = 
 def _builder(family: str) -> Any:
     if family in _own():
         return import_module(f"{families.__name__}.{_own()[family]}").build
-    for entry in entry_points(group=GROUP, name=family):
+    for entry in filter(carries_distribution, entry_points(group=GROUP, name=family)):
         try:
             return entry.load()
         except Exception as e:  # a stranger's module may raise anything
