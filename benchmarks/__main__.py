@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import comparing, curve, folders, large, pages, saving, smaller, starting, training
+from benchmarks import comparing, curve, folders, large, pages, playing, saving, smaller, starting, training
 from benchmarks.bench import Bench, Row
 from benchmarks.chart import bars
 from benchmarks.machine import describe, disk_rate, limits
@@ -25,6 +25,7 @@ ROWS: tuple[Row, ...] = tuple(
             *comparing.ROWS,
             *folders.ROWS,
             *training.ROWS,
+            *playing.ROWS,
             *smaller.ROWS,
             *pages.ROWS,
         ),

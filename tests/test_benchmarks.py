@@ -24,7 +24,7 @@ def test_every_row_runs_in_its_short_form_and_leaves_figures_and_pictures(tmp_pa
     )
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads((out / "results.json").read_text())
-    assert sorted({result["row"] for result in document["results"]}) == list(range(1, 18))
+    assert sorted({result["row"] for result in document["results"]}) == list(range(1, 19))
     assert all(result["value"] > 0 for result in document["results"])
     assert [ElementTree.parse(out / f"{name}.svg").getroot().tag for name in ("goals", "size", "count")] == [
         "{http://www.w3.org/2000/svg}svg"

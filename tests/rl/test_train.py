@@ -54,7 +54,15 @@ def test_every_combination_of_techniques_trains(flags, tmp_path):
         assert checkpoint.config.replace(**unsigned) == trainer.model_config
 
 
-@pytest.mark.parametrize("techniques", [{}, RAINBOW], ids=["dqn", "rainbow"])
+LEARNERS = {
+    "dqn": {},
+    "rainbow": RAINBOW,
+    "quantiles": {"quantile_dqn": True, "n_quantiles": 16},
+    "implicit-quantiles": {"implicit_quantile_dqn": True, "n_quantiles": 8},
+}
+
+
+@pytest.mark.parametrize("techniques", LEARNERS.values(), ids=LEARNERS)
 def test_catching_a_ball_is_learnt(techniques, tmp_path):
     config = TrainConfig(
         **{

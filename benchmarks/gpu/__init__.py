@@ -1,0 +1,1 @@
+"""What needs a GPU, measured in one go: `python -m benchmarks.gpu`; see the README beside it."""
