@@ -48,6 +48,7 @@ OTHER = {
     "max_episode_steps": 5,
     "clip_rewards": False,
     "num_envs": 2,
+    "env_processes": 1,
     "double_dqn": False,
     "dueling_dqn": True,
     "distributional_dqn": True,

@@ -21,6 +21,7 @@ from ckptfmt.errors import WeightsError
 from ckptfmt.rl.alike import check_alike, check_names, check_range, has_text, item, refuse
 from ckptfmt.rl.envs.description import layers
 from ckptfmt.rl.envs.make import Env
+from ckptfmt.rl.envs.played import Elsewhere
 from ckptfmt.rl.rng import GENERATORS, capture_generator, restore_generator
 from ckptfmt.rl.tree import is_plain
 
@@ -130,6 +131,8 @@ def _singles(environments: Sequence[Any]) -> tuple[list[Env], list[str]]:
 
 def capture_env(env: Env) -> EnvState:
     """Return the state of an environment that was reset; nothing of it is changed."""
+    if isinstance(env, Elsewhere):
+        return EnvState(*env.capture())
     captured, lacks = [], []
     for layer in layers(env):
         state, missing = _capture_layer(layer)
@@ -144,6 +147,9 @@ def restore_env(env: Env, captured: Any, where: str = "env") -> None:
     Resets it first, so that what lies outside its attributes is there. Raises `WeightsError` where the
     state is that of another environment, or of none.
     """
+    if isinstance(env, Elsewhere):
+        env.restore(captured, where)
+        return
     chain = list(layers(env))
     names = [type(layer).__name__ for layer in chain]
     if not isinstance(captured, list) or not all(isinstance(state, Mapping) for state in captured):

@@ -1,5 +1,6 @@
-"""What a training begins with, made from its settings: the description of the network, and the replay buffer."""
+"""What a training begins with, made from its settings: games, the description of the network, the replay buffer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from ckptfmt.families.implicit_quantile_q import ImplicitQuantileConfig
 from ckptfmt.families.q_network import QConfig
 from ckptfmt.families.quantile_q import QuantileQConfig
 from ckptfmt.families.spaces import spaces_of
+from ckptfmt.rl.envs.make import make_env
+from ckptfmt.rl.envs.played import Played, play
+from ckptfmt.rl.envs.remote import RemoteEnv, make_remote
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.replay import Replay
 
-__all__ = ["Described", "describe_network", "make_model_config", "make_replay"]
+__all__ = ["Described", "describe_network", "make_games", "make_model_config", "make_replay", "play_all"]
 
 _PIXELS = 255.0
 # Espeholt et al. 2018: the channels of the three stages. Dabney et al. 2018: cosines, and fractions of an action.
@@ -23,6 +27,21 @@ _COSINES, _FRACTIONS = 64, 32
 
 # What a trainer's network is described by.
 Described = ModelConfig | QConfig | QuantileQConfig | ImplicitQuantileConfig
+
+
+def make_games(config: TrainConfig, *, trusted: bool) -> list[Any]:
+    """Return the environments of a training, in this process or in others."""
+    if config.env_processes:
+        return [*make_remote(config.environment, config.num_envs, config.env_processes, trusted=trusted)]
+    return [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
+
+
+def play_all(envs: Sequence[Any], actions: Sequence[int]) -> list[Played]:
+    """Take one step in every environment, at the same time in those of other processes."""
+    remote = [env for env in envs if isinstance(env, RemoteEnv)]
+    for env, action in zip(remote, actions, strict=False):
+        env.begin(action)
+    return [env.finish() for env in remote] or [play(*pair) for pair in zip(envs, actions, strict=True)]
 
 
 def make_model_config(config: TrainConfig, env: Any) -> Described:

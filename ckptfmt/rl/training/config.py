@@ -45,6 +45,7 @@ class TrainConfig:
     max_episode_steps: int | None = _setting(None, "end an episode after this many actions", 1)
     clip_rewards: bool = _setting(True, "clip rewards to -1 … 1 for training")
     num_envs: int = _setting(1, "environments played in parallel", 1)
+    env_processes: int = _setting(0, "processes that the environments are played in (0: in this one)", 0, 256)
 
     double_dqn: bool = _setting(False, "double Q-learning (van Hasselt 2016)")
     dueling_dqn: bool = _setting(False, "dueling network: value and advantage streams (Wang 2016)")

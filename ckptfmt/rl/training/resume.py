@@ -11,7 +11,8 @@ __all__ = ["FREE", "REFUSED", "changed_settings", "stored_settings"]
 
 # These say how long is trained and what is written down of it, or have had their effect: the same is learnt.
 FREE = frozenset({
-    "total_steps", "learning_starts", "log_every", "save_every", "keep", "save_replay", "compress", "tensorboard",
+    "total_steps", "learning_starts", "env_processes", "log_every", "save_every", "keep", "save_replay", "compress",
+    "tensorboard",
 })  # fmt: skip
 
 _GAME = "the games at hand and the frames in the replay buffer were made with it"

@@ -28,6 +28,7 @@ __all__ = ["check_counters", "check_replay", "check_settings"]
 # Far above what the literature trains with; more is asked for by name or by trust.
 _MOST: Mapping[str, int] = {
     "num_envs": 64,
+    "env_processes": 64,
     "batch_size": 16_384,
     "n_steps": 1_000,
     "eval_episodes": 10_000,

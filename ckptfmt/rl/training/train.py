@@ -19,7 +19,7 @@ from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.device import parse_device
-from ckptfmt.rl.envs.make import make_env
+from ckptfmt.rl.envs.played import Played
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import check_network
 from ckptfmt.rl.play import Evaluation
@@ -28,7 +28,7 @@ from ckptfmt.rl.rng import seed_global
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.rl.training.batch import Batch
-from ckptfmt.rl.training.begin import Described, make_model_config, make_replay
+from ckptfmt.rl.training.begin import Described, make_games, make_model_config, make_replay, play_all
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.evaluating import evaluate_unless_stopped
 from ckptfmt.rl.training.events import Evaluated, Event, Progress
@@ -57,7 +57,7 @@ class Trainer:
         seed_global(config.seed)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        self.envs = [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
+        self.envs = make_games(config, trusted=trusted)
         self.model_config = make_model_config(config, self.envs[0])
         self.learner = Learner(create_model_from_config(self.model_config, parse_device(config.device)), config)
         self.replay = make_replay(config, self.model_config, self.envs[0].observation_space.dtype)
@@ -130,8 +130,9 @@ class Trainer:
         if self.owed and not self._stop:
             self._evaluate()
         while self.step < until and not self._stop:
-            for env, action in enumerate(self._choose()):
-                self._act(env, action)
+            actions = self._choose()
+            for env, played in enumerate(play_all(self.envs, actions)):
+                self._keep(env, actions[env], played)
                 self.step += 1
                 if self.step % config.train_every == 0 and len(self.replay) >= config.learning_starts:
                     self._learn()
@@ -172,19 +173,17 @@ class Trainer:
                 actions[i] = action
         return actions
 
-    def _act(self, i: int, action: int) -> None:
-        """Take one step in environment `i`."""
-        observation = self.observations[i]
-        after, reward, terminated, truncated, _ = self.envs[i].step(action)
-        learned = max(-1.0, min(1.0, float(reward))) if self.config.clip_rewards else float(reward)
-        self.replay.add(i, observation, action, learned, terminated, truncated, after)
-        self.running[i] += float(reward)
-        if terminated or truncated:
+    def _keep(self, i: int, action: int, played: Played) -> None:
+        """Take note of one step in environment `i`."""
+        learned = max(-1.0, min(1.0, played.reward)) if self.config.clip_rewards else played.reward
+        ends = played.terminated, played.truncated
+        self.replay.add(i, self.observations[i], action, learned, *ends, played.after)
+        self.running[i] += played.reward
+        if any(ends):
             self.episodes += 1
             self.returns.append(self.running[i])
             self.running[i] = 0.0
-            after, _ = self.envs[i].reset()
-        self.observations[i] = after
+        self.observations[i] = played.following
 
     def _learn(self) -> None:
         self._batch = self.replay.sample(self.config.batch_size, self.config.beta(self.step), self._batch)

@@ -1,0 +1,163 @@
+"""Environments in processes of their own: played at the same time, stored and restored as those of this process.
+
+A process is a fresh interpreter that is sent the description of its environments over a pipe, and ends with the pipe.
+So an environment that only the running script registers is not known there.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ckptfmt.errors import CkptError, printable
+from ckptfmt.rl.environment import Environment
+from ckptfmt.rl.envs.make import make_env
+from ckptfmt.rl.envs.played import Elsewhere, Played, play
+from ckptfmt.rl.envs.state import capture_env, restore_env
+
+__all__ = ["RemoteEnv", "make_remote", "serve"]
+
+_SERVE = "import sys; from ckptfmt.rl.envs.remote import serve; serve(int(sys.argv[1]))"
+_WAIT = 10.0
+
+
+def make_remote(environment: Environment, count: int, processes: int, *, trusted: bool = True) -> list["RemoteEnv"]:
+    """Return `count` environments shared out among so many processes; raise as `make_env`."""
+    shares = [len(range(first, count, processes)) for first in range(min(processes, count))]
+    workers = [_Process() for _ in shares]
+    try:
+        for worker, share in zip(workers, shares, strict=True):
+            worker.send("make", environment.to_dict(), share, trusted)
+        spaces = [worker.receive() for worker in workers]
+    except BaseException:
+        for worker in workers:
+            worker.close()
+        raise
+    return [RemoteEnv(workers[i % len(shares)], i // len(shares), *spaces[0]) for i in range(count)]
+
+
+class RemoteEnv(Elsewhere):
+    """One environment of another process: what is begun is done there until it is finished here."""
+
+    def __init__(self, process: "_Process", index: int, observation_space: Any, action_space: Any) -> None:
+        self._process, self._index = process, index
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode, as `gymnasium.Env.reset`."""
+        observation: Any = self._process.ask("reset", self._index, seed)
+        return observation, {}
+
+    def begin(self, action: int) -> None:
+        """Let a step be taken there; `finish` gives what came of it, in the order of the calls."""
+        self._process.send("play", self._index, action)
+
+    def finish(self) -> Played:
+        """Return what came of the step that was begun."""
+        played: Played = self._process.receive()
+        return played
+
+    def capture(self) -> tuple[list[Any], tuple[str, ...]]:
+        """Return its state and what of it cannot be stored, as `capture_env` does."""
+        state: tuple[list[Any], tuple[str, ...]] = self._process.ask("capture", self._index)
+        return state
+
+    def restore(self, captured: Any, where: str) -> None:
+        """Set it to a state, as `restore_env` does."""
+        self._process.ask("restore", self._index, captured, where)
+
+    def close(self) -> None:
+        """End its process, and the environments beside it."""
+        self._process.close()
+
+
+class _Process:
+    """The other end of the pipe; answers come in the order of the questions."""
+
+    def __init__(self) -> None:
+        self._pipe, theirs = multiprocessing.Pipe()
+        words = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno())]
+        self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+
+    def send(self, verb: str, *words: Any) -> None:
+        with self._reported():
+            self._pipe.send((verb, *words))
+
+    def receive(self) -> Any:
+        with self._reported():
+            done, answer = self._pipe.recv()
+        if not done:
+            raise CkptError(**answer)
+        return answer
+
+    def ask(self, verb: str, *words: Any) -> Any:
+        self.send(verb, *words)
+        return self.receive()
+
+    @contextlib.contextmanager
+    def _reported(self) -> Any:
+        try:
+            yield
+        except (EOFError, OSError):
+            raise CkptError(
+                "the process of an environment has ended", where="environment", code="environment.process"
+            ) from None
+
+    def close(self) -> None:
+        self._pipe.close()
+        try:
+            self._process.wait(_WAIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(slots=True)
+class _Served:
+    """The environments of this process."""
+
+    envs: Sequence[Any] = ()
+
+    def make(self, description: dict[str, Any], count: int, trusted: bool) -> tuple[Any, Any]:
+        environment = Environment.from_dict(description)
+        self.envs = [make_env(environment, trusted=trusted) for _ in range(count)]
+        return self.envs[0].observation_space, self.envs[0].action_space
+
+    def reset(self, index: int, seed: int | None) -> Any:
+        return self.envs[index].reset(seed=seed)[0]
+
+    def play(self, index: int, action: int) -> Played:
+        return play(self.envs[index], action)
+
+    def capture(self, index: int) -> tuple[list[Any], tuple[str, ...]]:
+        state = capture_env(self.envs[index])
+        return state.layers, state.lacks
+
+    def restore(self, index: int, captured: Any, where: str) -> None:
+        restore_env(self.envs[index], captured, where)
+
+
+def serve(descriptor: int) -> None:
+    """Answer what comes over a pipe until it is closed: the work of a process of environments."""
+    # Ctrl-C is for the trainer, which ends this process when it has saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe, served = Connection(descriptor), _Served()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            verb, *words = pipe.recv()
+            try:
+                answer = True, getattr(served, verb)(*words)
+            except CkptError as e:
+                answer = False, {"what": e.what, "where": e.where, "fix": e.fix, "code": e.code}
+            except Exception as e:  # an environment may raise anything
+                what = f"the environment failed: {printable(str(e), 200)}"
+                answer = False, {"what": what, "where": "environment", "code": "environment.failed"}
+            pipe.send(answer)
+    os._exit(0)

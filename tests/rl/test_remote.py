@@ -1,0 +1,91 @@
+"""Environments in other processes play, are stored and fail as those in this one."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from ckptfmt.errors import CkptError
+from ckptfmt.rl.environment import Environment
+from ckptfmt.rl.envs.make import make_env
+from ckptfmt.rl.envs.played import play
+from ckptfmt.rl.envs.remote import make_remote
+from ckptfmt.rl.envs.state import capture_games, restore_games
+from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.rl.training.exact import assert_resume_exact
+from ckptfmt.rl.training.train import Trainer
+from ckptfmt.store.manager.steps import step_name
+
+from .test_train import TINY
+
+CATCH = Environment(id="ckptfmt/Catch-v0", frame_stack=2)
+
+
+@pytest.fixture
+def remote():
+    envs = make_remote(CATCH, 3, 2)
+    yield envs
+    for env in envs:
+        env.close()
+
+
+def test_environments_in_two_processes_play_as_in_this_one(remote):
+    own = [make_env(CATCH) for _ in range(3)]
+    for number, (here, there) in enumerate(zip(own, remote, strict=True)):
+        assert np.array_equal(here.reset(seed=number)[0], there.reset(seed=number)[0])
+    for step in range(25):
+        for number, env in enumerate(remote):
+            env.begin((step + number) % 3)
+        for number, env in enumerate(remote):
+            here, there = play(own[number], (step + number) % 3), env.finish()
+            assert np.array_equal(here.after, there.after)
+            assert np.array_equal(here.following, there.following)
+            assert (here.reward, here.terminated, here.truncated) == (there.reward, there.terminated, there.truncated)
+    assert str(capture_games(own)) == str(capture_games(remote))
+
+
+def test_a_game_goes_over_to_another_process_and_back(remote):
+    own = [make_env(CATCH) for _ in range(3)]
+    for number, env in enumerate(own):
+        env.reset(seed=number)
+        env.step(1)
+    restore_games(remote, capture_games(own).layers)
+    assert str(capture_games(remote)) == str(capture_games(own))
+
+
+def test_a_training_in_other_processes_is_the_same_and_goes_on_in_any(tmp_path):
+    settings = {**TINY, "num_envs": 3, "total_steps": 240, "save_every": 120, "save_replay": "always"}
+    own = Trainer(TrainConfig(**settings), tmp_path / "own")
+    last = own.run()
+    there = Trainer(TrainConfig(**settings, env_processes=2), tmp_path / "there")
+    assert_resume_exact(last, there.run())
+    there.close()
+    for processes in (0, 1):
+        trainer = Trainer.resume(
+            tmp_path / "there" / step_name(120), tmp_path / str(processes), env_processes=processes
+        )
+        assert (trainer.lacks, trainer.changed) == ((), {})
+        assert_resume_exact(last, trainer.run())
+        trainer.close()
+
+
+def test_an_environment_that_is_not_there_is_said_as_in_this_process():
+    with pytest.raises(CkptError) as caught:
+        make_remote(Environment(id="ALE/Nothing-v5"), 2, 2)
+    with pytest.raises(CkptError) as here:
+        make_env(Environment(id="ALE/Nothing-v5"))
+    assert str(caught.value) == str(here.value)
+
+
+def test_what_an_environment_raises_and_the_end_of_its_process_are_sentences(remote):
+    remote[0].begin(0)
+    with pytest.raises(CkptError) as caught:
+        remote[0].finish()
+    assert str(caught.value).startswith("environment: the environment failed: ")
+    os.kill(remote[1]._process._process.pid, signal.SIGKILL)
+    with pytest.raises(CkptError) as caught:
+        remote[1].reset(seed=1)
+    assert str(caught.value) == "environment: the process of an environment has ended"
