@@ -118,6 +118,20 @@ def test_guests_are_named_only_where_they_belong(name):
     assert tops.isdisjoint(FORBIDDEN)
 
 
+def needs(name: str) -> set[str]:
+    """The modules that one imports, at its top or later; a module of a package is not the package's own."""
+    found = {other for other in imports(MODULES[name], name) if other in MODULES and other != name}
+    return {other for other in found if not any(more.startswith(f"{other}.") for more in found)} - {"ckptfmt"}
+
+
+def test_no_module_needs_one_that_needs_it():
+    """Not even later, in a function: an import that waits saves time, it hides no circle."""
+    left = {name: needs(name) for name in MODULES}
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert {name: sorted(others & left.keys()) for name, others in left.items()} == {}
+
+
 def test_every_line_of_the_levels_is_in_use():
     parts = {part(name) for name in MODULES}
     assert [entry for line in LEVELS for entry in line if entry not in parts] == []

@@ -14,9 +14,9 @@ from ckptfmt.convert.convert import convert
 from ckptfmt.convert.outcome import ALONE, Outcome, Status, failed
 from ckptfmt.convert.sources import Item
 from ckptfmt.errors import CkptError, TargetExists
-from ckptfmt.format.datafile import open_data
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
 from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.opened import open_data
 from ckptfmt.format.parse import load_manifest
 
 __all__ = ["Outcome", "convert_many"]

@@ -16,7 +16,7 @@ from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import Manifest, Source
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.notebook import Folds, Shown
-from ckptfmt.remote.folder import open_far
+from ckptfmt.remote.far import open_far
 from ckptfmt.remote.url import is_url
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 

@@ -1,27 +1,21 @@
 """A data file of a checkpoint opened for reading, plain or compressed: the same bytes at the same positions."""
 
-import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Self
+import contextlib
+from collections.abc import Callable
+from typing import Self
 
-from ckptfmt.errors import MissingFile, WeightsError
+from ckptfmt.errors import WeightsError, WrongSize
+from ckptfmt.format.entries import FileEntry
 from ckptfmt.format.files import (
     OpenFile,
-    OpenFolder,
-    compressed_name,
-    is_there,
-    open_file,
     read_exactly,
     read_into,
     release,
 )
+from ckptfmt.format.safetensors import parse_header
 from ckptfmt.format.travelled import MAX_POINTER, LfsPointer, pointer
-from ckptfmt.remote.folder import FarFolder
 
-if TYPE_CHECKING:
-    from ckptfmt.format.manifest import FileEntry
-
-__all__ = ["Cursor", "DamagedFrame", "DataFile", "TwoForms", "begins_with", "open_data", "unfetched"]
+__all__ = ["Cursor", "DamagedFrame", "DataFile", "TwoForms", "begins_with", "check_whole", "unfetched"]
 
 
 # A part is used while it is still in the processor's cache.
@@ -134,39 +128,33 @@ def begins_with(file: DataFile, header: bytes) -> bool:
         return False
 
 
-def unfetched(file: DataFile, entry: "FileEntry") -> LfsPointer | None:
+def unfetched(file: DataFile, entry: FileEntry) -> LfsPointer | None:
     """Return the error for a plain file in the place of which a Git LFS pointer lies, None for any other."""
     if file.compressed or file.size == entry.bytes or file.size > MAX_POINTER:
         return None
     return pointer(file.read(0, file.size), entry.sha256, where=file.where)
 
 
-def open_data(folder: OpenFolder, name: str, segments: Sequence[int], *, where: str) -> DataFile:
-    """Open the file `name` of the folder in the form that lies there; `segments` are its header and its tensors.
-
-    Raises `WeightsError` where it is missing, is no regular file, or lies there in both forms; in a store that shows
-    when it is read.
-    """
-    if isinstance(folder, FarFolder):
-        # Most checkpoints lie on a disk.
-        from ckptfmt.format.fardata import FarData
-
-        return FarData(folder, name, segments, where)
-    packed = compressed_name(name)
-    try:
-        descriptor, size = open_file(folder, name, where=where)
-    except MissingFile:
-        if not is_there(folder, packed):
-            raise
-    else:
-        file = DataFile(descriptor, size, os.path.join(where, name))
-        if is_there(folder, packed):
-            file.close()
-            what = "lies there twice, plain and compressed"
-            raise TwoForms(what, where=file.where, fix="remove one of the two")
-        return file
-    # The one import that waits: only who reads a compressed file needs zstd.
-    from ckptfmt.format.compressed import CompressedFile
-
-    descriptor, size = open_file(folder, packed, where=where)
-    return CompressedFile(descriptor, size, segments, os.path.join(where, packed))
+def check_whole(file: DataFile, entry: FileEntry) -> int:
+    """Return where the data of a file begins; raise `WeightsError` where its size or header is not the manifest's."""
+    if said := unfetched(file, entry):
+        raise said
+    file.check_layout()
+    if file.size != entry.bytes:
+        raise WrongSize(
+            f"has {file.size:,} bytes, the manifest says {entry.bytes:,}",
+            where=file.where,
+            fix="copy it again or re-save it",
+        )
+    header, _ = entry.header
+    if not begins_with(file, header):
+        # Of a file that begins with none at all more can be said.
+        with contextlib.suppress(DamagedFrame):
+            parse_header(file.read, file.size, where=file.where)
+        raise WeightsError(
+            "its header is not the one the manifest describes",
+            where=file.where,
+            fix="copy it again or re-save it",
+            code="weights.header",
+        )
+    return len(header)

@@ -18,7 +18,8 @@ from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint
 from ckptfmt.format.far import far_manifest, in_a_store, must_be_there
 from ckptfmt.format.travelled import open_link
 from ckptfmt.format.writernames import aside_name
-from ckptfmt.remote.folder import FarFile, FarFolder, open_far
+from ckptfmt.remote.far import open_far
+from ckptfmt.remote.folder import FarFile, FarFolder
 from ckptfmt.remote.url import as_path, is_url
 
 __all__ = [

@@ -14,7 +14,7 @@ from ckptfmt.remote.failure import Absent
 if TYPE_CHECKING:
     from ckptfmt.remote.address import Url
 
-__all__ = ["FarFile", "FarFolder", "open_far"]
+__all__ = ["FarFile", "FarFolder"]
 
 # How much is read ahead of who reads on, at first and at most.
 _AHEAD = (1 << 20, 16 << 20)
@@ -132,18 +132,3 @@ class FarFile:
         kept = held[begin - start :] if start <= begin < start + len(held) else b""
         data, self._size = self.folder.fetch(self.name, begin + len(kept), max(size, self._ahead) - len(kept))
         return kept + data if kept else data
-
-
-def open_far(url: str) -> FarFolder:
-    """Return the folder at a URL; whether anything is there shows when it is read."""
-    # The imports that wait: a path needs none of them, and the client of each kind of store is a package of its own.
-    from ckptfmt.remote.address import parse
-
-    parsed = parse(url)
-    if parsed.scheme == "hf":
-        from ckptfmt.remote.hub import HubFolder
-
-        return HubFolder(parsed)
-    from ckptfmt.remote.bucket import BucketFolder
-
-    return BucketFolder(parsed)

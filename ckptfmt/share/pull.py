@@ -12,7 +12,8 @@ from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SIGNATURE, WEIGHTS, comp
 from ckptfmt.format.manifest import FileEntry
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.look.validate.integrity import FileCheck
-from ckptfmt.remote.folder import FarFolder, open_far
+from ckptfmt.remote.far import open_far
+from ckptfmt.remote.folder import FarFolder
 from ckptfmt.remote.url import as_path, is_url, join
 from ckptfmt.store.write.commit import stage, write_file
 from ckptfmt.store.write.companion import write_companion

@@ -4,21 +4,21 @@ Files are read in bounded parts through descriptors, never mapped: a mapping tha
 kills the reader with a signal that Python cannot catch.
 """
 
-import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, WrongSize, printable
+from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
-from ckptfmt.format.datafile import DamagedFrame, DataFile, begins_with, open_data, unfetched
+from ckptfmt.format.datafile import DamagedFrame, DataFile, check_whole, unfetched
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import MANIFEST, WEIGHTS, OpenFolder, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
 from ckptfmt.format.notebook import Folds, Shown
+from ckptfmt.format.opened import open_data
 from ckptfmt.format.parse import load_manifest
-from ckptfmt.format.safetensors import parse_header, tensor_bytes
+from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.remote.url import as_path
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Checkpoint(Shown):
         for file, entry in self.manifest.files.items():
             self._unread[file] = set()
             if (opened := self._opened(file)).is_far:
-                _check_file(opened, entry)
+                check_whole(opened, entry)
             for name in entry.tensors:
                 for _ in self.chunks(name, file):
                     pass
@@ -264,7 +264,7 @@ class Checkpoint(Shown):
         if file not in self._starts:
             # Of a file in a store the digest of each tensor is enough: size and header would be requests of their own.
             entry = self._entry(file)
-            self._starts[file] = len(entry.header[0]) if opened.is_far else _check_file(opened, entry)
+            self._starts[file] = len(entry.header[0]) if opened.is_far else check_whole(opened, entry)
         return opened, self._starts[file]
 
     def _named(self, name: str, file: str, read: Callable[[_Asked], _Got], asked: _Asked) -> _Got:
@@ -302,30 +302,6 @@ class Checkpoint(Shown):
 
 def _unseen(_: memoryview) -> None:
     """Take a part of a tensor whose digest nobody wants."""
-
-
-def _check_file(file: DataFile, entry: FileEntry) -> int:
-    if said := unfetched(file, entry):
-        raise said
-    file.check_layout()
-    if file.size != entry.bytes:
-        raise WrongSize(
-            f"has {file.size:,} bytes, the manifest says {entry.bytes:,}",
-            where=file.where,
-            fix="copy it again or re-save it",
-        )
-    header, _ = entry.header
-    if not begins_with(file, header):
-        # Of a file that begins with none at all more can be said.
-        with contextlib.suppress(DamagedFrame):
-            parse_header(file.read, file.size, where=file.where)
-        raise WeightsError(
-            "its header is not the one the manifest describes",
-            where=file.where,
-            fix="copy it again or re-save it",
-            code="weights.header",
-        )
-    return len(header)
 
 
 # `ckptfmt.open(path)` reads as the built-in does.

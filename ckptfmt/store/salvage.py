@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ckptfmt.errors import WeightsError
-from ckptfmt.format.datafile import DataFile, TwoForms, open_data
+from ckptfmt.format.datafile import DataFile, TwoForms
 from ckptfmt.format.digest import tensor_digest
 from ckptfmt.format.files import compressed_name, open_file
+from ckptfmt.format.opened import open_data
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.store.write import Compression
 

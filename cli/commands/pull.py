@@ -2,7 +2,7 @@
 
 import click
 
-from ckptfmt.remote.folder import open_far
+from ckptfmt.remote.far import open_far
 from ckptfmt.remote.url import is_url
 from ckptfmt.share.pull import pull as pull_checkpoint
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.format.compressed import PART, CompressedFile, Encoder, decode, frame_sizes, open_by_table, zstd
-from ckptfmt.format.datafile import DamagedFrame, open_data
+from ckptfmt.format.datafile import DamagedFrame
 from ckptfmt.format.files import open_folder
+from ckptfmt.format.opened import open_data
 
 SEGMENTS = (64, 3000, 0, 17, PART + 5)
 TABLE_ROW = 8

@@ -16,11 +16,12 @@ from threading import Lock
 from typing import Any
 
 from ckptfmt.errors import Problem, WeightsError, WrongSize, printable
-from ckptfmt.format.datafile import DamagedFrame, DataFile, begins_with, open_data, unfetched
+from ckptfmt.format.datafile import DamagedFrame, DataFile, begins_with, unfetched
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import WEIGHTS, OpenFolder
 from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.format.nonfinite import count_non_finite
+from ckptfmt.format.opened import open_data
 from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_text, tensor_bytes
 
 __all__ = ["THOROUGH", "FileCheck", "Progress"]
