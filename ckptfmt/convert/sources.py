@@ -17,7 +17,7 @@ __all__ = ["Item", "Sources", "find_sources"]
 # A file may be a checkpoint by its name or by its first bytes; what it is, its content decides when it is read.
 _SUFFIXES = (
     *(".bin", ".ckpt", ".cleanrl_model", ".model", ".npz", ".pickle", ".pkl"),
-    *(".msgpack", ".pt", ".pth", ".safetensors", ".tar", ".th", ".zip"),
+    *(".msgpack", ".pt", ".pth", ".safetensors", ".t7", ".tar", ".th", ".zip", ".pdparams"),
 )
 _PACKED = (".gz", ".bz2", ".xz")
 _MAGICS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ")

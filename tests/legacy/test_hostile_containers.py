@@ -15,7 +15,7 @@ from ckptfmt.legacy import open as container
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 CASES = sorted(
     folder
-    for kind in ("zip", "tar", "packed", "safetensors", "msgpack", "baselines2")
+    for kind in ("zip", "tar", "packed", "safetensors", "msgpack", "baselines2", "torch7")
     for folder in (FIXTURES / "hostile").glob(f"{kind}-*")
     if (folder / "expected.json").is_file()
 )

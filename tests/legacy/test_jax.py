@@ -12,6 +12,7 @@ import pytest
 
 import ckptfmt
 from ckptfmt.errors import ConversionError
+from ckptfmt.legacy.find.find import find_networks
 from ckptfmt.legacy.open import read
 
 FLAX = Path(__file__).parents[2] / "fixtures" / "foreign" / "flax-dqn" / "dqn_atari_jax.cleanrl_model"
@@ -170,3 +171,15 @@ def test_numbers_and_texts_of_every_width_are_read(tmp_path):
         found = dict(file.members[""])
     assert found.pop("n").size == 2
     assert list(found.values()) == [127, -1, 200, 256, -70000, 0.5, 0.25, True, None, "hi", [5], {"x": 1}, 9]
+
+
+def test_linear_layers_of_paddle_are_turned_and_its_convolutions_left(tmp_path):
+    draw = np.random.default_rng(0)
+    shapes = {"q.conv.weight": (8, 4, 8, 8), "q.conv.bias": (8,), "q.out.weight": (32, 3), "q.out.bias": (3,)}
+    tensors = {name: draw.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    named = {"StructuredToParameterName@@": {name: f"linear_{i}.w_0" for i, name in enumerate(tensors)}}
+    file = written(tmp_path, "agent.pdparams", pickle.dumps({**tensors, **named}, 2))
+    with read(file) as opened:
+        [network] = find_networks(opened.members)
+    assert network.tensors["q.conv.weight"].turned == ()
+    assert network.tensors["q.out.weight"].shape == (3, 32)

@@ -7,7 +7,7 @@ from ckptfmt.format.safetensors import MAX_HEADER, parse_header
 from ckptfmt.legacy.bytes import packed
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
-from ckptfmt.legacy.containers import baselines, inner, msgpack, npz, stream, tar, torchtar, torchzip, zip
+from ckptfmt.legacy.containers import baselines, inner, msgpack, npz, stream, tar, torch7, torchtar, torchzip, zip
 from ckptfmt.legacy.containers.directory import ends_as_archive
 from ckptfmt.legacy.containers.reading import Reading, check_whole, within
 from ckptfmt.legacy.containers.unsupported import HEAD, is_text, refusal, refuse_text, refuse_unsupported
@@ -68,6 +68,8 @@ def _read_plain(block: Block, head: bytes, reading: Reading) -> Contents:
         return _read_zip(block, reading)
     if _is_safetensors(block, head):
         return "safetensors", _read_safetensors(block)
+    if torch7.begins_as_torch7(head):
+        return "torch7", {"": torch7.read_torch7(block, reading.budget)}
     refuse_unsupported(block)
     if ends_as_archive(block):
         zip.read_archive(block)

@@ -14,8 +14,8 @@ HEAD = 1024
 _WEIGHTS = "give the file of weights that PyTorch saved"
 _UNPACK = "unpack it and give the checkpoint in it"
 
-_LUA = "is a file of Torch7 (Lua), which is not read here"
-_BY_TORCHFILE = "read it with the package torchfile, and save its tensors with numpy.savez"
+_LUA = "is a file of Torch7 (Lua) as text, which is not read here"
+_AS_BINARY = "save it in the binary form, which torch.save(file, object) writes"
 
 # (offset, first bytes, what it is, mend)
 _MAGIC = (
@@ -36,8 +36,6 @@ _MAGIC = (
     (0, b"%PDF-", "is a PDF document", _WEIGHTS),
     (0, b"ARROW1", "is an Arrow file", _WEIGHTS),
     (0, b"PAR1", "is a Parquet file", _WEIGHTS),
-    (0, b"\4\0\0\0\1\0\0\0\3\0\0\0V 1", _LUA, _BY_TORCHFILE),
-    (0, b"\3\0\0\0\1\0\0\0", _LUA, _BY_TORCHFILE),
     (4, b"TFL3", "is a TensorFlow Lite model", _WEIGHTS),
     (4, b"ftyp", "is a video", _WEIGHTS),
 )
@@ -56,7 +54,7 @@ def refuse_unsupported(block: Block) -> None:
     head = block.read(0, min(HEAD, block.size))
     for offset, magic, what, fix in _MAGIC:
         if head.startswith(magic, offset):
-            raise refusal(what if what == _LUA else f"{what}, not a checkpoint", fix)
+            raise refusal(f"{what}, not a checkpoint", fix)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"version https://git-lfs"):
         raise refusal(
@@ -77,7 +75,7 @@ def refuse_unsupported(block: Block) -> None:
 def refuse_text(head: bytes) -> SourceError:
     """Return the error for a file that is text, with what is known of such texts."""
     if _LUA_TEXT.match(head):
-        return refusal(_LUA, _BY_TORCHFILE)
+        return refusal(_LUA, _AS_BINARY)
     if end := link_text(head):
         return refusal(
             f"is the text of a link to '{printable(end, 200)}', which was not kept as one", LINK_FIX, "source.link"
