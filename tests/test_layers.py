@@ -47,7 +47,7 @@ GUESTS = {
     "click": ("cli/",),
     "cryptography": ("share/_keys",),
     "obstore": ("remote/store",),
-    "huggingface_hub": ("remote/hub", "share/hub"),
+    "huggingface_hub": ("remote/hub", "share/hub", "rl/"),
 }
 FORBIDDEN = ("pickle", "_pickle", "pickletools", "marshal", "shelve", "cloudpickle", "dill", "joblib")
 

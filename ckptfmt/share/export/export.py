@@ -8,6 +8,7 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, ConversionError, MissingPackage, missing_package
 from ckptfmt.share.export.cleanrl import CLEANRL
+from ckptfmt.share.export.hubfolder import hub_outline, write_hub_folder
 from ckptfmt.share.export.plain import TORCH
 from ckptfmt.share.export.sb3 import SB3
 from ckptfmt.share.export.target import Outline, Target
@@ -19,7 +20,10 @@ __all__ = ["TARGETS", "Export", "export", "look_at"]
 _BUILT_IN: Mapping[str, Target] = {target.name: target for target in (SB3, CLEANRL, TORCH)}
 # Targets that build the network first, so that torch is needed: they live where torch is known.
 _WITH_TORCH: Mapping[str, str] = {"onnx": "ckptfmt.rl.export.graphs:ONNX", "pt2": "ckptfmt.rl.export.graphs:PT2"}
-TARGETS = (*_BUILT_IN, *_WITH_TORCH)
+# The one target that is a folder.
+_HUB = "hub"
+_CHECK_HUB = "ckptfmt.rl.export.hub:check_hub"
+TARGETS = (*_BUILT_IN, *_WITH_TORCH, _HUB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def export(
     overwrite: bool = False,
     check: bool | None = None,
 ) -> Export:
-    """Write the network of the checkpoint at `path` to `dest` as the library `to` reads it.
+    """Write the network of the checkpoint at `path` to `dest` as the library `to` reads it; for `hub`, a folder.
 
     `to` is one of `TARGETS`; `algorithm` is the one of Stable-Baselines3 whose agent it becomes, where several have
     such a network, for example A2C; by default what the training says, else the first. With `check` the other library
@@ -74,6 +78,8 @@ def export(
     differ; then nothing is left there.
     """
     where = os.fspath(dest)
+    if to == _HUB:
+        return _export_folder(path, where, algorithm, overwrite, check)
     target = _target(to)
     with Checkpoint(path) as checkpoint:
         outline = _outline(target, checkpoint, where, algorithm)
@@ -83,14 +89,37 @@ def export(
                 file.flush()
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
-            checked = _checked(target, checkpoint, staged, check, outline)
+            checked = _checked(target.check, checkpoint, staged, check, outline)
     said = (outline.summary, outline.loads_with, outline.left_out, outline.anew)
     return Export(os.fspath(path), to, where, size, *said, checked)
+
+
+def _export_folder(
+    path: str | os.PathLike[str], where: str, algorithm: str, overwrite: bool, check: bool | None
+) -> Export:
+    with Checkpoint(path) as checkpoint:
+        outline = _hub_outline(checkpoint, where, algorithm)
+
+        def compare(staged: str) -> str:
+            return _checked(_CHECK_HUB, checkpoint, staged, check, outline)
+
+        size, checked = write_hub_folder(checkpoint, where, overwrite=overwrite, check=compare)
+    said = (outline.summary, outline.loads_with, outline.left_out, outline.anew)
+    return Export(os.fspath(path), _HUB, where, size, *said, checked)
+
+
+def _hub_outline(checkpoint: Checkpoint, where: str, algorithm: str) -> Outline:
+    if algorithm:
+        fix = f"leave it out, or export to {SB3.name}"
+        raise CkptError(f"an export to {_HUB} has no algorithm", fix=fix, code="export.target")
+    return hub_outline(checkpoint, where)
 
 
 def look_at(path: str | os.PathLike[str], dest: str | os.PathLike[str], *, to: str, algorithm: str = "") -> Outline:
     """Return what `export` would make of the checkpoint at `path`, and write nothing; raises what `export` does."""
     with Checkpoint(path) as checkpoint:
+        if to == _HUB:
+            return _hub_outline(checkpoint, os.fspath(dest), algorithm)
         return _outline(_target(to), checkpoint, os.fspath(dest), algorithm)
 
 
@@ -115,11 +144,11 @@ def _target(to: str) -> Target:
     return target
 
 
-def _checked(target: Target, checkpoint: Checkpoint, staged: str, check: bool | None, outline: Outline) -> str:
+def _checked(function: str, checkpoint: Checkpoint, staged: str, check: bool | None, outline: Outline) -> str:
     if check is False:
         return ""
     try:
-        found: str = _look_up(target.check, "the check")(checkpoint, staged, outline)
+        found: str = _look_up(function, "the check")(checkpoint, staged, outline)
     except ImportError as e:
         missing = e if isinstance(e, MissingPackage) else missing_package(e, "the check")
         if check or missing is None:

@@ -64,11 +64,7 @@ class _Upload:
                 where=self.folder.where,
                 fix="add overwrite=True to take it over, or choose another URL",
             )
-        try:
-            over = self._uncommitted() if MANIFEST in there else None
-            self.tombstone = self._put(MANIFEST, TOMBSTONE, self.word + "t", over)
-        except (Taken, Absent):
-            raise self._lost() from None
+        self._entomb(self._uncommitted() if MANIFEST in there else None)
 
     def send(self, name: str, file: Sent) -> Found:
         """Put a data file where nothing is, or in the place of what a dead writer left."""
@@ -104,13 +100,23 @@ class _Upload:
 
     def _uncommitted(self) -> Found:
         """Return what stands in the place of the manifest and is none."""
-        data, there = self.folder.store.read_all(self.folder.key(MANIFEST), len(TOMBSTONE))
+        try:
+            data, there = self.folder.store.read_all(self.folder.key(MANIFEST), len(TOMBSTONE))
+        except Absent:
+            raise self._lost() from None
         if data == REMOVED:
             # Who removes its files may still be at it, and would remove ours.
             raise unfinished(self.folder.where, data)
         if data != TOMBSTONE:
             raise _committed(self.folder.where)
         return there
+
+    def _entomb(self, over: Found | None) -> None:
+        """Put the tombstone, so that the writer whose objects are replaced cannot commit any more."""
+        try:
+            self.tombstone = self._put(MANIFEST, TOMBSTONE, self.word + "t", over)
+        except Taken:
+            raise self._lost() from None
 
     def _send_whole(self, name: str, file: Sent) -> Found:
         body = b"".join(file.parts())
@@ -144,8 +150,11 @@ class _Upload:
             try:
                 return put(over)
             except Taken:
-                if self.tombstone is None:
+                if not self.take_over:
                     raise self._lost() from None
+                if self.tombstone is None:
+                    # A put of a dead writer that the store has finished only now.
+                    self._entomb(None)
             try:
                 over = self.folder.store.look(self.folder.key(name))
             except Absent:

@@ -1,0 +1,150 @@
+"""A folder for the Hugging Face hub: a checkpoint that other loaders read as well, with a card.
+
+The weights are called as every loader there expects it, the config is the file that a mixin reads, and the manifest
+lists the weights alone: state and replay buffer stay at home.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, is_companion
+from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.look.validate import validate
+from ckptfmt.share.export.card import FILM, PICTURE, card
+from ckptfmt.share.export.target import Outline, left_out
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.kept import kept_file
+from ckptfmt.store.write import write_checkpoint
+from ckptfmt.store.write.linux import exchange, rename_new
+
+__all__ = ["hub_outline", "write_hub_folder"]
+
+_OWN = (MANIFEST, HUB_WEIGHTS, WEIGHTS, PICTURE)
+
+
+def hub_outline(checkpoint: Checkpoint, dest: str) -> Outline:
+    """Return what the folder will be."""
+    architecture = checkpoint.manifest.architecture
+    network = architecture.name if architecture else "network of an unknown architecture"
+    what = f"a folder for the hub: {network}, as a checkpoint with model.safetensors, config.json and a card"
+    # Evaluations stay in the manifest, and stand in the card.
+    away = tuple(part for part in left_out(checkpoint) if part != "evaluations")
+    return Outline(what, f'ckptfmt.load_model_checkpoint("{dest}")', _no_file, away)
+
+
+def _no_file(_: BinaryIO) -> None:
+    """Write nothing: a folder is written by `write_hub_folder`."""
+
+
+def write_hub_folder(
+    checkpoint: Checkpoint, dest: str, *, overwrite: bool, check: Callable[[str], str]
+) -> tuple[int, str]:
+    """Write the folder whole or not at all; return its bytes, and what `check` said of it before it got its name.
+
+    Raises `TargetExists` where something lies at `dest` that is not such a folder, or one is and `overwrite` was not
+    given.
+    """
+    above, name = os.path.split(os.path.abspath(dest))
+    if os.path.lexists(dest):
+        _check_replaceable(dest, overwrite)
+    os.makedirs(above, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name[:100]}.exporting-", dir=above) as staging:
+        folder = os.path.join(staging, name)
+        files = {WEIGHTS: kept_file(checkpoint, WEIGHTS)}
+        write_checkpoint(folder, files, lambda entries: _manifest(checkpoint, entries))
+        os.rename(os.path.join(folder, WEIGHTS), os.path.join(folder, HUB_WEIGHTS))
+        for file, data in _companions(checkpoint, name).items():
+            _write(os.path.join(folder, file), data)
+        if film := _film(checkpoint.path):
+            shutil.copyfile(film, os.path.join(folder, FILM))
+        if wrong := validate(folder).problems:
+            raise CkptError(wrong[0].message, where=f"{dest}/{wrong[0].where}", code=wrong[0].code)
+        checked = check(folder)
+        size = sum(entry.stat().st_size for entry in os.scandir(folder))
+        _publish(staging, above, name)
+    return size, checked
+
+
+def _manifest(checkpoint: Checkpoint, entries: Mapping[str, FileEntry]) -> Manifest:
+    return replace(checkpoint.manifest, files=entries, resume=None, content_digest="", manifest_digest="")
+
+
+def _companions(checkpoint: Checkpoint, name: str) -> dict[str, bytes]:
+    picture = _picture(checkpoint)
+    text = card(checkpoint, name, film=bool(_film(checkpoint.path)), picture=bool(picture))
+    config = json.dumps(_config(checkpoint), indent=2, ensure_ascii=True) + "\n"
+    made = {"README.md": text.encode(), "config.json": config.encode()}
+    return {**made, PICTURE: picture} if picture else made
+
+
+def _config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what a mixin hands to its class, and what tells other programs whose model this is."""
+    architecture = checkpoint.manifest.architecture
+    if architecture is None:
+        return {"model_type": "ckptfmt"}
+    told = {"model_type": f"ckptfmt-{architecture.family}", "family": architecture.family, "name": architecture.name}
+    return {**told, "config": checkpoint.manifest.to_dict()["config"]}
+
+
+def _picture(checkpoint: Checkpoint) -> bytes:
+    """Return a PNG of the filters of the first convolution, b"" where there is none or nothing that draws."""
+    tensors = checkpoint.manifest.weights.tensors
+    first = next((name for name, info in tensors.items() if len(info.shape) == 4 and min(info.shape[2:]) > 1), None)
+    if first is None:
+        return b""
+    with contextlib.suppress(ImportError):
+        # The pages' drawing, which not everybody has.
+        from ckptfmt.report.draw import filters
+
+        return base64.b64decode(filters(checkpoint.tensors[first])[0].partition(",")[2])
+    return b""
+
+
+def _film(path: str) -> str:
+    """Return a film that lies beside the files of a checkpoint, "" where there is none."""
+    try:
+        names = sorted(name for name in os.listdir(path) if name.endswith(".mp4"))
+    except OSError:
+        return ""
+    return os.path.join(path, names[0]) if names else ""
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_replaceable(dest: str, overwrite: bool) -> None:
+    names = os.listdir(dest) if os.path.isdir(dest) and not os.path.islink(dest) else None
+    if names == []:
+        return
+    if names is None or not overwrite:
+        raise TargetExists("exists", where=dest, fix="add overwrite=True to replace it, or choose another folder")
+    if foreign := [name for name in sorted(names) if name not in _OWN and not is_companion(name)]:
+        what = f"holds '{foreign[0]}', which is no part of an export, and would be lost"
+        raise TargetExists(what, where=dest, fix="move it away, or choose another folder")
+
+
+def _publish(staging: str, above: str, name: str) -> None:
+    """Give the staged folder its name in one step; what was replaced has the staged one's then, and goes with it."""
+    source, target = os.open(staging, os.O_RDONLY), os.open(above, os.O_RDONLY)
+    try:
+        if os.path.lexists(os.path.join(above, name)):
+            if not exchange(source, name, target, name):
+                raise CkptError("this filesystem cannot replace a folder", where=name, code="write.failed")
+        else:
+            rename_new(source, name, target, name)
+        os.fsync(target)
+    finally:
+        os.close(source)
+        os.close(target)
