@@ -51,6 +51,9 @@ def is_turned(tensors: Mapping[str, LegacyTensor]) -> bool:
 
 def _turned(weight: LegacyTensor, bias: LegacyTensor | None) -> LegacyTensor:
     last = bias is None or weight.shape[-1] == bias.size
+    if len(weight.shape) == 4 and bias is not None and weight.shape[0] == bias.size:
+        # Where both ends are as many as the outputs, the square is the kernel.
+        last = last and weight.shape[0] == weight.shape[1] and weight.shape[2] != weight.shape[3]
     return weight.turn(_AXES[len(weight.shape)]) if last else weight
 
 
