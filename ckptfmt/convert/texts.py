@@ -64,7 +64,9 @@ def _stable_baselines(data: Mapping[str, Any]) -> Text:
     info = {name: plain for name, value in data.items() if name[:1] != "_" and (plain := _plain(value)) is not None}
     method = _METHOD.match(str(policy.get("__init__", "")))
     name = ".".join(filter(None, (str(policy.get("__module__", "")), method[1] if method else "")))
-    info = {key: value for key, value in {**info, "policy_class": name}.items() if value and key not in spaces}
+    said = {**info, "policy_class": name}.items()
+    # Nothing is not the same as none: a seed of 0 is a seed.
+    info = {key: value for key, value in said if value not in ("", [], {}) and key not in spaces}
     more = {**_actions(acts), **_activation(kwargs)}
     if (n_quantiles := _count(kwargs.get("n_quantiles"))) is not None:
         more["n_quantiles"] = n_quantiles

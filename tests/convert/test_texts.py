@@ -114,3 +114,10 @@ def test_bounds_are_told_by_the_array_where_nobody_looked_at_the_space(bounds: A
     space = {**BOX, "low_repr": None, "high_repr": None, **bounds}
     found = told("data", {**DATA, "observation_space": space}).environment["observation_space"]
     assert (found.get("low"), found.get("high")) == told_as
+
+
+def test_settings_of_nothing_are_kept_and_absent_ones_are_not() -> None:
+    data = {**DATA, "seed": 0, "ent_coef": 0.0, "use_sde": False, "action_noise": None, "replay_buffer_kwargs": {}}
+    info = told("data", data).training_info
+    assert (info["seed"], info["ent_coef"], info["use_sde"]) == (0, 0.0, False)
+    assert {"action_noise", "replay_buffer_kwargs", "policy_kwargs"} & info.keys() == set()

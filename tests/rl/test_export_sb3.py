@@ -246,20 +246,60 @@ def test_bounds_that_are_none_are_not_taken(tmp_path, said):
 
 
 ZIPS = (
-    "a2c-cnn", "dqn-cartpole", "dqn-cnn-control", "maskableppo-acrobot", "ppo-cartpole-relu", "ppo-cartpole",
-    "ppo-pendulum", "qrdqn-cartpole", "qrdqn-cnn-51", "sac-pendulum", "td3-pendulum",
+    *(f"sb3/{name}" for name in (
+        "a2c-cnn", "dqn-cartpole", "dqn-cnn-control", "maskableppo-acrobot", "ppo-cartpole-relu", "ppo-cartpole",
+        "ppo-pendulum", "qrdqn-cartpole", "qrdqn-cnn-51", "sac-pendulum", "td3-pendulum",
+    )),
+    *(f"wild/zoo-{name}" for name in (
+        "a2c-LunarLander-v2", "a2c-Pendulum-v1", "dqn-CartPole-v1", "ppo-CartPole-v1", "ppo-LunarLanderContinuous-v2",
+        "qrdqn-CartPole-v1", "sac-Pendulum-v1", "tqc-Pendulum-v1", "trpo-CartPole-v1",
+    )),
 )  # fmt: skip
+beside = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus of real files is not beside this repository")
 
 
-@pytest.mark.skipif(not CORPUS.exists(), reason="the corpus of real files is not beside this repository")
+@beside
 @pytest.mark.parametrize("name", ZIPS)
 def test_a_zip_that_comes_in_goes_out_and_comes_in_again_as_the_same_network(tmp_path, name):
-    ckptfmt.convert(CORPUS / "sb3" / f"{name}.zip", tmp_path / "in")
-    export(tmp_path / "in", tmp_path / "out.zip", to="sb3", check=True)
+    ckptfmt.convert(CORPUS / f"{name}.zip", tmp_path / "in")
+    done = export(tmp_path / "in", tmp_path / "out.zip", to="sb3", check=True)
+    if "zoo" in name:
+        assert done.summary.partition(",")[0] == name.partition("-")[2].partition("-")[0].upper()
     ckptfmt.convert(tmp_path / "out.zip", tmp_path / "again")
     with ckptfmt.open(tmp_path / "in") as a, ckptfmt.open(tmp_path / "again") as b:
         assert a.manifest.content_digest == b.manifest.content_digest
         assert replace(a.config, game=None) == replace(b.config, game=None)
+
+
+@beside
+@pytest.mark.parametrize(
+    ("name", "game"),
+    [
+        ("ppo-cartpole", "CartPole-v1"),
+        ("ppo-cartpole-relu", "CartPole-v1"),
+        ("dqn-cartpole", "CartPole-v1"),
+        ("qrdqn-cartpole", "CartPole-v1"),
+        ("ppo-pendulum", "Pendulum-v1"),
+        ("sac-pendulum", "Pendulum-v1"),
+        ("td3-pendulum", "Pendulum-v1"),
+    ],
+)
+def test_a_zip_given_back_acts_as_before_in_its_own_game_and_learns_on(tmp_path, name, game):
+    algorithm = name.partition("-")[0].upper()
+    before = kind(algorithm).load(CORPUS / "sb3" / f"{name}.zip", device="cpu")
+    ckptfmt.convert(CORPUS / "sb3" / f"{name}.zip", tmp_path / "in")
+    done = export(tmp_path / "in", tmp_path / "out.zip", to="sb3", check=True)
+    assert "custom_objects" not in done.loads_with
+    env = Monitor(gymnasium.make(game))
+    after = kind(algorithm).load(done.dest, env=env, device="cpu")
+    seen = np.stack([before.observation_space.sample().clip(-3, 3) for _ in range(50)])
+    actions = [agent.predict(seen, deterministic=True)[0] for agent in (before, after)]
+    assert np.array_equal(*actions)
+    told = ("gamma", "learning_rate", "batch_size", "num_timesteps", "seed", "n_steps")
+    assert [getattr(before, name) for name in told] == [getattr(after, name) for name in told]
+    steps = before.num_timesteps
+    after.learn(200, reset_num_timesteps=False)
+    assert after.num_timesteps >= steps + 200
 
 
 # A features extractor that actor and critics share is told in none of a zip's networks.
