@@ -1,7 +1,7 @@
 """How a diff is told: in full, as bars, as names, or as Markdown."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckptfmt.errors import printable
@@ -22,6 +22,8 @@ _NUMBERS = ("rel_l2", "cosine", "max_abs")
 _HEADER = ("weights", "rel. L2", "cosine", "largest", "")
 # Cells of a bar: half of a narrow terminal.
 _BAR = 40
+# Of one value of a manifest: two lines of a wide terminal.
+_LONGEST = 240
 
 
 def sort_weights(changes: Iterable[WeightChange], order: str) -> list[WeightChange]:
@@ -142,8 +144,14 @@ def _kind(change: WeightChange) -> str:
 
 def _values(change: ManifestChange) -> str:
     if change.op == "changed":
-        return f"{_value(change.a)} -> {_value(change.b)}"
-    return _value(change.b if change.op == "added" else change.a)
+        return f"{_short(change.a)} -> {_short(change.b)}"
+    return _short(change.b if change.op == "added" else change.a)
+
+
+def _short(value: Any) -> str:
+    """Return a value for a line; lists of evaluations and the like are told whole by --json alone."""
+    text = _value(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _value(value: Any) -> str:
@@ -155,6 +163,8 @@ def _value(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {_value(one)}' for name, one in value.items())}}}"
     text = str(value)
     return short_digest(text) if text.startswith("sha256:") else text
 

@@ -98,3 +98,13 @@ def test_json_has_everything(ckpt, work):
 def test_trouble_is_exit_2(ckpt, work):
     run = ckpt("diff", RUNS[0], "nosuch")
     assert (run.code, run.out, run.err) == (2, "", "error: nosuch: no such folder; check the path\n")
+
+
+def test_values_of_a_manifest_are_told_as_data_and_cut_where_they_are_long(ckpt, work, tensors):
+    evaluation = [{"mean": 1.5, "std": None, "episodes": [{"return": n} for n in range(99)]}]
+    ckptfmt.save(work / "plain", tensors).close()
+    ckptfmt.save(work / "played", tensors, evaluation=evaluation).close()
+    line = ckpt("diff", "plain", "played").out.splitlines()[1]
+    assert line.startswith("+ evaluation  [{mean: 1.5, std: none, episodes: [{return: 0}, {return: 1}, ")
+    assert line.endswith("…")
+    assert len(line) == len("+ evaluation  ") + 240

@@ -100,7 +100,7 @@ def diff(
     Digests decide what differs, after the bytes of all but large checkpoints were held against them. Numbers are
     computed only of tensors that differ, and only with `numbers`: in parts, on all cores, with at most 200 MB of
     memory. A legacy file is seen as a conversion would write it; `key` chooses one of its networks. `only` and
-    `ignore` hold words as `changes.Filter` reads them. Elements with |b - a| <= `atol` + `rtol` * |a| count as
+    `ignore` hold words as `changes.Filter` reads them. Elements with `|b - a| <= atol + rtol * |a|` count as
     unchanged, which takes `numbers`. Raises `CkptError` where a side cannot be read or its bytes are damaged.
 
     >>> ckptfmt.diff("runs/best", "runs/last").counts["changed"]
