@@ -362,6 +362,12 @@ def test_a_replay_buffer_without_a_transition_is_refused(tmp_path):
 
 ASKED = [
     {"num_envs": 5000},
+    {"env_processes": 200, "num_envs": 1},
+    {"implicit_quantile_dqn": True},
+    {"quantile_dqn": True, "n_quantiles": 10**7},
+    {"encoder": "impala"},
+    {"precision": "__import__"},
+    {"threads": 0},
     {"hidden_size": 10**7},
     {"batch_size": 10**8},
     {"replay_size": 10**12},
@@ -390,6 +396,50 @@ def test_settings_that_ask_for_more_are_refused(honest, tmp_path, settings):
     with pytest.raises(CkptError) as caught:
         resumed(forge(honest, tmp_path, settings=settings), tmp_path)
     assert str(caught.value).isprintable()
+
+
+@pytest.fixture(scope="module")
+def honest_blocks(tmp_path_factory):
+    """A checkpoint of a network of blocks."""
+    settings = {**TINY, "env": "CartPole-v1", "frame_stack": None, "quantile_dqn": True, "n_quantiles": 6}
+    trainer = Trainer(TrainConfig(**settings, hidden_layers=2), tmp_path_factory.mktemp("blocks"))
+    trainer.advance(120)
+    saved = trainer._save("last")
+    trainer.close()
+    return saved
+
+
+BLOCKS_ASKED = [
+    {"hidden_size": 10**7},
+    {"hidden_layers": 10**6},
+    {"n_quantiles": 10**7},
+    {"quantile_dqn": False},
+    {"quantile_dqn": False, "implicit_quantile_dqn": True},
+    {"dueling_dqn": True},
+    {"noisy_networks": True},
+    {"env_processes": 200},
+    {"env": "ckptfmt/Catch-v0"},
+    {"frame_stack": 10**6},
+    {"screen_size": 84},
+]
+
+
+@pytest.mark.parametrize("settings", BLOCKS_ASKED, ids=lambda settings: "-".join(settings))
+def test_settings_that_ask_for_more_than_a_network_of_blocks_are_refused(honest_blocks, tmp_path, settings):
+    with pytest.raises(CkptError) as caught:
+        resumed(forge(honest_blocks, tmp_path, settings=settings), tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("settings", [{"quantile_dqn": True, "n_quantiles": 10**10}, {"encoder": "impala"}], ids=str)
+def test_settings_that_make_a_network_of_blocks_of_another_one_are_refused_at_once(honest, tmp_path, settings):
+    forged = forge(honest, tmp_path, settings=settings)
+    with pytest.raises(CkptError) as caught:
+        resumed(forged, tmp_path)
+    assert str(caught.value) == (
+        f"{forged} $.training_info.training_config: refused, the settings make another network than the checkpoint "
+        "has; give trust=True where you know who made this checkpoint"
+    )
 
 
 def test_a_hidden_layer_that_only_the_config_has_is_refused(honest, tmp_path):

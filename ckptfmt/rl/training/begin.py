@@ -18,7 +18,7 @@ from ckptfmt.rl.envs.remote import RemoteEnv, make_remote
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.replay import Replay
 
-__all__ = ["Described", "describe_network", "make_games", "make_model_config", "make_replay", "play_all"]
+__all__ = ["Described", "describe_network", "is_block", "make_games", "make_model_config", "make_replay", "play_all"]
 
 _PIXELS = 255.0
 # Espeholt et al. 2018: the channels of the three stages. Dabney et al. 2018: cosines, and fractions of an action.
@@ -49,7 +49,7 @@ def make_model_config(config: TrainConfig, env: Any) -> Described:
     # Bytes are stored and moved as they are; the network itself brings them into 0 to 1.
     scale = _PIXELS if env.observation_space.dtype == np.uint8 else 1.0
     seen = spaces_of(env)
-    if seen.n_action is not None and _is_block(config, seen.input_shape):
+    if seen.n_action is not None and is_block(config, seen.input_shape):
         return describe_network(config, seen.input_shape, seen.n_action, scale)
     settings = config.to_dict()
     settings["n_steps"] = config.n_steps if config.n_step_learning else 1
@@ -101,7 +101,8 @@ def make_replay(config: TrainConfig, network: Described, dtype: Any) -> Replay:
     )
 
 
-def _is_block(config: TrainConfig, observation: tuple[int, ...]) -> bool:
+def is_block(config: TrainConfig, observation: tuple[int, ...]) -> bool:
+    """Return whether the network is one of blocks, and not one of the eight of the family atari-dqn."""
     plain = len(observation) == 3 and config.encoder in ENCODERS
     return not plain or config.quantile_dqn or config.implicit_quantile_dqn
 

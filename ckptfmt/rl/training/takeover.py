@@ -19,7 +19,7 @@ from ckptfmt.families.quantile_q import QuantileQConfig
 from ckptfmt.rl.alike import check_alike, check_range, item, refuse
 from ckptfmt.rl.described import refuse_untrusted
 from ckptfmt.rl.environment import Environment
-from ckptfmt.rl.training.begin import Described, describe_network
+from ckptfmt.rl.training.begin import Described, describe_network, is_block
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.replay import Replay
 
@@ -28,7 +28,7 @@ __all__ = ["check_counters", "check_replay", "check_settings"]
 # Far above what the literature trains with; more is asked for by name or by trust.
 _MOST: Mapping[str, int] = {
     "num_envs": 64,
-    "env_processes": 64,
+    "env_processes": 8,
     "batch_size": 16_384,
     "n_steps": 1_000,
     "eval_episodes": 10_000,
@@ -63,6 +63,9 @@ def check_settings(config: TrainConfig, network: Any, given: Collection[str], wh
 
 def _check_sizes(config: TrainConfig, network: Described, given: Collection[str], place: str) -> None:
     """Raise `CkptError` where the settings make another network than the one in the checkpoint."""
+    other = _untrusted("the settings make another network than the checkpoint has", place)
+    if is_block(config, network.input_shape) == isinstance(network, ModelConfig):
+        raise other
     if isinstance(network, ModelConfig):
         names = _NETWORK + (("n_atoms",) if network.distributional_dqn else ())
         for name in names:
@@ -71,7 +74,7 @@ def _check_sizes(config: TrainConfig, network: Described, given: Collection[str]
         return
     made = describe_network(config, network.observation, network.n_action, network.input_scale)
     if made.replace(game=network.game).to_dict() != network.to_dict():
-        raise _untrusted("the settings make another network than the checkpoint has", place)
+        raise other
 
 
 def check_counters(stored: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any]:
