@@ -1,6 +1,8 @@
 """Whatever a writer is given, whatever lies beside: an error and the old checkpoint, or one that opens and loads."""
 
+import contextlib
 import dataclasses
+import json
 import os
 import pickle
 import socket
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 
 import ckptfmt
 from ckptfmt.errors import CkptError
+from ckptfmt.format.digest import manifest_digest
+from ckptfmt.format.jsontext import render
 from ckptfmt.format.manifest import Lineage, Resume
 from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.forms import compress, decompress
 from ckptfmt.store.manager import CheckpointManager
 from ckptfmt.store.repair import repair
 from ckptfmt.store.write import update_manifest
@@ -236,3 +241,88 @@ def test_a_repair_is_whole_or_an_error(byte, bit, spoilt, in_place, neighbour):
         (damaged / spoilt).write_bytes(data)
         target = {"in_place": True} if in_place else {"dest": root / "out"}
         holds(root, root / "out", lambda: repair(damaged, **target), neighbour)
+
+
+SOUND = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4), ARRAYS, max_size=4).filter(
+    lambda arrays: all(array.dtype.kind in "fiub" for array in arrays.values()) and "__metadata__" not in arrays
+)
+
+
+@settings(max_examples=60)
+@given(
+    tensors=SOUND,
+    state=st.none() | SOUND,
+    stored=st.booleans(),
+    everything=st.booleans(),
+    spoilt=st.none() | st.tuples(st.integers(0, 1 << 30), st.integers(0, 7)),
+    neighbour=NEIGHBOURS,
+)
+def test_a_change_of_form_is_whole_or_an_error(tensors, state, stored, everything, spoilt, neighbour):
+    """A checkpoint that is damaged stays as it is, to the byte; a sound one is the same checkpoint in any form."""
+    folder, root = fresh(False)
+    with folder:
+        ckptfmt.save(root / "out", {**tensors, "zeros": np.zeros(4096)}, state=state).close()
+        if stored:
+            compress(root / "out", everything=True)
+        manifest = (root / "out" / "manifest.json").read_bytes()
+        if spoilt is not None:
+            file = next(path for path in (root / "out").iterdir() if path.name.startswith("weights"))
+            data = bytearray(file.read_bytes())
+            data[spoilt[0] % len(data)] ^= 1 << spoilt[1]
+            file.write_bytes(data)
+        work = decompress if stored else compress
+        options = {} if stored else {"everything": everything}
+        holds(root, root / "out", lambda: work(root / "out", **options), neighbour)
+        assert (root / "out" / "manifest.json").read_bytes() == manifest
+
+
+@settings(max_examples=60)
+@given(
+    facts=st.dictionaries(st.sampled_from(["blake3", "digest", "tensors", "files", "x"]), VALUES, max_size=3),
+    byte=st.none() | st.integers(0, 1 << 30),
+    in_place=st.booleans(),
+    there=st.booleans(),
+    neighbour=NEIGHBOURS,
+)
+def test_an_upgrade_is_whole_or_an_error(facts, byte, in_place, there, neighbour):
+    folder, root = fresh(False)
+    with folder, tempfile.TemporaryDirectory() as elsewhere:
+        old = root / "out" if in_place else Path(elsewhere) / "old"
+        try:
+            ckptfmt.save(old, {"a": np.arange(3), "blake3": np.zeros(2)}, extra=facts).close()
+        except CkptError:
+            return
+        write_before_the_release(old)
+        if byte is not None:
+            data = bytearray((old / "weights.safetensors").read_bytes())
+            data[byte % len(data)] ^= 1
+            (old / "weights.safetensors").write_bytes(data)
+        if there and not in_place:
+            ckptfmt.save(root / "out", {"mine": np.ones(2)}).close()
+        target = {"in_place": True} if in_place else {"dest": root / "out"}
+        sound = ckptfmt.validate(old).valid
+
+        def work() -> None:
+            ckptfmt.upgrade(old, **target)
+            if not sound:
+                # Only the manifest is another one: what is damaged stays as it was, and is found.
+                assert in_place
+                assert not ckptfmt.validate(old).valid
+                raise CkptError("was damaged before")
+
+        if in_place and not sound:
+            before = (old / "weights.safetensors").read_bytes()
+            with contextlib.suppress(CkptError):
+                work()
+            assert (old / "weights.safetensors").read_bytes() == before
+        else:
+            holds(root, root / "out", work, neighbour)
+
+
+def write_before_the_release(path: Path) -> None:
+    """Write the manifest as it was before 1.0 was settled."""
+    raw = json.loads((path / "manifest.json").read_text())
+    for tensor in raw["files"]["weights.safetensors"]["tensors"].values():
+        tensor["blake3"] = tensor.pop("digest").removeprefix("blake3:")
+    raw["manifest_digest"] = manifest_digest(raw)
+    (path / "manifest.json").write_text(render(raw))
