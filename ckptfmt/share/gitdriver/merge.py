@@ -59,9 +59,12 @@ def _united(old: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]) 
 
 def _all_evaluations(old: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Any]:
     """Return the evaluations of both sides in their order, without those that one side took away."""
-    before, mine, others = (list(side.get("evaluation", [])) for side in (old, a, b))
-    gone = [item for item in before if item not in mine or item not in others]
-    return [item for item in mine + [item for item in others if item not in mine] if item not in gone]
+    # Told apart by their text: there may be hundreds of thousands.
+    before, mine, others = ([(jsontext.render(one), one) for one in side.get("evaluation", [])] for side in (old, a, b))
+    known, theirs = dict(mine), dict(others)
+    gone = {text for text, _ in before if text not in known or text not in theirs}
+    united = mine + [(text, one) for text, one in others if text not in known]
+    return [one for text, one in united if text not in gone]
 
 
 def _three_way(old: Any, a: Any, b: Any, path: str) -> Any:
