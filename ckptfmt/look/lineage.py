@@ -73,12 +73,14 @@ def lineage(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[st
         nodes = [_ancestor(checkpoint)]
     around = os.path.dirname(os.path.realpath(path))
     known: dict[str, Ancestor] | None = None
+    seen: set[str] = set()
     while (wanted := nodes[-1].parent) is not None and len(nodes) < _LONGEST:
         if known is None:
             known = _by_digest([around, *folders])
         found = known.get(wanted)
+        seen.add(nodes[-1].digest)
         nodes.append(found or Ancestor(None, wanted, None, None, None, None, None))
-        if found is None or found in nodes[:-1]:
+        if found is None or found.digest in seen:
             break
     return Descent(tuple(nodes))
 
