@@ -15,7 +15,7 @@ from ckptfmt.errors import ConversionError
 from ckptfmt.legacy.find.find import find_networks
 from ckptfmt.legacy.open import read
 
-FLAX = Path(__file__).parents[2] / "fixtures" / "foreign" / "flax-dqn" / "dqn_atari_jax.cleanrl_model"
+FLAX = Path(__file__).parents[2] / "fixtures" / "agents" / "dqn_atari_jax.cleanrl_model"
 
 
 def kernels(image=4, seed=0):
