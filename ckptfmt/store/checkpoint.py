@@ -41,11 +41,7 @@ class Checkpoint(Shown):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = as_path(path)
-        self._folder: OpenFolder = -1
-        self._files: dict[str, DataFile] = {}
-        self._starts: dict[str, int] = {}
-        self._unread: dict[str, set[str]] = {}
+        self._begin(path)
         for attempt in range(_ATTEMPTS):
             try:
                 self.manifest, self.network = self._open()
@@ -59,10 +55,38 @@ class Checkpoint(Shown):
                 self.close()
                 raise
 
+    @classmethod
+    def of_written(cls, path: str | os.PathLike[str], folder: int, manifest: Manifest) -> Self:
+        """Return the checkpoint that was just written into `folder`, a descriptor that becomes its own.
+
+        `manifest` is what a reader makes of the bytes that lie there, so they are not read again.
+        """
+        made = cls.__new__(cls)
+        made._begin(path)
+        made._folder, made.manifest = folder, manifest
+        try:
+            made.network = read_blueprint(manifest, where=os.path.join(made.path, MANIFEST))
+            made._open_files(manifest)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _begin(self, path: str | os.PathLike[str]) -> None:
+        self.path = as_path(path)
+        self._folder: OpenFolder = -1
+        self._files: dict[str, DataFile] = {}
+        self._starts: dict[str, int] = {}
+        self._unread: dict[str, set[str]] = {}
+
     def _open(self) -> tuple[Manifest, Blueprint | None]:
         """Open the folder and every file that its manifest lists, all of the one checkpoint."""
         self._folder = open_folder(self.path)
         manifest, network = self._read_manifest()
+        self._open_files(manifest)
+        return manifest, network
+
+    def _open_files(self, manifest: Manifest) -> None:
         for file, entry in manifest.files.items():
             try:
                 self._files[file] = open_data(self._folder, file, entry.segments, where=self.path)
@@ -70,7 +94,6 @@ class Checkpoint(Shown):
                 # A file that is missing is an error when it is used; one that a replacement removed, now.
                 if not self._is_current():
                     raise
-        return manifest, network
 
     def _read_manifest(self) -> tuple[Manifest, Blueprint | None]:
         where = os.path.join(self.path, MANIFEST)

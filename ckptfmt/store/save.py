@@ -1,7 +1,8 @@
 """Save arrays as a checkpoint, whole or not at all."""
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ckptfmt.errors import ManifestError, WeightsError, printable
@@ -46,7 +47,14 @@ def save(
     >>> with ckptfmt.save("out", {"conv.0.weight": numpy.zeros((32, 4, 8, 8), "f4")}) as checkpoint:
     ...     print(checkpoint.manifest.content_digest)
     """
-    write(
+    folders: list[int] = []
+
+    def keep(folder: int) -> None:
+        # Where no descriptor is left it is opened again, which says so.
+        with contextlib.suppress(OSError):
+            folders.append(os.dup(folder))
+
+    manifest = write(
         path,
         tensors,
         config,
@@ -61,8 +69,9 @@ def save(
         extra=extra,
         wait=wait,
         compress=compress,
+        published=keep,
     )
-    return Checkpoint(path)
+    return Checkpoint.of_written(path, folders[0], manifest) if folders else Checkpoint(path)
 
 
 def write(
@@ -81,8 +90,12 @@ def write(
     extra: Mapping[str, Any] | None = None,
     wait: float = 0.0,
     compress: bool = False,
+    published: Callable[[int], None] | None = None,
 ) -> Manifest:
-    """Do what `save` does, and return what a reader makes of the manifest without opening the checkpoint."""
+    """Do what `save` does, and return what a reader makes of the manifest without opening the checkpoint.
+
+    `published` is as of `write_checkpoint`.
+    """
     network = _network(config)
     files = _files({WEIGHTS: tensors, STATE: state, REPLAY: replay}, Compression() if compress else None)
     if network is not None:
@@ -104,7 +117,7 @@ def write(
             content_digest="",
         )
 
-    return write_checkpoint(path, files, build, overwrite=overwrite, wait=wait)
+    return write_checkpoint(path, files, build, overwrite=overwrite, wait=wait, published=published)
 
 
 def _signed(config: dict[str, Any], training_info: Any) -> dict[str, Any]:

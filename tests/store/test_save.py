@@ -149,3 +149,39 @@ def test_torch_is_not_imported_to_save_arrays(tmp_path):
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True)
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["created_by"].keys() >= {"ckptfmt", "numpy"}
+
+
+READS = """
+import os, sys
+import numpy
+import ckptfmt
+opened = []
+
+def listen(event, given):
+    if event == "open" and str(given[0]).endswith(("manifest.json", "weights.safetensors")):
+        opened.append((os.path.basename(given[0]), bool(given[2] & os.O_CREAT)))
+
+with ckptfmt.save("first", {"w": numpy.zeros(3)}):
+    pass
+sys.addaudithook(listen)
+with ckptfmt.save("out", {"w": numpy.arange(3.0)}) as checkpoint:
+    print(sorted(opened))
+    print(checkpoint.tensors["w"].tolist(), checkpoint.warnings)
+"""
+
+
+def test_a_save_reads_no_manifest_that_it_just_wrote(tmp_path):
+    done = subprocess.run([sys.executable, "-P", "-c", READS], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    # Each file is made once; the weights are held open for whoever reads on.
+    made, read = done.stdout.splitlines()
+    assert made == "[('manifest.json', True), ('weights.safetensors', False), ('weights.safetensors', True)]"
+    assert read == "[0.0, 1.0, 2.0] ()"
+
+
+def test_what_a_save_returns_is_what_it_wrote_whatever_is_there_later(tmp_path):
+    with save(tmp_path / "out", network(1), CONFIG) as first, save(tmp_path / "out", network(2), CONFIG, None, True):
+        for name, array in network(1).items():
+            np.testing.assert_array_equal(first.tensors[name], array)
+        assert first.manifest != Checkpoint(tmp_path / "out").manifest
+    assert Checkpoint(tmp_path / "out").manifest.manifest_digest != first.manifest.manifest_digest

@@ -40,6 +40,7 @@ def write_checkpoint(
     overwrite: bool = False,
     wait: float = 0.0,
     bulk: bool = False,
+    published: Callable[[int], None] | None = None,
 ) -> Manifest:
     """Write a checkpoint of `files` (names of `format.files.SAFETENSORS`) at `path` and return its manifest.
 
@@ -48,8 +49,9 @@ def write_checkpoint(
     path is waited for `wait` seconds. With `overwrite` a checkpoint that is there is replaced in one step; without
     it, and for anything that is no checkpoint, `TargetExists` is raised. At the URL of a bucket nothing that was
     committed is ever replaced: there `overwrite` takes over what an upload left that did not finish. `bulk` is for
-    one of many checkpoints, as of `write_tensors`. Raises `ManifestError` for a manifest that no reader accepts,
-    `WriteError` for every other
+    one of many checkpoints, as of `write_tensors`. `published` is given a descriptor of the folder that was written,
+    once it is at `path`, for who goes on to read what lies there; not where files had to be copied to another folder
+    or into a store. Raises `ManifestError` for a manifest that no reader accepts, `WriteError` for every other
     failure; what was there before is left.
     """
     where = as_path(path)
@@ -75,6 +77,8 @@ def write_checkpoint(
             write_file(staged.file, MANIFEST, data, where=where)
             os.fsync(staged.file)
             publish_folder(place, staged, manifest, replacing=before)
+            if published is not None and staged.is_at(place.name):
+                published(staged.file)
     return manifest
 
 
