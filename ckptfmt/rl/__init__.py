@@ -1,1 +1,3 @@
 """The side that knows torch: networks, training, playing."""
+
+__all__ = ()

@@ -1,1 +1,3 @@
 """Out of here and back: signatures, git, exports, hubs."""
+
+__all__ = ()

@@ -1,1 +1,3 @@
 """A directory of the format read, written, kept and mended."""
+
+__all__ = ()

@@ -1,1 +1,3 @@
 """Where in a foreign object the networks are."""
+
+__all__ = ()

@@ -1,1 +1,3 @@
 """Networks built from their configs."""
+
+__all__ = ()

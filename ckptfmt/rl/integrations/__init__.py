@@ -1,1 +1,3 @@
 """Checkpoints out of trainers that are not ours."""
+
+__all__ = ()

@@ -1,1 +1,3 @@
 """The reference trainer and its parts."""
+
+__all__ = ()
