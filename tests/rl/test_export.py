@@ -293,3 +293,14 @@ def test_counters_that_are_none_become_sb3s_defaults(tmp_path):
     export(tmp_path / "ck", tmp_path / "agent.zip", to="sb3", check=False)
     agent = sb3.DQN.load(tmp_path / "agent.zip", device="cpu")
     assert (agent.num_timesteps, agent.gamma, agent.learning_rate) == (0, 0.99, 1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
+def test_a_checkpoint_is_read_by_torchs_distributed_reader_as_it_is(tmp_path):
+    import torch.distributed.checkpoint as dcp
+
+    config = make(tmp_path / "ck", input_shape=(4, 36, 36), hidden_size=16)
+    fresh = ckptfmt.create_model_from_config(config)
+    dcp.load(fresh.state_dict(), storage_reader=dcp.HuggingFaceStorageReader(str(tmp_path / "ck")))
+    stored, _, _ = ckptfmt.load_model_checkpoint(tmp_path / "ck")
+    assert all(torch.equal(tensor, fresh.state_dict()[name]) for name, tensor in stored.state_dict().items())
