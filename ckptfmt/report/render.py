@@ -59,9 +59,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(style=style, curve=curve, script=script, script_digest=script_digest)
-    environment.filters.update(figure=_figure, count=lambda value: f"{value:,}", safe_text=printable)
+    environment.filters.update(figure=_figure, count=lambda value: f"{value:,}", safe_text=printable, minute=_minute)
     return environment
 
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+def _minute(moment: str) -> str:
+    """Return a moment of the manifest to the minute, in UTC as it stands there."""
+    return moment[:16].replace("T", " ")

@@ -1,5 +1,6 @@
 """What a manifest says, as rows of names and values for people."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,8 +41,13 @@ def flatten(said: Any, path: str = "") -> list[tuple[str, str]]:
         if len(rows) == _MOST:
             rows.append(("…", f"more than {_MOST} values"))
             break
-        rows.append((printable(name, 80), printable(value, _LONGEST)))
+        rows.append((printable(name, 80), printable(_text(value), _LONGEST)))
     return rows
+
+
+def _text(value: Any) -> str:
+    """Return a value as JSON writes it, but text as it is."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _last_return(found: Summary) -> str:
