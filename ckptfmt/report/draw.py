@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from ckptfmt.report.png import png_uri
 
-__all__ = ["curve", "filters", "heat", "histogram", "spectrum", "strip"]
+__all__ = ["curve", "descent", "filters", "heat", "histogram", "spectrum", "strip"]
 
 # Pixels: three for each bin of a histogram; a curve is as wide as a line of text.
 _WIDTH, _HEIGHT = 144, 36
 _CURVE_WIDTH, _CURVE_HEIGHT = 640, 200
 _MARGIN = 8
+# Checkpoints of one chain, side by side.
+_MOST_NODES = 16
 # More evaluations than this lie so close that their dots hide the line.
 _MOST_DOTS = 80
 # Colours saturate at this quantile of the magnitudes, so that one large weight does not pale all others.
@@ -59,6 +61,23 @@ def curve(points: Sequence[tuple[float, float, float]], others: Sequence[tuple[f
     body = _one_curve(points, scale, "a") + _one_curve(others, scale, "b")
     body += f'<text x="4" y="14">{high:.4g}</text><text x="4" y="{_CURVE_HEIGHT - 4}">{low:.4g}</text>'
     return _svg(_CURVE_WIDTH, _CURVE_HEIGHT, body)
+
+
+def descent(found: Sequence[bool]) -> Markup:
+    """Draw a chain of checkpoints, the oldest on the left, numbered as in a list that begins with the youngest.
+
+    One that was not found is hollow. A chain longer than a line has room for begins with the oldest that fits.
+    """
+    shown = list(enumerate(found, 1))[:_MOST_NODES][::-1]
+    step = _CURVE_WIDTH / _MOST_NODES
+    nodes = []
+    for place, (number, there) in enumerate(shown):
+        x = (place + 0.5) * step
+        if place:
+            nodes.append(f'<path class="edge" d="M{x - step + 9:.1f} 14H{x - 11:.1f}m-4-4l4 4-4 4"/>')
+        nodes.append(f'<circle class="node{"" if there else " missing"}" cx="{x:.1f}" cy="14" r="7"/>')
+        nodes.append(f'<text x="{x:.1f}" y="36" text-anchor="middle">{number}</text>')
+    return _svg(_CURVE_WIDTH, 40, "".join(nodes))
 
 
 def spectrum(values: Sequence[float], others: Sequence[float] = ()) -> Markup:

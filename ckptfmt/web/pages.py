@@ -19,7 +19,7 @@ from ckptfmt.look.trace import open_trace
 from ckptfmt.look.validate import validate
 from ckptfmt.report import report
 from ckptfmt.report.agent import agent_part
-from ckptfmt.report.draw import curve, filters, heat, histogram
+from ckptfmt.report.draw import curve, descent, filters, heat, histogram
 from ckptfmt.report.render import render
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.web.foreign import look_at
@@ -216,7 +216,12 @@ class Pages:
             (node, names.get(node.path or "", ""), _checkpoint_href(names.get(node.path or "", "")))
             for node in found.nodes
         ]
-        return _answer("lineage", {"title": printable(name, 120), "nodes": nodes}, found.to_dict())
+        context = {
+            "title": printable(name, 120),
+            "nodes": nodes,
+            "graph": descent([node.path is not None for node in found.nodes]),
+        }
+        return _answer("lineage", context, found.to_dict())
 
     def _entry(self, name: str) -> Entry:
         # A form sends names as they stand in its attributes, which hold no text of a file name but its escapes.

@@ -11,6 +11,7 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 from starlette.testclient import TestClient
 
 import ckptfmt
+from ckptfmt.format.entries import Lineage
 from ckptfmt.report.render import script_digest
 from ckptfmt.web import make_site
 from tests import traces
@@ -241,3 +242,23 @@ def test_two_are_compared_by_their_spectra_and_on_the_frames_of_a_game(folder):
     assert client.get("/diff.json?a=pong/step-1&b=pong/step-3&frames=1").json()["behaviour"]["steps"] == 12
     # Neither of these two played a game.
     assert "frames of a game" not in client.get("/diff?a=pong/step-1&b=pong/step-2").text
+
+
+def test_the_lineage_is_drawn_and_a_missing_parent_is_hollow(tmp_path):
+    first = ckptfmt.save(tmp_path / "a" / "first", {"w": np.ones((2, 2), np.float32)})
+    digests = [first.manifest.manifest_digest]
+    first.close()
+    for name in ("second", "third"):
+        with ckptfmt.save(
+            tmp_path / "b" / name,
+            {"w": np.full((2, 2), len(digests), np.float32)},
+            lineage=Lineage(kind="resumed", parent=digests[-1]),
+        ) as saved:
+            digests.append(saved.manifest.manifest_digest)
+    client = TestClient(make_site(str(tmp_path)), base_url="http://localhost")
+    page = client.get("/lineage/b/third").text
+    assert (page.count('class="node"'), page.count('class="node missing"'), page.count('class="edge"')) == (3, 0, 2)
+    shutil.rmtree(tmp_path / "a")
+    page = client.get("/lineage/b/third").text
+    assert (page.count('class="node"'), page.count('class="node missing"'), page.count('class="edge"')) == (2, 1, 2)
+    assert f'<span class="bad">missing</span> <code>{digests[0]}</code>' in page
