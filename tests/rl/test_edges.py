@@ -67,14 +67,21 @@ def test_images_too_small_for_the_usual_trunk_are_no_reason_to_refuse(tmp_path):
         ),
     ],
 )
-def test_spaces_that_no_network_of_these_plays_get_a_sentence(action, observation, sentence, tmp_path):
+def test_spaces_that_no_network_of_these_plays_get_a_sentence(action, observation, sentence):
     env = SimpleNamespace(action_space=action, observation_space=observation)
     with pytest.raises(CkptError) as caught:
         ModelConfig.from_training_config({}, env)
     assert str(caught.value) == sentence
+
+
+def test_what_shows_several_arrays_is_adopted_by_no_network():
+    seen = spaces.Dict({"image": spaces.Box(0, 255, (4, 84, 84))})
     with pytest.raises(CkptError) as caught:
-        adopt(torch.nn.Linear(3, 3), env)
-    assert str(caught.value) == sentence
+        adopt(torch.nn.Linear(3, 3), SimpleNamespace(action_space=spaces.Discrete(3), observation_space=seen))
+    assert str(caught.value) == (
+        "env: the observation space is Dict, and the network sees one array; "
+        "give an environment whose observation space is a Box, for example its images alone"
+    )
 
 
 def test_a_network_with_other_actions_or_frames_than_its_environment_is_refused(tmp_path):
