@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("jinja2", reason="jinja2 is not installed")
+
 import ckptfmt
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.look.anatomy import summarize_source

@@ -63,6 +63,7 @@ OF_PARTS = {
     "ckptfmt.families.skeleton": {"Skeleton"},
     "ckptfmt.format.document": {"value"},
     "ckptfmt.rl.envs": {"Environment", "describe_env", "make_env"},
+    "ckptfmt.rl.hub": {"Agent"},
     "ckptfmt.rl.integrations.adopt": {"adopt"},
     "ckptfmt.rl.integrations.lightning": {"SaveCheckpoints"},
     "ckptfmt.rl.integrations.sb3": {"SaveCheckpoints", "resume"},

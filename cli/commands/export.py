@@ -18,7 +18,6 @@ __all__ = ["export"]
         "ckpt export runs/pong/best dqn_pong.zip --to sb3",
         "ckpt export runs/ant/best agent.zip --to sb3 --algorithm A2C",
         "ckpt export runs/pong/best pong.onnx --to onnx --check",
-        "ckpt export runs/pong/best pong.pth --to torch --force",
         "ckpt export runs/pong/best dqn-pong --to hub",
     ]
 )

@@ -21,7 +21,7 @@ __all__ = ["report"]
         "ckpt report runs/breakout-042",
         "ckpt report runs/breakout-041 runs/breakout-042 -o change.html --force",
         "ckpt report runs/breakout-042 --trace breakout.trace --force",
-        "ckpt report runs/breakout-041 runs/breakout-042 --frames breakout.trace --spectrum --force",
+        "ckpt report runs/b-041 runs/b-042 --frames b.trace --spectrum --force",
     ]
 )
 @argument("a", "A checkpoint.", required=False, type=click.Path(), shell_complete=checkpoints)
