@@ -34,14 +34,25 @@ def drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal]:
     if not _FEWEST <= len(seen.shapes) <= _MOST or seen.wiring.stranger not in ("", *BLOCK_LAYERS):
         return
     outline = Outline(seen.shapes)
-    if outline.strange or not outline.rows or any(_STRANGERS & {*row.words} for row in outline.rows):
+    if why := _foreign(outline):
+        seen.unfit.append((0, why))
         return
     draft, sides = Draft(seen, outline), Sides(outline)
     draft.drop([name for row in sides.targets for unit in row.units for name in unit.sources], "a target copy")
     try:
         yield read(draft, sides)
-    except Unfit:
-        return
+    except Unfit as e:
+        seen.unfit.append((len(draft.placements), str(e)))
+
+
+def _foreign(outline: Outline) -> str:
+    """Return what no network made of blocks has, "" where nothing of it is there."""
+    if outline.strange:
+        return f"{outline.strange} belongs to no layer that is known"
+    if not outline.rows:
+        return "it has no layers"
+    beside = next((word for row in outline.rows for word in row.words if word in _STRANGERS), "")
+    return f"'{beside}' names what is trained beside an agent" if beside else ""
 
 
 def is_atari(units: tuple[Unit, ...]) -> bool:

@@ -188,7 +188,7 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
         return "deterministic", f"{head.name} is a mean without a deviation"
     if told & _OF_CHOICES:
         return "categorical", f"{head.name} is named as the logits of a policy are"
-    raise Unfit("nothing tells what its head gives")
+    raise Unfit(f"nothing tells what the {head.outputs} numbers of {head.name} are")
 
 
 def _is_open(chain: Chain, told: frozenset[Meaning]) -> bool:

@@ -83,7 +83,8 @@ class Skeleton:
     the network (where it lay), `agents` what the file's own settings call its agent. `others` are the shapes of the
     other networks of the file by their paths, copies and optimizers left out; `copied` is true where a target copy
     of this one is among them.
-    `file` is the name of the file, which a person chose and may change.
+    `file` is the name of the file, which a person chose and may change. `unfit` gathers why families did not fit: how
+    many tensors had found a place, and what then failed.
     """
 
     shapes: Mapping[str, Shape]
@@ -95,6 +96,7 @@ class Skeleton:
     others: Mapping[str, Shapes] = field(default_factory=dict)
     copied: bool = False
     file: str = ""
+    unfit: list[tuple[int, str]] = field(default_factory=list, compare=False, repr=False)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ckptfmt.families import registry
 from ckptfmt.families.answer import Candidate, Classification
 from ckptfmt.families.atari_dqn.classify import proposal, read, unwitnessed
+from ckptfmt.families.atari_dqn.explain import NO_CONVOLUTION
 from ckptfmt.families.atari_dqn.family import FAMILY
 from ckptfmt.families.claim import Decision, Proposal, decide
 from ckptfmt.families.evidence import Facts, Wiring
@@ -67,7 +68,16 @@ def tell(seen: Skeleton) -> Classification:
     if answer.candidates:
         strong = next((other for other in others if other.strength), None)
         return _refused(answer, strong) if strong else answer
-    return _between(decision) or answer
+    return _between(decision) or _nearest(answer, seen)
+
+
+def _nearest(answer: Classification, seen: Skeleton) -> Classification:
+    """Say what failed in the family that had found a place for the most tensors, of a network that sees no frames."""
+    if answer.refusal != NO_CONVOLUTION or not seen.unfit:
+        return answer
+    # Of reasons of families that came as far, one that names a tensor or a number says more.
+    _, why = max(seen.unfit, key=lambda one: (one[0], any(map(str.isdigit, one[1]))))
+    return replace(answer, refusal=f"no family of networks fits it: {why}")
 
 
 def _may_be(claimed: Proposal, seen: Skeleton) -> bool:

@@ -228,3 +228,18 @@ def test_what_a_file_is_called_may_speak_against_a_silent_head():
 def test_names_with_digits_in_them_speak_of_an_actor_too(wrapper):
     silent = HIDDEN | layer("fc2", 4, 512)
     assert classify({f"{wrapper}.{name}": shape for name, shape in silent.items()}).architecture != "dqn"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "why"),
+    [
+        (layer("net.0", 256, 784) | layer("net.2", 10, 256), "nothing tells what the 10 numbers of net.2.weight are"),
+        (layer("pi.0", 64, 4) | layer("rnd.0", 64, 4), "'rnd' names what is trained beside an agent"),
+        (
+            layer("pi.0", 2, 4) | {"value_mean_std.running_mean": (1,)},
+            "value_mean_std.running_mean belongs to no layer that is known",
+        ),
+    ],
+)
+def test_a_network_without_convolutions_that_is_none_names_the_thing(shapes, why):
+    assert classify(shapes).refusal == f"no family of networks fits it: {why}"

@@ -9,7 +9,10 @@ from ckptfmt.families.atari_dqn.topology import Fit, Layer
 from ckptfmt.families.rivals import q_network
 from ckptfmt.families.skeleton import Kind, Skeleton
 
-__all__ = ["misfit", "nearest", "unusable"]
+__all__ = ["NO_CONVOLUTION", "misfit", "nearest", "unusable"]
+
+# Said unless a family that needs none knows better what fails.
+NO_CONVOLUTION = "there is no convolution, so this is no network for Atari frames, and no other family fits it"
 
 _STRANGE: dict[Kind, str] = {
     "batch norm": "batch normalisation",
@@ -36,7 +39,7 @@ def unusable(found: Fingerprint, seen: Skeleton) -> str:
     if odd := next((name for name, shape in found.shapes.items() if _is_odd(shape)), ""):
         return f"{odd} {_text(found.shapes[odd])} belongs to no layer of these networks"
     if not found.convs:
-        return "there is no convolution, so this is no network for Atari frames, and no other family fits it"
+        return NO_CONVOLUTION
     if not found.matrices:
         return "there is no linear layer: an encoder without a head"
     if len(found.shapes) > MAX_TENSORS or len(found.matrices) > MAX_MATRICES:
