@@ -8,13 +8,22 @@ from ckptfmt.remote.failure import Absent
 from ckptfmt.remote.folder import FarFolder
 from ckptfmt.remote.url import join
 
-__all__ = ["REMOVED", "TOMBSTONE", "far_manifest", "in_a_store", "is_manifest", "must_be_there", "unfinished"]
+__all__ = [
+    "REMOVED",
+    "far_manifest",
+    "in_a_store",
+    "is_manifest",
+    "is_tombstone",
+    "must_be_there",
+    "tombstone",
+    "unfinished",
+]
 
-# What a writer in a bucket puts in the place of the manifest while it takes over what a dead one left.
-TOMBSTONE = b'{"format":"ckptfmt-taken-over"}\n'
+# How a tombstone begins.
+_TAKEN_OVER = b'{"format":"ckptfmt-taken-over"'
 # What stands there while the files of a checkpoint are removed.
 REMOVED = b'{"format":"ckptfmt-removed"}\n'
-# Every manifest is larger, so a listing tells which checkpoints were committed.
+# Every manifest is larger than these, so a listing tells which checkpoints were committed.
 _LEAST_MANIFEST = 128
 
 
@@ -29,9 +38,23 @@ def far_manifest(folder: FarFolder, name: str, most: int) -> bytes:
     if len(data) > most:
         what = f"is more than the {most:,} bytes allowed"
         raise ManifestError(what, where=join(folder.where, name), code="manifest.json")
-    if data in (TOMBSTONE, REMOVED):
+    if data == REMOVED or is_tombstone(data):
         raise unfinished(folder.where, data)
     return data
+
+
+def tombstone(word: str) -> bytes:
+    """Return what a writer in a bucket puts in the place of the manifest while it takes over what a dead one left.
+
+    It holds the writer's word: S3 tells versions of an object by the digest of their bytes, so a tombstone that were
+    the same for all would let a writer commit over that of whoever took over from it.
+    """
+    return _TAKEN_OVER + b',"by":"%s"}\n' % word.encode()
+
+
+def is_tombstone(data: bytes) -> bool:
+    """Return whether what stands in the place of a manifest is a tombstone."""
+    return len(data) < _LEAST_MANIFEST and data.startswith(_TAKEN_OVER)
 
 
 def is_manifest(size: int | None) -> bool:

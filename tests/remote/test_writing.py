@@ -9,7 +9,7 @@ import pytest
 
 import ckptfmt
 from ckptfmt.errors import CkptError, Locked, TargetExists, WriteError
-from ckptfmt.format.far import TOMBSTONE
+from ckptfmt.format.far import tombstone
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.store import open_store
 from ckptfmt.share.pull import pull
@@ -66,7 +66,7 @@ def test_what_an_upload_left_is_in_the_way_until_it_is_taken_over(url, checkpoin
 
 def test_a_take_over_that_died_is_taken_over(url, checkpoint):
     place = parse(url)
-    open_store(place).put(f"{place.key}/manifest.json", TOMBSTONE, "dead too")
+    open_store(place).put(f"{place.key}/manifest.json", tombstone("0123456789abcdef"), "dead too")
     with pytest.raises(CkptError) as caught:
         ckptfmt.open(url)
     assert caught.value.code == "remote.unfinished"
@@ -105,6 +105,29 @@ def test_of_two_that_take_over_one_wins_and_its_checkpoint_is_whole(url, tmp_pat
 
     monkeypatch.setattr(publishing._Upload, "_still_ours", interrupted)
     with pytest.raises(CkptError):
+        push(first, url, overwrite=True)
+    assert ckptfmt.validate(url).problems == ()
+    assert ckptfmt.open(url).training_info == {"step": 2}
+
+
+def test_who_takes_over_cannot_commit_over_the_tombstone_of_whoever_took_over_from_it(url, tmp_path, monkeypatch):
+    place = parse(url)
+    open_store(place).put(f"{place.key}/weights.safetensors", b"half", "a dead writer")
+    first, second = make_checkpoint(tmp_path / "first", 1), make_checkpoint(tmp_path / "second", 2)
+    commit, begun = publishing._Upload.commit, []
+
+    def late(self, manifest):
+        begun.append((self, manifest))
+        if len(begun) == 1:
+            push(second, url, overwrite=True)
+        else:
+            # The second has replaced the first's files, and has not committed.
+            with pytest.raises(Locked):
+                commit(*begun[0])
+        commit(self, manifest)
+
+    monkeypatch.setattr(publishing._Upload, "commit", late)
+    with pytest.raises(Locked):
         push(first, url, overwrite=True)
     assert ckptfmt.validate(url).problems == ()
     assert ckptfmt.open(url).training_info == {"step": 2}
@@ -217,7 +240,7 @@ def test_a_manager_finds_the_newest_that_is_whole_and_takes_over_what_a_dead_run
     place = parse(url)
     store = open_store(place)
     store.put(f"{place.key}/step-{2:012d}/weights.safetensors", b"half", "dead")
-    store.put(f"{place.key}/step-{3:012d}/manifest.json", TOMBSTONE, "dead")
+    store.put(f"{place.key}/step-{3:012d}/manifest.json", tombstone("0123456789abcdef"), "dead")
     assert manager.steps() == [1]
     assert manager.restore().path.endswith("step-000000000001")
     for step in (2, 3):

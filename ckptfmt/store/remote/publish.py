@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ckptfmt.errors import CkptError, Locked, TargetExists
-from ckptfmt.format.far import REMOVED, TOMBSTONE, is_manifest, unfinished
-from ckptfmt.format.files import MANIFEST
+from ckptfmt.format.far import REMOVED, is_manifest, is_tombstone, tombstone, unfinished
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST
 from ckptfmt.remote.bucket import BucketFolder
 from ckptfmt.remote.failure import Absent, StoreError, Taken
 from ckptfmt.remote.store import Found
@@ -101,20 +101,20 @@ class _Upload:
     def _uncommitted(self) -> Found:
         """Return what stands in the place of the manifest and is none."""
         try:
-            data, there = self.folder.store.read_all(self.folder.key(MANIFEST), len(TOMBSTONE))
+            data, there = self.folder.store.read_all(self.folder.key(MANIFEST), MAX_MANIFEST)
         except Absent:
             raise self._lost() from None
         if data == REMOVED:
             # Who removes its files may still be at it, and would remove ours.
             raise unfinished(self.folder.where, data)
-        if data != TOMBSTONE:
+        if not is_tombstone(data):
             raise _committed(self.folder.where)
         return there
 
     def _entomb(self, over: Found | None) -> None:
         """Put the tombstone, so that the writer whose objects are replaced cannot commit any more."""
         try:
-            self.tombstone = self._put(MANIFEST, TOMBSTONE, self.word + "t", over)
+            self.tombstone = self._put(MANIFEST, tombstone(self.word), self.word + "t", over)
         except Taken:
             raise self._lost() from None
 
