@@ -1,10 +1,9 @@
 """A data file written compressed: frame by frame, each decoded again from the file and held against what was given."""
 
 import os
-import queue
 from collections.abc import Iterable, Iterator, Sequence
 
-from ckptfmt.format.compressed import PART, Encoder, decode_into
+from ckptfmt.format.compressed import PART, Encoder, decode_into, frame_sizes
 from ckptfmt.format.datafile import DamagedFrame
 from ckptfmt.store.write.readback import Found, ReadBack, start_worker
 from ckptfmt.store.write.tensorfile import TensorFile
@@ -21,7 +20,7 @@ _SAMPLE = 16 << 10
 
 def frames(segments: Sequence[int], parts: Iterable[memoryview]) -> Iterator[bytes | bytearray | memoryview]:
     """Cut the bytes of a file, in parts that cross no border of `segments`, into what its frames hold."""
-    sizes = iter([min(PART, size - begin) for size in segments for begin in range(0, size, PART)])
+    sizes = frame_sizes(segments)
     wanted, gathered = 0, bytearray()
     for part in parts:
         rest = part
@@ -40,10 +39,11 @@ def frames(segments: Sequence[int], parts: Iterable[memoryview]) -> Iterator[byt
 
 def compressed_size(content: TensorFile, level: int) -> int:
     """Return how many bytes a file takes compressed; raise what reading its tensors raises."""
-    header, infos = content.arranged()
+    arranged = header, infos = content.arranged()
     segments = [len(header), *(info.nbytes for info in infos)]
     encoder = Encoder(level)
-    return sum(len(encoder.frame(plain)) for plain in frames(segments, content.parts(""))) + len(encoder.end())
+    cut = frames(segments, content.parts(arranged, ""))
+    return sum(len(encoder.frame(plain)) for plain in cut) + len(encoder.end())
 
 
 def share(samples: Iterable[tuple[int, memoryview]], level: int) -> float:
@@ -64,16 +64,15 @@ def share(samples: Iterable[tuple[int, memoryview]], level: int) -> float:
 class FrameReadBack(ReadBack):
     """Follow the writer of a compressed file; what its frames decode to is compared and digested."""
 
-    # Frames are decoded into buffers of their own size.
-    _buffers = 0
-
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         super().__init__(file, sizes, where=where, threads=threads)
-        self._decoded: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(_DECODED):
-            self._decoded.put(bytearray(min(PART, max(sizes, default=0))))
         # Decoding takes long enough to be done beside the encoding of the next frames.
         self._decoder = start_worker(self._decode, _DEPTH) if threads else None
+
+    @staticmethod
+    def _buffers(sizes: Sequence[int]) -> Iterator[bytearray]:
+        for _ in range(_DECODED):
+            yield bytearray(min(PART, max(sizes, default=0)))
 
     def __exit__(self, *_: object) -> None:
         if self._decoder is not None:
@@ -97,18 +96,13 @@ class FrameReadBack(ReadBack):
         block, length = given
         stored = os.pread(self._file, length, self._position)
         self._position += length
-        buffer = self._decoded.get()
+        buffer = self._free.get()
         view = memoryview(buffer)[: len(block)]
         if not (_decodes(stored, view) and buffer.startswith(block)):
-            self._decoded.put(buffer)
+            self._free.put(buffer)
             raise self.differs()
         self._hand_on((buffer, len(block)))
         self._digest_segments(view)
-
-    def _hash(self, filled: tuple[bytearray, int]) -> None:
-        buffer, size = filled
-        self._sha256.update(memoryview(buffer)[:size])
-        self._decoded.put(buffer)
 
 
 def _decodes(stored: bytes, view: memoryview) -> bool:

@@ -44,7 +44,7 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
     arranged = header, infos = content.arranged()
     found = None
     if content.compression is not None:
-        found = _write_compressed(folder, name, content, content.compression, where, bulk)
+        found = _write_compressed(folder, name, content, arranged, content.compression, where, bulk)
     if found is None:
         found = _write_plain(folder, name, content, arranged, where, bulk)
     tensors = {
@@ -74,14 +74,14 @@ def _write_plain(folder: int, name: str, content: TensorFile, arranged: Arranged
 
 
 def _write_compressed(
-    folder: int, name: str, content: TensorFile, how: Compression, where: str, bulk: bool
+    folder: int, name: str, content: TensorFile, arranged: Arranged, how: Compression, where: str, bulk: bool
 ) -> Found | None:
     """Write the compressed form; return None, nothing left, where the file does not get small enough."""
     # The one import that waits: only who compresses needs zstd.
     from ckptfmt.format.compressed import Encoder
     from ckptfmt.store.write.compressing import FrameReadBack, frames, share
 
-    header, infos = content.arranged()
+    header, infos = arranged
     segments = [len(header), *(info.nbytes for info in infos)]
     most = how.most(sum(segments))
     if how.least and share(content.samples(infos), how.level) * sum(segments) > most:
@@ -91,7 +91,7 @@ def _write_compressed(
     encoder, written = Encoder(how.level), 0
     with _created(folder, packed, bulk) as file:
         with FrameReadBack(file, segments, where=place, threads=not bulk) as back:
-            for plain in frames(segments, content.parts(place)):
+            for plain in frames(segments, content.parts(arranged, place)):
                 stored = encoder.frame(plain)
                 write_all(file, stored)
                 back.frame(plain, len(stored))

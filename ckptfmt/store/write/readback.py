@@ -11,9 +11,9 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.digest import Hasher
@@ -47,9 +47,6 @@ class ReadBack:
     handing on costs more than it wins.
     """
 
-    # In how many buffers parts are read back.
-    _buffers = _BUFFERS
-
     def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
         self._file = file
         self._where = where
@@ -58,8 +55,8 @@ class ReadBack:
         self._segments = [Hasher() for _ in sizes]
         self._left = [*enumerate(sizes)][::-1]
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(min(self._buffers, -(-sum(sizes) // _PART) + 1)):
-            self._free.put(_borrow())
+        for buffer in self._buffers(sizes):
+            self._free.put(buffer)
         self._hasher = start_worker(self._hash, _BUFFERS) if threads else None
 
     def __enter__(self) -> Self:
@@ -69,7 +66,8 @@ class ReadBack:
         if self._hasher is not None:
             self._hasher.stop()
         while not self._free.empty():
-            _IDLE.append(self._free.get())
+            if len(buffer := self._free.get()) == _PART:
+                _IDLE.append(buffer)
 
     def written(self, block: bytes | bytearray | memoryview) -> None:
         """Read back `block`, which was written behind what was written before; raise `WriteError` if it differs."""
@@ -82,6 +80,12 @@ class ReadBack:
         if self._hasher is not None:
             self._hasher.finish()
         return Found(self._sha256.hexdigest(), tuple(segment.text() for segment in self._segments))
+
+    @staticmethod
+    def _buffers(sizes: Sequence[int]) -> Iterator[bytearray]:
+        """Yield what the parts of a file are read back into."""
+        for _ in range(min(_BUFFERS, -(-sum(sizes) // _PART) + 1)):
+            yield _borrow()
 
     def _read(self, block: memoryview) -> None:
         buffer = self._free.get()
@@ -119,14 +123,14 @@ class ReadBack:
             if len(part) < left:
                 self._left.append((index, left - len(part)))
 
-    def _hand_on(self, filled: tuple[Any, int]) -> None:
+    def _hand_on(self, filled: tuple[bytearray, int]) -> None:
         """Have the next part taken into the digest of the whole."""
         if self._hasher is None:
             self._hash(filled)
         else:
             self._hasher.give(filled)
 
-    def _hash(self, filled: tuple[Any, int]) -> None:
+    def _hash(self, filled: tuple[bytearray, int]) -> None:
         buffer, size = filled
         self._sha256.update(memoryview(buffer)[:size])
         self._free.put(buffer)

@@ -63,12 +63,12 @@ class TensorFile:
         """Return the header's bytes and where each tensor lies behind it."""
         return build_header(((name, p.dtype, tuple(p.shape)) for name, p in self.tensors.items()), METADATA)
 
-    def parts(self, where: str) -> Iterator[memoryview]:
-        """Return the bytes of the whole file, header first, in parts that cross no border of a tensor.
+    def parts(self, arranged: Arranged, where: str) -> Iterator[memoryview]:
+        """Return the bytes of the whole file as it is `arranged`, in parts that cross no border of a tensor.
 
         Raises `WrongSize`, said of `where`, for a tensor that gives more or fewer bytes than its shape says.
         """
-        header, infos = self.arranged()
+        header, infos = arranged
         yield memoryview(header)
         yield from self.body(infos, where)
 
