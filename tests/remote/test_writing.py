@@ -1,5 +1,6 @@
 """A checkpoint is written into a bucket whole or not at all, and nothing that was committed is ever replaced."""
 
+import dataclasses
 import json
 import os
 import threading
@@ -210,6 +211,22 @@ def test_a_damaged_checkpoint_is_not_pulled(bucket, checkpoint, tmp_path):
         f"error: {bucket}/c/weights.safetensors: bytes do not match the manifest; "
         "pull it again, or push it again from where it is whole\n"
     )
+    assert not (tmp_path / "back").exists()
+
+
+def test_what_no_reader_would_open_is_not_pulled(bucket, checkpoint, tmp_path):
+    """The SHA-256 of a file is right, and what the manifest says of a tensor in it is not."""
+    with ckptfmt.open(checkpoint) as opened:
+        manifest = opened.manifest
+    entry = manifest.files["weights.safetensors"]
+    name, tensor = next(iter(entry.tensors.items()))
+    forged = dataclasses.replace(tensor, digest="blake3:" + "0" * 64)
+    files = {"weights.safetensors": dataclasses.replace(entry, tensors={**entry.tensors, name: forged})}
+    place = parse(f"{bucket}/c")
+    open_store(place).put("c/weights.safetensors", (checkpoint / "weights.safetensors").read_bytes(), "x")
+    open_store(place).put("c/manifest.json", dataclasses.replace(manifest, files=files).sealed_bytes(), "x")
+    with pytest.raises(CkptError, match=r"weights\.safetensors: bytes do not match the manifest"):
+        pull(f"{bucket}/c", tmp_path / "back")
     assert not (tmp_path / "back").exists()
 
 
