@@ -4,7 +4,7 @@ A commit of the hub is whole or absent by itself. It names the one before it, so
 """
 
 from ckptfmt.errors import Locked, TargetExists, WriteError, missing_package
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, PARTS, WEIGHTS, open_near, read_manifest, release
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, PARTS, WEIGHTS
 from ckptfmt.remote.address import Url
 from ckptfmt.remote.failure import Absent, NotOnHub, StoreError
 from ckptfmt.store.checkpoint import Checkpoint
@@ -28,6 +28,7 @@ _CONFLICT = (409, 412)
 
 def upload(
     checkpoint: Checkpoint,
+    mine: bytes,
     url: Url,
     names: Sequence[str],
     message: str,
@@ -36,12 +37,13 @@ def upload(
     dry_run: bool,
     progress: Callable[[int], None],
 ) -> tuple[str, str]:
-    """Commit the files called `names` of a checkpoint on the disk; return what became of it, and the commit.
+    """Commit the files called `names` of a checkpoint on the disk, whose manifest is `mine`.
+
+    Returns what became of it, and the commit.
 
     Raises as `ckptfmt.share.push.push`.
     """
     parent, there = _current(url)
-    mine = _manifest(checkpoint.path)
     if there is not None:
         if there == mine:
             return "unchanged", parent
@@ -80,14 +82,6 @@ def _current(url: Url) -> tuple[str, bytes | None]:
         return commit, folder.fetch_all(MANIFEST, MAX_MANIFEST)
     except Absent:
         return commit, None
-
-
-def _manifest(path: str) -> bytes:
-    folder = open_near(path)
-    try:
-        return read_manifest(folder, where=path)
-    finally:
-        release(folder)
 
 
 def _added(checkpoint: Checkpoint, url: Url, name: str) -> Any:

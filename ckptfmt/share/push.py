@@ -7,7 +7,7 @@ from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_near, read_manifest, release
-from ckptfmt.format.parse import load_manifest
+from ckptfmt.format.manifest import Manifest
 from ckptfmt.look.lineage import find_checkpoints
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.failure import Absent
@@ -74,15 +74,16 @@ def push(
     where, parsed = as_path(path), parse(url)
     with Checkpoint(where) as checkpoint:
         manifest = checkpoint.manifest
-        files = dict(_sizes(where))
+        mine, files = _read(where, manifest)
         told = files, manifest.content_digest, manifest.manifest_digest
         if parsed.scheme == "hf":
             # The import that waits, here and below: each kind of store has a client of its own.
             from ckptfmt.share.hub import upload
 
-            status, commit = upload(checkpoint, parsed, tuple(files), message, private, overwrite, dry_run, progress)
+            more = (message, private, overwrite, dry_run, progress)
+            status, commit = upload(checkpoint, mine, parsed, tuple(files), *more)
             return Pushed(where, url, status, *told, commit)
-        if _is_there(where, url):
+        if _is_there(mine, url):
             return Pushed(where, url, "unchanged", *told)
         if dry_run:
             return Pushed(where, url, "planned", *told)
@@ -105,27 +106,21 @@ def push_all(run: str | os.PathLike[str], url: str, **options: Any) -> Iterator[
             yield e
 
 
-def _sizes(path: str) -> Iterator[tuple[str, int]]:
-    """Yield the name and the bytes of each file that is sent."""
+def _read(path: str, manifest: Manifest) -> tuple[bytes, dict[str, int]]:
+    """Return the bytes of the manifest, and the bytes of each file that is sent by its name, the manifest last."""
     folder = open_near(path)
     try:
-        for name, _ in near_files(folder, load_manifest(folder, where=path)):
-            yield name, os.stat(name, dir_fd=folder).st_size
-        yield MANIFEST, os.stat(MANIFEST, dir_fd=folder).st_size
+        names = [*(name for name, _ in near_files(folder, manifest)), MANIFEST]
+        return read_manifest(folder, where=path), {name: os.stat(name, dir_fd=folder).st_size for name in names}
     finally:
         release(folder)
 
 
-def _is_there(path: str, url: str) -> bool:
-    """Return whether the very manifest of a checkpoint lies at a URL."""
+def _is_there(manifest: bytes, url: str) -> bool:
+    """Return whether this very manifest lies at a URL."""
     from ckptfmt.store.remote.write import far_folder
 
-    folder = open_near(path)
     try:
-        mine = read_manifest(folder, where=path)
-    finally:
-        release(folder)
-    try:
-        return far_folder(url).fetch_all(MANIFEST, MAX_MANIFEST) == mine
+        return far_folder(url).fetch_all(MANIFEST, MAX_MANIFEST) == manifest
     except Absent:
         return False

@@ -1,18 +1,14 @@
 """ckpt diff: what changed."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from ckptfmt.look.diff import diff as compare
 
+from ..behaving import behaviour_of
 from ..complete import checkpoints
 from ..differences import show_bars, show_behaviour, show_diff, show_markdown, show_names, sort_weights
 from ..options import argument, command, exit_zero, option
 from ..output import Output
-
-if TYPE_CHECKING:
-    from ckptfmt.rl.behaviour import Behaviour
 
 __all__ = ["diff"]
 
@@ -93,7 +89,7 @@ def diff(
         a, b, only=only, ignore=ignore, rtol=rtol, atol=atol, numbers=numbers, key=key, allow_unsafe=allow_unsafe
     )
     weights = sort_weights(found.weights, sort or "")
-    behaviour = _behaviour(a, b, frames)
+    behaviour = behaviour_of(a, b, frames) if frames is not None else None
     told = {"behaviour": behaviour.to_dict()} if behaviour else {}
     output.result({**found.to_dict(), "weights": [change.to_dict() for change in weights], **told})
     if names:
@@ -104,12 +100,3 @@ def diff(
     if behaviour:
         show_behaviour(output, behaviour)
     return 0 if found.same else 1
-
-
-def _behaviour(a: str, b: str, frames: str | None) -> "Behaviour | None":
-    if frames is None:
-        return None
-    # The one form of a diff that needs torch.
-    from ckptfmt.rl.behaviour import compare_behaviour
-
-    return compare_behaviour(a, b, frames)

@@ -2,12 +2,12 @@
 
 import os
 import webbrowser
-from typing import Any
 
 import click
 
 from ckptfmt.store.write.newfile import write_new
 
+from ..behaving import behaviour_of
 from ..complete import checkpoints
 from ..options import argument, command, option
 from ..output import Output
@@ -68,7 +68,7 @@ def report(
     if a is None:
         page = trace_page(trace or "")
     else:
-        behaviour = _behaviour(a, b, frames) if b is not None and frames is not None else None
+        behaviour = behaviour_of(a, b, frames).to_dict() if b is not None and frames is not None else None
         page = make_page(a, b, weights=weights, spectrum=spectrum, trace=trace, behaviour=behaviour)
     name = os.path.basename(os.path.realpath(b or a or trace or ""))
     file = dest or f"{name}.html"
@@ -81,10 +81,3 @@ def report(
     if show:
         webbrowser.open(f"file://{os.path.abspath(file)}")
     return 0
-
-
-def _behaviour(a: str, b: str, frames: str) -> dict[str, Any]:
-    # torch, which nothing else of this command needs.
-    from ckptfmt.rl.behaviour import compare_behaviour
-
-    return compare_behaviour(a, b, frames).to_dict()

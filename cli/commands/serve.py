@@ -11,6 +11,7 @@ import click
 
 from ckptfmt.errors import CkptError
 
+from ..behaving import behaviour_of
 from ..options import argument, command, option
 from ..output import Output
 
@@ -57,10 +58,7 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
 
 
 def _behaviour(a: str, b: str, trace: str) -> dict[str, Any]:
-    # torch, for the one page that asks networks for answers.
-    from ckptfmt.rl.behaviour import compare_behaviour
-
-    return compare_behaviour(a, b, trace).to_dict()
+    return behaviour_of(a, b, trace).to_dict()
 
 
 def _listen(host: str, port: int) -> socket.socket:
