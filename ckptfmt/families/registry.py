@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ckptfmt import families
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 __all__ = [
-    "GROUP", "Family", "Shape", "carries_distribution", "find", "named", "names", "own", "package_of", "proposals",
-    "recognising",
+    "GROUP", "Family", "Shape", "carries_distribution", "find", "modules_of", "named", "names", "own", "package_of",
+    "proposals", "recognising",
 ]  # fmt: skip
 
 GROUP = "ckptfmt.families"
@@ -124,9 +125,13 @@ def package_of(name: str) -> str:
 
 
 @cache
+def modules_of(package: ModuleType) -> Mapping[str, str]:
+    """Return the modules of a package by the names that families in them have; some hold what families share."""
+    return {module.name.replace("_", "-"): module.name for module in pkgutil.iter_modules(package.__path__)}
+
+
 def _own() -> Mapping[str, str]:
-    """Return the modules of this package by the names that families in them have; some hold what families share."""
-    return {module.name.replace("_", "-"): module.name for module in pkgutil.iter_modules(families.__path__)}
+    return modules_of(families)
 
 
 @cache

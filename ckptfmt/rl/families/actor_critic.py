@@ -20,7 +20,7 @@ class ActorCritic(PolicyNetwork):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map what is seen to (logits, mean or action) and the value (batch,) of the state."""
         found = self.outputs(x)
-        return next(found[name] for name in ("logits", "mean", "action") if name in found), found["value"]
+        return self.decision(found), found["value"]
 
     def run(self, x: Tensor, state: State | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return what the policy gives, and `value`."""

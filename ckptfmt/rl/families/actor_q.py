@@ -28,11 +28,6 @@ class ActorQ(PolicyNetwork):
             self.value = self._body(config.value_trunk, self.seen)
             self.state_value = linear(self.value.features, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map what is seen to logits, to the mean of a Gaussian, or to an action."""
-        found = self.outputs(x)
-        return next(found[name] for name in ("logits", "mean", "action") if name in found)
-
     def run(self, x: Tensor, state: State | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return what the policy gives; `critics` of a real `action` where one is given, else of its own."""
         features = self.features(x, state)

@@ -1,7 +1,5 @@
 """From a config to a network: each family of this package has a builder, those of others come by entry points."""
 
-import pkgutil
-from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -11,7 +9,7 @@ from torch import nn
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.config import Config
-from ckptfmt.families.registry import carries_distribution
+from ckptfmt.families.registry import carries_distribution, modules_of
 from ckptfmt.rl import families
 from ckptfmt.rl.device import parse_device
 
@@ -33,8 +31,8 @@ def create_model_from_config(model_config: Config, device: str | torch.device = 
 
 
 def _builder(family: str) -> Any:
-    if family in _own():
-        return import_module(f"{families.__name__}.{_own()[family]}").build
+    if module := modules_of(families).get(family):
+        return import_module(f"{families.__name__}.{module}").build
     for entry in filter(carries_distribution, entry_points(group=GROUP, name=family)):
         try:
             return entry.load()
@@ -49,8 +47,3 @@ def _builder(family: str) -> Any:
         fix="pass the network these weights belong to as model=",
         code="config.family",
     )
-
-
-@cache
-def _own() -> dict[str, str]:
-    return {module.name.replace("_", "-"): module.name for module in pkgutil.iter_modules(families.__path__)}

@@ -1,5 +1,7 @@
 """What the networks made of blocks have in common: the trunk, the memory of cells, and the policy with its heads."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -85,6 +87,14 @@ class PolicyNetwork(BlockNetwork):
         if config.saved_scale:
             self.register_buffer("action_scale", torch.ones(config.rows))
             self.register_buffer("action_offset", torch.zeros(config.rows))
+
+    def forward(self, x: Tensor) -> Any:
+        """Map what is seen to logits, to the mean of a Gaussian, or to an action."""
+        return self.decision(self.outputs(x))
+
+    def decision(self, found: dict[str, Tensor]) -> Tensor:
+        """Return what actions are drawn from or are, of outputs of this network."""
+        return next(found[name] for name in ("logits", "mean", "action") if name in found)
 
     def choose(self, found: dict[str, Tensor]) -> Tensor:
         """Return the likeliest action of discrete ones, the mean of a distribution over real ones."""

@@ -12,11 +12,6 @@ __all__ = ["Policy", "build"]
 class Policy(PolicyNetwork):
     """A policy: logits (batch, n_action), mean and log_std (batch, action_dim), or an action."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map what is seen to logits, to the mean of a Gaussian, or to an action."""
-        found = self.outputs(x)
-        return next(found[name] for name in ("logits", "mean", "action") if name in found)
-
     def run(self, x: Tensor, state: State | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return what the policy gives."""
         return self.policy_outputs(self.features(x, state), state)
