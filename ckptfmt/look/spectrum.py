@@ -1,5 +1,6 @@
 """The singular values of a tensor: how many directions of its inputs a layer tells apart."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +31,23 @@ class Spectrum:
 
 
 def spectrum_of(values: NDArray[Any]) -> Spectrum | None:
-    """Return the spectrum of a tensor, None where it is no matrix, too large for a page, or not finite."""
+    """Return the spectrum of a tensor, None where it is no matrix, too large for a page, or not to be computed."""
     if values.ndim < 2 or values.dtype.kind != "f" or not 0 < values.size <= _MOST_ELEMENTS:
         return None
     matrix = values.astype(np.float64).reshape(len(values), -1)
     if min(matrix.shape) > _MOST_ROWS or not np.isfinite(matrix).all():
         return None
-    found = np.linalg.svd(matrix, compute_uv=False)
+    with np.errstate(all="ignore"), contextlib.suppress(np.linalg.LinAlgError):
+        return _spectrum(np.linalg.svd(matrix, compute_uv=False))
+    return None
+
+
+def _spectrum(found: NDArray[Any]) -> Spectrum | None:
     total = float(found.sum())
-    shares = found[found > 0] / total if total > 0 else np.ones(0)
+    if not np.isfinite(total):
+        return None
+    # A share may be too small for a number where its value is not.
+    shares = found / total if total > 0 else found
+    shares = shares[shares > 0]
     rank = float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0
-    return Spectrum(tuple(float(value) for value in found), rank)
+    return Spectrum(tuple(map(float, found)), rank)

@@ -1,5 +1,6 @@
 """What two networks do with the same frames, as a section of a page."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,4 +29,4 @@ def otherwise_part(behaviour: Mapping[str, Any], trace: Trace) -> dict[str, Any]
 
 
 def _points(values: list[float]) -> list[tuple[float, float, float]]:
-    return [(float(step), value, 0.0) for step, value in enumerate(values)]
+    return [(float(step), value, 0.0) for step, value in enumerate(values) if math.isfinite(value)]

@@ -19,8 +19,15 @@ def test_kernels_are_a_row_for_each_filter():
 
 @pytest.mark.parametrize(
     "values",
-    [np.ones(4), np.ones((2, 2), np.int64), np.full((2, 2), np.nan), np.ones((0, 3)), np.zeros((2100, 2100), "f4")],
-    ids=["one dimension", "integers", "not finite", "empty", "too large"],
+    [
+        np.ones(4),
+        np.ones((2, 2), np.int64),
+        np.full((2, 2), np.nan),
+        np.ones((0, 3)),
+        np.zeros((2100, 2100), "f4"),
+        np.array([[1e308, -1e308], [1e308, 1e308]]),
+    ],
+    ids=["one dimension", "integers", "not finite", "empty", "too large", "beyond float64"],
 )
 def test_what_has_no_spectrum_that_a_page_could_show_is_left_out(values):
     assert spectrum_of(values) is None

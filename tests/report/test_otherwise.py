@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 pytest.importorskip("jinja2", reason="jinja2 is not installed")
@@ -48,3 +50,15 @@ def test_without_frames_the_steps_are_told_in_words(tmp_path):
     page = report(*pair(tmp_path), behaviour={**BEHAVIOUR, "trace": str(traces.write(tmp_path / "a.trace", held))})
     assert "The screen at step" not in page.html
     assert '<td class="n">7</td><td>&lt;b&gt;</td><td>NOOP</td>' in page.html
+
+
+def test_values_that_are_not_finite_spoil_no_picture(tmp_path):
+    odd = {
+        **BEHAVIOUR,
+        "values_a": [float("nan"), float("inf"), 1.0],
+        "values_b": [float("nan")] * 3,
+        "mean_b": float("nan"),
+    }
+    page = report(*pair(tmp_path), behaviour={**odd, "trace": str(traces.write(tmp_path / "a.trace"))})
+    assert not re.search(r'(?:points|cx|cy)="[^"]*(?:nan|inf)', page.html)
+    assert "new: nan nan nan" in page.html
