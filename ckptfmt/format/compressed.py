@@ -7,16 +7,24 @@ frame gives follows from the manifest, and a decoder is never asked for more tha
 """
 
 import itertools
-import struct
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ckptfmt.errors import MissingPackage, WeightsError
+from ckptfmt.errors import MissingPackage
 from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import OpenFile, read_exactly, release
+from ckptfmt.format.seektable import (
+    GUARD_BYTES,
+    build_guard,
+    build_table,
+    damaged,
+    read_claimed,
+    read_lengths,
+    table_bytes,
+)
 
 _NEEDED = "zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 try:
@@ -38,18 +46,10 @@ PART = 4 << 20
 # the same memory again (from 128 KiB on it asks the system for new pages each time).
 _STEP = 96 << 10
 
-# https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
-_ROW = struct.Struct("<II")
-_SKIPPABLE, _TABLE, _FOOTER = 0x184D2A50, 0x184D2A5E, 0x8F92EAB1
-_FOOT = struct.Struct("<IBI")
-# A BLAKE3.
-_DIGEST_BYTES = 32
 # The word with which a safetensors file begins: the size of its header.
 _HEAD = 8
-_GUARD = _ROW.size + _DIGEST_BYTES
 # Whoever wants a reader to hold more than this much of what came before is refused: 8 MiB.
 _WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
-_AGAIN = "copy it again or re-save it"
 # Names, shapes and digests shrink to a tenth; a file that gives a hundred times as much text is made to fill memory.
 _TEXT_RATIO = 100
 _TEXT_FREE = 64 << 10
@@ -88,7 +88,7 @@ class Encoder:
 
     def end(self) -> bytes:
         """Return the guard and the seek table, which end the file."""
-        return _guard(self._digest.digest()) + _table(self._rows)
+        return build_guard(self._digest.digest()) + build_table(self._rows)
 
 
 def decode(frame: bytes | memoryview, size: int) -> bytearray:
@@ -166,22 +166,18 @@ class CompressedFile(DataFile):
         places, digest = self.frames().places, new_blake3()
         for begin, end in itertools.pairwise(places):
             digest.update(read_exactly(self.descriptor, begin, end - begin, where=self.where))
-        if read_exactly(self.descriptor, places[-1], _GUARD, where=self.where) != _guard(digest.digest()):
-            raise _wrong("its frames are not those that were written: a stored byte was changed", self.where)
+        if read_exactly(self.descriptor, places[-1], GUARD_BYTES, where=self.where) != build_guard(digest.digest()):
+            raise damaged("its frames are not those that were written: a stored byte was changed", self.where)
 
     def frames(self) -> "_Frames":
         """Return where the frames lie; raise `WeightsError` where the seek table is not the one it must be."""
         if self._frames is None:
             sizes = self._sizes()
-            length = _table_bytes(len(sizes))
-            table = read_exactly(self.descriptor, self.stored - length, length, where=self.where)
-            rows = list(_ROW.iter_unpack(table[_ROW.size : -_FOOT.size]))[:-1]
-            places = [0, *itertools.accumulate(stored for stored, _ in rows)]
-            sound = all(stored <= _bound(size) for stored, size in rows)
-            # Rebuilt and compared, so no bit of it is free, and its plain sizes are those of the manifest.
-            expected = _table([(stored, size) for (stored, _), size in zip(rows, sizes, strict=True)])
-            if table != expected or not sound or places[-1] + _GUARD + length != self.stored:
-                raise _wrong("its seek table is not that of the tensors in the manifest", self.where)
+            lengths = read_lengths(self.descriptor, self.stored, sizes, self.where)
+            places = [*itertools.accumulate(lengths, initial=0)]
+            sound = all(length <= _bound(size) for length, size in zip(lengths, sizes, strict=True))
+            if not sound or places[-1] + GUARD_BYTES + table_bytes(len(sizes)) != self.stored:
+                raise damaged("its seek table is not that of the tensors in the manifest", self.where)
             self._frames = _Frames(sizes, places)
         return self._frames
 
@@ -211,8 +207,8 @@ class CompressedFile(DataFile):
     def _sizes(self) -> list[int]:
         # Counted before they are listed: a manifest can claim any size.
         count = sum(-(-size // PART) for size in self._segments)
-        if self.stored < _GUARD + _table_bytes(count):
-            raise _wrong("is too short for its seek table, it was truncated", self.where)
+        if self.stored < GUARD_BYTES + table_bytes(count):
+            raise damaged("is too short for its seek table, it was truncated", self.where)
         return list(frame_sizes(self._segments))
 
 
@@ -240,27 +236,17 @@ def open_by_table(descriptor: int, stored: int, where: str) -> CompressedFile:
     Raises `WeightsError` where it has none, the descriptor closed. What it holds is proved by nothing.
     """
     try:
-        file = CompressedFile(descriptor, stored, _claimed_sizes(descriptor, stored, where), where)
+        sizes = read_claimed(descriptor, stored, where)
+        if any(size > PART for size in sizes):
+            raise damaged("has frames larger than any of a checkpoint", where)
+        file = CompressedFile(descriptor, stored, sizes, where)
         header = int.from_bytes(file.read(0, _HEAD), "little") if file.size >= _HEAD else 0
         if header <= file.size and not honest_text(header, stored):
-            raise _wrong("claims a header that does not fit into it", where)
+            raise damaged("claims a header that does not fit into it", where)
         return file
     except BaseException:
         release(descriptor)
         raise
-
-
-def _claimed_sizes(descriptor: int, stored: int, where: str) -> list[int]:
-    foot = read_exactly(descriptor, max(0, stored - _FOOT.size), min(stored, _FOOT.size), where=where)
-    count = _FOOT.unpack(foot)[0] if len(foot) == _FOOT.size else 0
-    length = _table_bytes(count - 1)
-    if count < 1 or length > stored:
-        raise _wrong("has no seek table, it was truncated or is no compressed file of a checkpoint", where)
-    table = read_exactly(descriptor, stored - length, length, where=where)
-    sizes = [size for _, size in _ROW.iter_unpack(table[_ROW.size : -_FOOT.size])][:-1]
-    if any(size > PART for size in sizes):
-        raise _wrong("has frames larger than any of a checkpoint", where)
-    return sizes
 
 
 class _FrameCursor(Cursor):
@@ -290,28 +276,13 @@ class _FrameCursor(Cursor):
         """Return some of the next `size` bytes."""
         if not self._left:
             if self._position >= self._file.size:
-                raise _wrong("ends too early, it was truncated", self._file.where)
+                raise damaged("ends too early, it was truncated", self._file.where)
             frames = self._file.frames()
             number = frames.locate(self._position)
             self._left = memoryview(self._file.frame(number))[self._position - frames.begins[number] :]
         part, self._left = self._left[:size], self._left[size:]
         self._position += len(part)
         return part
-
-
-def _guard(digest: bytes) -> bytes:
-    return _ROW.pack(_SKIPPABLE, _DIGEST_BYTES) + digest
-
-
-def _table(rows: Sequence[tuple[int, int]]) -> bytes:
-    """Return the seek table; other readers insist that it covers the file, so the guard is a frame of nothing."""
-    body = b"".join(_ROW.pack(*row) for row in rows) + _ROW.pack(_GUARD, 0)
-    foot = _FOOT.pack(len(rows) + 1, 0, _FOOTER)
-    return _ROW.pack(_TABLE, len(body) + len(foot)) + body + foot
-
-
-def _table_bytes(frames: int) -> int:
-    return _ROW.size * (frames + 2) + _FOOT.size
 
 
 def _bound(size: int) -> int:
@@ -326,7 +297,3 @@ def _frame_length(stored: bytes) -> int:
         return int(zstd.get_frame_size(stored))
     except zstd.ZstdError:
         return 0
-
-
-def _wrong(what: str, where: str) -> WeightsError:
-    return WeightsError(what, where=where, fix=_AGAIN, code="weights.stored")
