@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 from ckptfmt.errors import MissingFile
 from ckptfmt.format.datafile import DataFile, TwoForms
-from ckptfmt.format.fardata import FarData
 from ckptfmt.format.files import OpenFolder, compressed_name, is_there, open_file
-from ckptfmt.remote.folder import FarFolder
 
 __all__ = ["open_data"]
 
@@ -18,7 +16,10 @@ def open_data(folder: OpenFolder, name: str, segments: Sequence[int], *, where: 
     Raises `WeightsError` where it is missing, is no regular file, or lies there in both forms; in a store that shows
     when it is read.
     """
-    if isinstance(folder, FarFolder):
+    if not isinstance(folder, int):
+        # Imports that wait, here and below: of the three forms a reader mostly meets one.
+        from ckptfmt.format.fardata import FarData
+
         return FarData(folder, name, segments, where)
     packed = compressed_name(name)
     try:
@@ -33,7 +34,6 @@ def open_data(folder: OpenFolder, name: str, segments: Sequence[int], *, where: 
             what = "lies there twice, plain and compressed"
             raise TwoForms(what, where=file.where, fix="remove one of the two")
         return file
-    # The one import that waits: only who reads a compressed file needs zstd.
     from ckptfmt.format.compressed import CompressedFile
 
     descriptor, size = open_file(folder, packed, where=where)

@@ -4,14 +4,13 @@ Files are read in bounded parts through descriptors, never mapped: a mapping tha
 kills the reader with a signal that Python cannot catch.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, printable
-from ckptfmt.families.blueprint import Blueprint, absent_family, read_blueprint
-from ckptfmt.format.datafile import DamagedFrame, DataFile, check_whole, unfetched
+from ckptfmt.families.blueprint import Blueprint, read_blueprint
+from ckptfmt.format.datafile import DamagedFrame, DataFile, check_whole
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import MANIFEST, WEIGHTS, OpenFolder, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
@@ -20,12 +19,12 @@ from ckptfmt.format.opened import open_data
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.remote.url import as_path
+from ckptfmt.store.outline import in_words, known_problems, outline
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["Checkpoint", "open"]
-
 
 # How often a checkpoint that is replaced in the very moment of opening is opened anew.
 _ATTEMPTS = 100
@@ -107,26 +106,11 @@ class Checkpoint(Shown):
 
     def __repr__(self) -> str:
         """Return what it is on one line."""
-        return f"<Checkpoint {printable(self.path)}: {self._in_words()}>"
-
-    def _in_words(self) -> str:
-        architecture = self.manifest.architecture
-        network = printable(architecture.name, 60) if architecture else "an unknown network"
-        count = sum(math.prod(tensor.shape) for tensor in self.manifest.weights.tensors.values())
-        return f"{network}, {count:,} parameters in {len(self.manifest.weights.tensors):,} tensors"
+        return f"<Checkpoint {printable(self.path)}: {in_words(self.manifest)}>"
 
     def _notebook_(self) -> tuple[str, Folds]:
         # Nothing but the manifest is read for it.
-        said = self.manifest
-        tensors = said.weights.tensors
-        told = {
-            "config": said.config or {},
-            "training": said.training_info,
-            "environment": said.environment,
-        }
-        rows = ((name, tensor.dtype, "×".join(map(str, tensor.shape)) or "scalar") for name, tensor in tensors.items())
-        folds = {name: fields.items() for name, fields in told.items() if fields}
-        return f"{self.path}: {self._in_words()}", {**folds, f"{len(tensors):,} tensors": rows}
+        return f"{self.path}: {in_words(self.manifest)}", outline(self.manifest)
 
     def _is_open(self) -> bool:
         return getattr(self, "_folder", -1) != -1
@@ -157,22 +141,7 @@ class Checkpoint(Shown):
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """Return what should be known before use: fields of a newer version, a family not here, files not fetched."""
-        names = sorted(self.manifest.unknown)
-        newer = tuple(
-            Problem(
-                "version.newer",
-                f"{MANIFEST} $.{printable(name)}",
-                f"is unknown to this version, which reads {self.manifest.format_version} as far as it can",
-                "install a newer ckptfmt",
-                "warning",
-            )
-            for name in names
-        )
-        entries = ((file, self.manifest.files[name]) for name, file in self._files.items())
-        pointers = tuple(
-            Problem.of(said) for file, entry in entries if not file.is_far and (said := unfetched(file, entry))
-        )
-        return (*newer, *absent_family(self.manifest, self.network), *pointers)
+        return known_problems(self.manifest, self.network, self._files)
 
     @property
     def tensors(self) -> "Mapping[str, np.ndarray]":
