@@ -12,7 +12,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.make import make_env
 from ckptfmt.rl.envs.played import play
-from ckptfmt.rl.envs.remote import make_remote
+from ckptfmt.rl.envs.remote import _packed, _unpacked, make_remote
 from ckptfmt.rl.envs.state import capture_games, restore_games
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.exact import assert_resume_exact
@@ -54,6 +54,28 @@ def test_a_game_goes_over_to_another_process_and_back(remote):
         env.step(1)
     restore_games(remote, capture_games(own).layers)
     assert str(capture_games(remote)) == str(capture_games(own))
+
+
+def test_what_is_no_state_of_a_game_is_said_as_in_this_process(remote, capfd):
+    own = make_env(CATCH)
+    own.reset(seed=1)
+    for ball in (torch.ones(3), torch.zeros(0), torch.ones((), dtype=torch.bfloat16), {"a": [np.ones(2), b"x"]}, "x"):
+        state = capture_games([own]).layers
+        state[0][-1]["attributes"]["ball"] = ball
+        for envs in ([own], remote):
+            with pytest.raises(CkptError) as caught:
+                restore_games(envs, state)
+            assert str(caught.value) == "environments/0/Catch/ball: must be a list"
+    assert capfd.readouterr() == ("", "")
+    assert remote[0].reset(seed=1)[0].shape == (2, 36, 36)
+
+
+def test_tensors_in_the_state_of_a_game_go_over_as_they_are():
+    state = {"a": torch.arange(6, dtype=torch.bfloat16).reshape(2, 3).T, "b": [torch.tensor(True), np.float32(2)]}
+    back = _unpacked(_packed(state))
+    assert back["a"].dtype == torch.bfloat16
+    assert torch.equal(back["a"], state["a"])
+    assert back["b"] == state["b"]
 
 
 def test_a_training_in_other_processes_is_the_same_and_goes_on_in_any(tmp_path):

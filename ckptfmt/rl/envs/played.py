@@ -18,7 +18,10 @@ class Played:
 
 
 class Elsewhere:
-    """An environment that lives in another process, where its state is taken and put back."""
+    """An environment that lives in another process, where its state is taken and put back.
+
+    A class and no protocol: an environment of this process may have methods of these names that mean something else.
+    """
 
     def capture(self) -> tuple[list[Any], tuple[str, ...]]:
         """Return its state and what of it cannot be stored, as `capture_env` does."""

@@ -2,6 +2,10 @@
 
 A process is a fresh interpreter that is sent the description of its environments over a pipe, and ends with the pipe.
 So an environment that only the running script registers is not known there.
+
+What goes over the pipe is pickled by one of our own processes and read by the other; no file and no stranger can put
+bytes of its own into it. The state of a game, which may have been read out of a checkpoint, goes over as what it is
+stored as: arrays by name and a text, neither of which can name anything to be called.
 """
 
 import contextlib
@@ -15,16 +19,24 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.make import make_env
 from ckptfmt.rl.envs.played import Elsewhere, Played, play
 from ckptfmt.rl.envs.state import capture_env, restore_env
+from ckptfmt.rl.tree import flatten, unflatten
 
 __all__ = ["RemoteEnv", "make_remote", "serve"]
 
 _SERVE = "import sys; from ckptfmt.rl.envs.remote import serve; serve(int(sys.argv[1]))"
 _WAIT = 10.0
+# An array, or the bytes of a tensor with its dtype and shape.
+_Sent = NDArray[Any] | tuple[NDArray[Any], torch.dtype, tuple[int, ...]]
 
 
 def make_remote(environment: Environment, count: int, processes: int, *, trusted: bool = True) -> list["RemoteEnv"]:
@@ -65,12 +77,12 @@ class RemoteEnv(Elsewhere):
 
     def capture(self) -> tuple[list[Any], tuple[str, ...]]:
         """Return its state and what of it cannot be stored, as `capture_env` does."""
-        state: tuple[list[Any], tuple[str, ...]] = self._process.ask("capture", self._index)
-        return state
+        sent, lacks = self._process.ask("capture", self._index)
+        return _unpacked(sent), lacks
 
     def restore(self, captured: Any, where: str) -> None:
         """Set it to a state, as `restore_env` does."""
-        self._process.ask("restore", self._index, captured, where)
+        self._process.ask("restore", self._index, _packed(captured), where)
 
     def close(self) -> None:
         """End its process, and the environments beside it."""
@@ -136,12 +148,37 @@ class _Served:
     def play(self, index: int, action: int) -> Played:
         return play(self.envs[index], action)
 
-    def capture(self, index: int) -> tuple[list[Any], tuple[str, ...]]:
+    def capture(self, index: int) -> tuple[dict[str, _Sent], tuple[str, ...]]:
         state = capture_env(self.envs[index])
-        return state.layers, state.lacks
+        return _packed(state.layers), state.lacks
 
-    def restore(self, index: int, captured: Any, where: str) -> None:
-        restore_env(self.envs[index], captured, where)
+    def restore(self, index: int, sent: dict[str, _Sent], where: str) -> None:
+        restore_env(self.envs[index], _unpacked(sent), where)
+
+
+def _packed(state: Any) -> dict[str, _Sent]:
+    """Return the state of a game as arrays by name."""
+    return {name: _as_sent(array) for name, array in flatten(state).items()}
+
+
+def _unpacked(sent: dict[str, _Sent]) -> Any:
+    return unflatten({name: _as_received(array) for name, array in sent.items()})
+
+
+def _as_sent(array: NDArray[Any] | Tensor) -> _Sent:
+    if isinstance(array, np.ndarray):
+        return array
+    # Torch lends its own pickles the memory of a tensor in place of a copy, which asks for more than this pipe.
+    return array.contiguous().reshape(-1).view(torch.uint8).numpy(), array.dtype, tuple(array.shape)
+
+
+def _as_received(sent: _Sent) -> NDArray[Any] | Tensor:
+    if isinstance(sent, np.ndarray):
+        return sent
+    data, dtype, shape = sent
+    received = torch.empty(shape, dtype=dtype)
+    received.reshape(-1).view(torch.uint8).numpy()[:] = data
+    return received
 
 
 def serve(descriptor: int) -> None:
