@@ -48,13 +48,19 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
             return _usage(exception, command), TROUBLE
         case ImportError() if missing := missing_package(exception, command or "ckpt"):
             return missing, TROUBLE
-        case MemoryError():
+        case MemoryError() | RuntimeError() if _lacks_memory(exception):
             return CkptError("there is not enough memory", code="run.memory"), TROUBLE
         case RecursionError():
             return CkptError("nests too deep to be read", code="run.depth"), TROUBLE
         case OSError():
             return _system(exception), TROUBLE
     return _fault(exception), TROUBLE
+
+
+def _lacks_memory(exception: BaseException) -> bool:
+    # Torch says so of the processor's memory by its words alone, of a GPU's by a class of its own.
+    said = isinstance(exception, MemoryError) or "can't allocate memory" in str(exception)
+    return said or type(exception).__name__ == "OutOfMemoryError"
 
 
 def _system(error: OSError, where: str = "") -> CkptError:

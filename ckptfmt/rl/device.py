@@ -10,7 +10,7 @@ __all__ = ["parse_device"]
 def parse_device(device: str | torch.device) -> torch.device:
     """Return the device named by a string such as `cpu`, `cuda:1` or `auto` (cuda where there is one).
 
-    Raises `CkptError` where the name means nothing or this machine has no such device.
+    Raises `CkptError` where the name means nothing, this machine has no such device, or it holds no numbers.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -18,9 +18,21 @@ def parse_device(device: str | torch.device) -> torch.device:
         parsed = torch.device(device)
     except (RuntimeError, TypeError):
         raise _no_device(device, "is no device") from None
-    if parsed.type == "cuda" and (parsed.index or 0) >= torch.cuda.device_count():
+    if parsed.type == "meta":
+        raise _no_device(device, "holds shapes and no numbers")
+    if not _is_here(parsed):
         raise _no_device(device, "is not on this machine")
     return parsed
+
+
+def _is_here(device: torch.device) -> bool:
+    if device.type in ("cpu", "cuda"):
+        return device.type == "cpu" or (device.index or 0) < torch.cuda.device_count()
+    try:
+        torch.empty(0, device=device)
+    except Exception:  # each of torch's other devices fails in its own way, some by an import
+        return False
+    return True
 
 
 def _no_device(device: object, what: str) -> CkptError:

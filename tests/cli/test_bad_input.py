@@ -107,7 +107,20 @@ def test_validate_never_calls_it_sound(ckpt, work, case):
     assert (RUN in run.err) if run.code == 2 else run.out.startswith(f"✗ {RUN}\n")
 
 
-@pytest.mark.parametrize("error", ["MemoryError()", "RecursionError('deep')", "ValueError('odd')", "OSError(5, 'I/O')"])
+_MEMORY = "there is not enough memory"
+_FAULT = "a fault in ckpt itself: {}; please report it; CKPT_DEBUG=1 shows where"
+NOBODY_FORESAW = {
+    "MemoryError()": _MEMORY,
+    'RuntimeError("DefaultCPUAllocator: can\'t allocate memory")': _MEMORY,
+    "type('OutOfMemoryError', (RuntimeError,), {})('CUDA out of memory')": _MEMORY,
+    "RecursionError('deep')": "nests too deep to be read",
+    "RuntimeError('odd')": _FAULT.format("RuntimeError: odd"),
+    "ValueError('odd')": _FAULT.format("ValueError: odd"),
+    "OSError(5, 'I/O')": "I/O",
+}
+
+
+@pytest.mark.parametrize("error", [*NOBODY_FORESAW])
 def test_what_nobody_foresaw_is_one_line_too(work, error):
     program = (
         "import sys, ckptfmt.format.schemas\n"
@@ -117,13 +130,7 @@ def test_what_nobody_foresaw_is_one_line_too(work, error):
         "sys.exit(main(['schema']))\n"
     )
     run = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, env=environment())
-    lines = {
-        "MemoryError()": "there is not enough memory",
-        "RecursionError('deep')": "nests too deep to be read",
-        "ValueError('odd')": "a fault in ckpt itself: ValueError: odd; please report it; CKPT_DEBUG=1 shows where",
-        "OSError(5, 'I/O')": "I/O",
-    }
-    assert (run.returncode, run.stdout, run.stderr) == (2, "", f"error: {lines[error]}\n")
+    assert (run.returncode, run.stdout, run.stderr) == (2, "", f"error: {NOBODY_FORESAW[error]}\n")
 
 
 def test_a_package_that_is_missing_is_named_with_its_cure(work):

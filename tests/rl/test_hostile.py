@@ -368,6 +368,7 @@ ASKED = [
     {"encoder": "impala"},
     {"precision": "__import__"},
     {"threads": 0},
+    {"threads": 10**5},
     {"hidden_size": 10**7},
     {"batch_size": 10**8},
     {"replay_size": 10**12},

@@ -15,6 +15,8 @@ from ckptfmt.families.encoder import Conv, Encoder
 from ckptfmt.rl.families.describe import describe
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.families.noisy import NoisyLinear
+from ckptfmt.rl.load import load_model_checkpoint
+from ckptfmt.rl.save import save_model_checkpoint
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 SMALL = Encoder((Conv(4, (5, 5), (3, 3)), Conv(6, (3, 3), (2, 2), (1, 1))))
@@ -176,12 +178,20 @@ def test_describe_prints_a_table():
     }
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "hpu", "xla"])
 def test_unknown_device_is_refused_in_a_sentence(device):
     reason = "is no device" if device == "gpu" else "is not on this machine"
     with pytest.raises(CkptError) as caught:
         create_model_from_config(ModelConfig(n_action=4), device)
     assert str(caught.value) == f"device: {device} {reason}; use cpu, or auto"
+
+
+def test_weights_are_not_loaded_to_where_there_are_no_numbers(tmp_path):
+    config = ModelConfig(n_action=4)
+    save_model_checkpoint(create_model_from_config(config), config, {}, tmp_path / "c")
+    with pytest.raises(CkptError) as caught:
+        load_model_checkpoint(tmp_path / "c", device="meta")
+    assert str(caught.value) == "device: meta holds shapes and no numbers; use cpu, or auto"
 
 
 def reference_files():

@@ -25,7 +25,7 @@ def create_model_from_config(model_config: Config, device: str | torch.device = 
     family of another package that brings no builder.
     """
     build = _builder(model_config.family)
-    with parse_device(device):
+    with torch.device("meta") if str(device) == "meta" else parse_device(device):
         network: nn.Module = build(model_config)
     return network
 

@@ -84,7 +84,7 @@ class TrainConfig:
     epsilon_steps: int = _setting(100_000, "actions until epsilon_end is reached", 1)
     precision: str = _setting("float32", "what updates and actions compute in: float32 or bfloat16")
     channels_last: bool = _setting(False, "keep images and convolutions with the channels last in memory")
-    threads: int | None = _setting(None, "threads that torch computes with (as many as torch chooses)", 1)
+    threads: int | None = _setting(None, "threads that torch computes with (as many as torch chooses)", 1, 1024)
     seed: int = _setting(1, "seed of all random generators", 0, 2**31 - 1)
     device: str = _setting("auto", "cpu, cuda, cuda:1, or auto")
 
