@@ -67,7 +67,7 @@ def _game(checkpoint: Checkpoint) -> str:
 def _body(checkpoint: Checkpoint, name: str, film: bool, picture: bool) -> Iterator[str]:
     manifest = checkpoint.manifest
     architecture, game = manifest.architecture, _game(checkpoint)
-    network = architecture.name if architecture else "a network"
+    network = architecture.title if architecture else "a network"
     yield f"# {_plain(network)}{f' on {_plain(game)}' if game else ''}"
     yield ""
     tensors = manifest.weights.tensors

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from ckptfmt.errors import CkptError, TargetExists
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, is_companion
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, is_companion, open_file, open_near, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.look.validate import validate
 from ckptfmt.share.export.card import FILM, PICTURE, card
@@ -33,7 +33,7 @@ _OWN = (MANIFEST, HUB_WEIGHTS, WEIGHTS, PICTURE)
 def hub_outline(checkpoint: Checkpoint, dest: str) -> Outline:
     """Return what the folder will be."""
     architecture = checkpoint.manifest.architecture
-    network = architecture.name if architecture else "network of an unknown architecture"
+    network = architecture.title if architecture else "network of an unknown architecture"
     what = f"a folder for the hub: {network}, as a checkpoint with model.safetensors, config.json and a card"
     # Evaluations stay in the manifest, and stand in the card.
     away = tuple(part for part in left_out(checkpoint) if part != "evaluations")
@@ -64,8 +64,9 @@ def write_hub_folder(
         for file, data in _companions(checkpoint, name).items():
             _write(os.path.join(folder, file), data)
         if film := _film(checkpoint.path):
-            shutil.copyfile(film, os.path.join(folder, FILM))
-        if wrong := validate(folder).problems:
+            _copy_film(checkpoint.path, film, os.path.join(folder, FILM))
+        # What was odd before is said by `validate`; what is wrong is of no use to anybody.
+        if wrong := [problem for problem in validate(folder).problems if problem.severity == "error"]:
             raise CkptError(wrong[0].message, where=f"{dest}/{wrong[0].where}", code=wrong[0].code)
         checked = check(folder)
         size = sum(entry.stat().st_size for entry in os.scandir(folder))
@@ -109,12 +110,26 @@ def _picture(checkpoint: Checkpoint) -> bytes:
 
 
 def _film(path: str) -> str:
-    """Return a film that lies beside the files of a checkpoint, "" where there is none."""
+    """Return the name of a film that lies beside the files of a checkpoint, "" where there is none."""
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        films = [
+            entry.name for entry in entries if entry.name.endswith(".mp4") and entry.is_file(follow_symlinks=False)
+        ]
+        return min(films, default="")
+    return ""
+
+
+def _copy_film(path: str, name: str, dest: str) -> None:
+    """Copy a film; one that became a link in the meantime is refused, for it may lead to anything of the user's."""
+    folder = open_near(path)
     try:
-        names = sorted(name for name in os.listdir(path) if name.endswith(".mp4"))
-    except OSError:
-        return ""
-    return os.path.join(path, names[0]) if names else ""
+        file, _ = open_file(folder, name, where=path)
+    finally:
+        release(folder)
+    with open(file, "rb") as source, open(dest, "xb") as target:
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.fsync(target.fileno())
 
 
 def _write(path: str, data: bytes) -> None:
@@ -142,6 +157,12 @@ def _publish(staging: str, above: str, name: str) -> None:
         if os.path.lexists(os.path.join(above, name)):
             if not exchange(source, name, target, name):
                 raise CkptError("this filesystem cannot replace a folder", where=name, code="write.failed")
+            try:
+                # Somebody may have put something into it while this one was made.
+                _check_replaceable(os.path.join(staging, name), True)
+            except BaseException:
+                exchange(source, name, target, name)
+                raise
         else:
             rename_new(source, name, target, name)
         os.fsync(target)
