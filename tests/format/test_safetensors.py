@@ -108,9 +108,13 @@ def test_what_the_format_forbids_is_refused_in_one_sentence(data, sentence):
 @given(st.binary(max_size=64), st.binary(max_size=8))
 def test_any_header_gives_a_result_or_the_one_error(text, data):
     try:
-        parse(make(b"{" + text, data))
-    except WeightsError:
-        return
+        parsed = parse(make(b"{" + text, data))
+    except WeightsError as e:
+        found = str(e).startswith("w: ")
+    else:
+        held = sum(tensor.nbytes for tensor in parsed.tensors)
+        found = (parsed.data_start, held) == (8 + 1 + len(text), len(data))
+    assert found
 
 
 def test_names_that_the_format_reserves_are_not_written():

@@ -103,9 +103,10 @@ def test_a_pipe_that_is_called_like_a_file_of_a_cache_is_not_opened(tmp_path):
 
 def test_what_was_opened_stays_open_when_the_cache_is_emptied(tmp_path):
     folder = hub(tmp_path)
-    with Checkpoint(folder) as found:
+    with Checkpoint(folder) as found, Checkpoint(SOUND) as sound:
         shutil.rmtree(tmp_path / "models--user--dqn" / "blobs")
         found.verify()
+        assert {name: found.read(name) for name in found.names()} == {name: sound.read(name) for name in sound.names()}
 
 
 def test_a_pointer_is_told_and_whether_it_is_the_right_one(tmp_path):

@@ -127,7 +127,7 @@ def tree(folder: Path) -> dict[str, object]:
     }
 
 
-def is_whole(path: Path) -> None:
+def assert_whole(path: Path) -> None:
     report = ckptfmt.validate(path)
     assert report.valid, [str(problem) for problem in report.errors]
     with Checkpoint(path) as checkpoint:
@@ -136,7 +136,7 @@ def is_whole(path: Path) -> None:
             assert array is not None
 
 
-def holds(root: Path, target: Path, write, neighbour) -> None:
+def assert_kept(root: Path, target: Path, write, neighbour) -> None:
     """Do one write beside a neighbour, and see the promise kept."""
     if neighbour is not None:
         neighbour[1](root / neighbour[0])
@@ -150,7 +150,7 @@ def holds(root: Path, target: Path, write, neighbour) -> None:
     if failed:
         assert (tree(target) if target.exists() else None) == before
     else:
-        is_whole(target)
+        assert_whole(target)
     after = {name: what for name, what in tree(root).items() if name.startswith(".")}
     gone = beside.keys() - after.keys()
     assert not gone or neighbour[1] is a_free_lock
@@ -175,7 +175,7 @@ def test_a_save_is_whole_or_an_error(tensors, parts, there, overwrite, neighbour
     folder, root = fresh(there)
     with folder:
         write = lambda: ckptfmt.save(root / "out", tensors, overwrite=overwrite, **parts).close()  # noqa: E731
-        holds(root, root / "out", write, neighbour)
+        assert_kept(root, root / "out", write, neighbour)
 
 
 @settings(max_examples=50)
@@ -188,7 +188,7 @@ def test_a_change_of_the_manifest_is_whole_or_an_error(field, value, neighbour):
     folder, root = fresh(True)
     with folder:
         change = lambda m: dataclasses.replace(m, **{field: value})  # noqa: E731
-        holds(root, root / "out", lambda: update_manifest(root / "out", change), neighbour)
+        assert_kept(root, root / "out", lambda: update_manifest(root / "out", change), neighbour)
 
 
 @settings(max_examples=40)
@@ -202,9 +202,9 @@ def test_a_step_of_a_manager_is_whole_or_an_error(tensors, parts, metrics, backg
             with CheckpointManager(root, keep_last=1, background=background) as manager:
                 manager.save(step, tensors, metrics=metrics, overwrite=True, **parts)
 
-        holds(root, root / f"step-{step:012d}", write, None)
+        assert_kept(root, root / f"step-{step:012d}", write, None)
         for left in root.iterdir():
-            is_whole(left)
+            assert_whole(left)
 
 
 @settings(max_examples=40)
@@ -218,7 +218,7 @@ def test_a_conversion_is_whole_or_an_error(tensors, facts, there, neighbour):
         except Exception:
             return
         convert = lambda: ckptfmt.convert(source, root / "out", overwrite=True, architecture="none")  # noqa: E731
-        holds(root, root / "out", convert, neighbour)
+        assert_kept(root, root / "out", convert, neighbour)
 
 
 @settings(max_examples=40)
@@ -240,7 +240,7 @@ def test_a_repair_is_whole_or_an_error(byte, bit, spoilt, in_place, neighbour):
         data[byte % len(data)] ^= 1 << bit
         (damaged / spoilt).write_bytes(data)
         target = {"in_place": True} if in_place else {"dest": root / "out"}
-        holds(root, root / "out", lambda: repair(damaged, **target), neighbour)
+        assert_kept(root, root / "out", lambda: repair(damaged, **target), neighbour)
 
 
 SOUND = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=4), ARRAYS, max_size=4).filter(
@@ -272,7 +272,7 @@ def test_a_change_of_form_is_whole_or_an_error(tensors, state, stored, everythin
             file.write_bytes(data)
         work = decompress if stored else compress
         options = {} if stored else {"everything": everything}
-        holds(root, root / "out", lambda: work(root / "out", **options), neighbour)
+        assert_kept(root, root / "out", lambda: work(root / "out", **options), neighbour)
         assert (root / "out" / "manifest.json").read_bytes() == manifest
 
 
@@ -316,7 +316,7 @@ def test_an_upgrade_is_whole_or_an_error(facts, byte, in_place, there, neighbour
                 work()
             assert (old / "weights.safetensors").read_bytes() == before
         else:
-            holds(root, root / "out", work, neighbour)
+            assert_kept(root, root / "out", work, neighbour)
 
 
 def write_before_the_release(path: Path) -> None:
