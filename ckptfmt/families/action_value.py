@@ -1,19 +1,17 @@
 """Critics of real actions saved alone. Where what is seen ends and the action begins, somebody must say."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from ckptfmt.families.actor_q import critic_tensors, read_critics
 from ckptfmt.families.blocks import Body, Tensors, body_kind
 from ckptfmt.families.claim import Proposal
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.network import NetworkConfig, ensemble_name, noise_names
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, parted
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.format.document import value
 
 __all__ = ["FAMILY", "ActionValueConfig"]
@@ -48,10 +46,6 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     return draft.propose(FAMILY, what="critics of actions", sees="heads of a single row", witnesses=[])
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="action-value",
     about="Critics of real actions without a policy",
@@ -62,5 +56,5 @@ FAMILY = Family(
     network_name=lambda config: ensemble_name("q", config.n_critics),
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(ActionValueConfig.family, _read),
 )

@@ -1,19 +1,17 @@
 """Actor-critics: a policy and a state value, on a trunk of both or each on its own (PPO, A2C, TRPO, IMPALA)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import drop_temperatures, read_policy, usual_scale
 from ckptfmt.families.network import PolicyConfig, noise_names, policy_tensors
 from ckptfmt.families.outline import Chain
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.format.document import value
 
 __all__ = ["FAMILY", "ActorCriticConfig", "actor_critic_tensors", "read_actor_critic"]
@@ -80,10 +78,8 @@ def _witnesses(sides: Sides) -> list[Witness]:
     return [Witness("word", f"{policy} is a name of a policy, and {critic} beside it of a state value")]
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    """Propose an actor-critic without a cell."""
-    if not any("weight_hh" in name for name in seen.shapes):
-        yield from drafted(seen, FAMILY.name, lambda draft, sides: read_actor_critic(draft, sides, FAMILY))
+def _read(draft: Draft, sides: Sides) -> Proposal:
+    return read_actor_critic(draft, sides, FAMILY)
 
 
 FAMILY = Family(
@@ -96,5 +92,5 @@ FAMILY = Family(
     network_name=lambda config: str(config.policy),
     tensors=actor_critic_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(ActorCriticConfig.family, _read, cells=False),
 )

@@ -1,12 +1,12 @@
 """A policy and critics that value its actions (SAC, TD3, DDPG, TQC, discrete SAC), with a state value beside or not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import drop_temperatures, read_policy, usual_scale
@@ -14,7 +14,6 @@ from ckptfmt.families.network import PolicyConfig, ensemble_name, noise_names, p
 from ckptfmt.families.outline import Chain
 from ckptfmt.families.registry import Family, Shape
 from ckptfmt.families.sides import Sides, chained, parted
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.format.document import value
 from ckptfmt.format.kinds import optional
 
@@ -141,10 +140,6 @@ def _witnesses(sides: Sides, policy: Chain, critics: Sequence[Chain], discrete: 
     ]
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="actor-q",
     about="A policy and critics of its actions",
@@ -155,5 +150,5 @@ FAMILY = Family(
     network_name=_name,
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(ActorQConfig.family, _read),
 )

@@ -1,19 +1,17 @@
 """Q-values and an imitation of the actions in the data (discrete BCQ, Fujimoto et al. 2019)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.network import NetworkConfig, noise_names
 from ckptfmt.families.outline import Row
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained, said_of
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.format.document import value
 
 __all__ = ["FAMILY", "BatchConstrainedConfig"]
@@ -67,10 +65,6 @@ def _says(row: Row, what: str) -> bool:
     return any(what in said_of(piece) for piece in row.path)
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="batch-constrained-q",
     about="Q-values and an imitation of the actions in the data",
@@ -81,5 +75,5 @@ FAMILY = Family(
     network_name=lambda config: "bcq",
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(BatchConstrainedConfig.family, _read),
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Decision", "Proposal", "Witness", "decide"]
+__all__ = ["Decision", "Misfit", "Proposal", "Witness", "decide"]
 
 # What a person says outweighs what the file's own config says, and that what names, classes and structure show.
 _STRENGTH = {"given": 3, "declared": 2}
@@ -53,6 +53,14 @@ class Proposal:
     def is_plugged_in(self) -> bool:
         """Whether its family is one of another package, whose names carry that of their distribution."""
         return "/" in self.family
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why a skeleton is none of a family's networks, and for how many tensors a place had been found by then."""
+
+    placed: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from ckptfmt.families.claim import Proposal, Witness
+from ckptfmt.families.claim import Misfit, Proposal, Witness
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.evidence import BLOCK_LAYERS
 from ckptfmt.families.names import words
@@ -11,7 +11,7 @@ from ckptfmt.families.sides import Sides
 from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.vocabulary import meaning
 
-__all__ = ["drafted", "is_atari", "q_witnesses"]
+__all__ = ["is_atari", "q_witnesses", "recogniser"]
 
 # What is trained beside or before an agent: no network with such a part is claimed.
 _STRANGERS = frozenset({
@@ -26,8 +26,20 @@ _FEWEST, _MOST = 2, 400
 Read = Callable[[Draft, Sides], Proposal]
 
 
-def drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal]:
-    """Yield what a family reads of a skeleton; nothing where another is given, or a tensor is strange."""
+def recogniser(
+    family: str, read: Read, *, cells: bool | None = None
+) -> Callable[[Skeleton], Iterator[Proposal | Misfit]]:
+    """Return what tells the networks of a family by `read`: those with cells or without, both where that is None."""
+
+    def recognise(seen: Skeleton) -> Iterator[Proposal | Misfit]:
+        if cells is None or cells is any("weight_hh" in name for name in seen.shapes):
+            yield from _drafted(seen, family, read)
+
+    return recognise
+
+
+def _drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal | Misfit]:
+    """Yield what a family reads of a skeleton, or why nothing; neither where another is given."""
     said = seen.facts.architecture
     if said is not None and said.partition("/")[0] != family:
         return
@@ -35,14 +47,14 @@ def drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal]:
         return
     outline = Outline(seen.shapes)
     if why := _foreign(outline):
-        seen.unfit.append((0, why))
+        yield Misfit(0, why)
         return
     draft, sides = Draft(seen, outline), Sides(outline)
     draft.drop([name for row in sides.targets for unit in row.units for name in unit.sources], "a target copy")
     try:
         yield read(draft, sides)
     except Unfit as e:
-        seen.unfit.append((len(draft.placements), str(e)))
+        yield Misfit(len(draft.placements), str(e))
 
 
 def _foreign(outline: Outline) -> str:

@@ -1,11 +1,10 @@
 """Quantiles at any fraction, through a cosine embedding (IQN, Dabney et al. 2018; FQF, Yang et al. 2019)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import one_of, positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.habits import habit_of
@@ -14,7 +13,6 @@ from ckptfmt.families.outline import Chain, Row, fits
 from ckptfmt.families.quantile_q import levels
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.format.document import value
 from ckptfmt.format.kinds import optional
 
@@ -120,11 +118,6 @@ def _cut(chain: Chain, embedding: Row, sides: Sides) -> int:
     return found[0] if len(found) == 1 and len(chain.heads) == 1 else 0
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    if not any("weight_hh" in name for name in seen.shapes):
-        yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="implicit-quantile-q",
     about="Quantiles at any fraction, through a cosine embedding",
@@ -135,5 +128,5 @@ FAMILY = Family(
     network_name=lambda config: "fqf" if config.n_fractions else "iqn",
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(ImplicitQuantileConfig.family, _read, cells=False),
 )

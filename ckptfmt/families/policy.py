@@ -1,16 +1,13 @@
 """Policies saved alone: logits of discrete actions, a Gaussian or Beta distribution over real ones, or one action."""
 
-from collections.abc import Iterator
-
 from ckptfmt.families.blocks import Tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import drop_temperatures, read_policy, usual_scale
 from ckptfmt.families.network import PolicyConfig, noise_names, policy_tensors
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.vocabulary import meaning
 
 __all__ = ["FAMILY"]
@@ -54,9 +51,5 @@ FAMILY = Family(
     network_name=lambda config: f"{config.policy}{config.cell_name()}",
     tensors=_tensors,
     optional=noise_names,
-    recognise=lambda seen: _recognise(seen),
+    recognise=recogniser(PolicyConfig.family, _read),
 )
-
-
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    yield from drafted(seen, FAMILY.name, _read)

@@ -1,6 +1,5 @@
 """Q-networks on features, on residual encoders, with normalisations or deeper heads: all that is no Atari DQN."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -8,7 +7,7 @@ from ckptfmt.families.atari_dqn.config import architecture_name
 from ckptfmt.families.atari_dqn.support import NoSupport, ends
 from ckptfmt.families.blocks import Tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted, is_atari, q_witnesses
+from ckptfmt.families.claims import is_atari, q_witnesses, recogniser
 from ckptfmt.families.config import number, positive, refused
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.implicit_quantile_q import is_implicit
@@ -17,7 +16,6 @@ from ckptfmt.families.outline import Unit
 from ckptfmt.families.quantile_q import is_quantile, levels
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.streams import Streams, StreamsConfig, read_streams, stream_tensors, told_streams
 from ckptfmt.format.document import value
 from ckptfmt.format.kinds import optional
@@ -130,11 +128,6 @@ def _assumed(draft: Draft, sides: Sides, streams: Streams) -> str:
     return _ASSUMED if pixels and silent and streams.advantage is None and not draft.fields.get("n_atoms") else ""
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    if not any("weight_hh" in name for name in seen.shapes):
-        yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="q-network",
     about="Q-networks on features, on residual encoders, or with normalisations",
@@ -145,5 +138,5 @@ FAMILY = Family(
     network_name=_name,
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(QConfig.family, _read, cells=False),
 )

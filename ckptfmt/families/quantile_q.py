@@ -1,12 +1,11 @@
 """Fixed quantiles of the return of each action (QR-DQN, Dabney et al. 2018)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from ckptfmt.families.blocks import Tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import one_of, positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.names import words
@@ -14,7 +13,6 @@ from ckptfmt.families.network import noise_names
 from ckptfmt.families.outline import Unit
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.streams import Streams, StreamsConfig, read_streams, stream_tensors, told_streams
 from ckptfmt.families.vocabulary import meaning
 from ckptfmt.format.document import value
@@ -113,11 +111,6 @@ def _count(draft: Draft, streams: Streams) -> int:
     raise Unfit(f"how {streams.rows} rows are actions times quantiles cannot be told")
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    if not any("weight_hh" in name for name in seen.shapes):
-        yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="quantile-q",
     about="Fixed quantiles of the return of each action",
@@ -128,5 +121,5 @@ FAMILY = Family(
     network_name=_name,
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(QuantileQConfig.family, _read, cells=False),
 )

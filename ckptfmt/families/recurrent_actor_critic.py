@@ -1,14 +1,14 @@
 """Actor-critics with a recurrent cell, before both heads or before each."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckptfmt.families.actor_critic import ActorCriticConfig, actor_critic_tensors, read_actor_critic
 from ckptfmt.families.claim import Proposal
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
+from ckptfmt.families.draft import Draft
 from ckptfmt.families.network import noise_names
 from ckptfmt.families.registry import Family
-from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.sides import Sides
 
 __all__ = ["FAMILY", "RecurrentActorCriticConfig"]
 
@@ -20,10 +20,8 @@ class RecurrentActorCriticConfig(ActorCriticConfig):
     family = "recurrent-actor-critic"
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    """Propose an actor-critic with a cell."""
-    if any("weight_hh" in name for name in seen.shapes):
-        yield from drafted(seen, FAMILY.name, lambda draft, sides: read_actor_critic(draft, sides, FAMILY))
+def _read(draft: Draft, sides: Sides) -> Proposal:
+    return read_actor_critic(draft, sides, FAMILY)
 
 
 FAMILY = Family(
@@ -36,5 +34,5 @@ FAMILY = Family(
     network_name=lambda config: f"{config.policy}{config.cell_name()}",
     tensors=actor_critic_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(RecurrentActorCriticConfig.family, _read, cells=True),
 )

@@ -1,17 +1,15 @@
 """Q-values behind a recurrent cell (DRQN, R2D2), in one stream or in two."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckptfmt.families.blocks import Tensors
 from ckptfmt.families.claim import Proposal, Witness
-from ckptfmt.families.claims import drafted, q_witnesses
+from ckptfmt.families.claims import q_witnesses, recogniser
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import head_meaning
 from ckptfmt.families.network import noise_names
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides
-from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.streams import StreamsConfig, read_streams, stream_tensors, told_streams
 
 __all__ = ["FAMILY", "RecurrentQConfig"]
@@ -50,11 +48,6 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     )
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    if any("weight_hh" in name for name in seen.shapes):
-        yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="recurrent-q",
     about="Q-values behind an LSTM or a GRU",
@@ -65,5 +58,5 @@ FAMILY = Family(
     network_name=_name,
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(RecurrentQConfig.family, _read, cells=True),
 )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckptfmt import families
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.families.claim import Proposal
+from ckptfmt.families.claim import Misfit, Proposal
 from ckptfmt.families.config import Config
 from ckptfmt.families.skeleton import Skeleton
 
@@ -49,7 +49,8 @@ class Family:
     are used. `unseen` are fields of the config that leave no trace in the weights and change no answer. `examples` are
     names of networks; `told_by` and `never` say for people what tells a network of it, and what its weights never say.
     `recognise` yields a `Proposal` for each reading of a skeleton, with the witnesses for it and, where the network can
-    be rebuilt, a `Candidate`; None for a family that is only saved and loaded, never told from foreign files.
+    be rebuilt, a `Candidate`, or a `Misfit` that says why there is none; None for a family that is only saved and
+    loaded, never told from foreign files.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Family:
     examples: tuple[str, ...] = ()
     told_by: str = ""
     never: str = ""
-    recognise: Callable[[Skeleton], Iterable[Proposal]] | None = None
+    recognise: Callable[[Skeleton], Iterable[Proposal | Misfit]] | None = None
 
 
 def names() -> tuple[str, ...]:
@@ -101,14 +102,14 @@ def recognising() -> Iterator[Family]:
             yield family
 
 
-def proposals(family: Family, seen: Skeleton) -> list[Proposal]:
+def proposals(family: Family, seen: Skeleton) -> list[Proposal | Misfit]:
     """Return what a family takes a skeleton for; raise `CkptError` where a plug-in breaks, or speaks for another."""
     assert family.recognise is not None
     if family.name in _own():
         return list(family.recognise(seen))
     try:
         found = list(family.recognise(seen))
-        strangers = {item.family for item in found} - {family.name}
+        strangers = {item.family for item in found if not isinstance(item, Misfit)} - {family.name}
     except Exception as e:  # a stranger's module may raise anything
         raise _broken(_plugged_in()[family.name], f"fails to recognise networks: {e}") from e
     if strangers:

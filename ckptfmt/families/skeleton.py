@@ -82,9 +82,7 @@ class Skeleton:
     `values` gives the numbers of a small tensor by name, None where they cannot be had. `context` are texts around
     the network (where it lay), `agents` what the file's own settings call its agent. `others` are the shapes of the
     other networks of the file by their paths, copies and optimizers left out; `copied` is true where a target copy
-    of this one is among them.
-    `file` is the name of the file, which a person chose and may change. `unfit` gathers why families did not fit: how
-    many tensors had found a place, and what then failed.
+    of this one is among them. `file` is the name of the file, which a person chose and may change.
     """
 
     shapes: Mapping[str, Shape]
@@ -96,7 +94,6 @@ class Skeleton:
     others: Mapping[str, Shapes] = field(default_factory=dict)
     copied: bool = False
     file: str = ""
-    unfit: list[tuple[int, str]] = field(default_factory=list, compare=False, repr=False)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

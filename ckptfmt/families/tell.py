@@ -8,7 +8,7 @@ from ckptfmt.families.answer import Candidate, Classification
 from ckptfmt.families.atari_dqn.classify import proposal, read, unwitnessed
 from ckptfmt.families.atari_dqn.explain import NO_CONVOLUTION
 from ckptfmt.families.atari_dqn.family import FAMILY
-from ckptfmt.families.claim import Decision, Proposal, decide
+from ckptfmt.families.claim import Decision, Misfit, Proposal, decide
 from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.rivals import propose
 from ckptfmt.families.skeleton import Skeleton, Values
@@ -52,7 +52,8 @@ def tell(seen: Skeleton) -> Classification:
     """Return which network a skeleton is, held against all that it could be besides."""
     answer = read(seen)
     own = proposal(answer.chosen) if answer.chosen else None
-    mine, registered = ([own] if own else []), list(_registered(seen))
+    mine, found = ([own] if own else []), list(_registered(seen))
+    registered = [item for item in found if not isinstance(item, Misfit)]
     # A family that rebuilds all of a file explains more than a kind that is recognised by a part of it.
     whole = decide([*mine, *(other for other in registered if other.candidate is not None and not other.is_plugged_in)])
     if whole.claimed is not None and whole.claimed is not own and _may_be(whole.claimed, seen):
@@ -68,16 +69,16 @@ def tell(seen: Skeleton) -> Classification:
     if answer.candidates:
         strong = next((other for other in others if other.strength), None)
         return _refused(answer, strong) if strong else answer
-    return _between(decision) or _nearest(answer, seen)
+    return _between(decision) or _nearest(answer, [item for item in found if isinstance(item, Misfit)])
 
 
-def _nearest(answer: Classification, seen: Skeleton) -> Classification:
+def _nearest(answer: Classification, misfits: Sequence[Misfit]) -> Classification:
     """Say what failed in the family that had found a place for the most tensors, of a network that sees no frames."""
-    if answer.refusal != NO_CONVOLUTION or not seen.unfit:
+    if answer.refusal != NO_CONVOLUTION or not misfits:
         return answer
     # Of reasons of families that came as far, one that names a tensor or a number says more.
-    _, why = max(seen.unfit, key=lambda one: (one[0], any(map(str.isdigit, one[1]))))
-    return replace(answer, refusal=f"no family of networks fits it: {why}")
+    nearest = max(misfits, key=lambda misfit: (misfit.placed, any(map(str.isdigit, misfit.why))))
+    return replace(answer, refusal=f"no family of networks fits it: {nearest.why}")
 
 
 def _may_be(claimed: Proposal, seen: Skeleton) -> bool:
@@ -86,7 +87,7 @@ def _may_be(claimed: Proposal, seen: Skeleton) -> bool:
     return claimed.family == FAMILY.name or said in (None, claimed.name, f"{claimed.family}/{claimed.name}")
 
 
-def _registered(seen: Skeleton) -> Iterator[Proposal]:
+def _registered(seen: Skeleton) -> Iterator[Proposal | Misfit]:
     """Yield what the installed families propose; the one whose refusals are told in full was read before."""
     for family in registry.recognising():
         if family is not FAMILY:

@@ -1,17 +1,15 @@
 """A state value saved alone. Nothing in a file tells it from a critic of actions, so somebody must say so."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
 from ckptfmt.families.blocks import Tensors, linear_tensors
 from ckptfmt.families.claim import Proposal
-from ckptfmt.families.claims import drafted
+from ckptfmt.families.claims import recogniser
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.network import NetworkConfig, noise_names
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
-from ckptfmt.families.skeleton import Skeleton
 
 __all__ = ["FAMILY", "ValueConfig"]
 
@@ -39,10 +37,6 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     return draft.propose(FAMILY, what="a state value", sees="one head of a single row", witnesses=[])
 
 
-def _recognise(seen: Skeleton) -> Iterator[Proposal]:
-    yield from drafted(seen, FAMILY.name, _read)
-
-
 FAMILY = Family(
     name="value",
     about="A state value without a policy",
@@ -53,5 +47,5 @@ FAMILY = Family(
     network_name=lambda config: f"state-value{config.cell_name()}",
     tensors=_tensors,
     optional=noise_names,
-    recognise=_recognise,
+    recognise=recogniser(ValueConfig.family, _read),
 )
