@@ -104,6 +104,14 @@ def test_values_of_lua_are_plain_ones_and_its_functions_are_stepped_over(tmp_pat
     ]
 
 
+def test_numbers_of_objects_below_zero_are_numbers_like_others(tmp_path):
+    writer = Writer()
+    table = struct.pack("<iii", 3, -2, 1) + writer.value("a") + writer.value("b")
+    (tmp_path / "x").write_bytes(writer.head("lab.Agent") + table)
+    with read(tmp_path / "x") as file:
+        assert file.members[""] == {"a": "b"}
+
+
 @pytest.mark.parametrize("end", [1, 9, 77, 400, -1])
 def test_a_file_that_is_cut_short_is_said_to_be(end, tmp_path):
     table, _ = agent()

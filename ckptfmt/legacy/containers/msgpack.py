@@ -4,12 +4,12 @@ The specification is that of msgpack.org. A byte string or an array stays where 
 held against the bytes that are left before anything of its size is made.
 """
 
-import struct
 from typing import Any
 
-from ckptfmt.errors import SourceError, TooCostly
+from ckptfmt.errors import SourceError
 from ckptfmt.legacy.bytes.blocks import Block, Window
-from ckptfmt.legacy.bytes.budget import MAX_DEPTH, Budget
+from ckptfmt.legacy.bytes.budget import Budget
+from ckptfmt.legacy.bytes.cursor import Cursor, damaged
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.pickle.ndarray import array_of, dtype_of, scalar_of
 
@@ -18,8 +18,6 @@ __all__ = ["begins_as_map", "read_msgpack"]
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 # Arrays of more than a gigabyte are cut by Flax.
 _CHUNKED = "__msgpack_chunked_array__"
-_MAX_TEXT = 1 << 20
-_FIX = "get the weights from a source that you trust"
 _MAX_DIMENSIONS = 32
 # First byte: (bytes of the number or the count behind it, how to unpack it), by what it begins.
 _NUMBERS = {0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q",
@@ -42,53 +40,47 @@ def read_msgpack(block: Block, budget: Budget) -> Any:
     """Return the object that fills a block; raise `SourceError` for anything else, `TooCostly` beyond the budget."""
     reader = _Reader(block, budget)
     value = reader.value(0)
-    if reader.at != block.size:
-        raise _damaged(f"has {block.size - reader.at:,} bytes behind its end")
+    reader.end()
     return value
 
 
-class _Reader:
+class _Reader(Cursor):
     """Where reading is in a block."""
-
-    def __init__(self, block: Block, budget: Budget) -> None:
-        self.block, self.budget, self.at = block, budget, 0
 
     def value(self, depth: int) -> Any:
         """Return the object that begins here."""
-        if depth > MAX_DEPTH:
-            raise TooCostly(f"is nested more than {MAX_DEPTH} deep", fix=_FIX)
-        self.budget.steps(1)
-        first = self._take(1)[0]
+        self.begin(depth)
+        first = self.take(1)[0]
         if first <= 0x7F or first >= 0xE0:
             return first if first <= 0x7F else first - 0x100
         if first in _PLAIN:
             return _PLAIN[first]
         if first in _NUMBERS:
-            return self._number(_NUMBERS[first])
+            return self.number(_NUMBERS[first])
         return self._sized(first, depth)
 
     def _sized(self, first: int, depth: int) -> Any:
         if 0x80 <= first <= 0x8F or first in _MAPS:
-            return self._map(first & 0xF if first <= 0x8F else self._number(_MAPS[first]), depth)
+            return self._map(first & 0xF if first <= 0x8F else self.number(_MAPS[first]), depth)
         if 0x90 <= first <= 0x9F or first in _LISTS:
-            return self._list(first & 0xF if first <= 0x9F else self._number(_LISTS[first]), depth)
+            return self._list(first & 0xF if first <= 0x9F else self.number(_LISTS[first]), depth)
         if 0xA0 <= first <= 0xBF or first in _TEXTS:
-            return self._text(first & 0x1F if first <= 0xBF else self._number(_TEXTS[first]))
+            return self._string(first & 0x1F if first <= 0xBF else self.number(_TEXTS[first]))
         if first in _BYTES:
-            return self._window(self._number(_BYTES[first]))
+            return self.window(self.number(_BYTES[first]))
         if first in _FIXED_EXTENSIONS:
             return self._extension(_FIXED_EXTENSIONS[first], depth)
         if first in _EXTENSIONS:
-            return self._extension(self._number(_EXTENSIONS[first]), depth)
-        raise _damaged(f"has a byte {first:#04x} that begins nothing")
+            return self._extension(self.number(_EXTENSIONS[first]), depth)
+        raise damaged(f"has a byte {first:#04x} that begins nothing")
 
     def _map(self, count: int, depth: int) -> dict[Any, Any]:
-        self._expect(2 * count)
+        self.expect(2 * count)
         found: dict[Any, Any] = {}
         for _ in range(count):
             key = self.value(depth + 1)
             if not isinstance(key, str | int) or key in found:
-                raise _damaged("has a map with a key that is no text or number, or comes twice")
+                raise damaged("has a map with a key that is no text or number, or comes twice")
             self.budget.key(found, key)
             found[key] = self.value(depth + 1)
         if _CHUNKED in found:
@@ -96,50 +88,23 @@ class _Reader:
         return found
 
     def _list(self, count: int, depth: int) -> list[Any]:
-        self._expect(count)
+        self.expect(count)
         return [self.value(depth + 1) for _ in range(count)]
 
-    def _text(self, size: int) -> str:
-        if size > _MAX_TEXT:
-            raise TooCostly(f"holds a text of {size:,} bytes", fix=_FIX)
-        self.budget.text(size)
+    def _string(self, size: int) -> str:
         try:
-            return self._take(size).decode()
+            return self.text(size).decode()
         except UnicodeDecodeError:
-            raise _damaged("holds a text that is none") from None
+            raise damaged("holds a text that is none") from None
 
     def _extension(self, size: int, depth: int) -> Any:
-        kind = self._take(1)[0]
-        inner = _Reader(self._window(size), self.budget)
+        kind = self.take(1)[0]
+        inner = _Reader(self.window(size), self.budget)
         if kind == _COMPLEX or kind not in (_ARRAY, _SCALAR):
             return inner.block
         parts = inner.value(depth + 1)
-        if inner.at != size:
-            raise _damaged(f"has an array with {size - inner.at:,} bytes behind its end")
+        inner.end("an array with ")
         return _array(parts) if kind == _ARRAY else _scalar(parts)
-
-    def _number(self, form: str) -> Any:
-        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
-
-    def _window(self, size: int) -> Window:
-        self._expect(size)
-        window = Window(self.block, self.at, size)
-        self.at += size
-        return window
-
-    def _take(self, size: int) -> bytes:
-        self._expect(size)
-        data = self.block.read(self.at, size)
-        self.at += size
-        return data
-
-    def _expect(self, size: int) -> None:
-        if size > self.block.size - self.at:
-            raise SourceError(
-                f"is cut short: {size:,} bytes are needed where {self.block.size - self.at:,} are left",
-                fix="copy or download it again",
-                code="source.truncated",
-            )
 
 
 def _array(parts: Any) -> LegacyTensor | None:
@@ -147,7 +112,7 @@ def _array(parts: Any) -> LegacyTensor | None:
         case [list() as shape, str() as dtype, Window() as data] if len(shape) <= _MAX_DIMENSIONS:
             code = _code(dtype)
             return array_of(tuple(shape), dtype_of((code,)), data, fortran=False) if code else None
-    raise _damaged("describes an array in a way that Flax does not")
+    raise damaged("describes an array in a way that Flax does not")
 
 
 def _scalar(parts: Any) -> Any:
@@ -155,7 +120,7 @@ def _scalar(parts: Any) -> Any:
         case [list() as shape, str() as dtype, Window() as data] if not shape and data.size <= 16:
             code = _code(dtype)
             return scalar_of((dtype_of((code,)), data.read(0, data.size))) if code else None
-    raise _damaged("describes a number in a way that Flax does not")
+    raise damaged("describes a number in a way that Flax does not")
 
 
 def _code(dtype: str) -> str:
@@ -173,7 +138,3 @@ def _pieces() -> SourceError:
         fix="save it with numpy.savez or safetensors",
         code="source.dtype",
     )
-
-
-def _damaged(what: str) -> SourceError:
-    return SourceError(what, fix="copy or download it again", code="source.damaged")

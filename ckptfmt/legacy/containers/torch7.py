@@ -4,12 +4,12 @@ The format is that of torch7's File.lua. Functions in it are bytecode of Lua: th
 against the bytes that are left; an object is known by its number and comes once.
 """
 
-import struct
 from typing import Any
 
-from ckptfmt.errors import SourceError, TooCostly
-from ckptfmt.legacy.bytes.blocks import Block, Window
-from ckptfmt.legacy.bytes.budget import MAX_DEPTH, Budget
+from ckptfmt.errors import TooCostly
+from ckptfmt.legacy.bytes.blocks import Block
+from ckptfmt.legacy.bytes.budget import Budget
+from ckptfmt.legacy.bytes.cursor import UNTRUSTED, Cursor, damaged
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 
 __all__ = ["begins_as_torch7", "read_torch7"]
@@ -22,8 +22,7 @@ _KINDS = {
     "Int": "I32", "CudaInt": "I32", "Long": "I64", "CudaLong": "I64",
 }  # fmt: skip
 _WIDTHS = {"F32": 4, "F64": 8, "F16": 2, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8}
-_MAX_TEXT, _MAX_DIMENSIONS, _MAX_OBJECTS = 1 << 20, 16, 1 << 20
-_FIX = "copy or download it again"
+_MAX_DIMENSIONS, _MAX_OBJECTS = 16, 1 << 20
 # The packages of modules, and what of a module is no gradient or buffer of its last pass.
 _OF_MODULES = ("nn", "cudnn", "nnx")
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
@@ -39,34 +38,31 @@ def read_torch7(block: Block, budget: Budget) -> Any:
     """Return the object that fills a block; raise `SourceError` for anything else, `TooCostly` beyond the budget."""
     reader = _Reader(block, budget)
     value = reader.value(0)
-    if reader.at != block.size:
-        raise _damaged(f"has {block.size - reader.at:,} bytes behind its end")
+    reader.end()
     return value
 
 
-class _Reader:
+class _Reader(Cursor):
     """Where reading is in a block, and the objects that were read, by their numbers."""
 
     def __init__(self, block: Block, budget: Budget) -> None:
-        self.block, self.budget, self.at = block, budget, 0
+        super().__init__(block, budget)
         self._objects: dict[int, Any] = {}
 
     def value(self, depth: int) -> Any:
         """Return the object that begins here."""
-        if depth > MAX_DEPTH:
-            raise TooCostly(f"is nested more than {MAX_DEPTH} deep", fix="get the weights from a source that you trust")
-        self.budget.steps(1)
+        self.begin(depth)
         kind = self._int()
         if kind == _NIL:
             return None
         if kind == _NUMBER:
-            return _plain(struct.unpack("<d", self._take(8))[0])
+            return _plain(self.number("<d"))
         if kind == _STRING:
-            return self._text()
+            return self._string()
         if kind == _BOOLEAN:
             return bool(self._int())
         if kind not in (_TABLE, _TORCH, *_FUNCTIONS):
-            raise _damaged(f"has an object of the kind {kind}, which Torch7 does not have")
+            raise damaged(f"has an object of the kind {kind}, which Torch7 does not have")
         return self._object(kind, depth)
 
     def _object(self, kind: int, depth: int) -> Any:
@@ -74,22 +70,23 @@ class _Reader:
         if number in self._objects:
             return self._objects[number]
         if len(self._objects) >= _MAX_OBJECTS:
-            raise TooCostly(f"holds more than {_MAX_OBJECTS:,} objects", fix="get it from a source that you trust")
+            raise TooCostly(f"holds more than {_MAX_OBJECTS:,} objects", fix=UNTRUSTED)
         self._objects[number] = None
         if kind == _TABLE:
-            found: Any = self._table(depth, self._objects.setdefault(-number - 1, {}))
+            found: Any = self._table(depth)
         elif kind == _TORCH:
             found = self._torch(depth)
         else:
-            self._window(self._int())
+            self.window(self._int())
             self.value(depth + 1)
             found = None
         self._objects[number] = found
         return found
 
-    def _table(self, depth: int, found: dict[Any, Any]) -> dict[Any, Any]:
+    def _table(self, depth: int) -> dict[Any, Any]:
         count = self._int()
-        self._expect(8 * count)
+        self.expect(8 * count)
+        found: dict[Any, Any] = {}
         for _ in range(count):
             key, item = self.value(depth + 1), self.value(depth + 1)
             # What is a key in Lua and none here names no layer.
@@ -99,21 +96,21 @@ class _Reader:
         return found
 
     def _torch(self, depth: int) -> Any:
-        version = self._text()
-        name = self._text() if version.startswith("V ") else version
+        version = self._string()
+        name = self._string() if version.startswith("V ") else version
         package, _, kind = name.rpartition(".")
         if package == "torch" and kind.endswith("Tensor") and kind.removesuffix("Tensor") in _KINDS:
             return self._tensor(_KINDS[kind.removesuffix("Tensor")], depth)
         if package == "torch" and kind.endswith("Storage") and kind.removesuffix("Storage") in _KINDS:
             dtype = _KINDS[kind.removesuffix("Storage")]
-            return Storage(str(len(self._objects)), dtype, self._window(self._long() * _WIDTHS[dtype]))
+            return Storage(str(len(self._objects)), dtype, self.window(self._long() * _WIDTHS[dtype]))
         fields = self.value(depth + 1)
         return _module(fields) if package in _OF_MODULES and isinstance(fields, dict) else fields
 
     def _tensor(self, dtype: str, depth: int) -> LegacyTensor | None:
         rank = self._int()
         if not 0 <= rank <= _MAX_DIMENSIONS:
-            raise _damaged(f"has a tensor of {rank:,} dimensions")
+            raise damaged(f"has a tensor of {rank:,} dimensions")
         sizes = tuple(self._long() for _ in range(rank))
         strides = tuple(self._long() for _ in range(rank))
         offset = self._long() - 1
@@ -121,45 +118,19 @@ class _Reader:
         if storage is None or not rank:
             return None
         if not isinstance(storage, Storage) or storage.dtype != dtype or offset < 0:
-            raise _damaged("has a tensor over something that is no storage of its kind")
+            raise damaged("has a tensor over something that is no storage of its kind")
         tensor = LegacyTensor(dtype, sizes, strides, offset, storage)
         self.budget.tensor(tensor)
         return tensor
 
-    def _text(self) -> str:
-        size = self._int()
-        if size > _MAX_TEXT:
-            raise TooCostly(f"holds a text of {size:,} bytes", fix="get the weights from a source that you trust")
-        self.budget.text(max(size, 0))
-        return self._take(size).decode("latin-1")
+    def _string(self) -> str:
+        return self.text(self._int()).decode("latin-1")
 
     def _int(self) -> int:
-        return int(struct.unpack("<i", self._take(4))[0])
+        return int(self.number("<i"))
 
     def _long(self) -> int:
-        return int(struct.unpack("<q", self._take(8))[0])
-
-    def _window(self, size: int) -> Window:
-        self._expect(size)
-        window = Window(self.block, self.at, size)
-        self.at += size
-        return window
-
-    def _take(self, size: int) -> bytes:
-        self._expect(size)
-        data = self.block.read(self.at, size)
-        self.at += size
-        return data
-
-    def _expect(self, size: int) -> None:
-        if size < 0:
-            raise _damaged(f"counts {size:,} of something")
-        if size > self.block.size - self.at:
-            raise SourceError(
-                f"is cut short: {size:,} bytes are needed where {self.block.size - self.at:,} are left",
-                fix=_FIX,
-                code="source.truncated",
-            )
+        return int(self.number("<q"))
 
 
 def _module(fields: dict[Any, Any]) -> dict[Any, Any]:
@@ -178,7 +149,3 @@ def _module(fields: dict[Any, Any]) -> dict[Any, Any]:
 def _plain(number: float) -> float | int:
     """Return a number of Lua, which has but one kind, as the whole number that it may be."""
     return int(number) if number.is_integer() and abs(number) < _MOST else number
-
-
-def _damaged(what: str) -> SourceError:
-    return SourceError(what, fix=_FIX, code="source.damaged")
