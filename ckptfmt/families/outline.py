@@ -6,7 +6,7 @@ from shapes.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
@@ -28,6 +28,7 @@ _NUMBER = re.compile(r"\d+")
 _NOISY = frozenset({"weight_mu", "weight_sigma", "bias_mu", "bias_sigma"})
 _NOISE = frozenset({"weight_epsilon", "bias_epsilon", "epsilon_input", "epsilon_output"})
 _GATES = {4: "lstm", 3: "gru"}
+_NORMS = ("norm", "batch norm")
 # Networks have few rows of layers; more are no one network, and would take long to string.
 _MOST_ROWS, _MOST_CHAINS, _MOST_UNITS = 24, 16, 400
 
@@ -272,17 +273,22 @@ def _cell(path: tuple[str, ...], parts: Mapping[str, str], shapes: Mapping[str, 
 
 
 def _with_norms(units: Iterable[Unit]) -> list[Unit]:
-    """Put each normalisation to the layer that it follows: the one before it in a row, or that of its number."""
+    """Put each normalisation to the layer that it follows: the one before it in a row, or that of its number.
+
+    One that the file has before its layer may be one of what that layer takes, unless that is not as wide.
+    """
     found: list[Unit] = []
     for unit in units:
-        home = None
-        if unit.kind in ("norm", "batch norm"):
-            home = next((i for i in reversed(range(len(found))) if _is_normed(found[i], unit)), None)
-        if home is None:
-            found.append(unit)
+        homes = [i for i, one in enumerate(found) if _is_normed(one, unit)] if unit.kind in _NORMS else []
+        if homes:
+            found[homes[-1]] = replace(found[homes[-1]], norm=unit)
         else:
-            one = found[home]
-            found[home] = Unit(one.path, one.kind, one.parts, one.shape, one.inputs, one.outputs, norm=unit)
+            found.append(unit)
+    for norm in [unit for unit in found if unit.kind in _NORMS]:
+        homes = [i for i, one in enumerate(found) if one.inputs != norm.outputs and _is_normed(one, norm)]
+        if len(homes) == 1:
+            found[homes[0]] = replace(found[homes[0]], norm=norm)
+            found.remove(norm)
     return found
 
 

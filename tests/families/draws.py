@@ -108,13 +108,34 @@ def draw(kind, seed):
     return family, network, {prefix + name: shape for name, shape in shapes}
 
 
+def is_open(family, network, shapes):
+    """Whether shapes allow more than one reading, so that nothing may be claimed."""
+    if family == "implicit-quantile-q":
+        # The product may lie before the last layer as well, or the embedding be one more layer of the row.
+        features, last = network.tensors()["embedding.weight"][0], network.tensors()["quantiles.weight"][1]
+        return features == last or network.config.n_cosines in (features, last)
+    # A normalisation that comes before its layer may be one of what the layer takes.
+    names = list(shapes)
+    return any(
+        len(shape) == 2 and shape[0] == shape[1] and min(_at(names, name, "ln")) < min(_at(names, name, "fc"))
+        for name, shape in shapes.items()
+        if ".fc" in name and name.replace(".fc", ".ln") in shapes
+    )
+
+
+def _at(names, weight, kind):
+    layer = weight.replace(".fc", f".{kind}").removesuffix("weight")
+    return [names.index(layer + part) for part in ("weight", "bias")]
+
+
 def answer_to(kind, seed):
-    """Return "right", "refused" where nothing is claimed, or what is wrong with the claim of a drawn network."""
+    """Return "right", "refused" where nothing can be claimed, or what is wrong with the answer to a drawn network."""
     family, network, shapes = draw(kind, seed)
     facts = Facts(more={"n_quantiles": network.config.n_quantiles}) if family == "quantile-q" else Facts()
     answer = tell(Skeleton(shapes=shapes, facts=facts))
     if answer.family is None:
-        return "refused"
+        refused = is_open(family, network, shapes)
+        return "refused" if refused else f"{kind.__name__} {seed}: refused, {answer.refusal}"
     if (answer.family, answer.architecture) != (family, network.name):
         return f"{kind.__name__} {seed}: told as {answer.family}/{answer.architecture}"
     told = Blueprint.of(answer.chosen.config)

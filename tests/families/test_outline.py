@@ -31,3 +31,11 @@ def test_names_of_any_kind_get_an_answer(shapes):
 def test_layers_with_empty_names_are_layers():
     outline = Outline({"weight": (2, 4), "bias": (2,), ".weight": (3, 2), "a..weight": (5, 3), "a.weight": (6, 5)})
     assert {unit.path for unit in outline.units} == {("\0",), ("",), ("a", ""), ("a",)}
+
+
+def test_a_normalisation_before_its_layer_is_its_own_where_the_layer_could_not_take_it():
+    behind = {"ln0.bias": (8,), "fc0.weight": (8, 4), "ln0.weight": (8,), "fc0.bias": (8,)}
+    [layer] = Outline(behind).units
+    assert (layer.path, layer.norm and layer.norm.path) == (("fc0",), ("ln0",))
+    either = {**behind, "fc0.weight": (8, 8)}
+    assert Outline(either).strange == "ln0.bias"
