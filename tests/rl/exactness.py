@@ -11,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from ckptfmt.rl.training.config import RAINBOW, TrainConfig
+from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.exact import assert_resume_exact
+from ckptfmt.rl.training.presets import TECHNIQUES as RAINBOW
 from ckptfmt.rl.training.train import Trainer
 from tests.rl.test_ranks import _TRAIN, torchrun
 from tests.rl.test_train import run

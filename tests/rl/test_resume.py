@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
 from ckptfmt.errors import CkptError
-from ckptfmt.rl.training.config import RAINBOW, TrainConfig
+from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.exact import assert_resume_exact
+from ckptfmt.rl.training.presets import TECHNIQUES as RAINBOW
 from ckptfmt.rl.training.resume import FREE, REFUSED
 from ckptfmt.rl.training.train import Trainer
 from ckptfmt.store.manager.steps import step_name

@@ -44,7 +44,7 @@ class SaveCheckpoints(BaseCallback):
 
     `saves` is a folder, or a `CheckpointManager` that says what is kept; its metric `reward` is the mean return
     of the last episodes. The network is stored under canonical names, shown to be the same before the first
-    step is taken. One that ckptfmt does not know (as that of `MlpPolicy`) raises `ConversionError` then;
+    step is taken. One of no known family raises `ConversionError` then;
     with `keep_unknown` its weights are saved under their own names, without a config. Optimizer, target network,
     generators and counters are stored beside it, so that `resume` goes on from there; the replay buffer as
     `save_replay` says: "last" with the checkpoint at the end of `learn`, "always" or "never".

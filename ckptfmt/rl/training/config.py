@@ -12,11 +12,9 @@ from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.encoder import ENCODERS as KNOWN_ENCODERS
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.protocol import Protocol
-from ckptfmt.rl.training.presets import TECHNIQUES
 
-__all__ = ["ENCODERS", "RAINBOW", "TrainConfig"]
+__all__ = ["ENCODERS", "TrainConfig"]
 
-RAINBOW = TECHNIQUES
 ENCODERS = (*KNOWN_ENCODERS, "impala")
 
 
