@@ -105,7 +105,7 @@ def test_a_file_of_a_batch_costs_the_same_among_two_thousand_and_among_thirty_tw
         return steps(work)
 
     few, many = convert(2_000), convert(32_000)
-    assert abs(many - few) < 100
+    assert many - few < 30_000 / 10  # one look at each of the others would be 30,000; threads differ by some hundred
 
 
 def test_the_files_of_a_batch_are_found_in_linear_time(tmp_path):
