@@ -18,7 +18,7 @@ _HOMES = {
     name: module
     for line in (
         "errors: AssumedWarning CkptError",
-        "families.tell: classify; families.atari_dqn.config: ModelConfig",
+        "families: families; families.tell: classify; families.atari_dqn.config: ModelConfig",
         "store.checkpoint: Checkpoint open; store.save: save; store.clean: clean; store.repair: repair",
         "store.manager: CheckpointManager; store.upgrade: upgrade",
         "convert: convert migrate_old_checkpoint; convert.batch: convert_many",
@@ -36,17 +36,19 @@ __all__ = ["__version__", *_HOMES]
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
         # Importing the module `ckptfmt.convert` binds it here by a name that belongs to the verb.
-        super().__setattr__(name, getattr(value, name) if name in _HOMES and isinstance(value, ModuleType) else value)
+        # `families` is a package and stays one: it holds nothing of its own name.
+        bound = name in _HOMES and isinstance(value, ModuleType)
+        super().__setattr__(name, getattr(value, name, value) if bound else value)
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = import_module(f"{__name__}.{_HOMES[name]}")
     except ImportError as e:
         raise import_module(f"{__name__}.errors").missing_package(e, name) or e from None
-    globals()[name] = value
+    globals()[name] = value = home if name == "families" else getattr(home, name)
     return value
 
 

@@ -1,3 +1,4 @@
+from ckptfmt import families as families
 from ckptfmt.convert.batch import convert_many as convert_many
 from ckptfmt.convert.convert import convert as convert
 from ckptfmt.convert.convert import migrate_old_checkpoint as migrate_old_checkpoint
@@ -42,6 +43,7 @@ __all__ = [
     "create_model_from_config",
     "diff",
     "export",
+    "families",
     "load_legacy_checkpoint",
     "load_model_checkpoint",
     "migrate_old_checkpoint",

@@ -39,6 +39,7 @@ PROMISED = [
     "create_model_from_config",
     "diff",
     "export",
+    "families",
     "load_legacy_checkpoint",
     "load_model_checkpoint",
     "migrate_old_checkpoint",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ckptfmt.families.known import Known, known_families, known_family
+from ckptfmt.families import Known, known_families, known_family
 
 from ..options import argument, command
 from ..output import Output
