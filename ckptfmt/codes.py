@@ -75,6 +75,7 @@ def check_pattern(pattern: str) -> None:
 
 
 def _unknown(code: str, known: Mapping[str, Code]) -> CkptError:
+    # Below the default of 0.6: of two words people often have the first wrong and the second right. Three fit a line.
     near = get_close_matches(code, known, n=3, cutoff=0.5)
     begin = ", ".join(dict.fromkeys(name.partition(".")[0] for name in known))
     return CkptError(

@@ -47,9 +47,12 @@ class AssumedWarning(UserWarning):
     """Answers of a network depend on what nothing in its source file said: its manifest marks it as assumed."""
 
 
+# The limit is two lines of a terminal. Callers give less where more stands beside it: 40 for one name of several, 60
+# to 80 for a name within a sentence, 120 for a line of its own on a page.
 def printable(text: object, limit: int = 160) -> str:
     """Return `text` on one line, control and direction characters escaped, cut to `limit` characters."""
     start = _beginning(text, limit + 1)
+    # Nearly all text is plain, and a look at each of its characters costs more than all else here.
     shown = start if start.isascii() and start.isprintable() else "".join(map(_escape, start))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
@@ -94,6 +97,7 @@ def _escape(char: str) -> str:
     if char.isascii() and char.isprintable():
         return char
     if unicodedata.category(char) in _UNSAFE_CATEGORIES:
+        # Written as Python writes it, so that the text can be pasted back: two, four or eight hex digits by size.
         code = ord(char)
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return char
@@ -109,6 +113,7 @@ class CkptError(Exception):
 
     def __init__(self, what: str, *, where: str = "", fix: str = "", code: str = "") -> None:
         super().__init__(what)
+        # Room for a sentence with several names in it, a path and a command; more than that only a file would say.
         self.what = printable(what, 600)
         self.where = printable(where, 300)
         self.fix = printable(fix, 400)

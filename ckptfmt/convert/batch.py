@@ -52,6 +52,7 @@ def convert_many(
     (`contextlib.closing`), which ends the workers.
     """
     todo = [item if isinstance(item, Item) else Item(*map(os.fspath, item)) for item in items]
+    # Made before all: workers that made them at the same time would remove one another's again.
     made = _make_folders(todo) if not options.get("dry_run") else []
     workers = min(jobs * _PER_PROCESSOR, len(todo))
     try:
@@ -121,6 +122,7 @@ def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
 
 
 def _made_of(manifest: Manifest, source: str) -> bool:
+    # The size first: it costs nothing, and other bytes mostly have another.
     if manifest.conversion is None or manifest.conversion.source.bytes != os.path.getsize(source):
         return False
     with open(source, "rb") as file:

@@ -44,6 +44,7 @@ def choose(
         first = _eligible(found, key, where)[0]
         return Chosen(first, declare(first), Classification(refusal="not looked for"))
     workshop = Workshop()
+    # First all together: an actor alone would be told too, and its critics be lost.
     whole = whole_of(found) if key is None else None
     if whole is not None and (together := _tell(whole, declare(whole), given, (), workshop)).is_told:
         return together
@@ -53,6 +54,7 @@ def choose(
         tried.append(_tell(network, declare(network), given, others, workshop))
         if tried[-1].is_told:
             break
+    # Where none is told, the likeliest one says why.
     return tried[-1] if tried[-1].answer.chosen else tried[0]
 
 
@@ -84,5 +86,6 @@ def _eligible(networks: Sequence[Network], key: str | None, path: str) -> tuple[
             fix="choose one with key=",
             code="convert.key",
         )
+    # A target is an older copy of the network that was trained.
     online = tuple(network for network in networks if network.role not in ("optimizer", "target"))
     return tuple(network for network in online if not network.is_recorded) or online or tuple(networks)

@@ -22,6 +22,7 @@ _SUFFIXES = (".json", ".yaml", ".yml")
 _LIMIT = 256 << 10
 # Far beyond any settings, far below what makes the parser slow or deep.
 _MAX_NODES, _MAX_DEPTH = 20_000, 24
+# No link: what lies elsewhere was not put beside this file; and no pipe is waited for.
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None, "~": None}
 

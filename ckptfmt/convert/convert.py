@@ -137,6 +137,7 @@ def convert(
         tensors = {name: _Watched(tensor, progress) for name, tensor in plan.tensors.items()}
         if dry_run:
             manifest = None
+            # Reads everything and keeps nothing: a dry run finds what a conversion would, damage among it.
             deque(chain.from_iterable(tensor.chunks() for tensor in tensors.values()), maxlen=0)
         else:
             form = Compression() if compress else None
@@ -190,6 +191,7 @@ class _Watched:
         return self.payload.shape
 
     def chunks(self) -> Iterator[bytes | memoryview]:
+        # A tensor is read again where compressing it did not pay; each reading counts anew.
         self.special = 0
         for chunk in self.payload.chunks():
             self.special += count_non_finite(bytes(chunk), self.dtype)

@@ -17,9 +17,11 @@ from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Declared", "read_declared", "storable"]
 
+# What the reference project wrote into every file; no other version of its dict is known.
 _READABLE = "2.0"
 _FLAGS = {"dueling": "dueling_dqn", "distributional": "distributional_dqn", "noisy": "noisy_networks"}
 _FIELDS = frozenset(field.name for field in fields(ModelConfig))
+# Beyond it no settings nest; a manifest follows 64 levels, and what is around them takes some.
 _MAX_DEPTH = 24
 # What of a manifest the words of a source may take; its limit is four times as much.
 _MOST_BYTES = 16 << 20
@@ -106,6 +108,7 @@ def _facts_of(config: Mapping[str, Any]) -> Facts:
     flags = {word: config.get(name) for word, name in _FLAGS.items()}
     if all(isinstance(flag, bool) for flag in flags.values()):
         found["architecture"] = architecture_name(**{word: bool(flag) for word, flag in flags.items()})
+        # Trainers write the atoms of a support into every config, also of networks that have none.
         if not flags["distributional"]:
             found = {name: value for name, value in found.items() if name not in ("n_atoms", "v_min", "v_max")}
     if isinstance(found.get("input_shape"), list):
@@ -125,6 +128,7 @@ def storable(facts: Mapping[str, Any], dropped: list[str]) -> dict[str, Any]:
         if plain is _GONE:
             continue
         try:
+            # As large as it will stand in the manifest, indents and escapes among it.
             size = len(render(encode_free({path: plain}, where=path)).encode())
         except ManifestError:
             _gone(item, (path,), dropped)

@@ -24,6 +24,7 @@ _ACTIONS = {
 }
 _COUNTS = {name: count for count, names in _ACTIONS.items() for name in names.split()}
 _CLASSIC = frozenset({"acrobot", "mountaincar", "lunarlander", "cartpole"})
+# What ids of gymnasium add to a game's name: PongNoFrameskip-v4 is Pong, and so is Pong-ramDeterministic-v0.
 _ENDING = re.compile(r"(-?ram)?(noframeskip|deterministic)?(-v[0-9]+)?$")
 
 

@@ -54,6 +54,7 @@ def wholes(tensors: Mapping[str, LegacyTensor], room: Room) -> Iterator[Whole]:
             parts = (name, *(found.expand(other) for other in others))
             plain = found["stem"] + found["leaf"]
             held = [tensors[part] for part in parts if part in tensors]
+            # Where the plain weight is there as well, it is the one that the network uses.
             if len(held) < len(parts) or plain in tensors or not room.take(held):
                 continue
             if (made := join(*held)) is not None:
@@ -79,6 +80,7 @@ def _normed(direction: LegacyTensor, length: LegacyTensor) -> LegacyTensor | Non
     """length · direction / |direction|, row by row (Salimans and Kingma 2016, equation 2)."""
     numbers, lengths = _numbers(direction), _numbers(length)
     rows = direction.shape[0] if direction.shape else 0
+    # torch normalises over all dimensions but the first, and keeps them with a size of 1.
     if numbers is None or lengths is None or length.shape != (rows, *(1,) * (len(direction.shape) - 1)) or not rows:
         return None
     size = len(numbers) // rows
@@ -86,6 +88,7 @@ def _normed(direction: LegacyTensor, length: LegacyTensor) -> LegacyTensor | Non
     for i, length_ in enumerate(lengths):
         row = numbers[i * size : (i + 1) * size]
         norm = math.sqrt(math.fsum(map(mul, row, row)))
+        # A direction of zeros gives 0 / 0 in torch too.
         made.extend(x * length_ / norm if norm else math.nan for x in row)
     return _rounded(made, direction)
 
@@ -105,6 +108,7 @@ def _numbers(tensor: LegacyTensor) -> Sequence[float] | None:
     if tensor.dtype not in _CODES or tensor.size > _MOST:
         return None
     found = array(_CODES[tensor.dtype])
+    # At most 8 bytes a number, which `tensor.size` has bounded above.
     found.frombytes(tensor.read(8 * _MOST))
     return found
 

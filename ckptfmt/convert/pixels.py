@@ -21,6 +21,7 @@ def channels_first(weight: LegacyTensor, image: tuple[int, ...]) -> LegacyTensor
     if weight.nbytes > _MOST:
         raise ConversionError(f"a weight of {weight.nbytes:,} bytes behind a flatten is more than is put in order here")
     channels, height, width = image
+    # (outputs, height, width, channels) as (outputs, channels, height, width).
     pixels = weight.split_last((height, width, channels)).turn((0, 3, 1, 2))
     return dense(pixels.read(_MOST), weight.dtype, weight.shape)
 
@@ -44,6 +45,7 @@ def refuse_sides(config: Any, where: str) -> None:
 def _padded(config: Any) -> Iterator[tuple[Conv | None, tuple[int, int]]]:
     """Yield each padded convolution with the (height, width) that it sees; None for one behind which is pooled."""
     bodies = [config.encoder.convs] if isinstance(config, ModelConfig) else []
+    # Channels, height, width; features in a row have no sides.
     height, width = config.input_shape[1:] if len(config.input_shape) == 3 else (0, 0)
     if not isinstance(config, ModelConfig):
         blocks = [block for _, body in config.bodies() for block in body]
@@ -60,5 +62,6 @@ def _padded(config: Any) -> Iterator[tuple[Conv | None, tuple[int, int]]]:
 
 def _is_even(conv: Conv, size: tuple[int, int], side: int) -> bool:
     kernel, stride, length = conv.kernel[side], conv.stride[side], size[side]
+    # TensorFlow's own rule: an output of length / stride, rounded up, and what its windows reach beyond the input.
     total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
     return total == 2 * conv.padding[side]

@@ -166,15 +166,16 @@ def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
     if "strides" in answer.refusal and is_turned(plan.network.tensors):
         sides = "its weights are those of JAX or TensorFlow, which may pad one side of a screen more than the other"
         answer = replace(answer, refusal=f"{answer.refusal}; {sides}")
-    keep = "or keep the weights without a network: architecture=none"
+    keep = "keep the weights without a network: architecture=none"
     if answer.options:
         give = ", ".join(f"{name}=" for name in answer.options)
-        raise ConversionError(answer.refusal, where=plan.path, fix=f"give {give}, {keep}", code="convert.ambiguous")
+        raise ConversionError(answer.refusal, where=plan.path, fix=f"give {give}, or {keep}", code="convert.ambiguous")
     facts = merge(plan.declared.facts, given).known()
+    # Told by its weights alone, but not together with what was said: the two contradict one another.
     if facts and classify_network(plan.network, Declared(), {}).chosen:
-        raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
+        raise ConversionError(answer.refusal, where=plan.path, fix=keep, code="convert.contradiction")
     if given.get("architecture") or given.get("encoder"):
-        raise ConversionError(answer.refusal, where=plan.path, fix=keep[3:], code="convert.contradiction")
+        raise ConversionError(answer.refusal, where=plan.path, fix=keep, code="convert.contradiction")
 
 
 def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> Plan:
@@ -277,6 +278,7 @@ def _overlay(
     # Trainers write the atoms of a support into every config, also of networks that have none.
     idle = ("n_atoms", "v_min", "v_max") if getattr(config, "distributional_dqn", None) is False else ()
     spoken = {name: value for name, value in spoken.items() if value is not None and name not in idle}
+    # In this order: what the user says overrules what the file says.
     for words, speaker in ((spoken, "declared"), (settings, "given")):
         try:
             config = kind.from_dict({**config.to_dict(), **words})

@@ -56,6 +56,7 @@ def classify_network(
 
 def _settled(answer: Classification, seen: Skeleton, settings: Mapping[str, Any]) -> Classification:
     """Let settings beside the weights answer what these leave open, one by one; they never overrule them."""
+    # Nothing was asked, so there is nothing that settings could answer.
     if answer.chosen is None and not answer.options:
         return answer
     for name, value in settings.items():

@@ -30,6 +30,7 @@ _JOINS = ("dueling_join", "dueling_type", "dueling_mode")
 _JOINED = {"mean": "mean", "avg": "mean", "average": "mean", "max": "max", "sum": "sum", "naive": "sum"}
 # What settings call the game that was played.
 _GAMES = ("env_id", "env_name", "environment", "env", "game", "rom", "task")
+# ALE/Pong-v5, gym-1:my.Env-v0; what is longer than 80 characters, or has spaces, is prose.
 _GAME_ID = re.compile(r"[A-Za-z][\w./:+-]{2,79}")
 # Where code bases write what their agent is called, or the program that trains it.
 _AGENT = (
@@ -97,18 +98,22 @@ def _named(item: Any) -> str:
 
 def _image(shape: Any) -> tuple[int, int, int] | None:
     """Return channels, height and width of an image, whichever comes first in a shape."""
+    # `type` and not `isinstance`: true is a whole number in Python.
     if not isinstance(shape, list | tuple) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):
         return None
     first, second, third = shape
+    # Stacks of frames are thinner than screens are wide, so the smaller end are the channels.
     return (first, second, third) if first <= third else (third, first, second)
 
 
 def _scale(settings: Mapping[str, Any]) -> float | None:
     """Return the divisor that libraries apply by a setting: Stable-Baselines3 to images, d3rlpy by its scaler."""
     if isinstance(images := settings.get("normalize_images"), bool):
+        # Pixels are bytes: to divide by 255 brings them to 0 to 1.
         return 255.0 if images else 1.0
     scaler = _named(settings.get("observation_scaler")) or settings.get("scaler", settings.get("observation_scaler"))
     if scaler == "pixel":
         return 255.0
+    # Of d3rlpy alone no scaler means no scaling; other libraries have no such setting.
     of_d3rlpy = "q_func_factory" in settings and {"scaler", "observation_scaler"} & set(settings)
     return 1.0 if of_d3rlpy and scaler is None else None

@@ -20,6 +20,7 @@ _SUFFIXES = (
     *(".msgpack", ".pt", ".pth", ".safetensors", ".t7", ".tar", ".th", ".zip", ".pdparams"),
 )
 _PACKED = (".gz", ".bz2", ".xz")
+# Zip, pickles of protocols 2 to 5, gzip, bzip2 and xz. Protocols 0 and 1 begin with text, as anything may.
 _MAGICS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ")
 
 
@@ -53,6 +54,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
     """
     roots = [os.fspath(path) for path in paths]
     out = os.fspath(out_dir)
+    # Of several folders each keeps its name, or their files would meet in one.
     several = sum(map(os.path.isdir, roots)) > 1
     found: dict[str, str] = {}
     others = 0
@@ -94,6 +96,7 @@ def _walk(root: str, out: str) -> Iterator[str]:
             folders[:] = []
             yield folder
             continue
+        # Stable-Baselines3's zips are often unpacked beside themselves: the same network once more.
         twins = {name.removesuffix(".zip") for name in files if name.endswith(".zip")}
         folders[:] = sorted(
             name for name in folders if name not in twins and _is_entered(os.path.join(folder, name), out)
@@ -133,6 +136,7 @@ def _may_be_checkpoint(path: str) -> bool:
         return False
     try:
         with open(path, "rb") as file:
+            # The longest of them has six bytes; a read of eight is a read of one.
             return file.read(8).startswith(_MAGICS)
     except OSError:
         return True

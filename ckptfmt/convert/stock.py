@@ -14,6 +14,7 @@ from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Remains", "refuse_empty", "take_stock"]
 
+# How the names of dtypes begin whose tensors may be weights; counters and masks are whole numbers.
 _FLOATS = ("F", "BF", "C")
 
 

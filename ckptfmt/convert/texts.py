@@ -59,6 +59,7 @@ def _stable_baselines(data: Mapping[str, Any]) -> Text:
     if (shape := _image(seen)) is not None:
         facts["input_shape"] = shape
         scaled = str(kwargs.get("normalize_images", True)) == "True" and _is_bytes(seen)
+        # Its preprocessing divides images of bytes by 255 unless the policy was told not to.
         facts["input_scale"] = 255.0 if scaled else 1.0
     spaces = {"observation_space": _space(seen), "action_space": _space(acts)}
     info = {name: plain for name, value in data.items() if name[:1] != "_" and (plain := _plain(value)) is not None}
@@ -77,6 +78,7 @@ def _actions(space: Mapping[str, Any]) -> dict[str, Any]:
     """Return how many choices there are of how many actions each, or how many numbers an action is."""
     kind, shape = _class(space), space.get("_shape")
     if kind.endswith("MultiDiscrete"):
+        # Nine digits are more than any choice has, and no text makes Python convert a number of millions.
         sizes = [int(size) for size in _WHOLE.findall(str(space.get("nvec", ""))) if 0 < len(size) < 10]
         return {"choices": sizes} if sizes and all(sizes) else {}
     size = _count(shape[0]) if isinstance(shape, list) and len(shape) == 1 else None
@@ -111,6 +113,7 @@ def _image(space: Mapping[str, Any]) -> tuple[int, int, int] | None:
     shape = space.get("_shape")
     if not isinstance(shape, list) or len(shape) != 3 or not all(_count(size) for size in shape):
         return None
+    # Stacks of frames are thinner than screens are wide, so the smaller end are the channels.
     channels, height, width = shape if shape[0] <= shape[2] else (shape[2], shape[0], shape[1])
     return channels, height, width
 
@@ -160,6 +163,7 @@ def _d3rlpy(data: Mapping[str, Any]) -> Text:
     params = _dict(config.get("params"))
     kind, shape = str(config.get("type", "")), data.get("observation_shape")
     facts: dict[str, Any] = {}
+    # Of the others `action_size` counts the numbers that an action is.
     discrete = kind in ("dqn", "double_dqn", "nfq") or kind.startswith("discrete_")
     if discrete and (n_action := _count(data.get("action_size"))):
         facts["n_action"] = n_action
@@ -167,6 +171,7 @@ def _d3rlpy(data: Mapping[str, Any]) -> Text:
         facts["input_shape"] = image
         scaler = _dict(params.get("observation_scaler")).get("type", "none")
         if scaler in ("pixel", "none"):
+            # Other scalers learn their numbers from the data and keep them elsewhere.
             facts["input_scale"] = 255.0 if scaler == "pixel" else 1.0
     heads = str(_dict(params.get("q_func_factory")).get("type", ""))
     agent = (kind, *({"qr": ("quantile",), "iqn": ("iqn",), "fqf": ("fqf",)}.get(heads, ())))

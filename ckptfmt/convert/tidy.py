@@ -77,6 +77,7 @@ def _second_names(tensors: _Layer, workshop: Workshop) -> list[str]:
     for stem, layer in layers.items():
         alike.setdefault(frozenset((leaf, t.dtype, t.shape) for leaf, t in layer.items()), []).append(stem)
     found: list[str] = []
+    # Only layers of one form can be equal: no others are hashed.
     for stems in alike.values():
         first: dict[object, str] = {}
         for stem in stems if len(stems) > 1 and all(stems) else ():
@@ -124,6 +125,7 @@ def _with_biases(tensors: _Layer, workshop: Workshop) -> tuple[dict[str, LegacyT
     made: set[str] = set()
     for name, tensor in tensors.items():
         found[name] = tensor
+        # Matrices of linear layers have 2 dimensions, kernels of convolutions 4.
         if name in weights and len(tensor.shape) in {2, 4} - biased:
             size = tensor.shape[0] * tensor.width
             workshop.zeros -= size

@@ -54,6 +54,7 @@ def whole_of(found: Sequence[Network]) -> Network | None:
     tensors: dict[str, LegacyTensor] = {}
     for prefix, network in named.items():
         tensors |= {prefix + name: tensor for name, tensor in network.tensors.items()}
+    # Two networks at one place have names in common: one would hide tensors of the other.
     if len(tensors) != sum(len(network.tensors) for network in parts):
         return None
     unread = {name: kind for network in parts for name, kind in network.unread.items()}

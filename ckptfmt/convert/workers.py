@@ -42,6 +42,7 @@ def in_workers(
                 outcome = future.result()
             except ProcessExpired as e:
                 code = e.exitcode
+                # As `multiprocessing` has it: a negative exit code is a signal.
                 how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
                 outcome = failed(item, f"the process that converted it {how}", "convert.worker", ALONE)
             except TimeoutError:

@@ -26,6 +26,7 @@ from ckptfmt.format.seektable import (
     table_bytes,
 )
 
+# Python has zstd in its standard library from 3.14 on, and the backport is the same module for older ones.
 _NEEDED = "zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 try:
     if sys.version_info >= (3, 14):
@@ -70,6 +71,7 @@ class Encoder:
 
     def __init__(self, level: int) -> None:
         parameter = zstd.CompressionParameter
+        # The checksum lets `zstd -t` check a frame, without a manifest and without this package.
         self._zstd = zstd.ZstdCompressor(options={parameter.compression_level: level, parameter.checksum_flag: 1})
         self._digest = new_blake3()
         self._rows: list[tuple[int, int]] = []
@@ -83,6 +85,7 @@ class Encoder:
 
     def shrink(self, plain: bytes | bytearray | memoryview) -> bytes:
         """Return a frame that is not the next one of the file, to be stored elsewhere."""
+        # Told beforehand, the size stands in the frame and the tables are made no larger than it needs.
         self._zstd.set_pledged_input_size(len(plain))
         return self._zstd.compress(plain, self._zstd.FLUSH_FRAME)
 
@@ -111,10 +114,12 @@ def _pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
     decoder, left = zstd.ZstdDecompressor(options=_WINDOW), size
     while not decoder.eof:
         try:
+            # One byte more than there should be: whether a frame is too long shows without decoding all it claims.
             piece = decoder.decompress(frame, max_length=min(_STEP, left + 1))
         except zstd.ZstdError:
             raise DamagedFrame("cannot be decompressed, it is damaged or asks for too much memory") from None
         frame, left = b"", left - len(piece)
+        # A decoder that gives nothing and is not at its end wants input that the frame does not have.
         if left < 0 or not (piece or decoder.eof):
             break
         yield piece
@@ -146,6 +151,7 @@ class CompressedFile(DataFile):
         """Read into `target`; frames of a large tensor are decoded beside one another, and taken in their order."""
         frames = self.frames()
         first = frames.locate(position)
+        # A read that begins inside of a frame, or is small, goes by the cursor, which keeps what it decoded.
         if len(target) < _SEVERAL * PART or frames.begins[first] != position:
             super().fill(position, target, taken)
             return
@@ -175,6 +181,7 @@ class CompressedFile(DataFile):
             sizes = self._sizes()
             lengths = read_lengths(self.descriptor, self.stored, sizes, self.where)
             places = [*itertools.accumulate(lengths, initial=0)]
+            # A frame longer than its plain bytes can make it would be room for anything that no digest covers.
             sound = all(length <= _bound(size) for length, size in zip(lengths, sizes, strict=True))
             if not sound or places[-1] + GUARD_BYTES + table_bytes(len(sizes)) != self.stored:
                 raise damaged("its seek table is not that of the tensors in the manifest", self.where)
@@ -185,6 +192,7 @@ class CompressedFile(DataFile):
         """Find the frames one behind the other, for a file whose table is lost; those not found are damaged."""
         sizes, places = [], [0]
         for size in frame_sizes(self._segments):
+            # No frame is longer than this, so its end is looked for no further.
             count = min(_bound(size), self.stored - places[-1])
             length = _frame_length(read_exactly(self.descriptor, places[-1], count, where=self.where))
             if not length:
@@ -241,6 +249,7 @@ def open_by_table(descriptor: int, stored: int, where: str) -> CompressedFile:
             raise damaged("has frames larger than any of a checkpoint", where)
         file = CompressedFile(descriptor, stored, sizes, where)
         header = int.from_bytes(file.read(0, _HEAD), "little") if file.size >= _HEAD else 0
+        # One that is larger than the file is refused by whoever parses it, in its own words.
         if header <= file.size and not honest_text(header, stored):
             raise damaged("claims a header that does not fit into it", where)
         return file

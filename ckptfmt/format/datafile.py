@@ -75,6 +75,7 @@ class DataFile:
     @property
     def is_far(self) -> bool:
         """Return whether it lies in a store, where each request costs."""
+        # On a disk it is a descriptor of the system; what stands for one in a store is an object.
         return not isinstance(self.descriptor, int)
 
     @property
@@ -130,6 +131,7 @@ def begins_with(file: DataFile, header: bytes) -> bool:
 
 def unfetched(file: DataFile, entry: FileEntry) -> LfsPointer | None:
     """Return the error for a plain file in the place of which a Git LFS pointer lies, None for any other."""
+    # A pointer is small: no other file is opened up to see whether it is one.
     if file.compressed or file.size == entry.bytes or file.size > MAX_POINTER:
         return None
     return pointer(file.read(0, file.size), entry.sha256, where=file.where)

@@ -168,6 +168,7 @@ def _written(value: Any) -> str:
     if kind is float:
         return _number(value)
     if kind is list or kind is tuple:
+        # A support or a record of losses is a long list of floats: one pass of a pattern instead of a call for each.
         return _numbers(value) if set(map(type, value)) == {float} else f"[{','.join(map(_written, value))}]"
     if kind is dict:
         names = sorted(value, key=_utf_16)
@@ -186,6 +187,7 @@ def _numbers(values: Any) -> str:
     text = _ENCODER.encode(values)
     if any(exponent in text for exponent in _UNFOLDED):
         text = _FOLDED.sub(lambda found: _number(float(found[0])), text)
+    # JavaScript writes an exponent without a leading zero; of one digit there are 7, 8 and 9 left.
     for digit in "789":
         text = text.replace(f"e-0{digit}", f"e-{digit}")
     return _WHOLE.sub("", text) if ".0" in text else text
@@ -202,6 +204,8 @@ def _number(value: float) -> str:
     if not exponent:
         return text
     sign, digits = "-" * (value < 0), mantissa.strip("-").replace(".", "")
+    # Number::toString of ECMAScript, which RFC 8785 follows, has exponents from 1e21 on and below 1e-6, Python's repr
+    # from 1e16 on and below 1e-4.
     if 16 <= (places := int(power)) < 21:
         return sign + digits.ljust(places + 1, "0")
     if -6 <= places < 0:

@@ -55,6 +55,8 @@ class Document:
         if not isinstance(data, dict):
             raise wrong("must be an object", where)
         known = fields_of(cls)
+        # A manifest has as many such objects as tensors, and nearly none has an unknown field: one comparison says
+        # so.
         surplus = {} if data.keys() <= known.keys() else {name: data[name] for name in data if name not in known}
         if surplus and not relaxed:
             raise wrong(
@@ -66,6 +68,7 @@ class Document:
                 if name in data:
                     parsed[name] = declared.kind.parse(data[name], "", relaxed)
         except ManifestError as e:
+            # The path is put together only where something is wrong, from the inside out.
             raise e.but(where=f"{where}.{name}{e.where}") from None
         if len(parsed) < len(known) and (missing := [name for name in _required(cls) if name not in parsed]):
             raise wrong("is missing", f"{where}.{missing[0]}", "manifest.missing")

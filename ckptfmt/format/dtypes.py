@@ -60,6 +60,8 @@ class Dtype:
     float: Float | None = None
 
 
+# In the order of the library's own list, which goes by width. The numbers behind the names are exponent, mantissa and
+# bias, as IEEE 754, the OCP's 8-bit formats and, for fnuz, AMD's and Graphcore's proposal have them.
 _ALL = (
     Dtype("BOOL", 8, "|b1", "bool", "Bool", "?"),
     Dtype("F4", 4),
@@ -91,6 +93,7 @@ _UNSTORED = (
     Dtype("qint8", 8, storage="QInt8"),
     Dtype("quint8", 8, storage="QUInt8"),
     Dtype("qint32", 32, storage="QInt32"),
+    # An element of these storages is a byte that holds two or four numbers.
     Dtype("quint4x2", 8, storage="QUInt4x2"),
     Dtype("quint2x4", 8, storage="QUInt2x4"),
 )

@@ -55,6 +55,7 @@ identity = named(
 instant = named(
     "instant",
     pattern(
+        # Python's clock has microseconds, and with Z alone an instant is written in one way.
         r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z",
         "an instant in UTC such as 2026-11-22T21:04:07Z",
     ),

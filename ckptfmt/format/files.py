@@ -73,6 +73,7 @@ OpenFolder: TypeAlias = int | FarFolder
 OpenFile: TypeAlias = int | FarFile
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Nonblocking: a pipe that somebody put there is opened at once, and then refused by its kind.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -175,6 +176,7 @@ def _open_near_file(folder: int, name: str, where: str) -> tuple[int, int]:
             return linked, os.fstat(linked).st_size
         if e.errno == errno.ELOOP:
             raise _a_link(place) from None
+        # A socket, or a device that nothing drives.
         if e.errno in (errno.ENXIO, errno.ENODEV):
             raise _not_regular(_reason(e), place) from None
         raise Unreadable(f"cannot be opened: {_reason(e)}", where=place) from None
@@ -209,6 +211,7 @@ def read_exactly(file: OpenFile, offset: int, size: int, *, where: str) -> bytes
     parts = []
     while size > 0:
         try:
+            # Linux gives at most 2 GiB less a page at once, and macOS refuses to be asked for more.
             part = os.pread(file, min(size, 1 << 30), offset)
         except OSError as e:
             raise _unreadable(e, where) from None
@@ -217,6 +220,7 @@ def read_exactly(file: OpenFile, offset: int, size: int, *, where: str) -> bytes
         parts.append(part)
         offset += len(part)
         size -= len(part)
+    # To join one part would copy it.
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

@@ -14,6 +14,7 @@ __all__ = ["RESERVED", "decode_free", "encode_free", "encode_key"]
 
 RESERVED = frozenset({"$float", "$int"})
 _FLOATS = re.compile("inf|-inf|nan")
+# From 16 digits on: what is smaller is written as it is, so that one number has one form.
 _INTEGER = re.compile("-?[1-9][0-9]{15,999}")
 # The largest integer that RFC 8785 writes.
 _MAX_EXACT = 2**53 - 1
@@ -60,6 +61,7 @@ def _encode(value: Any, where: str, fallback: _Fallback | None, depth: int) -> A
             return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
         case int():
             return int(value) if abs(value) <= _MAX_EXACT else _tag_integer(value, where)
+        # What holds itself ends here too.
         case Mapping() | list() | tuple() if depth > MAX_DEPTH:
             raise ManifestError(f"nests deeper than {MAX_DEPTH} levels", where=where, code="manifest.free-form")
         case Mapping():
@@ -89,6 +91,7 @@ def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: _Fallback | 
                 f"two keys are both written '{printable(name, 60)}'", where=where, code="manifest.free-form"
             )
         encoded[name] = _encode(item, f"{where}.{printable(name, 60)}", fallback, depth + 1)
+    # A user's own mapping that looks like a tagged number would come back as one.
     if len(encoded) == 1 and (tag := next(iter(encoded))) in ("$float", "$int"):
         raise ManifestError(f"the key {tag} is reserved", where=where, code="manifest.free-form")
     return encoded
@@ -113,6 +116,7 @@ def _tag_integer(value: int, where: str) -> dict[str, str]:
 
 def _scalar(value: Any) -> Any:
     """Return a NumPy scalar (or whatever acts as one number) as a Python number, else None."""
+    # By name, since NumPy may not be loaded; the first is that of NumPy 1.
     if type(value).__name__ in ("bool_", "bool"):
         return bool(value)
     with contextlib.suppress(TypeError, ValueError):

@@ -29,6 +29,7 @@ _WORDS = {True: "true", False: "false", None: "null"}
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
 # What a document may hold, however short each of it is: memory and time follow these and not its bytes.
 _MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 1_000_000, 2_000_000, 3_000_000
+# Bounds the copies that are made of a text to tell its structure.
 _CHUNK = 1 << 20
 # How a line of a rendering begins that lies deeper than anything may.
 _TOO_FAR_IN = b"\n" + b"  " * MAX_DEPTH
@@ -64,6 +65,7 @@ def parse(
     large = _LARGE.search(data) is not None
     try:
         text = data.decode("utf-8")
+        # RFC 8259 leaves it to each reader; two readers that differ are what is to be avoided.
         if text.startswith("\ufeff"):
             refuse("starts with a byte order mark, which JSON does not allow")
         value = json.loads(
@@ -73,6 +75,7 @@ def parse(
             parse_float=(lambda digits: _finite(digits, refuse)) if large else None,
             parse_int=(lambda digits: _bounded(digits, refuse)) if large else None,
         )
+        # Only an escape brings half of a pair into text that is UTF-8; to write it out again finds it.
         if _SURROGATE.search(data):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as e:
@@ -178,12 +181,14 @@ def is_deep(data: bytes) -> bool:
     if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
         return False
     brackets = _structure(data).translate(None, b",:")
+    # A pass is a search in C over all brackets; only what it leaves is followed one by one.
     for _ in range(MAX_DEPTH):
         before, brackets = len(brackets), brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(brackets) == before:
             break
     else:
         return bool(brackets)
+    # What is left are brackets that do not pair, and JSON has none of them: its beginning is enough.
     steps = (1 if bracket in b"[{" else -1 for bracket in brackets[:_CHUNK])
     return any(depth > MAX_DEPTH for depth in accumulate(steps))
 

@@ -141,6 +141,7 @@ def _flag(item: Any, where: str, relaxed: bool = False) -> bool:
 
 
 def _count(item: Any, where: str, relaxed: bool = False) -> int:
+    # Not `isinstance`: true and false are whole numbers in Python.
     if type(item) is not int or item < 0:
         raise wrong("must be a whole number of 0 or more", where)
     return item
@@ -157,6 +158,7 @@ text = Kind(_text, {"type": "string"})
 flag = Kind(_flag, {"type": "boolean"})
 count = named(
     "count",
+    # 2^53 - 1: beyond it doubles, of which many readers make numbers, skip some.
     Kind(_count, {"type": "integer", "minimum": 0, "maximum": 9007199254740991}),
     "A whole number that every JSON reader holds exactly.",
 )

@@ -15,6 +15,7 @@ __all__ = ["count_non_finite"]
 
 
 def _table(is_special: Callable[[int], bool]) -> bytes:
+    # All bits or none, so that the AND of two places leaves all of them only where both are special.
     return bytes(0xFF if is_special(byte) else 0 for byte in range(256))
 
 
@@ -25,10 +26,12 @@ def _has(mask: int, byte: int) -> bool:
 @cache
 def _tables(bits: Float) -> tuple[int, dict[int, bytes]]:
     """Return how many bytes a float takes, and tables that tell its special ones by their bytes' places."""
-    width = (1 + bits.exponent + bits.mantissa) // 8 or 1
+    # The sign that an unsigned kind lacks makes nine bits of it, which is a byte as well.
+    width = (1 + bits.exponent + bits.mantissa) // 8
     if width == 1:
         return 1, {0: _table(lambda byte: not math.isfinite(bits.number(byte)))}
     mask = ((1 << bits.exponent) - 1 << bits.mantissa).to_bytes(width, "little")
+    # The topmost first: it holds most of the exponent, and alone rules out nearly every number.
     places = [place for place in reversed(range(width)) if mask[place]]
     return width, {place: _table(partial(_has, mask[place])) for place in places}
 
@@ -54,4 +57,5 @@ def count_non_finite(data: bytes | bytearray, dtype: str) -> int:
     found = int.from_bytes(top.translate(table), "little")
     for place, table in others:
         found &= int.from_bytes(data[place::width].translate(table), "little")
+    # Each special number left a byte of eight ones.
     return found.bit_count() // 8

@@ -11,6 +11,7 @@ from ckptfmt.errors import printable
 
 __all__ = ["Folds", "Shown"]
 
+# A few screens of it: a notebook is saved with everything that was shown in it.
 _MOST_ROWS = 200
 _MOST_TEXT = 200
 

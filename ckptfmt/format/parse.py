@@ -87,6 +87,7 @@ def _parsed(data: bytes, where: str) -> Manifest:
         raise e.but(where=f"{where} {e.where}") from None
     if (manifest.architecture is None) != (manifest.config is None):
         raise wrong("architecture and config are known together or not at all", f"{where} $.config")
+    # Of the raw document, not of the parsed one: what a newer minor version added counts too.
     if manifest_digest(raw) != manifest.manifest_digest:
         raise ManifestError(
             "does not match its own manifest_digest, it was changed after it was written",
@@ -94,6 +95,7 @@ def _parsed(data: bytes, where: str) -> Manifest:
             fix=_AGAIN,
             code="manifest.digest",
         )
+    # Behind the digest: where the content was changed, that is the news, not how it is written.
     if not rendered:
         if is_rewritten(data, jsontext.render(raw).encode("utf-8")):
             raise LineEnds(

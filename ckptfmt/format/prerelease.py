@@ -37,6 +37,7 @@ def _settled_file(entry: Any) -> Any:
 
 
 def _settled_tensor(tensor: Any) -> Any:
+    # One with both fields is neither of the two forms; the parser says which field is unknown.
     if not isinstance(tensor, dict) or "blake3" not in tensor or "digest" in tensor:
         return tensor
     return {

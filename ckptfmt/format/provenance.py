@@ -12,6 +12,7 @@ __all__ = ["created_by", "instant"]
 
 def instant() -> str:
     """Return the time in UTC as a manifest writes it; SOURCE_DATE_EPOCH, where set, stands for the clock."""
+    # reproducible-builds.org: with it one content is saved as the same bytes again.
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(fixed) if fixed else time.time()))

@@ -111,6 +111,7 @@ def build_header(
     said = json.dumps(dict(sorted(metadata.items())), separators=(",", ":"), ensure_ascii=False)
     parts = [f'"{_METADATA}":{said}'] if metadata else []
     infos, begin, taken = [], 0, {_METADATA}
+    # Of a hundred thousand tensors most have one of a few forms: what is said of one is said of all.
     forms: dict[tuple[str, tuple[int, ...]], tuple[int, str]] = {}
     for _, name, dtype, shape in rows:
         if name in taken:
@@ -126,8 +127,10 @@ def build_header(
     try:
         text = f"{{{','.join(parts)}}}".encode()
     except UnicodeEncodeError as e:
+        # Of the whole header: 20 characters around tell which name it is.
         around = printable(e.object[max(0, e.start - 20) : e.end + 20])
         raise WeightsError(f"half of a surrogate pair is in the name …{around}…", code="weights.name") from None
+    # Data that begins at a multiple of 8 can be mapped into memory as the widest dtype.
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER:
         raise WeightsError(f"the header takes {len(text):,} bytes, more than safetensors allows")
@@ -147,7 +150,9 @@ def parse_header(read: Callable[[int, int], bytes], size: int, *, where: str) ->
 
     Raises `WeightsError` for everything the format forbids, before any tensor's bytes are read.
     """
+    # A file is a word of 8 bytes that says how long the header is, then the header, then the tensors.
     length = int.from_bytes(read(0, 8), "little") if size >= 8 else -1
+    # The least header is {}.
     if not 2 <= length <= min(MAX_HEADER, size - 8):
         raise _bad("is no safetensors file, its header does not fit into it", where)
     text = read(8, length)
@@ -159,6 +164,7 @@ def parse_header(read: Callable[[int, int], bytes], size: int, *, where: str) ->
     metadata = _metadata(entries.pop(_METADATA, {}), where)
     if len(entries) > MAX_TENSORS:
         raise _bad(f"lists more than {MAX_TENSORS:,} tensors", where)
+    # By their ends too: an empty tensor begins where the next one does and must come before it.
     tensors = sorted((_tensor(name, entry, where) for name, entry in entries.items()), key=lambda t: (t.begin, t.end))
     _check_cover(tensors, size - 8 - length, where)
     return Header(tuple(tensors), metadata, 8 + length)

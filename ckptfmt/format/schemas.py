@@ -13,6 +13,7 @@ SCHEMAS = ("manifest", "report", "atari-dqn")
 
 def schema_text(name: str, version: int = 1) -> str:
     """Return the text of a schema of `SCHEMAS` for one major version of the format."""
+    # By the package's own name: below the folder of `ckptfmt` it lies in a wheel, but not in an editable install.
     path = files("ckptfmt.schema") / f"v{version}" / f"{name}.schema.json"
     if name not in SCHEMAS or not path.is_file():
         raise UnsupportedVersion(

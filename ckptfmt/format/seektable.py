@@ -14,6 +14,7 @@ __all__ = ["GUARD_BYTES", "build_guard", "build_table", "damaged", "read_claimed
 
 # https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
 _ROW = struct.Struct("<II")
+# Two of the sixteen numbers that begin a frame which decoders skip, and the one that ends the file.
 _SKIPPABLE, _TABLE, _FOOTER = 0x184D2A50, 0x184D2A5E, 0x8F92EAB1
 _FOOT = struct.Struct("<IBI")
 # A BLAKE3.
@@ -29,12 +30,14 @@ def build_guard(digest: bytes) -> bytes:
 def build_table(rows: Sequence[tuple[int, int]]) -> bytes:
     """Return the table of frames and of the guard behind them."""
     body = b"".join(_ROW.pack(*row) for row in rows) + _ROW.pack(GUARD_BYTES, 0)
+    # The 0 says that rows have no checksums: the frames have their own.
     foot = _FOOT.pack(len(rows) + 1, 0, _FOOTER)
     return _ROW.pack(_TABLE, len(body) + len(foot)) + body + foot
 
 
 def table_bytes(frames: int) -> int:
     """Return how many bytes the table of so many frames takes."""
+    # A row for each frame and one for the guard; the head of the skippable frame is as long as a row.
     return _ROW.size * (frames + 2) + _FOOT.size
 
 

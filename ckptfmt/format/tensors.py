@@ -64,8 +64,10 @@ def decode(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> np.n
     if dtype in _NUMPY:
         return np.frombuffer(data, _NUMPY[dtype]).reshape(shape)
     if dtype == "BF16":
+        # A bfloat16 is the upper half of a float32.
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(shape)
     if dtype in DTYPES and (bits := DTYPES[dtype].float) is not None:
+        # NumPy knows no 8-bit floats: the 256 that there are are computed, and looked up.
         numbers = np.array([bits.number(pattern) for pattern in range(256)], "<f4")
         values: np.ndarray = numbers[np.frombuffer(data, "u1")]
         return values.reshape(shape)
@@ -78,6 +80,7 @@ def _memory(tensor: Any) -> object:
         return id(tensor)
     if is_torch_tensor(tensor) and tensor.layout == sys.modules["torch"].strided and tensor.numel():
         return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+    # Empty arrays may lie at the same address and still be two.
     if isinstance(tensor, np.ndarray) and tensor.size:
         return tensor.__array_interface__["data"][0], tensor.dtype, tensor.shape, tensor.strides
     return None
@@ -108,6 +111,7 @@ def _torch_payload(name: str, tensor: Any) -> ArrayPayload:
         raise _no_dtype(name, f"{tensor.layout} {tensor.dtype}")
     if tensor.is_meta:
         raise WeightsError(f"{printable(name)} is on the meta device and has no values", code="weights.meta")
+    # A conjugate or a negative is a flag on somebody else's memory in torch until it is resolved.
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     return ArrayPayload(dtype, tuple(tensor.shape), _bytes_of(plain.reshape(-1).view(torch.uint8).numpy()))
 

@@ -11,6 +11,7 @@ __all__ = ["LINK_FIX", "MAX_POINTER", "LfsPointer", "is_rewritten", "lf", "link_
 _PATH = getattr(os, "O_PATH", 0)
 # A cache of downloads or of versions calls its files by their content, in folders of two or three letters or one of
 # the same name: huggingface_hub (`blobs/`), DVC (`files/md5/3a/…`), git-annex (`objects/Xx/Yy/KEY/KEY`).
+# 30 hex digits are an MD5 without the two that name its folder, 128 a SHA-512; else BACKEND-sSIZE--NAME of git-annex.
 _KEY = r"(?:[0-9a-f]{30,128}|[A-Z0-9_]+-s[0-9]+(?:-[A-Za-z0-9-]+)?--[^/]+)"
 _IN_CACHE = re.compile(rf"(?P<root>/.+?)(?:/[0-9A-Za-z]{{2,3}}){{0,2}}(?:/{_KEY})?/{_KEY}")
 _LFS = re.compile(

@@ -9,6 +9,7 @@ __all__ = ["FORMAT", "FORMAT_VERSION", "check_version", "is_newer"]
 FORMAT = "ckptfmt"
 FORMAT_VERSION = "1.0"
 
+# Six digits at most: no text of a file makes Python convert a number of millions. 01 is no version.
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})")
 _MAJOR, _MINOR = 1, 0
 

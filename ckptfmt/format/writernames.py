@@ -40,6 +40,7 @@ def aside_name(stem: str) -> str:
 
 def stage_name(stem: str) -> str:
     """Return a fresh name for staging, which no other writer has."""
+    # Not from `random`, which a training seeds: two writers would draw the same name.
     return f".{stem}.ckpt-stage-{os.urandom(8).hex()}"
 
 

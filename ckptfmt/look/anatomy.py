@@ -144,5 +144,6 @@ def _network(network: Network, others: Sequence[Network], where: str) -> Network
         declared = read_declared(network.facts, where=where)
     except CkptError as e:
         return NetworkSummary(network.path, network.role, tensors, None, {}, {}, str(e))
+    # The state of an optimizer has the shapes of its network, and would be told as one.
     answer = None if network.role == "optimizer" else classify_network(network, declared, {}, others).to_dict()
     return NetworkSummary(network.path, network.role, tensors, answer, declared.config, declared.training_info)

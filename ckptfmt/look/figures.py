@@ -18,6 +18,7 @@ Point = tuple[float, float, float]
 
 def finite(value: Any) -> float | None:
     """Return `value` as a float where it is a finite number that one can hold, else None."""
+    # True is a number in Python, and "it played at all" is no return of 1.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -113,6 +113,8 @@ def _by_digest(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Ancestor]
                     node, content = _ancestor(checkpoint), checkpoint.manifest.content_digest
             except CkptError:
                 continue
+            # The digest of a manifest names one checkpoint; that of a content may be of several, of which the first
+            # stays.
             known.setdefault(content, node)
             known[node.digest] = node
     return known

@@ -100,11 +100,13 @@ class _Lying:
     def add(self, values: NDArray[Any]) -> None:
         """Take the next block into account."""
         finite = values[np.isfinite(values)]
+        # A tensor of zeros has no range to be cut into bins.
         if self._reach > 0 and math.isfinite(self._reach):
             self.counts += np.histogram(finite, BINS, (-self._reach, self._reach))[0]
         if self._keep:
             self.values += finite.tolist()
         if self._row:
+            # A block may begin and end inside of a unit: each element is counted where its place in the tensor says.
             units = (self._at + np.arange(len(values))) // self._row
             with np.errstate(over="ignore", invalid="ignore"):
                 first = int(units[0]) if len(units) else 0

@@ -174,9 +174,11 @@ def _network(manifest: Manifest) -> dict[str, Any] | None:
     if manifest.config is None:
         return None
     config = manifest.config
+    # What is not an Atari DQN is shown whole: which of its fields matter its own family knows.
     if "encoder" not in config:
         kept = {name: item for name, item in config.items() if item is not None and name != "game"}
         return {**kept, "origin": dict(manifest.config_origin)}
+    # It has a default, which says something of networks with noise only.
     unused = () if config.get("noisy_networks") else ("noisy_std_init",)
     kept = {name: config[name] for name in _NETWORK if config.get(name) is not None and name not in unused}
     origin = {name: word for name, word in manifest.config_origin.items() if name in kept}

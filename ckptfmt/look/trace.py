@@ -32,11 +32,13 @@ OUTPUT = "outputs."
 TRACE = ".trace"
 _KEY = "ckptfmt.trace"
 _VERSION = 1
+# A trace is written once, after the game, and sent to others: it may take its time to be small.
 _LEVEL = 9
 # How many bytes of frames are in memory at a time.
 _BLOCK = 4 << 20
 # A game of a hundred thousand steps takes two hours; what claims more is no recording of one.
 _MOST_STEPS = 100_000
+# More than any screen that is recorded, and a picture of it is still decoded at once.
 _MOST_SIDE = 2048
 # No network says more than this about one step: 18 actions of 200 quantiles are a twentieth of it.
 _MOST_VALUES = 1 << 16
@@ -67,6 +69,7 @@ class Told:
     actions: tuple[str, ...] = ()
     saliency: str = ""
     saliency_every: int = 1
+    # Atari gives 60 frames a second, of which an agent sees every fourth.
     frames_per_second: float = 15.0
     created_at: str = ""
 
@@ -215,10 +218,13 @@ def _check(tensors: Mapping[str, TensorInfo], told: Told, where: str) -> None:
         rows = -(-steps // told.saliency_every) if name == "saliency" else steps
         require(bool(tensor.shape) and tensor.shape[0] == rows and tensor.dtype in _DTYPES, name)
         if name == "frames":
+            # Steps, height, width and three colours.
             require(is_of(name, "U8", 4) and tensor.shape[3] == 3 and _drawable(tensor.shape[1:3]), name)
         elif name == "saliency":
+            # Steps, height, width: how much each place matters, from 0 to 255.
             require(is_of(name, "U8", 3) and _drawable(tensor.shape[1:]), name)
         elif name == "observations":
+            # Five at most: steps, frames of a stack, channels, height, width.
             require(math.prod(tensor.shape[1:]) <= _MOST_SIDE**2 and len(tensor.shape) <= 5, name)
         else:
             known = name in ("rewards", "episodes", "actions", "support") or name.startswith(OUTPUT)

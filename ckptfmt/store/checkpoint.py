@@ -48,6 +48,7 @@ class Checkpoint(Shown):
             except CkptError:
                 replaced = self._is_open() and not self._is_current()
                 self.close()
+                # What is wrong may be half of the old and half of the new one; only of one that stays is it the news.
                 if not replaced or attempt == _ATTEMPTS - 1:
                     raise
             except BaseException:
@@ -232,6 +233,7 @@ class Checkpoint(Shown):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # A loop over checkpoints that forgets to close them must not run out of descriptors.
     def __del__(self) -> None:
         if self._is_open():
             self.close()

@@ -84,6 +84,7 @@ class _Group:
         try:
             with hold(self.folder, self.stem, where=self.where):
                 mended = {one.name: one for one in mend(self.folder, self.stem, self.found)}
+                # While the lock is held: a writer that comes now waits for it.
                 remove_dead_owner(self.folder, self.stem)
         except OSError as e:
             return tuple(replace(left, state="kept", why=left.why or _reason(e)) for left in before)
@@ -99,6 +100,7 @@ class _Group:
         try:
             with hold_open(self.folder, found.name) as held:
                 size = _bytes(held) if held else 0
+                # A lock holds nothing that could be lost, so what it is need not be proven to leave it alone.
                 if held and not why and not held_by and found.kind in ("stage", "old"):
                     why = unknown_leftover(held, self.stem)
         except OSError as e:

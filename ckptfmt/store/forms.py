@@ -41,6 +41,7 @@ def compress(
     The checkpoint is replaced in one step, its manifest stays as it is. With `dry_run` nothing is written.
     Raises `WeightsError` where it is damaged, and what `save` raises.
     """
+    # Level 3, zstd's own: nobody waits for this as a training waits for a save, which takes 1.
     how = Compression(level, 0.0 if everything else Compression().least)
     with Checkpoint(path) as checkpoint:
         plain = [name for name in checkpoint.manifest.files if not checkpoint.compressed(name)]

@@ -39,6 +39,7 @@ from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoi
 
 __all__ = ["Repair", "repair"]
 
+# In either form of 1.0, and anywhere: a damaged manifest is no JSON any more.
 _DIGEST = re.compile(rb'"(?:digest": ?"blake3:|blake3": ?")([0-9a-f]{64})"')
 # The digest of a tensor and how many bytes it has.
 _Bytes = tuple[str, int]
@@ -141,6 +142,7 @@ def _collect(
         files[name] = TensorFile(tensors, entry.tied, as_before(file))
     if lost:
         raise WeightsError(
+            # Five names and their files fill a sentence.
             f"{', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''} cannot be restored, no sibling has the bytes",
             where=where,
             fix="name checkpoints of the same run with siblings=",
@@ -245,6 +247,7 @@ def _classified(weights: _OwnFile) -> Candidate | None:
         return list(struct.unpack(f"<{len(data) // 4}f", data)) if tensor.dtype == "F32" else []
 
     chosen = classify(shapes, values=values).chosen
+    # Other names or shapes than its own would be a conversion, and a repair changes nothing.
     if chosen is None or chosen.config is None or next(Blueprint.of(chosen.config).mismatches(weights.tensors), None):
         return None
     return chosen

@@ -15,6 +15,7 @@ from ckptfmt.store.write import Compression
 
 __all__ = ["StoredTensor", "as_before", "open_damaged", "open_unlisted"]
 
+# As a writer's blocks: of what is damaged never more is held.
 _BLOCK = 4 << 20
 
 
@@ -65,6 +66,7 @@ def open_damaged(
 
 def as_before(file: DataFile) -> Compression | None:
     """Return the form in which a file is written again: the one in which it lies there."""
+    # With nothing to gain by it: a file that was compressed stays so, however little smaller it is.
     return Compression(least=0.0) if file.compressed else None
 
 

@@ -99,6 +99,7 @@ def _raised(manifest: Manifest, to: str | None, where: str) -> Manifest:
 
 
 def _copy(checkpoint: Checkpoint, target: str, manifest: Manifest) -> None:
+    # A file that was compressed stays so, however little smaller it is.
     whole = Compression(least=0.0)
     files = {
         name: kept_file(checkpoint, name, whole if checkpoint.compressed(name) else None) for name in manifest.files

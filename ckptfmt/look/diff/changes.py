@@ -111,6 +111,8 @@ def manifest_changes(a: Mapping[str, Any], b: Mapping[str, Any], chosen: Filter)
     Digests and the list of files are left out, they follow from the tensors; so is what only one of the two
     can have, where one is a legacy file, which says nothing of its own making.
     """
+    # Of two manifests all fields; of a legacy file those that it can have, or every comparison would begin with what
+    # it lacks.
     shared = {**a, **b} if "format" in a and "format" in b else {name: a.get(name, b.get(name)) for name in _LEGACY}
     for name in shared:
         if name not in _DERIVED:
@@ -149,6 +151,7 @@ def _equal(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(map(_equal, a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    # Only NaN differs from itself.
     return type(a) is type(b) and (a == b or (a != a and b != b))
 
 

@@ -150,6 +150,7 @@ def _tensor_changes(a: _Tensors, b: _Tensors, chosen: Filter) -> Iterator[Weight
             continue
         if place in a:
             yield _changed(place, a[place], tensor)
+        # Only what is new here can be something that is gone there under another name.
         elif (old := index.take(place[0], tensor)) is not None:
             del gone[old]
             yield _change("renamed", place, tensor, from_name=old[1])

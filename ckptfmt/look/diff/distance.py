@@ -41,6 +41,7 @@ class Distance:
         """Return the cosine of the angle between a and b; None where one has no direction."""
         if self.aa == 0 or self.bb == 0 or not math.isfinite(self.aa + self.bb):
             return None
+        # Two roots and not that of the product, which overflows first; rounding may leave the range by a bit.
         return max(-1.0, min(1.0, self.ab / math.sqrt(self.aa) / math.sqrt(self.bb)))
 
     @property
@@ -74,6 +75,7 @@ class _Room:
         shape = (-(-left.size // _ROW), _ROW)
         if shape != self._shape:
             self._shape = shape
+            # The two that are compared, and the gap between them.
             self._arrays = np.zeros((3, *shape))
         for values, array in zip((left, right), self._arrays, strict=False):
             flat = array.reshape(-1)
@@ -108,6 +110,7 @@ def _rows_dot(a: np.ndarray, b: np.ndarray) -> float:
 def _add_equal(total: Distance, data: bytes, dtype: str) -> None:
     values = widen(data, dtype)
     square = _dot(values, values)
+    # One look at the sum finds NaN and infinities; nearly no block has any, and then no other look is needed.
     if not math.isfinite(square):
         values = np.where(np.isfinite(values), values, 0)
         square = _dot(values, values)
@@ -139,6 +142,7 @@ def _add(total: Distance, left: bytes, right: bytes, dtypes: tuple[str, str], to
 def _differing(left: bytes, right: bytes, a: np.ndarray, b: np.ndarray, dtypes: tuple[str, str]) -> np.ndarray:
     """Tell elements apart by their bytes; of different dtypes, by their values."""
     if dtypes[0] == dtypes[1]:
+        # As whole numbers, since a NaN is not equal to itself and -0.0 is to 0.0.
         word = f"u{bits_of(dtypes[0]) // 8}"
         differing: np.ndarray = np.frombuffer(left, word) != np.frombuffer(right, word)
         return differing

@@ -30,6 +30,7 @@ def measure_all(
             return change
         return _measure(change, a[place], b[place], tolerance)
 
+    # Bounds the memory: of two compressed sides each thread may hold a stored and a decoded frame, 16 MB in all.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         found = list(pool.map(measured, changes))
     return [change for change in found if change is not None], found.count(None)

@@ -39,6 +39,7 @@ class TensorView:
         """Return the digest of the tensor's bytes, as a manifest says it."""
         if self._known is not None:
             return self._known
+        # Parts that stay in the processor's cache until they are hashed.
         return tensor_digest(self.chunks(1 << 20))
 
 
@@ -169,6 +170,7 @@ def open_view(
 
 
 def _attempts(like: View | None) -> Iterator[dict[str, Any]]:
+    # First by itself: what the file says counts for more than what the other side is.
     yield {}
     if like is not None and like.network is not None:
         yield known(like.network.config.to_dict()) | {"architecture": like.network.name}

@@ -61,6 +61,7 @@ def folder(descriptor: OpenFolder, listed: frozenset[str]) -> Iterator[Problem]:
             continue
         if is_companion(name, folder=stat.S_ISDIR(mode)) and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             continue
+        # AppleDouble: what a copy to a foreign filesystem makes of a file's attributes.
         if name.startswith("._"):
             message = "is what macOS leaves beside a file that it copies"
             yield Problem("layout.unlisted", where, message, "remove it", "warning")
@@ -152,6 +153,7 @@ def network(manifest: Manifest, described: Blueprint | None) -> Iterator[Problem
 def training(manifest: Manifest) -> Iterator[Problem]:
     """Yield counters of the training that cannot be."""
     for name, count in manifest.training_info.items():
+        # Turned around, so that NaN is found too.
         if name in _COUNTERS and isinstance(count, int | float) and not count >= 0:
             where = f"{MANIFEST} $.training_info.{name}"
             message = f"is {count}, should be 0 or more"

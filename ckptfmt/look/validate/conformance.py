@@ -21,6 +21,7 @@ from ckptfmt.format.schemas import load_schema
 
 __all__ = ["departures", "schema_errors"]
 
+# Parts of a manifest in which users keep what they like.
 _FREE = frozenset({"environment", "training_info", "evaluation", "extra"})
 _KINDS = {
     "null": "null",
@@ -43,6 +44,7 @@ def departures(manifest: Any, *, relaxed: bool = False) -> Iterator[Problem]:
     errors += _config_errors(manifest, relaxed)
     for path, error in sorted(errors, key=lambda pair: [str(part) for part in pair[0]]):
         place = _place(path)
+        # Of several demands on one value the first is enough: mended by it, the others mostly hold too.
         if place not in seen:
             seen.add(place)
             code = _code(error, path)
@@ -78,6 +80,7 @@ def _relax(schema: Any, inside: str = "") -> Any:
     if not isinstance(schema, dict):
         return schema
     closed = schema.get("additionalProperties") is False and inside != "files"
+    # A newer version may add words to choices and fields to objects.
     dropped = {"enum"} | ({"additionalProperties"} if closed else set())
     return {key: _relax(item, key) for key, item in schema.items() if key not in dropped or inside == "properties"}
 

@@ -28,6 +28,7 @@ __all__ = ["THOROUGH", "FileCheck", "Progress"]
 
 # The search for NaN goes unnoticed in files of this size; for larger ones it is asked for.
 THOROUGH = 128 << 20
+# What is read at once: it is still in the processor's cache when it is hashed and searched for NaN.
 _CHUNK = 1 << 20
 # Files up to this size are hashed before threads would have begun.
 _ALONE = 1 << 20
@@ -80,6 +81,7 @@ class FileCheck:
         self.bytes_read += min(start, file.size)
         if self.deep:
             problems += self._look_at_bytes(file, start, sound=not problems)
+            # A frame that is damaged changes what is stored too, and is named by its tensor already.
             if not any(problem.severity == "error" for problem in problems):
                 file.check_stored()
         elif not isinstance(self.folder, int) and not file.compressed:
@@ -104,6 +106,7 @@ class FileCheck:
             return [Problem("weights.header", f"{self.name} header", e.what, _AGAIN)], len(expected)
         except WeightsError as e:
             told = isinstance(e, WrongSize) and file.size != self.entry.bytes
+            # A wrong size is reported already, and a header that does not fit into it says the same.
             return [] if told else [Problem(e.code, e.where or self.name, e.what, _AGAIN)], len(expected)
         differences = list(_header_differences(self.name, infos, header))
         message = "says what the manifest says in other bytes: its metadata, order or padding was changed"
@@ -121,6 +124,7 @@ class FileCheck:
             found = list(map(sweep.run, runs))
         else:
             with ThreadPoolExecutor(
+                # Eight threads hash faster than most disks read, and bound the memory on machines of many cores.
                 max_workers=min(_COMPRESSED_THREADS if file.compressed else 8, os.cpu_count() or 1)
             ) as pool:
                 if sound:
@@ -169,6 +173,7 @@ class _Sweep:
         if self._numbers and count_non_finite(buffer, last.dtype):
             return False
         view, end = memoryview(buffer), len(buffer)
+        # From the end, where each tensor reaches as far as the next one begins.
         for _, entry in reversed(tensors):
             hasher = Hasher(entry.digest)
             hasher.update(view[entry.offset - begin : end])

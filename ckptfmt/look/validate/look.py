@@ -21,6 +21,7 @@ from ckptfmt.remote.url import as_path
 
 __all__ = ["validate"]
 
+# Six digits at most: a text of a million digits is no version, and slow to convert.
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
 # Nobody reads more, and a manifest can have a million wrong fields.
 _MOST = 1000
@@ -88,6 +89,7 @@ class _Look:
     def _manifest(self, folder: OpenFolder) -> list[Problem]:
         try:
             data = read_manifest(folder, where=self.path)
+        # What may not be read was not looked at, so there is nothing to report of it.
         except Unreadable:
             raise
         except (ManifestError, WeightsError) as e:

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 __all__ = ["Background"]
 
+# What is left of the time for an abandoned save to stop at its next part and clear away its staging, in seconds.
 _GRACE = 1.0
 
 
@@ -31,6 +32,7 @@ class Background:
 
     def forget(self) -> None:
         """Have no jobs: those that were given belong to the process this one was forked from."""
+        # Reentrant: the handler of SIGTERM runs in the thread that may hold it at that moment.
         self._condition = threading.Condition(threading.RLock())
         self._waiting: deque[Callable[[], None]] = deque()
         self._busy = False
@@ -47,6 +49,7 @@ class Background:
             self._waiting.append(job)
             if not self._busy:
                 self._busy = True
+                # No daemon: the process waits for it at its end, so that no save is cut off by an exit.
                 threading.Thread(target=self._run, name="ckptfmt-save").start()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -57,6 +60,7 @@ class Background:
     def finish_or_abandon(self, timeout: float) -> bool:
         """Return whether all was done in time; else drop what waits, let the running job stop and clean up."""
         deadline = time.monotonic() + max(timeout, 0)
+        # Of a time too short for the grace a half is kept for it.
         if self.wait(max(timeout - _GRACE, timeout / 2, 0)):
             return True
         self.abandoned.set()
@@ -69,6 +73,7 @@ class Background:
         """Raise the error of the first job that failed since this was asked last."""
         if self._errors:
             error = self._errors.popleft()
+            # One error says what went wrong; those behind it mostly say the same of the next step.
             self._errors.clear()
             raise error
 

@@ -23,6 +23,7 @@ from ckptfmt.store.write.failure import reported
 
 __all__ = ["CheckpointManager"]
 
+# Parts of a save that are tensors, and copied before the training goes on.
 _ARRAYS = ("state", "replay")
 
 
@@ -177,6 +178,7 @@ class CheckpointManager:
         def handle(number: int, frame: FrameType | None) -> None:
             if self._background is not None:
                 self._background.finish_or_abandon(seconds)
+            # Put back first: a second SIGTERM ends a process that hangs in its own handler.
             signal.signal(number, before)
             if callable(before):
                 before(number, frame)
@@ -226,6 +228,7 @@ class CheckpointManager:
 
     def _after(self, step: int) -> None:
         """Look at what was just saved, and remove what it makes superfluous."""
+        # After a resume from an earlier step there may be later ones, which belong to the run that was left.
         older = [known for known in list_steps(self.folder) if known <= step]
         saved = self._index.entry(step)
         if saved is None:

@@ -27,6 +27,7 @@ class Retention:
     def __post_init__(self) -> None:
         for name in ("last", "best", "every"):
             count = getattr(self, name)
+            # To keep no best one is a choice; to keep no newest one would remove what was just saved.
             if count is not None and count < (0 if name == "best" else 1):
                 raise ValueError(f"{name} is {count}, it must be at least {0 if name == 'best' else 1}")
         if self.mode not in ("max", "min"):
@@ -60,6 +61,7 @@ def ranked(entries: Sequence[Entry], metric: str, mode: str) -> list[Entry]:
 
     def value(entry: Entry) -> tuple[float, int]:
         number = entry.metrics[metric]
+        # NaN compares as neither less nor more, and would leave the order to chance.
         return (-math.inf if math.isnan(number) else sign * number), entry.step
 
     return sorted((entry for entry in entries if metric in entry.metrics), key=value, reverse=True)

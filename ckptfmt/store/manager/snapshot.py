@@ -18,6 +18,7 @@ class Snapshot(ArrayPayload):
 
     abandoned: threading.Event
 
+    # As large as a writer's blocks, so that an abandoned save stops within one of them.
     def chunks(self, size: int = 4 << 20) -> Iterator[memoryview]:
         """Return the bytes in parts of `size`; raise `WriteError` where the save was abandoned."""
         for part in super(Snapshot, self).chunks(size):
@@ -50,6 +51,7 @@ class Buffers:
         for copy in copies.values():
             buffer = copy.data.obj
             free = self._free[len(copy.data)]
+            # A buffer that lay here twice would be lent to two copies at once. By identity: equal ones are still two.
             if isinstance(buffer, bytearray) and not any(buffer is other for other in free):
                 free.append(buffer)
 

@@ -23,6 +23,7 @@ MANAGED = "manager"
 
 # How many manifests in a store are read at once.
 _TOGETHER = 16
+# Twelve digits are a trillion steps: until then the names sort in any file browser as the steps do.
 _FORM = re.compile(r"step-(\d{12,})")
 
 
@@ -87,6 +88,7 @@ class Index:
         except OSError:
             self._known.pop(step, None)
             return None
+        # A manifest is replaced, never written to, so a changed one is another file.
         state = (info.st_ino, info.st_size, info.st_mtime_ns)
         known = self._known.get(step)
         if known is None or known[0] != state:
@@ -124,6 +126,7 @@ def _number(value: float) -> float:
     try:
         return float(value)
     except OverflowError:
+        # A whole number beyond all floats: what it is compared with is smaller in any case.
         return math.copysign(math.inf, value > 0 or -1)
 
 

@@ -31,6 +31,7 @@ def accepted(manifest: Manifest, *, where: str) -> tuple[bytes, Manifest]:
     try:
         read = parse_manifest(data, where=place)
     except CkptError as e:
+        # Only said of the whole text: which field it is can be found by writing each alone.
         if e.where == place and (field := _field(manifest.sealed().to_dict())):
             e = ManifestError(e.what, where=f"{place} $.{field}", fix=e.fix, code=e.code)
         raise e from None

@@ -75,6 +75,7 @@ def write_checkpoint(
             entries = {name: write_tensors(staged.file, name, files[name], where=where, bulk=bulk) for name in files}
             data, manifest = accepted(build(entries), where=where)
             write_file(staged.file, MANIFEST, data, where=where)
+            # The names in the folder, behind the files: only then may it get its name.
             os.fsync(staged.file)
             publish_folder(place, staged, manifest, replacing=before)
             if published is not None and staged.is_at(place.name):
@@ -169,6 +170,7 @@ def write_file(folder: int, name: str, data: bytes, *, where: str) -> os.stat_re
         try:
             write_all(file, data)
             os.fsync(file)
+            # One byte more than was written shows a file that is too long.
             same = os.pread(file, len(data) + 1, 0) == data
         except BaseException:
             release(file)
@@ -199,6 +201,7 @@ def stage(place: Place, before: Held | None) -> Iterator[Held]:
             with contextlib.suppress(OSError):
                 os.rmdir(name, dir_fd=place.folder)
             raise
+        # Between mkdir and open somebody may have put something else there.
         if staged is None or not staged.is_folder or os.listdir(staged.file):
             raise disturbed(place.path)
         stack.enter_context(note_files(staged.file))

@@ -14,6 +14,8 @@ __all__ = ["FrameReadBack", "compressed_size", "frames", "share"]
 _DEPTH = 6
 # How many frames lie decoded: one is made while the one before it is hashed.
 _DECODED = 3
+# Four places of a tensor's first part, 16 KiB each: enough to tell frames, which shrink to a few percent, from
+# weights, which hardly do.
 _SAMPLES = 4
 _SAMPLE = 16 << 10
 

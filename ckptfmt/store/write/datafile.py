@@ -21,6 +21,7 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def create(folder: int, name: str) -> int:
     """Return a descriptor of a new file `name`, for writing and reading back, its mode that of the umask."""
+    # Of which the umask takes its part, as of every file that a program makes.
     file = os.open(name, _CREATE, 0o666, dir_fd=folder)
     note_made(folder, file)
     return file
@@ -84,6 +85,7 @@ def _write_compressed(
     header, infos = arranged
     segments = [len(header), *(info.nbytes for info in infos)]
     most = how.most(sum(segments))
+    # Judged by samples first: to compress a file and throw it away takes longer than to write it plain.
     if how.least and share(content.samples(infos), how.level) * sum(segments) > most:
         return None
     packed = compressed_name(name)
@@ -103,6 +105,7 @@ def _write_compressed(
                 write_all(file, end)
                 os.fsync(file)
                 found = back.finish()
+                # One byte more than was written shows a file that is too long.
                 if os.pread(file, len(end) + 1, written) != end:
                     raise back.differs()
                 return found
@@ -130,6 +133,7 @@ def _blocks(header: bytes, parts: Iterable[memoryview]) -> Iterator[bytes | byte
     if not gathered:
         yield from (header[start : start + BLOCK] for start in range(0, len(header), BLOCK))
     for part in parts:
+        # To copy an eighth of a block costs less than a write of its own; more than that goes as it is.
         large = len(part) > BLOCK // 8
         if gathered and (large or len(gathered) + len(part) > BLOCK):
             yield gathered

@@ -49,6 +49,7 @@ def disturbed(where: str) -> WriteError:
 def require_space(folder: int, needed: int, *, where: str) -> None:
     """Raise `WriteError` where the filesystem of `folder` has fewer than `needed` bytes free for this user."""
     info = os.fstatvfs(folder)
+    # What a filesystem reserves is for root alone.
     free = (info.f_bfree if os.geteuid() == 0 else info.f_bavail) * info.f_frsize
     # Filesystems without a size of their own, buckets among them, report no blocks at all.
     if info.f_blocks and free < needed:

@@ -55,11 +55,13 @@ def is_signature(data: bytes) -> bool:
     if not data.startswith(_SIGNED):
         return False
     host, _, rest = data[len(_SIGNED) :].partition(b'"')
+    # No host has a longer name (RFC 1035).
     if b"\n" in host or len(host) > 255:
         return False
     rest = b'"' + rest
     if _PROCESS.startswith(rest):
         return True
+    # A power cut may have left any beginning of it, so digits may end anywhere, but no process has ten of them.
     digits = rest.removeprefix(_PROCESS).removesuffix(b"}")
     return rest.startswith(_PROCESS) and digits.isdigit() and len(digits) < 10 and not digits.startswith(b"0")
 

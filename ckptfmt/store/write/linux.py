@@ -11,6 +11,7 @@ __all__ = ["exchange", "rename_new", "start_writeback", "sync_folder"]
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 # What kernels and filesystems say that know no exchange; overlay filesystems say EXDEV for lower folders.
 _UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV)
+# From <linux/fs.h>, as the flags of renames above.
 _SYNC_FILE_RANGE_WRITE = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -51,6 +51,7 @@ class Owner:
         if self.host != os.uname().nodename:
             return False
         try:
+            # Signal 0 is sent to nobody and asks only whether it could be.
             os.kill(self.process, 0)
         except ProcessLookupError:
             return True
@@ -96,6 +97,7 @@ def _wait_for(folder: int, stem: str, where: str, deadline: float) -> _Lock:
                     f"is being written by {holder(folder, stem) or 'another process'}",
                     fix="wait for it with wait=SECONDS, or end that process",
                 )
+            # Not from `random`: processes that a training forked with one seed would knock at the same instants.
             time.sleep(_PAUSE * (1 + os.urandom(1)[0]) / 256)
     except WriteError as e:
         raise e.but(where=where) from None
@@ -135,6 +137,7 @@ def _is_locked(file: int) -> bool:
 
 def _signed(lock: Held) -> Owner | None:
     """Return which process signed a lock file; None where it is not signed."""
+    # A whole signature has at most 300 bytes; one byte beyond what is read makes it none.
     if (found := _SIGNATURE.fullmatch(os.pread(lock.file, 1024, 0) if lock.is_file else b"")) is None:
         return None
     try:
@@ -149,6 +152,7 @@ def _require_lock(lock: Held) -> None:
         why = f"is {kind_of(lock.state.st_mode)}"
     elif os.fstat(lock.file).st_nlink > 1:
         why = "is a link to a file that has another name"
+    # Twice what a signature may have, so that one too many shows.
     elif not is_signature(os.pread(lock.file, 2048, 0)):
         why = "holds what no writer wrote into it"
     else:
@@ -168,6 +172,7 @@ def _acquire(folder: int, stem: str) -> _Lock | None:
         locked = _try_lock(lock.file)
         if locked is not False:
             _require_lock(lock)
+        # Who held it before may have removed the file that was just locked.
         if locked and lock.is_at(name):
             return found
         if locked is None:
@@ -213,6 +218,7 @@ def _open_lock(folder: int, name: str) -> _Lock | None:
 
 
 def _make(folder: int, name: str) -> Held:
+    # For others too, as far as the umask lets them: who may write the target may wait for it.
     file = os.open(name, _MAKE, 0o666, dir_fd=folder)
     return Held(folder, name, file, os.fstat(file))
 

@@ -53,6 +53,7 @@ class ReadBack:
         self._position = 0
         self._sha256 = hashlib.sha256()
         self._segments = [Hasher() for _ in sizes]
+        # Turned around, since what is next is taken from the end.
         self._left = [*enumerate(sizes)][::-1]
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for buffer in self._buffers(sizes):
@@ -66,6 +67,7 @@ class ReadBack:
         if self._hasher is not None:
             self._hasher.stop()
         while not self._free.empty():
+            # Those of a compressed file have other sizes.
             if len(buffer := self._free.get()) == _PART:
                 _IDLE.append(buffer)
 
