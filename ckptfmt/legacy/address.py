@@ -8,6 +8,7 @@ from ckptfmt.errors import SourceError
 
 __all__ = ["refuse_address"]
 
+# Longer than any scheme, so that a path with :// in it is not taken for an address.
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,15})://(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _COPY = {
     "s3": "aws s3 cp {address} .",
@@ -38,6 +39,7 @@ def refuse_address(path: str, *, where: str = "") -> None:
     scheme, rest = found["scheme"].lower(), found["rest"]
     address = shlex.quote(path)
     command = _COPY.get(scheme, "")
+    # A page of the hub is no file; the command takes the model's owner and name.
     if scheme == "hf" or (scheme in _COPY and rest.startswith("huggingface.co/") and "/resolve/" not in rest):
         command = "hf download " + shlex.quote("/".join(rest.removeprefix("huggingface.co/").split("/")[:2]))
     if scheme == "file":

@@ -122,6 +122,8 @@ def read(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyF
         block = open_block(name)
         reading = Reading(Spool(_unpacked_limit(block.size)), allow_unsafe)
         try:
+            # Small files are held whole, so that what was checked and what is converted are the same bytes whatever
+            # happens to the file.
             if block.size <= AT_ONCE:
                 block.hold()
             container, members = read_contents(block, reading)
@@ -143,6 +145,7 @@ def _unpacked_limit(size: int) -> int:
 def open_block(path: str) -> FileBlock:
     """Return the open file as a block; a FIFO does not block, and anything but a regular file is refused."""
     try:
+        # Without waiting for the writer of a pipe, or making a terminal ours.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         refuse_address(path)

@@ -31,6 +31,7 @@ def open_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> 
     if name.endswith(INDEX):
         return Sharded(name, shards_of(name), allow_unsafe)
     found = _SHARD.fullmatch(os.path.basename(name))
+    # One part of one is the whole network.
     if found and found["parts"] != "00001" and os.path.exists(name):
         index = os.path.join(os.path.dirname(name), f"{found['stem']}{found['suffix']}{INDEX}")
         there = os.path.exists(index)
@@ -128,6 +129,7 @@ def _tensors(part: LegacyFile, names: tuple[str, ...]) -> dict[str, LegacyTensor
         if isinstance(found, dict)
         else {}
     )
+    # Loaders take every tensor of a file, whatever the index says: one that it hides would be loaded by some.
     if held.keys() != set(names) or len(held) != len(found or ()):
         raise SourceError("holds other tensors than its index lists", where=part.path, code="source.shard")
     return held

@@ -47,6 +47,7 @@ class Audit:
         self._cancelled = threading.Event()
         for record in records:
             self._place(record)
+        # A daemon: at the end of the process nobody waits for the digest of what nobody uses.
         self._thread = threading.Thread(target=self._run, name="ckptfmt-audit", daemon=True)
         if source.size > AT_ONCE:
             self._thread.start()
@@ -101,6 +102,8 @@ def _read_through(block: Block, spans: list[_Span], cancelled: threading.Event) 
         data = memoryview(block.read(offset, min(_CHUNK, block.size - offset)))
         whole.update(data)
         end = offset + len(data)
+        # Records are taken up when the pass reaches them and left when it is through, so that few are looked at for
+        # each part.
         while waiting and waiting[-1].start <= end:
             active.append(waiting.pop())
         for span in active:

@@ -86,6 +86,7 @@ class FileBlock:
         data = self._pread(offset, size)
         if len(data) == size:
             return data
+        # Linux reads less than was asked for beyond 2 GiB, and where a signal comes in between.
         parts = [data]
         have = len(data)
         while have < size:
@@ -169,6 +170,7 @@ class Spool:
             import tempfile
 
             self._folder = tempfile.gettempdir()
+            # Unbuffered: what is written here is read through the descriptor.
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - close() closes it
         return self._file
 

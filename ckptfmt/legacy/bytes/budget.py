@@ -12,9 +12,13 @@ __all__ = ["MAX_DEPTH", "MAX_MEMO", "MAX_NODES", "MAX_STACK", "MAX_TEXT", "Budge
 _MAX_STEPS = 4_000_000
 # What copying an item of a container costs; it is made anew, and looked at once more.
 _COPY = 4
+# Objects that are held at once, by the memo and by the stack: each takes some 100 bytes, so they bound the memory to
+# a few hundred megabytes.
 MAX_MEMO = 2_000_000
 MAX_STACK = 1_000_000
+# A fifth of the depth at which Python's own recursion ends; no settings nest like that.
 MAX_DEPTH = 200
+# Objects of the finished graph, shared ones counted at every place: twice what the steps allow.
 MAX_NODES = 8_000_000
 # Text and short byte strings are held in memory; one string, and all of them.
 MAX_TEXT = 64 << 20
@@ -24,6 +28,7 @@ _MAX_NAMES = 10_000
 # Bytes of all different views together: a free part, and a multiple of the storages they look into.
 _FREE_VIEWS = 128 << 20
 _VIEWS = 4
+# Copies of a few elements each; two million take some seconds.
 _MAX_COPIES = 2_000_000
 # Keys whose hash their writer can choose (large integers, floats, tuples) cost at worst one comparison with
 # each that is there already: at most this many steps in all, and this many keys of one hash in a dict.
@@ -64,6 +69,7 @@ class Budget:
         if self._steps < 0:
             raise exceeded(f"takes more than {_MAX_STEPS:,} steps")
 
+    # Three levels of tuples: more than any function here takes apart.
     def copied(self, value: object, levels: int = 3) -> None:
         """Spend what copying the arguments of a call costs; a few bytes of a pickle can repeat a call."""
         if isinstance(value, str | bytes):
@@ -104,12 +110,14 @@ class Budget:
 
     def key(self, target: dict[object, object], key: object) -> None:
         """Spend the work of setting a key in a dict, whose hash the key's writer may have chosen."""
+        # Python salts the hashes of text and bytes in every process: nobody can choose them.
         if type(key) in (str, bytes, bool, type(None)) or (type(key) is int and -_SMALL < key < _SMALL):
             return
         _check_key(key)
         self._key_steps -= len(target)
         if key in target:
             return
+        # The dict is held too, or another one might come to lie at its address.
         hashes = self._hashes.setdefault(id(target), (target, {}))[1]
         hashes[hash(key)] = count = hashes.get(hash(key), 0) + 1
         if self._key_steps < 0 or count > _MAX_EQUAL_HASHES:

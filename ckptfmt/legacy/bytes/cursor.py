@@ -12,6 +12,7 @@ __all__ = ["UNTRUSTED", "Cursor", "damaged"]
 # What a source that costs more than honest ones is answered with.
 UNTRUSTED = "get the weights from a source that you trust"
 _AGAIN = "copy or download it again"
+# Names and settings in Flax's and Torch7's files are short; byte strings and arrays stay where they lie.
 _MAX_TEXT = 1 << 20
 
 

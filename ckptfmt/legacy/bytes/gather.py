@@ -117,9 +117,11 @@ def _moves(dims: list[_Dim]) -> list[_Move]:
 
 def _split(moves: list[_Move], width: int) -> tuple[list[_Move], list[_Move]]:
     """Return (dimensions whose every index is read by itself, those that one read spans), at the least cost."""
+    # The dimensions whose elements lie farthest apart are those worth reading one by one.
     by_extent = sorted(moves, key=lambda move: (move[0] - 1) * move[1], reverse=True)
     parts = [(by_extent[:k], by_extent[k:]) for k in range(len(by_extent) + 1)]
     fitting = [part for part in parts if _span(part[1]) * width <= _SPAN]
+    # There is always one that fits: the one that reads every element by itself.
     return min(fitting, key=lambda part: math.prod(n for n, _, _ in part[0]) * _once(part[1], width))
 
 
@@ -147,6 +149,7 @@ def _gather(read: _Read, base: int, dims: list[_Dim], width: int) -> bytes:
 
 def _copy(source: memoryview, moves: list[_Move], out: memoryview, at: int, width: int) -> None:
     """Copy strided runs along the longest dimension; memoryview slices do the work in C."""
+    # The longest run in one slice: fewer steps of the loop in Python.
     run = max(moves, default=(1, 1, 1))
     rest = list(moves)
     if run in rest:
@@ -159,4 +162,5 @@ def _copy(source: memoryview, moves: list[_Move], out: memoryview, at: int, widt
         if stride:
             out[target] = source[a : a + (n - 1) * stride + 1 : stride]
         else:
+            # A stride of 0 repeats one element, and a slice of step 0 is none.
             out[target] = memoryview(source[a : a + 1].tobytes() * n).cast(_FORMATS[width])

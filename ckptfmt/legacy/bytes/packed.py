@@ -55,6 +55,7 @@ class Inflater:
 
 
 _KINDS: dict[str, tuple[bytes, Callable[[], Unpacker]]] = {
+    # 16 tells zlib that gzip's header and checksum are around the data.
     "gzip": (b"\x1f\x8b\x08", lambda: Inflater(zlib.MAX_WBITS | 16)),
     "bz2": (b"BZh", bz2.BZ2Decompressor),
     "xz": (b"\xfd7zXZ\x00", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)),
@@ -76,6 +77,7 @@ def unpack(block: Block, kind: str) -> Iterator[bytes]:
     feeds = pieces(block, FEED)
     rest = next(feeds, b"")
     while rest:
+        # The magic of the next stream may lie across two parts.
         rest += next(feeds, b"") if len(rest) < len(magic) else b""
         if not rest.startswith(magic):
             _refuse(f"has bytes behind the end of its {kind} data")

@@ -158,6 +158,7 @@ class LegacyTensor:
     @property
     def identity(self) -> Hashable:
         """Return what is equal for two tensors that are the same elements of the same storage."""
+        # The stride of a dimension of one element leads nowhere, and writers fill in what they like.
         strides = tuple(s for n, s in zip(self.shape, self.strides, strict=True) if n > 1)
         return (self.storage, self.dtype, self.offset, self.shape, strides)
 
@@ -169,16 +170,19 @@ class LegacyTensor:
         data = self.storage.data
         if data is None or not self.size:
             return
+        # A complex number is two floats, each turned by itself.
         word = self.width // 2 if self.dtype == "C64" else self.width
         for chunk in gather.stream(data.read, self.shape, self.strides, self.offset, self.width, size):
             yield gather.swapped(chunk, word) if self.storage.big_endian else chunk
 
+    # Layers that are looked at whole are smaller; the largest are streamed by `chunks`.
     def read(self, limit: int = 64 << 20) -> bytes:
         """Return all bytes of a small tensor; raise `SourceError` beyond `limit` bytes."""
         if self.nbytes > limit:
             raise TooCostly(f"a tensor takes {self.nbytes:,} bytes, more than the {limit:,} asked for")
         return b"".join(self.chunks())
 
+    # Whose values are looked at are supports, levels and clamps: some hundreds of numbers.
     def numbers(self, limit: int = 4096) -> list[float] | list[int]:
         """Return the values of a small tensor of real numbers, row-major.
 
@@ -216,6 +220,7 @@ class LegacyTensor:
 
 def _decode(dtype: str, data: bytes) -> list[float] | list[int]:
     if dtype == "BF16":
+        # A bfloat16 is the upper half of a float32.
         return [struct.unpack("<f", b"\0\0" + data[i : i + 2])[0] for i in range(0, len(data), 2)]
     if dtype in DTYPES and (bits := DTYPES[dtype].float) is not None and bits_of(dtype) == 8:
         return [bits.number(byte) for byte in data]

@@ -13,6 +13,7 @@ Role = Literal["online", "target", "optimizer", "unknown"]
 
 # DataParallel, torch.compile, FSDP, activation checkpointing.
 _WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
+# What code bases call the copy that learns slowly, and the one that is trained.
 _TARGET = frozenset({"target", "targets", "targ", "tgt", "old", "frozen", "slow", "ema", "lagged", "shadow", "prev"})
 _ONLINE = frozenset({"online", "local", "current", "eval", "main", "behavior", "behaviour", "learner", "live"})
 _OPTIMIZER = frozenset({"optimizer", "optimizers", "optim", "optimiser"})
@@ -47,12 +48,14 @@ def role_of(text: str) -> Role:
 def is_network(tensors: Iterable[LegacyTensor]) -> bool:
     """Whether there are a convolution and a linear layer, as every network of this field has."""
     ranks = {len(tensor.shape) for tensor in tensors}
+    # Matrices of linear layers have 2 dimensions, kernels of convolutions 4.
     return {2, 4} <= ranks
 
 
 def split(tensors: Tensors) -> list[Part]:
     """Return the networks of a flat dict, wrappers' prefixes left away; one where there are no copies."""
     prefix, inner = _unwrap(tensors)
+    # From the surest to the least: equal layers under two prefixes, a word in each name, then prefixes of any depth.
     parts = _by_prefix(inner) or _by_word(inner) or _by_depth(inner)
     if parts is None:
         return [Part(prefix, "unknown", inner)]
@@ -94,6 +97,7 @@ def _by_prefix(tensors: Tensors) -> list[Part] | None:
     copies = dict.fromkeys(most)
     others = {f"{head}.{name}": t for head in groups if head not in copies for name, t in groups[head].items()}
     told = any(role_of(head) == "target" for head in copies)
+    # Without the word target two equal networks beside other weights may be parts of one, such as twin critics.
     if len(copies) < 2 or (not told and any(len(tensor.shape) > 1 for tensor in others.values())):
         return None
     # A support beside the copies (Tianshou's policies) belongs to each of them; counters do not.

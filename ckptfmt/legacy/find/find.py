@@ -91,10 +91,12 @@ class Network:
     @cached_property
     def is_recorded(self) -> bool:
         """Whether these are things that an agent saw and did, such as the transitions of a replay memory."""
+        # Weights are fractions; what has none are pixels, actions, counters.
         if all(tensor.dtype in _WHOLE for tensor in self.tensors.values()):
             return True
         leaves = [words(name)[-1:] for name in self.tensors]
         told = sum(bool(_RECORDED & frozenset(leaf)) for leaf in leaves)
+        # One tensor may be called state or action by chance; two of them are what an agent saw.
         return told >= 2 or bool(_MEMORY & frozenset(words(" ".join(map(key_text, self.place.keys)))))
 
     @cached_property
@@ -214,6 +216,7 @@ def _networks(place: _Place, inside: Held) -> Iterator[Network]:
 
 
 def _is_optimizer(place: _Place, tensors: Mapping[str, LegacyTensor]) -> bool:
+    # The key that every optimizer of torch writes.
     if isinstance(place.value, dict) and "param_groups" in place.value:
         return True
     leaves = {name.rsplit(".", 1)[-1] for name in tensors}
@@ -227,6 +230,7 @@ def _with_online(found: list[Network]) -> list[Network]:
     for network in found:
         if network.role in ("unknown", "online") and (signature := _signature(network)) in targets:
             alone.setdefault(signature, []).append(network)
+    # Of several that a target may be the copy of nothing tells which.
     online = {id(networks[0]) for networks in alone.values() if len(networks) == 1}
     return [replace(network, role="online") if id(network) in online else network for network in found]
 

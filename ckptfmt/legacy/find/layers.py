@@ -26,6 +26,7 @@ _NEUTRAL = frozenset({
 # The activations we rebuild, by torch's class.
 _ACTIVATIONS = {activation.layer: activation for activation in ACTIVATIONS.values()}
 _SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
+# What a convolution has to have that is rebuilt here; others compute something else with the same weights.
 _PLAIN = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros", "transposed": False}
 
 
@@ -110,6 +111,7 @@ def _window(state: Mapping[Any, Any]) -> Window | None:
     if state["padding"] == "valid":
         padding = 0
     if state["padding"] == "same" and stride == 1 and kernel is not None and kernel % 2:
+        # An odd kernel of stride 1 keeps its size with half of itself on each side.
         padding = kernel // 2
     return None if stride is None or padding is None or stride < 1 else (stride, padding)
 
@@ -122,4 +124,5 @@ def _side(value: Any) -> int | None:
     """Return the length of both sides of a square, at most 255 pixels; None for anything else."""
     pair = (value, value) if type(value) is int else _pair(value)
     square = isinstance(pair, tuple) and len(pair) == 2 and type(pair[0]) is int and pair[0] == pair[1]
+    # No kernel, stride or padding of a network that plays is larger than its screen.
     return pair[0] if square and 0 <= pair[0] < 256 else None

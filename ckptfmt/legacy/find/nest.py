@@ -18,6 +18,7 @@ OPTIMIZER_STATE = frozenset({"exp_avg", "exp_avg_sq", "square_avg", "momentum_bu
 _LAYER = 8
 # Nests of layers are shallow and small; what is larger is no network, whoever wrote it.
 _NEST_DEPTH, _NEST_SIZE = 6, 4096
+# Some seconds of looking, whatever the nest.
 _MAX_VISITS = 2_000_000
 # Where a TensorDict keeps its tensors, and a module of parameters its TensorDict.
 _TENSORDICT, _PARAMETERS = "_tensordict", "_param_td"
@@ -111,6 +112,7 @@ def _contents(value: Opaque) -> list[tuple[Any, Any]]:
 
 def _nest(value: Any, search: Search) -> dict[str, LegacyTensor] | None:
     """Return the tensors of a nest of layers, `{"conv": {"0": {"weight": …}}}`, under dotted names."""
+    # One layer alone is no nest: what is around it is looked at by others.
     if not isinstance(value, dict | list | tuple) or len(value) < 2:
         return None
     found: list[tuple[str, LegacyTensor]] = []

@@ -41,6 +41,7 @@ def as_torch(tensors: dict[str, LegacyTensor]) -> dict[str, LegacyTensor]:
             found[f"{stems[name]}bias"] = replace(tensor.squeeze(), source=name, was=tensor)
         else:
             found[name.replace("/", ".").removesuffix(_NUMBERED)] = replace(tensor, source=name)
+    # Where two names become one, nothing is turned rather than one lost.
     return found if len(found) == len(tensors) else tensors
 
 
@@ -65,6 +66,7 @@ def _listed(tensors: Mapping[str, LegacyTensor]) -> dict[str, str]:
     return {
         one: other
         for (one, weight), (other, bias) in pairwise(rows)
+        # A tensor whose only long side is all of it would be a bias itself.
         if len(weight.shape) in _AXES and weight.size != max(weight.shape) and bias.size == max(bias.shape, default=0)
     }
 
@@ -87,6 +89,7 @@ def _agree(tensors: Mapping[str, LegacyTensor], pairs: Mapping[str, str]) -> boo
     """Whether the linear layers show by their biases that outputs come last: all may, and one must."""
     linear = [(tensors[weight].shape, tensors[bias].size) for weight, bias in pairs.items() if bias]
     linear = [(shape, size) for shape, size in linear if len(shape) == 2]
+    # Square layers fit both ways and decide nothing.
     return all(shape[1] == size for shape, size in linear) and any(shape[0] != size for shape, size in linear)
 
 

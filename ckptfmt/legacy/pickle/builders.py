@@ -11,6 +11,7 @@ from ckptfmt.legacy.pickle.tensors import CALLS_WITH_TENSORS
 __all__ = ["CALLS", "Args"]
 
 Args = tuple[Any, ...]
+# As in the budget: whole numbers of this size are their own hash, so their writer gains nothing by choosing them.
 _SMALL = 1 << 20
 
 
@@ -43,6 +44,7 @@ def _pair(pair: Any) -> tuple[Any, Any]:
 
 def _defaultdict(args: Args) -> Any:
     match args:
+        # The factory is code, and is never called: missing keys stay missing.
         case () | (None | Opaque(),):
             return Ordered()
     raise malformed("makes a defaultdict in a way that Python does not")
@@ -86,6 +88,7 @@ def _encode(args: Args) -> Any:
                 return text.encode("latin-1")
             except UnicodeEncodeError:
                 raise malformed("encodes text as Latin-1 that is not") from None
+    # Pickles of Python 2 write bytes as text in Latin-1; other codecs decompress, or run code of their own.
     raise refused("calls _codecs.encode with a codec of its own")
 
 
@@ -134,6 +137,7 @@ def _device(args: Args) -> Any:
 def _path(args: Args) -> Any:
     if not all(type(part) is str for part in args):
         raise malformed("makes a path of something that is no text")
+    # The first part of an absolute path is a slash itself.
     return "/".join(args).replace("//", "/", 1) if args else "."
 
 

@@ -61,6 +61,7 @@ _VALUES = frozenset(
         *("torch.Tensor", "torch._tensor.Tensor", "torch.Generator", "torch._C.Generator"),
         *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "object", "str", "tuple", "type")),
         *(f"builtins.{name}" for name in ("Ellipsis", "NotImplemented")),
+        # Types that pickles name and nothing calls: a scalar is made by a function of its own.
         *(f"numpy.{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
         *(f"numpy.{name}" for name in ("float16", "float32", "float64", "complex64", "complex128", "bool_", "bool")),
         *("numpy.ndarray", "numpy.generic", "numpy.str_", "numpy.bytes_", "numpy.object_", "numpy.void"),
@@ -111,6 +112,7 @@ def full_name(module: str, name: str) -> str:
     return _RENAMED.get(full, full)
 
 
+# More names than any honest pickle has, and few enough that hostile ones fill no memory.
 @lru_cache(maxsize=4096)
 def group_of(full: str) -> Group:
     """Return what is done with a full name; a torch class is one by the exact shape of its name."""

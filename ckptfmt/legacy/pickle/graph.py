@@ -151,6 +151,7 @@ def _shallow(node: Any) -> int:
             return 0
         weight += _leaf(item)
         things += type(item) is LegacyTensor
+    # One more than allowed stays too many, and fits into its bits.
     return min(weight, MAX_NODES + 1) | _ONE_DEEP | things << _THINGS[0]
 
 
@@ -177,15 +178,19 @@ def _key_size(key: Any) -> int:
         case str():
             return len(key)
         case bytes():
+            # A byte that is no letter is shown as \xNN.
             return 4 * len(key)
         case int():
+            # A digit holds a little more than three bits.
             return key.bit_length() // 3 + 1
         case tuple():
             return sum(map(_key_size, key))
         case Opaque():
             return len(key.name)
         case LegacyTensor():
+            # Each length has up to 19 digits and a separator, the dtype and the brackets about as many.
             return 20 * len(key.shape) + 20
+    # Floats, None and truth: the longest that Python writes has 24 characters, most are far shorter.
     return 20
 
 

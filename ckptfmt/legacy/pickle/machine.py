@@ -1,6 +1,5 @@
 """The opcodes of pickle protocols 0 to 5, as operations on a stack of plain values and placeholders."""
 
-import codecs
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ from ckptfmt.errors import SourceError
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.pickle.calls import Calls
 from ckptfmt.legacy.pickle.inert import Opaque, Unique
-from ckptfmt.legacy.pickle.opcodes import Reader, parse_float, parse_int, unescape
+from ckptfmt.legacy.pickle.opcodes import Reader, parse_float, parse_int, parse_unicode, text_of_python2, unescape
 from ckptfmt.legacy.pickle.refusal import refused
 from ckptfmt.legacy.pickle.stack import Stack
 
@@ -51,6 +50,7 @@ class Machine:
         return self._stack.last()
 
     def _proto(self) -> None:
+        # The opcode itself has been read.
         if self._reader.offset != self._start + 1:
             self._reader.damaged("it states its protocol in the middle")
         self.protocol = self._reader.byte()
@@ -80,23 +80,19 @@ class Machine:
         if data is None:
             self._reader.damaged("a string is not in quotes, or has escapes that are none")
         self._budget.text(len(data))
-        self._stack.push(_python2(data))
+        self._stack.push(text_of_python2(data))
 
     def _unicode_line(self) -> None:
-        data = self._reader.line()
-        self._budget.text(len(data))
-        try:
-            # A narrow Python 2 wrote one character as two surrogates; a single one is no text. Codecs that are
-            # called by name would be imported now, in the middle of a file.
-            units = codecs.utf_16_le_encode(codecs.raw_unicode_escape_decode(data)[0], "surrogatepass")[0]
-            text = codecs.utf_16_le_decode(units, "strict", True)[0]
-        except UnicodeDecodeError:
+        line = self._reader.line()
+        self._budget.text(len(line))
+        text = parse_unicode(line)
+        if text is None:
             self._reader.damaged("a string is no text")
         self._stack.push(text)
 
     def _string(self, width: int) -> None:
         data = self._reader.data(width)
-        self._stack.push(_python2(data) if isinstance(data, bytes) else data)
+        self._stack.push(text_of_python2(data) if isinstance(data, bytes) else data)
 
     # Containers
 
@@ -205,6 +201,7 @@ class Machine:
         state, target = self._stack.pop(), self._stack.top()
         finished = self._calls.state(target, state)
         if finished is not target:
+            # An array is made before its state; the memo may hold it in many places by now.
             self._stack.replace(target, finished)
 
     def _binpersid(self) -> None:
@@ -223,14 +220,6 @@ class Machine:
         raise refused("refers to a buffer outside of it")
 
 
-def _python2(data: bytes) -> str | bytes:
-    """Return a byte string of Python 2 as text where it is UTF-8, which encoding undoes."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
-
-
 _Operation = Callable[[Machine], None]
 
 
@@ -246,6 +235,7 @@ _LETTERS: dict[bytes, _Operation] = {
     b"F": Machine._float_line,
     b"S": Machine._string_line,
     b"V": Machine._unicode_line,
+    # Arguments are 1, 2, 4 or 8 bytes as pickletools.opcodes has it, lengths as well as numbers; J alone has a sign.
     b"J": lambda m: m._stack.push(int.from_bytes(m._reader.take(4), "little", signed=True)),
     b"K": lambda m: m._stack.push(m._reader.byte()),
     b"M": lambda m: m._stack.push(m._reader.number(2)),
@@ -275,6 +265,7 @@ _LETTERS: dict[bytes, _Operation] = {
     b"\x87": lambda m: m._tuple(3),
     b"l": lambda m: m._stack.push(m._stack.group()),
     b"d": Machine._dict,
+    # A frozenset: what it holds need not be hashable here, so it is a tuple.
     b"\x91": lambda m: m._stack.push(tuple(m._stack.group())),
     b"a": lambda m: m._append([m._stack.pop()]),
     b"e": lambda m: m._append(m._stack.group()),

@@ -54,6 +54,7 @@ def _element(dtype: Any) -> tuple[str, bool]:
     match dtype:
         case Opaque(kind="instance", name="numpy.dtype", args=(str(code),), state=state):
             found = _CODE.fullmatch(code)
+            # The second of a dtype's state is its byte order; without one the code says it.
             order = state[1] if isinstance(state, tuple) and len(state) > 1 else (found[1] if found else "")
             return (found[2] + found[3], order == ">") if found else ("", False)
     raise malformed("gives an array a dtype that is none")
@@ -175,7 +176,9 @@ def _scalar(code: str, data: bytes, big_endian: bool, args: tuple[Any, ...]) -> 
     if len(data) > _MAX_SCALAR:
         raise malformed(f"holds a NumPy scalar of {len(data):,} bytes")
     if code[:1] == "S":
+        # Filled up with zeros to the length of the dtype.
         return data.rstrip(b"\0")
+    # NumPy keeps text as UTF-32, four bytes a character.
     if code[:1] == "U" and len(data) % 4 == 0:
         return _utf32(swapped(data, 4) if big_endian else data)
     if code not in _SCALARS:

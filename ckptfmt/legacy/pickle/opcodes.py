@@ -9,7 +9,7 @@ from ckptfmt.errors import BadPickle, SourceError
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.budget import MAX_TEXT, Budget, exceeded
 
-__all__ = ["Reader", "parse_float", "parse_int", "unescape"]
+__all__ = ["Reader", "parse_float", "parse_int", "parse_unicode", "text_of_python2", "unescape"]
 
 # Small objects are read from a page in memory, not from the file one by one.
 _PAGE = 64 << 10
@@ -82,6 +82,7 @@ class Reader:
                 self._cut()
             if end < 0 and size > MAX_TEXT:
                 raise exceeded(f"holds a line of more than {MAX_TEXT >> 20} MiB")
+            # Each time four times as much, so that a line of n bytes is read less than twice.
             size *= 4
         line = self._page[self._at : end]
         self._at = end + 1
@@ -158,6 +159,7 @@ class Reader:
 
 def parse_int(line: bytes) -> int | bool | None:
     """Return what the text of an INT or LONG opcode stands for, or None where it is no number."""
+    # How protocols 0 and 1 write false and true.
     if line in (b"00", b"01"):
         return line == b"01"
     digits = line.removesuffix(b"L")
@@ -181,3 +183,22 @@ def unescape(line: bytes) -> bytes | None:
     except (ValueError, DeprecationWarning):
         # A number that is none, or (where warnings are errors) an escape that no pickler writes.
         return None
+
+
+def parse_unicode(line: bytes) -> str | None:
+    """Return the text of a UNICODE opcode, or None where it is none."""
+    try:
+        # A narrow Python 2 wrote one character as two surrogates; a single one is no text. Codecs that are called by
+        # name would be imported now, in the middle of a file.
+        units = codecs.utf_16_le_encode(codecs.raw_unicode_escape_decode(line)[0], "surrogatepass")[0]
+        return codecs.utf_16_le_decode(units, "strict", True)[0]
+    except UnicodeDecodeError:
+        return None
+
+
+def text_of_python2(data: bytes) -> str | bytes:
+    """Return a byte string of Python 2 as text where it is UTF-8, which encoding undoes."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data

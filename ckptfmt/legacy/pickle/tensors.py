@@ -45,6 +45,7 @@ def _rebuild_tensor(args: Args) -> Any:
 def _rebuild_tensor_v2(args: Args) -> Any:
     match args:
         case (Storage() as storage, offset, tuple() | list() as shape, tuple() | list() as strides, grad, *rest) if (
+            # Hooks, and since 2.0 metadata: neither is a number of the tensor.
             type(grad) is bool and len(rest) <= 2
         ):
             return _tensor(storage, offset, shape, strides, storage.dtype)
@@ -75,6 +76,7 @@ def _dtype(name: str) -> str:
 
 def _rebuild_parameter(args: Args) -> Any:
     match args:
+        # Hooks, and the state that a subclass keeps.
         case (LegacyTensor() | Opaque() as data, bool(), *rest) if len(rest) <= 2:
             return data
     raise malformed("describes a parameter in a way that torch does not")
