@@ -57,6 +57,7 @@ class Actor:
             return self._model.outputs(batch)  # type: ignore[operator, no-any-return]
         if not self.remembers:
             return self._model.run(batch)
+        # Cells take time first: one step of a batch of one.
         return {name: value[0] for name, value in self._model.run(batch.unsqueeze(0), self._state).items()}
 
     def choose(self, found: Mapping[str, Tensor]) -> Action:
@@ -106,6 +107,7 @@ def _ends(model: nn.Module) -> tuple[float, float] | None:
 def _draw(model: nn.Module, found: Mapping[str, Tensor], rng: np.random.Generator) -> NDArray[Any]:
     """Return an action drawn from the distribution that a policy gives; the only one, where it gives one alone."""
     assert isinstance(model, PolicyNetwork)
+    # In double precision, as NumPy draws: chances in float32 add up to 1 less closely.
     numbers = {name: value[0].double().cpu().numpy() for name, value in found.items()}
     if "logits" in numbers:
         choices = model.config.choices
@@ -122,5 +124,6 @@ def _draw(model: nn.Module, found: Mapping[str, Tensor], rng: np.random.Generato
 
 
 def _pick(logits: NDArray[np.float64], rng: np.random.Generator) -> int:
+    # Without the largest taken off, the exponential of a large logit is infinite.
     chances = np.exp(logits - logits.max())
     return int(rng.choice(len(chances), p=chances / chances.sum()))

@@ -38,6 +38,7 @@ def check_alike(stored: Any, live: Any, where: str, *, absent: bool = False) -> 
         case None:
             if has_text(stored):
                 refuse("is text, must be numbers", where)
+        # Before numbers: true is one in Python.
         case bool() | np.bool_():
             if not isinstance(stored, bool | np.bool_):
                 refuse("must be true or false", where)
@@ -108,6 +109,7 @@ def _check_sequence(stored: Any, live: Any, where: str, absent: bool) -> None:
         refuse(f"holds up to {stored.maxlen}, must hold up to {live.maxlen}", where)
     if isinstance(live, tuple) and len(stored) != len(live):
         refuse(f"holds {len(stored)}, must hold {len(live)}", where)
+    # Lists of another length are of one kind throughout, as far as the first live item tells.
     models = live if len(live) == len(stored) else [live[0] if live else None] * len(stored)
     for i, (value, model) in enumerate(zip(stored, models, strict=True)):
         check_alike(value, model, f"{where}/{i}", absent=absent)

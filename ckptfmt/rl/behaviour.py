@@ -20,7 +20,9 @@ from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Behaviour", "compare_behaviour"]
 
+# Frames answered at once: enough to keep a processor busy, some megabytes at most.
 _BATCH = 64
+# Enough to look at; `chosen_otherwise` counts all of them.
 _LISTED = 20
 
 
@@ -96,6 +98,7 @@ def _compare(a: NDArray[np.float64], b: NDArray[np.float64], compared: str, trac
     chosen_a, chosen_b = a.argmax(axis=1), b.argmax(axis=1)
     apart = np.flatnonzero(chosen_a != chosen_b)
     value_a, value_b = a.max(axis=1), b.max(axis=1)
+    # A correlation divides by both deviations.
     moves = value_a.std() > 0 and value_b.std() > 0
     return Behaviour(
         trace=trace,

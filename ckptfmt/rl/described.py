@@ -55,6 +55,7 @@ def _is_texts(value: Any) -> bool:
 
 _FLAG = (lambda value: isinstance(value, bool), "true or false")
 _TEXT = (lambda value: isinstance(value, str) and len(value) <= 200, "text of at most 200 characters")
+# Ranges far beyond what is trained with, and far below what fills memory or never ends: a skip of 1,000 frames is 16 seconds of a game, and no game has a screen of 4,096 pixels a side.
 _FIELDS: Mapping[str, tuple[_Check, str]] = {
     "id": _TEXT,
     "kwargs": (_is_arguments, "an object of named arguments"),
@@ -66,6 +67,7 @@ _FIELDS: Mapping[str, tuple[_Check, str]] = {
     "sticky_actions": _or_null(_number(0, 1)),
     "terminal_on_life_loss": _FLAG,
     "fire_reset": _FLAG,
+    # Doubles count no further.
     "max_episode_steps": _or_null(_whole(1, 2**53)),
     "preprocessing": _TEXT,
     "stack_padding": _or_null(_TEXT),
@@ -99,6 +101,7 @@ def refuse_untrusted(environment: Any, input_shape: Sequence[int], *, atari: boo
         seen = f"{sides[1]}x{sides[0]}" if sides else "no images"
         raise _unfit(f"is {size}, the network sees {seen}", "screen_size")
     for name, value in environment.kwargs.items():
+        # By exact type: true would pass for a number.
         if value is not None and not (atari and type(value) in _ATARI.get(name, ())):
             raise CkptError(
                 f"refused, the environment {environment.id} is given {printable(name, 60)}={printable(value, 60)}",

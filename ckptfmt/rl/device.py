@@ -29,6 +29,7 @@ def _is_here(device: torch.device) -> bool:
     if device.type in ("cpu", "cuda"):
         return device.type == "cpu" or (device.index or 0) < torch.cuda.device_count()
     try:
+        # No bytes, but the backend is looked for.
         torch.empty(0, device=device)
     except Exception:  # each of torch's other devices fails in its own way, some by an import
         return False

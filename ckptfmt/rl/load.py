@@ -134,6 +134,7 @@ def _warn_of_assumed(checkpoint: Opened, model: nn.Module | None) -> None:
             f"{checkpoint.path}: its answers depend on {', '.join(fields)}, which the source file did not say and the "
             "conversion assumed; convert it again and give what is known",
             AssumedWarning,
+            # The line that called `load_model_checkpoint`.
             stacklevel=3,
         )
 
@@ -181,6 +182,7 @@ def _assign(
     try:
         result = model.load_state_dict(dict(tensors), strict=False, assign=True)
     except RuntimeError as e:
+        # torch lists all that does not fit; its last line names one tensor and both shapes.
         raise _unfit(str(e).splitlines()[-1].strip(), checkpoint) from None
     absent = [name for name in result.missing_keys if name not in optional]
     if absent or result.unexpected_keys:

@@ -137,12 +137,14 @@ class _Game:
 
 
 def _play(model: nn.Module, game: _Game, protocol: Protocol, max_steps: int | None, watcher: Watcher | None) -> Episode:
+    # A generator for each episode: what one draws does not change the next.
     rng = np.random.Generator(np.random.PCG64(game.seed))
     actor = Actor(model, game.env.action_space, rng, sampled=protocol.sampled)
     epsilon = protocol.chance(explores(model))
     total, steps = 0.0, 0
     while not game.over and (max_steps is None or steps < max_steps):
         at_random = bool(epsilon) and rng.random() < epsilon
+        # A network that remembers must see what it does not decide.
         if watcher is not None or (at_random and actor.remembers):
             outputs = actor.see(game.observation)
             action = actor.at_random() if at_random else actor.choose(outputs)

@@ -29,8 +29,10 @@ from ckptfmt.store.write import update_manifest
 
 __all__ = ["Player", "Recorder", "add_evaluation", "observation_scale", "open_player"]
 
+# The greatest value of a pixel: divided by it, pixels lie in 0 to 1.
 _PIXELS = 255.0
 _FRAMES_PER_SECOND = 60
+# All actions of the Arcade Learning Environment.
 _ALL_ACTIONS = 18
 
 
@@ -123,6 +125,8 @@ class Recorder:
         shown = _FRAMES_PER_SECOND if emulated else env.metadata.get("render_fps", _FRAMES_PER_SECOND)
         fps = shown / max(1, frame_skip)
         try:
+            # A macro block of 2, since H.264 halves the colours of both sides, and 16, imageio's own, would scale the
+            # screen.
             self._writer = imageio.get_writer(os.fspath(path), format="FFMPEG", fps=fps, macro_block_size=2)
         except OSError as e:
             raise CkptError(f"cannot be written: {e}", where=os.fspath(path), code="record.file") from None

@@ -9,6 +9,7 @@ from ckptfmt.rl.environment import Environment
 
 __all__ = ["PROTOCOLS", "Protocol", "named_protocol"]
 
+# Hessel et al. 2018 and Dopamine evaluate with it: enough to leave a loop.
 _EPSILON = 0.001
 
 
@@ -27,6 +28,7 @@ class Protocol:
     name: str | None = None
     epsilon: float | None = None
     sampled: bool = False
+    # Thirty minutes of a game at 60 frames a second, as Hessel et al. 2018 and most since cut episodes.
     max_frames: int | None = 108_000
     max_steps: int | None = None
     whole_games: bool = True

@@ -17,7 +17,9 @@ from ckptfmt.format.tensors import ArrayPayload, payloads
 
 __all__ = ["Given", "gather", "once", "rank", "world_size"]
 
+# No size and no number of an array is negative.
 _FAILED = -1
+# As large as a writer's blocks: more than one is never in the memory of rank 0.
 _PART = 4 << 20
 _Answer = TypeVar("_Answer")
 
@@ -130,6 +132,7 @@ def once(
         except Exception as e:  # whatever it is, the others must not wait for ever
             failure = e
         for other in range(1, world_size()):
+            # Also where it failed: the others wait for requests until they are told to stop.
             _send(torch.tensor([_FAILED, 0, 0]), other)
     else:
         _serve(own)
@@ -193,4 +196,5 @@ def _receive(tensor: torch.Tensor, source: int) -> torch.Tensor:
 
 
 def _placed(tensor: torch.Tensor) -> torch.Tensor:
+    # NCCL sends what lies on a GPU and nothing else.
     return tensor.cuda() if distributed.get_backend() == "nccl" else tensor

@@ -18,6 +18,7 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 # HEAD and a ref are one line; packed-refs has one for each branch and tag.
 _MAX_SMALL = 4096
 _MAX_PACKED = 64 << 20
+# SHA-1, and SHA-256 in repositories of the newer format.
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _BRANCH = re.compile(r"refs(/(?!\.)[^/\0\n\\]+)+")
 

@@ -14,6 +14,7 @@ __all__ = ["GENERATORS", "capture_generator", "capture_global", "restore_generat
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
 # Where a generator stands in the words that it made in advance: NumPy takes any number, and reads there.
 _NUMPY_RANGES = {
+    # MT19937 makes 624 words at a time, Philox four.
     "pos": (0, 624),
     "buffer_pos": (0, 4),
     "has_uint32": (0, 1),

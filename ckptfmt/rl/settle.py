@@ -29,7 +29,9 @@ __all__ = ["Candidate", "Measured", "Settlement", "settle"]
 
 # What changes actions that are taken without chance, in the order in which it is measured.
 _FIELDS = ("input_scale", "activation", "squash", "order", "first_cosine", "dueling_join")
+# Stricter than the usual 0.05: what is written down as measured is not looked at again.
 _LEVEL = 0.01
+# A t-test of two episodes has one degree of freedom, and calls next to no difference significant.
 _FEWEST = 3
 # More combinations than this would play for a day.
 _MOST = 96
@@ -166,6 +168,7 @@ def _told(race: "_Race", configs: Sequence[Any], name: str, left: Sequence[int],
     found = []
     for value in dict.fromkeys(own):
         rows = [race.returns[i] for i, item in enumerate(own) if item == value]
+        # Those that played longest were given up last.
         best = max(rows, key=lambda row: (len(row), math.fsum(row)))
         found.append(Candidate(value, tuple(best)))
     agreed = {own[i] for i in left}
@@ -198,6 +201,7 @@ class _Race:
         """Play one more episode with each that is left, and give up those that are behind."""
         for i in self._left:
             self.returns[i].append(self._episode(self._models[i], 0.0))
+        # With epsilon 1 it does not matter whose network it is.
         self.chance.append(self._episode(self._models[0], 1.0))
         self.played += 1
         if self.played < _FEWEST:
@@ -247,9 +251,11 @@ def _behind(returns: Sequence[float], best: Sequence[float]) -> float:
     mean = math.fsum(differences) / n
     if mean <= 0:
         return 1.0
+    # Bessel's correction: the mean was taken of the same differences.
     variance = math.fsum((d - mean) ** 2 for d in differences) / (n - 1)
     if variance == 0:
         # What never varies says no more than that it is larger each time.
+        # The sign test: n times in a row by chance.
         return float(0.5**n)
     return _student(mean / math.sqrt(variance / n), n - 1)
 

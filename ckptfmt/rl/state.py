@@ -24,7 +24,9 @@ from ckptfmt.store.checkpoint import Checkpoint
 __all__ = ["PARTS", "Captured", "TrainingState"]
 
 PARTS = ("optimizer", "target", "schedulers", "rng", "generators", "environments", "counters", "replay")
+# Tied layers count twice or three times; eight leaves room for more.
 _MOST_SHARED = 8
+# Beyond any cluster, and small enough to be counted.
 _MOST_RANKS = 2**20
 
 
@@ -179,6 +181,7 @@ class TrainingState:
         if self.target is not None and "target" in parts:
             load_named(self.target, parts["target"], "target")
             if isinstance(self.target, AveragedModel) and "averaged" in parts:
+                # Doubles count no further.
                 check_range(parts["averaged"], 0, 2**53, "averaged")
                 self.target.n_averaged.fill_(parts["averaged"])
         for name, state in _named(parts, "schedulers"):

@@ -22,8 +22,10 @@ __all__ = ["TraceRecorder"]
 
 # A map is at most this many cells wide and high: finer ones show noise, and make a trace ten times as large.
 _CELLS = 21
+# About a minute of an Atari game at four frames a step: what somebody watches.
 _STEPS = 1000
 _PIXELS = 255
+# The console's, whatever its emulator says.
 _FRAMES_PER_SECOND = 60
 _OF_CRITICS = ("critics", "critic_quantiles")
 
@@ -185,4 +187,6 @@ def _unscaled(observation: NDArray[Any], scale: float) -> NDArray[Any]:
     plain = observation.astype(np.float32) * np.float32(scale)
     rounded = np.round(plain)
     pixels = observation.ndim == 3 and bool(((rounded >= 0) & (rounded <= _PIXELS)).all())
+    # float32 divided and multiplied again is off by less; real numbers are hardly ever so close to whole ones all
+    # over.
     return rounded.astype(np.uint8) if pixels and np.abs(plain - rounded).max() < 1e-3 else plain

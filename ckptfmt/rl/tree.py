@@ -34,6 +34,7 @@ def is_plain(value: Any) -> bool:
         case None | bool() | int() | float() | str():
             return True
         case np.ndarray() | np.generic():
+            # What safetensors can hold: longer floats and complex numbers of doubles it cannot.
             return value.dtype.kind in "biufc" and value.dtype.itemsize <= 8
         case torch.Tensor() | bytes() | bytearray():
             return True

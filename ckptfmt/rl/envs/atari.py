@@ -30,6 +30,7 @@ __all__ = [
     "register_games",
 ]
 
+# The first three actions of a game, as OpenAI Baselines' wrappers press them; the third is up where a game has it.
 _NOOP, _FIRE, _UP = 0, 1, 2
 
 Wrapper = gymnasium.Wrapper[Any, Any, Any, Any]
@@ -59,6 +60,7 @@ class NoopReset(Wrapper):
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         """Reset, then wait."""
         observation, info = self.env.reset(**options)
+        # From 1 and not from 0, as the wrapper of OpenAI Baselines does, from which both have it.
         for _ in range(self.unwrapped.np_random.integers(1, self.noop_max + 1)):
             observation, _, terminated, truncated, info = self.env.step(_NOOP)
             if terminated or truncated:
@@ -81,6 +83,7 @@ class PoolAndSkip(Wrapper):
         for number in range(self.skip):
             observation, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
+            # Sprites flicker: the console draws some of them in every other frame only.
             if number >= self.skip - 2:
                 self.last[number - self.skip + 2] = observation
             if terminated or truncated:
@@ -147,6 +150,7 @@ class FireFirst(Wrapper):
         """Reset, press the button, wait."""
         observation, info = self.env.reset(**options)
         waits = int(self.unwrapped.np_random.integers(self.noop_max)) if self.noop_max else 0
+        # The press counts among the frames that are waited.
         for action in [_FIRE] * self.fire + [_NOOP] * (waits - self.fire):
             observation, _, terminated, truncated, info = self.env.step(action)
             if terminated or truncated:

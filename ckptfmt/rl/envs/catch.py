@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Catch"]
 
+# Twelve cells of three pixels make 36×36, the least that the convolutions of Mnih et al. 2015 take.
 _CELLS = 12
 _PIXELS = 3
 _WIDTH = 3
@@ -56,6 +57,7 @@ class Catch(gymnasium.Env[NDArray[np.uint8], Any]):
 
     def _image(self) -> NDArray[np.uint8]:
         cells = np.zeros((_CELLS, _CELLS), dtype=np.uint8)
+        # Half as bright as the ball, which is drawn over it.
         cells[-1, self.paddle : self.paddle + _WIDTH] = 128
         cells[self.ball[0], self.ball[1]] = 255
         return cells.repeat(_PIXELS, axis=0).repeat(_PIXELS, axis=1)

@@ -193,6 +193,7 @@ def _describe_layer(layer: Env) -> dict[str, Any]:
                 "frame_skip": layer.frame_skip,
                 "screen_size": _size(*layer.screen_size),
                 "grayscale": layer.grayscale_obs,
+                # gymnasium's `scale_obs` divides bytes by 255.
                 **({"observation_scale": 255.0} if layer.scale_obs else {}),
                 "preprocessing": "gymnasium",
                 **({"noop_max": layer.noop_max} if layer.noop_max else {}),

@@ -63,6 +63,7 @@ def resolve(environment: Environment) -> Environment:
     """Return the description with the usual values of its kind filled in."""
     usual: dict[str, Any] = {"frame_skip": 1, "noop_max": 0, "sticky_actions": 0.0}
     if is_atari(environment.id):
+        # Mnih et al. 2015 for the frames, Machado et al. 2018 for the sticky actions.
         usual = {"frame_skip": 4, "screen_size": 84, "noop_max": 30, "sticky_actions": 0.25}
     usual["stack_padding"] = "zero" if environment.preprocessing in _ZERO_PADDED else "reset"
     filled = {name: value for name, value in usual.items() if getattr(environment, name) is None}
@@ -101,6 +102,7 @@ def _refuse_imports(description: Environment, trusted: bool) -> None:
 def _make_base(description: Environment, render_mode: str | None) -> Env:
     kwargs = dict(description.kwargs)
     if is_atari(description.id):
+        # Both are done by wrappers here, whose state can be stored.
         kwargs |= {"frameskip": 1, "repeat_action_probability": 0.0}
         grey = description.grayscale and description.preprocessing in _GREY_FIRST
         kwargs["obs_type"] = "grayscale" if grey else "rgb"
@@ -109,6 +111,7 @@ def _make_base(description: Environment, render_mode: str | None) -> Env:
     try:
         return gymnasium.make(description.id, disable_env_checker=True, **kwargs)
     except (gymnasium.error.Error, ImportError, TypeError) as e:
+        # The first line says what; the others of gymnasium's messages are lists and advice for its own callers.
         raise _cannot(description, str(e).splitlines()[0].rstrip(".")) from None
 
 
@@ -213,6 +216,7 @@ def _image_shape(env: Env) -> tuple[int, int, int]:
     shape = env.observation_space.shape or ()
     if len(shape) == 2:
         return shape[0], shape[1], 1
+    # Grey, red-green-blue, and the latter with transparency.
     if len(shape) == 3 and shape[2] in (1, 3, 4):
         return shape[0], shape[1], shape[2]
     raise TypeError(f"its observations are no images, their shape is {shape}")

@@ -34,6 +34,7 @@ from ckptfmt.rl.tree import flatten, unflatten
 __all__ = ["RemoteEnv", "make_remote", "serve"]
 
 _SERVE = "import sys; from ckptfmt.rl.envs.remote import serve; serve(int(sys.argv[1]))"
+# Seconds for an environment to close its window or its emulator, before its process is killed.
 _WAIT = 10.0
 # An array, or the bytes of a tensor with its dtype and shape.
 _Sent = NDArray[Any] | tuple[NDArray[Any], torch.dtype, tuple[int, ...]]
@@ -51,6 +52,7 @@ def make_remote(environment: Environment, count: int, processes: int, *, trusted
         for worker in workers:
             worker.close()
         raise
+    # Dealt out in turn, so that neighbours play at the same time.
     return [RemoteEnv(workers[i % len(shares)], i // len(shares), *spaces[0]) for i in range(count)]
 
 
@@ -94,6 +96,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._pipe, theirs = multiprocessing.Pipe()
+        # -P: a module of the working folder must not stand for one of ours.
         words = [sys.executable, "-P", "-c", _SERVE, str(theirs.fileno())]
         self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
@@ -197,4 +200,5 @@ def serve(descriptor: int) -> None:
                 what = f"the environment failed: {printable(str(e), 200)}"
                 answer = False, {"what": what, "where": "environment", "code": "environment.failed"}
             pipe.send(answer)
+    # At once: nothing here is left to be written down, and the trainer waits for this end.
     os._exit(0)

@@ -158,6 +158,7 @@ def restore_env(env: Env, captured: Any, where: str = "env") -> None:
         raise WeightsError(
             f"the state is that of other wrappers than {', '.join(names)}", where=where, code="state.environment"
         )
+    # Any seed will do: the generators are set afterwards.
     env.reset(seed=0)
     for layer, state in zip(chain, captured, strict=True):
         _restore_layer(layer, state, f"{where}/{type(layer).__name__}")
@@ -235,6 +236,7 @@ def _is_emulator(value: Any) -> bool:
 
 def _restore_emulator(emulator: Any, stored: Any, live: bytes, where: str) -> None:
     """Set an emulator to the state that it gave out of the same cartridge, whose digest the state begins with."""
+    # A state of the same game is about as long; what is far longer is none.
     if not isinstance(stored, bytes) or not 0 < len(stored) < 2 * len(live):
         refuse("must be the bytes of an emulator", where)
     if stored[_CARTRIDGE] != live[_CARTRIDGE]:

@@ -35,6 +35,7 @@ def check_cleanrl(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
 
 def _nature() -> list[nn.Module]:
     return [
+        # The network of Mnih et al. 2015 as CleanRL's Atari scripts write it.
         nn.Conv2d(4, 32, 8, stride=4), nn.ReLU(), nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),
         nn.Conv2d(64, 64, 3, stride=1), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(),
     ]  # fmt: skip
@@ -44,6 +45,7 @@ def _q_network(config: Any, atoms: int) -> Any:
     """Return the QNetwork of `dqn_atari.py`, `c51_atari.py`, `dqn.py` or `c51.py`."""
     network: Any = nn.Module()
     (features,) = config.input_shape if len(config.input_shape) == 1 else (0,)
+    # The sizes that CleanRL's `dqn.py` and `c51.py` have in their source, as those below have 64 and 256.
     rows = [nn.Linear(features, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()] if features else _nature()
     network.network = nn.Sequential(*rows, nn.Linear(84 if features else 512, config.n_action * atoms))
     if atoms > 1:

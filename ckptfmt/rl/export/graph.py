@@ -42,6 +42,7 @@ def graph_of(config: Any) -> Graph:
     seen = "frames" if len(config.input_shape) == 3 else "observations"
     action = {"actions": 0} if config.family == "action-value" else {}
     inputs = {seen: 0, **action, **dict.fromkeys(_remembered(config), 1)}
+    # Run once without numbers, only to learn the names of its outputs.
     step = _Step(create_model_from_config(config, "meta").eval(), config)
     step(*(tensor.to("meta") for tensor in _examples(config, 2)))
     return Graph(config, inputs, step.names)
@@ -108,6 +109,7 @@ def _parts(state: Any) -> tuple[Tensor, ...]:
 
 
 def _examples(config: Any, count: int) -> tuple[Tensor, ...]:
+    # Another seed than those of what is seen and done, or states would be copies of them.
     generator = torch.Generator().manual_seed(2)
     seen = draw_seen(config)[:count].float()
     action = [torch.rand(count, config.action_dim, generator=generator)] if config.family == "action-value" else []

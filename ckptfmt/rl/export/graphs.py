@@ -58,6 +58,7 @@ def _write_onnx(checkpoint: Checkpoint, graph: Graph, file: BinaryIO) -> None:
     with _quiet():
         program = torch.onnx.export(
             _module(checkpoint, graph),
+            # Two and not one: the exporter takes a size of 1 for fixed.
             graph.examples(2),
             dynamo=True,
             opset_version=_OPSET,
@@ -112,6 +113,7 @@ def _compared(checkpoint: Checkpoint, run: Callable[[Sequence[Tensor]], list[Ten
     graph = graph_of(checkpoint.config)
     module = _module(checkpoint, graph)
     said = ""
+    # One as in play, and many as in training: a batch that was fixed by mistake shows.
     for count in (1, BATCH):
         seen, *rest = graph.examples(count)
         given = (raw(checkpoint, seen), *rest)

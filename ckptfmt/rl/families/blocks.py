@@ -76,6 +76,7 @@ class BodyModule(nn.ModuleList):
                 x = block(x.flatten(1).view(*shape, -1), state, i).flatten(0, 1)
             else:
                 x = block(x)
+        # A body of no blocks gives what it saw, frames as frames.
         x = x if len(self) == 0 and x.dim() > 2 else x.flatten(1)
         return x.view(*shape, *x.shape[1:]) if lead > 1 else x
 
@@ -131,6 +132,7 @@ class _ResidualModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for stage in self.stage:
             convs = list(stage.children())
+            # Espeholt et al. 2018, figure 3: a window of 3 and a stride of 2.
             x = functional.max_pool2d(convs[0](x), 3, 2, 1)
             for one, other in zip(convs[1::2], convs[2::2], strict=True):
                 x = x + other(self.activation(one(self.activation(x))))

@@ -115,6 +115,7 @@ def _traced(model: BlockNetwork) -> dict[str, tuple[int, ...]]:
     def hook(name: str) -> Any:
         def note(module: nn.Module, given: Any, output: Any) -> None:
             tensor = output[0] if isinstance(output, tuple) else output
+            # Cells have time and batch before their features, other layers the batch alone.
             found[name] = tuple(tensor.shape[2 if isinstance(module, nn.RNNBase) else 1 :])
 
         return note
@@ -162,6 +163,7 @@ def _conv_outputs(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     outputs: dict[str, tuple[int, ...]] = {}
     for number, conv in enumerate(config.encoder.convs):
         height, width = conv.output_size(height, width)
+        # Convolutions stand at even places, activations between them.
         outputs[f"conv.{2 * number}"] = (conv.channels, height, width)
     return outputs
 

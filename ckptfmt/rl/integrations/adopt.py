@@ -24,7 +24,9 @@ from ckptfmt.rl.networks import named_tensors, unwrap
 
 __all__ = ["Adopted", "adopt"]
 
+# Observations that are drawn: each answer is some numbers, and two networks agree on none by chance.
 _FRAMES = 4
+# What frames are divided by inside of a network, or not.
 _SCALES = (255.0, 1.0)
 # Two ways to compute the same sums differ in the last digits; another scale or layer differs in the first.
 _CLOSE = 1e-3

@@ -37,6 +37,7 @@ class PeriodicSaves:
 
     def is_due(self, step: int) -> bool:
         """Return whether a multiple of `every` was reached since the save before."""
+        # Not `step % every == 0`: vectors of environments step over multiples.
         return step // self.every > self.last // self.every
 
     def save(

@@ -36,6 +36,7 @@ _HYPERPARAMETERS = (
     "max_grad_norm",
     "n_steps",
 )
+# They note returns, and put channels first, which every network of images here expects.
 _NEUTRAL = (VecMonitor, VecTransposeImage)
 
 

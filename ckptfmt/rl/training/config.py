@@ -64,6 +64,7 @@ class TrainConfig:
     noisy_std_init: float = _setting(0.5, "initial sigma of noisy layers", 0)
     n_steps: int = _setting(3, "n of the n-step returns", 1)
 
+    # As in Hessel et al. 2018, table 1, but for what suits a machine without a GPU: a million actions, 100,000 frames to learn from, and the learning rate of van Hasselt et al. 2019 for short trainings.
     total_steps: int = _setting(1_000_000, "actions to take in total", 1)
     learning_starts: int = _setting(20_000, "actions before the first update", 1)
     train_every: int = _setting(4, "actions between updates", 1)
@@ -75,6 +76,7 @@ class TrainConfig:
     replay_beta_steps: int | None = _setting(None, "actions until beta is 1 [total_steps]", 1)
     learning_rate: float = _setting(1e-4, "learning rate of Adam", 1e-12, 1)
     adam_eps: float = _setting(1.5e-4, "epsilon of Adam", 0, 1)
+    # Wang et al. 2016, section 4.2.
     max_grad_norm: float = _setting(10.0, "gradients are clipped to this norm", 1e-12)
     gamma: float = _setting(0.99, "discount factor", 0, 1)
     epsilon_start: float = _setting(1.0, "epsilon at the start: probability of a random action", 0, 1)
@@ -160,6 +162,7 @@ class TrainConfig:
     @property
     def quantiles(self) -> int:
         """Return how many quantiles are learnt, or drawn at an update."""
+        # Dabney et al. 2018 for QR-DQN, Dopamine for IQN.
         return self.n_quantiles or (64 if self.implicit_quantile_dqn else 200)
 
     def epsilon(self, step: int) -> float:
@@ -193,6 +196,7 @@ class TrainConfig:
         if self.save_replay not in ("never", "last", "always"):
             yield f"save_replay must be never, last or always, not {self.save_replay!r}"
         sizes = (self.learning_starts, self.replay_size)
+        # The ends of each environment's ring are no transitions: a buffer hardly larger would never hold enough.
         if all(type(size) is int for size in sizes) and 2 * self.learning_starts > self.replay_size:
             half = self.replay_size // 2
             yield f"learning_starts must be at most half of replay_size ({half}), not {self.learning_starts}"

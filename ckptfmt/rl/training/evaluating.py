@@ -10,6 +10,7 @@ from ckptfmt.rl.training.config import TrainConfig
 
 __all__ = ["evaluate_unless_stopped"]
 
+# Far from the seeds of the training itself: what is played here was not learnt on.
 _EVAL_SEED = 10_000
 
 

@@ -6,6 +6,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["assert_resume_exact"]
 
+# Enough to see which part went astray; the rest is as a rule the same part.
 _SHOWN = 5
 
 

@@ -55,6 +55,7 @@ class Learner:
         """Take one step; return the loss and each transition's error, by which it is drawn again."""
         tensors = self._tensors(batch)
         reset_noise(self.online)
+        # Fortunato et al. 2018: each network draws its own noise for every update.
         reset_noise(self.target)
         with self._precision():
             losses, errors = self._losses(tensors)

@@ -41,10 +41,15 @@ _RAINBOW_PACE: Mapping[str, Any] = {
     "adam_eps": 1.5e-4,
     "gamma": 0.99,
 }
+# Bellemare et al. 2017: 51 atoms over the returns of rewards clipped to -1 to 1; Hessel et al. 2018: three steps.
 _DISTRIBUTION: Mapping[str, Any] = {"n_atoms": 51, "v_min": -10.0, "v_max": 10.0, "n_steps": 3}
+# Hessel et al. 2018, table 1: ω 0.5, β from 0.4 to 1.
 _PRIORITIES: Mapping[str, Any] = {"replay_alpha": 0.5, "replay_beta": 0.4}
+# Mnih et al. 2015: up to 30 idle frames at the start, a life is an episode, the emulator does as it is told.
 _OLD_GAMES: Mapping[str, Any] = {"sticky_actions": 0.0, "noop_max": 30, "terminal_on_life_loss": True}
+# Machado et al. 2018, which Dopamine follows.
 _STICKY_GAMES: Mapping[str, Any] = {"sticky_actions": 0.25, "noop_max": 0, "terminal_on_life_loss": False}
+# In actions: Dopamine counts a million frames.
 _DOPAMINE_EPSILON: Mapping[str, Any] = {"epsilon_end": 0.01, "epsilon_steps": 250_000, "eval_epsilon": 0.001}
 
 PRESETS: Mapping[str, Preset] = {

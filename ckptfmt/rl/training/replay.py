@@ -22,6 +22,7 @@ from ckptfmt.rl.training.sumtree import SumTree
 __all__ = ["Replay"]
 
 Array = NDArray[Any]
+# PCG64's numbers have 128 bits, and NumPy's arrays at most 64.
 _MASK = 2**64 - 1
 
 
@@ -43,6 +44,7 @@ class Replay:
         seed: int = 0,
     ) -> None:
         self.length = capacity // num_envs
+        # A whole stack, the steps ahead of it, and the two entries that an episode's end takes.
         if self.length < frame_stack + n_steps + 2:
             raise CkptError(f"a replay buffer of {capacity} frames is too small", where="replay", code="replay.size")
         self.frame_stack, self.num_envs, self.n_steps, self.gamma = frame_stack, num_envs, n_steps, gamma
@@ -103,6 +105,7 @@ class Replay:
         """Set the priorities of drawn transitions from their absolute errors."""
         if not self.prioritized:
             return
+        # Schaul et al. 2016, section 3.3: what was learnt perfectly is still drawn now and then.
         priorities = np.abs(errors.astype(np.float64)) + 1e-6
         self.max_priority = max(self.max_priority, float(priorities.max()))
         self.tree.update(indices, priorities**self.alpha)
@@ -137,6 +140,7 @@ class Replay:
             self._forget_torn(env, leaves[self._slots(env)], count)
         self.tree.restore(leaves)
         self.max_priority = float(_read(state, "max_priority", np.float64, ()))
+        # Two numbers in two words each, and the half of a word that was drawn before.
         restore_generator(self.rng, _rng_state(_read(state, "rng", np.uint64, (6,))), "replay/rng")
 
     def _restore_ring(

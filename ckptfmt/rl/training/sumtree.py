@@ -5,7 +5,9 @@ from numpy.typing import NDArray
 
 __all__ = ["SumTree"]
 
+# Wide, so that there are few levels: each costs a step of NumPy for all draws together.
 _WIDTH = 64
+# So many sums are still searched at once, without one more level.
 _TOP = 4096
 
 Floats = NDArray[np.float64]

@@ -34,8 +34,10 @@ _MOST: Mapping[str, int] = {
     "eval_episodes": 10_000,
     "keep": 1000,
 }
+# A million frames of 84×84 take 7 GB; more is asked for by name.
 _MOST_REPLAY = 12 << 30
 _NETWORK = ("dueling_dqn", "distributional_dqn", "noisy_networks", "hidden_size")
+# Doubles count no further.
 _GREATEST_COUNT = 2**53
 _NUMBER_OR_NONE = ("loss", "best")
 
@@ -56,6 +58,7 @@ def check_settings(config: TrainConfig, network: Any, given: Collection[str], wh
     for name, most in _MOST.items():
         if name not in given and getattr(config, name) > most:
             raise _untrusted(f"{name} is {getattr(config, name):,}, more than {most:,}", place)
+    # Bytes of a frame: what the network divides are pixels, one each; what it does not are floats of four.
     frame = math.prod(network.input_shape) // stack * (1 if network.input_scale != 1 else 4)
     if "replay_size" not in given and config.replay_size * frame > _MOST_REPLAY:
         raise _untrusted(f"replay_size is {config.replay_size:,}, more than {_MOST_REPLAY >> 30} GiB of frames", place)

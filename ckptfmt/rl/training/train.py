@@ -64,6 +64,7 @@ class Trainer:
         self.rng = np.random.Generator(np.random.PCG64(config.seed))
         self.observations = [env.reset(seed=config.seed + i)[0] for i, env in enumerate(self.envs)]
         self.running = [0.0] * config.num_envs
+        # What OpenAI's baselines and most since report: the mean of the last hundred episodes.
         self.returns: deque[float] = deque(maxlen=100)
         self.step = self.episodes = self.updates = 0
         self.loss: float | None = None
