@@ -16,6 +16,7 @@ class Activation:
     constants: Mapping[str, Any] = field(default_factory=dict)
 
 
+# The constants are torch's own: another one would be another function, and is refused where a module says so.
 ACTIVATIONS: Mapping[str, Activation] = {
     activation.name: activation
     for activation in (

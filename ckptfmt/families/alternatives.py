@@ -14,6 +14,7 @@ _VALUES: Mapping[str, tuple[Any, ...]] = {
     "input_scale": (255.0, 1.0),
     "activation": ("relu", "tanh", *(name for name in ACTIVATIONS if name not in ("relu", "tanh"))),
     "squash": ("tanh", "none"),
+    # Two is the torque of Pendulum, by which tutorials multiply.
     "action_scale": (1.0, 2.0),
     "deviation_is": ("log", "plain"),
     "deviation_range": (None, (-20.0, 2.0), (-5.0, 2.0), (-20.0, 20.0)),
@@ -51,6 +52,7 @@ def _matters(config: Any, name: str) -> bool:
         blocks = (block for _, body in config.bodies() for block in body)
         return hasattr(config, "n_cosines") or any(getattr(block, "activation", "") is None for block in blocks)
     if name == "input_scale":
+        # Features are no pixels: nothing divides them by 255.
         return len(config.input_shape) == 3
     if name in _OF_DEVIATIONS:
         return bool(config.deviation != "none")

@@ -24,6 +24,7 @@ __all__ = [
 Shape = tuple[int, ...]
 Tensors = dict[str, Shape]
 
+# How many matrices torch stacks in the weight of a cell.
 _GATES = {"lstm": 4, "gru": 3}
 _NORMS = ("none", "layer", "batch")
 activation_kind = one_of(*ACTIVATIONS, "none")
@@ -110,8 +111,11 @@ class Residual(_Block):
         found = Tensors()
         for i, size in enumerate(self.channels):
             for k in range(1 + 2 * self.blocks):
+                # Espeholt et al. 2018, figure 3: kernels of 3, of which the first of a stage is pooled and the others
+                # come in pairs.
                 found |= {f"stage.{i}.{k}.weight": (size, inputs, 3, 3), f"stage.{i}.{k}.bias": (size,)}
                 inputs = size
+            # Pooled by a window of 3, a stride of 2 and a padding of 1.
             height, width = (height + 1) // 2, (width + 1) // 2
         return found, (inputs, height, width)
 

@@ -104,6 +104,7 @@ def _whole(item: Any) -> int | None:
         found = -1 if isinstance(item, bool) else operator.index(item)
     except TypeError:
         return None
+    # The largest number of 32 bits with a sign: no size comes near it, and every reader holds it.
     return found if 1 <= found < 2**31 else None
 
 

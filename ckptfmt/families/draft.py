@@ -248,6 +248,7 @@ _NOISY = ("weight_mu", "weight_sigma", "bias_mu", "bias_sigma")
 
 def screen(shape: Shape | None, fits: Callable[[int], bool]) -> int:
     """Return the likeliest side of a square screen that fits, 0 for none; only that of `shape` where it is known."""
+    # Of a known screen only a square one can fit here.
     sizes = _SCREENS if shape is None else shape[1:2] if shape[1:2] == shape[2:3] else ()
     return next((size for size in sizes if fits(size)), 0)
 
@@ -285,6 +286,7 @@ def _stages(row: Sequence[Unit]) -> tuple[int, ...]:
         return ()
     starts = [i for i, unit in enumerate(row) if not unit.is_residual]
     sizes = {later - start for start, later in zip(starts, [*starts[1:], len(row)], strict=True)}
+    # A stage is one convolution and pairs behind it, so an odd number of at least three.
     if not starts or starts[0] != 0 or len(sizes) != 1 or (each := sizes.pop()) % 2 == 0 or each < 3:
         return ()
     return tuple(row[start].outputs for start in starts)

@@ -19,6 +19,7 @@ Pair = tuple[int, int]
 _NONE_OR_MORE = {
     "type": "integer",
     "minimum": 0,
+    # The largest number of 32 bits with a sign, as sizes have.
     "maximum": 2**31 - 1,
 }
 

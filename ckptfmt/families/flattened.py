@@ -35,6 +35,7 @@ def flattened(config: Any) -> Mapping[str, Shape]:
 
 def _behind(name: str, body: Body, seen: Shape) -> tuple[str, Shape | None, Shape]:
     """Return where the first layer behind the convolutions of a body lies, what it takes, and what the body gives."""
+    # Three dimensions are an image (channels, height, width); behind a trunk it is the trunk that flattens.
     first: tuple[str, Shape | None] = (name, seen if len(seen) == 3 and not body and name != "trunk" else None)
     for i, block in enumerate(body):
         if len(seen) == 3 and not isinstance(block, Convs | Residual):

@@ -26,7 +26,9 @@ class Habit:
 
 _TANH = {"activation": "tanh"}
 _ELU = {"activation": "elu", "input_scale": 1.0}
+# The code of Haarnoja et al. 2018 clamps the logarithm of deviations so, and libraries took it over.
 _CLAMPED = {"deviation_range": (-20.0, 2.0), "squash": "tanh"}
+# What each has in its source; frames are divided by 255 where its network does it itself.
 HABITS: tuple[Habit, ...] = (
     Habit(
         "Stable-Baselines3, exploring by the state",

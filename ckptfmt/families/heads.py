@@ -141,6 +141,7 @@ def _gaussian(draft: Draft, size: int, deviation: str, chain: Chain, *, log: boo
     draft.fields["deviation_is"], draft.origin["deviation_is"] = "log" if log else "plain", "assumed"
     draft.take(
         squash="tanh" if deviation == "head" else "none",
+        # As in the code of Haarnoja et al. 2018; a deviation that is one vector for all states needs no bounds.
         deviation_range=(-20.0, 2.0) if deviation == "head" else None,
         action_scale=1.0,
         mean_range=None,

@@ -35,6 +35,7 @@ class ImplicitQuantileConfig(NetworkConfig):
     n_cosines: int = value(positive, "Cosines of each fraction.")
     first_cosine: str = value(one_of("0", "1"), "The first multiple of π.", default="1")
     quantile_trunk: Body = value(body_kind, "Between the product and the quantiles of the actions.", default=())
+    # Dabney et al. 2018: K = 32.
     n_taus: int = value(positive, "Fractions over which Q-values are the mean, where none are proposed.", default=32)
     n_fractions: int | None = value(
         optional(positive), "Fractions that a layer over the features proposes (FQF); null for none.", default=None

@@ -16,6 +16,7 @@ Part = Literal["weight", "bias"]
 Kind = Literal["mean", "sigma", "noise"]
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# No name of a layer is longer; a text of a file may be, and each is looked at many times.
 _LONGEST = 1024
 
 _PARTS: dict[str, Part] = {

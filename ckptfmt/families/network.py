@@ -30,6 +30,7 @@ def _sizes(least: int, most: int, demand: str) -> Kind:
         if isinstance(item, str) or not hasattr(item, "__iter__"):
             raise ConfigError(f"must be {demand}", where=where)
         sizes = tuple(positive.parse(size, where, relaxed) for size in item)
+        # A picture without channels is not told from a table of features, so what is seen has one dimension or three.
         if not least <= len(sizes) <= most or len(sizes) == 2 < most == 3:
             raise ConfigError(f"must be {demand}, not {len(sizes)} numbers", where=where)
         return sizes
@@ -97,6 +98,7 @@ class PolicyConfig(NetworkConfig):
     )
     action_dim: int | None = value(optional(positive), "How many numbers an action is, where it is real.", default=None)
     choices: tuple[int, ...] | None = value(
+        # More choices at once than any game or robot asks for.
         optional(_sizes(1, 1000, "a list of numbers of actions")),
         "The actions of each of several choices.",
         default=None,

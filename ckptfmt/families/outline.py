@@ -27,6 +27,7 @@ _RESIDUAL = re.compile(r"res(net|idual|block|b)?s?")
 _NUMBER = re.compile(r"\d+")
 _NOISY = frozenset({"weight_mu", "weight_sigma", "bias_mu", "bias_sigma"})
 _NOISE = frozenset({"weight_epsilon", "bias_epsilon", "epsilon_input", "epsilon_output"})
+# How many matrices torch stacks in the weight of a cell.
 _GATES = {4: "lstm", 3: "gru"}
 _NORMS = ("norm", "batch norm")
 # Networks have few rows of layers; more are no one network, and would take long to string.
@@ -234,6 +235,7 @@ def _following(units: list[Unit]) -> Iterator[list[Unit]]:
 def _unit(path: tuple[str, ...], parts: Mapping[str, str], shapes: Mapping[str, Shape]) -> Unit:
     if len(parts) == 1 and {"value", "bias"} & parts.keys():
         shape = shapes[next(iter(parts.values()))]
+        # A row of a batch, or of a batch of sequences, is a vector still.
         return Unit(path, "vector" if len(shape) <= 3 else "strange", parts, shape)
     if "weight_mu" in parts:
         shape = shapes[parts["weight_mu"]]
@@ -245,9 +247,11 @@ def _unit(path: tuple[str, ...], parts: Mapping[str, str], shapes: Mapping[str, 
     shape = shapes.get(parts.get("weight", ""), ())
     bias = shapes.get(parts.get("bias", ""))
     if "running_mean" in parts:
+        # Weight, bias, mean and variance of the batches, one number a channel each.
         whole = len(parts) == 4 and len({shapes[name] for name in parts.values()}) == 1 and len(shape) == 1
         size = shape[0] if whole else 0
         return Unit(path, "batch norm" if whole else "strange", parts, shape, size, size)
+    # Normalisations, linear layers and convolutions.
     if len(shape) not in (1, 2, 4) or bias != shape[:1] or 0 in shape or len(parts) != 2:
         return Unit(path, "strange", parts, shape)
     kind: UnitKind = {1: "norm", 2: "linear", 4: "conv"}[len(shape)]  # type: ignore[assignment]
@@ -257,6 +261,7 @@ def _unit(path: tuple[str, ...], parts: Mapping[str, str], shapes: Mapping[str, 
 def _cell(path: tuple[str, ...], parts: Mapping[str, str], shapes: Mapping[str, Shape]) -> Unit:
     """A cell of torch, one or more layers of it; without a layer's number it is an LSTMCell or a GRUCell."""
     numbered = {part if "_l" in part else f"{part}_l0": name for part, name in parts.items()}
+    # A layer of a cell has two weights and two biases.
     layers = len(numbered) // 4
     first, hidden = shapes.get(numbered.get("weight_ih_l0", ""), ()), shapes.get(numbered.get("weight_hh_l0", ""), ())
     strange = Unit(path, "strange", parts, first)

@@ -54,6 +54,7 @@ def levels(draft: Draft) -> Unit | None:
         if size < 2 or size != max(unit.shape) or draft.seen.values is None:
             continue
         found = draft.seen.values(unit.name)
+        # Dabney et al. 2018, lemma 2: the quantiles are those at the middles of even steps.
         if all(abs(level * size - i - 0.5) < _CLOSE for i, level in enumerate(found)):
             return unit
     return None

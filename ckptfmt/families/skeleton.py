@@ -156,6 +156,7 @@ class Skeleton:
     def _shared(self) -> int:
         """How many leading parts all dotted names share."""
         split = [re.split(r"[./]", name) for name in self.shapes if re.search(r"[./]", name)]
+        # Eight wrappers around one another are more than any code base has.
         for size in range(8):
             if len({tuple(item[: size + 1]) for item in split}) != 1 or any(len(item) <= size + 2 for item in split):
                 return size

@@ -111,6 +111,7 @@ def _seen(env: Any) -> tuple[int, ...]:
             code="environment.unfit",
         )
     shape = tuple(int(size) for size in shape)
+    # Stacks of grey frames keep the one channel of each at their end.
     return shape[:-1] if len(shape) == 4 and shape[-1] == 1 else shape
 
 

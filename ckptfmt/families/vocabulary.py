@@ -57,6 +57,7 @@ _MEANINGS: dict[str, Meaning] = {word: kind for kind, text in _WORDS.items() for
 _SHORTEST = 2
 
 
+# A file has some hundreds of words, each asked for by every family.
 @lru_cache(maxsize=4096)
 def meaning(word: str) -> Meaning:
     """Return what a word of a head's name says, "" for a word that is not known; `fcadv` is read as fc, adv."""

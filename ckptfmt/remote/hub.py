@@ -23,6 +23,7 @@ except ImportError as e:
 __all__ = ["HubFolder", "told_by_hub"]
 
 _BLOCK = 1 << 20
+# Seconds without an answer: beyond what a slow line takes, short enough that nobody thinks it hangs.
 _TIMEOUT = 60.0
 
 
@@ -71,9 +72,11 @@ class HubFolder(FarFolder):
         if size <= 0:
             return b"", self.size(name) or 0
         answer = self._get(name, {"Range": f"bytes={begin}-{begin + size - 1}"})
+        # The range lies behind the end of the file.
         if answer.status_code == 416:
             return b"", self.size(name) or 0
         data: bytes = answer.content
+        # A part, as it was asked for; the header says of how much.
         if answer.status_code == 206:
             return data, int(answer.headers["Content-Range"].rpartition("/")[2])
         # A small file comes whole from some servers, whatever was asked for.
@@ -139,9 +142,11 @@ def told_by_hub(error: Exception, where: str) -> CkptError:
 
 
 def _refused(status: int, where: str) -> StoreError:
+    # No one is logged in, or not who may read it.
     if status in (401, 403):
         fix = "log in with: hf auth login, or set HF_TOKEN"
         return StoreError(f"the hub refuses it ({status})", where=where, fix=fix, code="remote.refused")
+    # Too many requests in a while.
     if status == 429:
         return StoreError(
             f"the hub asks for fewer requests ({status})", where=where, fix="try again later", code="remote.busy"

@@ -72,6 +72,7 @@ class Store:
         try:
             got = obstore.get(self._client, key)
             data = bytearray()
+            # Large enough that the calls cost nothing, small enough that what is too much is noticed early.
             for part in got.stream(min_chunk_size=1 << 20):
                 data += memoryview(part)
                 if len(data) > most:
@@ -98,6 +99,7 @@ class Store:
     def list(self, prefix: str) -> Iterator[tuple[str, Found]]:
         """Yield (key, what it is) of all objects below a prefix, a thousand a request."""
         try:
+            # The most that S3 gives at a time.
             for page in obstore.list(self._client, prefix or None, chunk_size=1000):
                 for item in page:
                     yield item["path"], Found(item["size"], item["e_tag"] or "", version=item["version"])
@@ -195,6 +197,7 @@ def open_store(url: Url) -> Store:
 
 
 def _client(url: Url) -> Any:
+    # A whole object may be gigabytes over a slow line; two minutes without a byte are a broken one.
     options: dict[str, Any] = {"timeout": timedelta(minutes=30), "read_timeout": timedelta(minutes=2)}
     if certificate := os.environ.get("SSL_CERT_FILE"):
         with open(certificate, "rb") as file:

@@ -19,7 +19,9 @@ __all__ = ["STEPS", "agent_page", "agent_part"]
 
 # Steps a page holds; a picture of an Atari screen takes about a kilobyte.
 STEPS = 500
+# Screens with a longer side are thinned out; that of an Atari game has 210 pixels.
 _FRAME_SIDE = 320
+# All 18 of Atari, and the joints of robots; more bars than that nobody reads.
 _MOST_ACTIONS = 32
 # Pictures of noise do not shrink; a page of them ends early.
 _MOST_BYTES = 24 << 20
@@ -63,6 +65,7 @@ def agent_part(trace: Trace, *, start: int = 0, up: str = "") -> dict[str, Any]:
         "curve": curve([(number, value, 0.0) for number, value in enumerate(values, start)]),
         "curve_of": _curve_of(trace),
         "rows": [_words(step) for step in steps],
+        # No browser draws more than 60 pictures a second, and less than one looks broken.
         "data": {"steps": steps, "pictures": pictures.uris, "fps": min(max(told.frames_per_second, 1.0), 60.0)},
     }
 
@@ -141,12 +144,14 @@ def _is_picture(trace: Trace) -> bool:
     if not trace.has("observations"):
         return False
     shape = trace.shape("observations")
+    # Steps, channels, height, width; what has fewer than eight pixels a side is a table of features.
     return len(shape) == 4 and min(shape[2:]) >= 8 and trace.rows("observations", 0, 1).dtype == np.uint8
 
 
 def _grey(observation: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the newest frame of a stack as grey pixels."""
     newest = _thinned(observation[-1])
+    # Grey is three equal colours.
     return np.repeat(newest[:, :, None], 3, axis=2)
 
 
@@ -154,6 +159,7 @@ def _lit(seen: NDArray[np.uint8], strength: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the picture dimmed, and red where the map is strong."""
     rows = np.arange(seen.shape[0]) * strength.shape[0] // seen.shape[0]
     columns = np.arange(seen.shape[1]) * strength.shape[1] // seen.shape[1]
+    # Half as bright, so that the red of the map stands out of white too.
     lit = seen // 2
     lit[:, :, 0] = np.maximum(lit[:, :, 0], strength[rows][:, columns])
     return lit
@@ -250,6 +256,7 @@ def _words(step: Mapping[str, Any]) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     number = float(value)
+    # More digits than a page shows would only make it larger; JSON has no NaN.
     return float(f"{number:.5g}") if math.isfinite(number) else None
 
 

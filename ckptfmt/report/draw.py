@@ -28,8 +28,11 @@ _MOST_DOTS = 80
 _QUANTILE = 0.995
 # Tiles of a mosaic: more than this many filters or input channels are not drawn, and that is said beside it.
 MOST_FILTERS, MOST_CHANNELS = 64, 8
+# So that single weights of a kernel are seen.
 _TILE_PIXELS = 4
+# About what a screen shows of a matrix beside its text.
 _MOST_CELLS = 512
+# The ends and the middle of ColorBrewer's RdBu, which is told apart by the colour-blind.
 _BLUE, _WHITE, _RED = (np.array(colour, dtype=float) for colour in ((33, 102, 172), (247, 247, 247), (178, 24, 43)))
 
 
@@ -41,6 +44,7 @@ def histogram(counts: Sequence[int], values: Sequence[float], reach: float, over
         return _svg(_WIDTH, _HEIGHT, _axis() + "".join(_dot(value / reach) for value in values))
     heights = [math.log1p(count) for count in counts]
     others = [math.log1p(count) for count in over]
+    # Not zero, by which heights would be divided where nothing was counted.
     most = max([*heights, *others, 1e-9])
     area = _points(heights, most)
     body = f'<polygon class="fill" points="0,{_HEIGHT} {area} {_WIDTH},{_HEIGHT}"/>'
@@ -126,6 +130,7 @@ def filters(weights: NDArray[Any], limit: float | None = None) -> tuple[str, int
     framed = np.full((out, channels, height * _TILE_PIXELS + 1, width * _TILE_PIXELS + 1, 3), 32, np.uint8)
     framed[:, :, :-1, :-1] = tiles
     rows, columns = framed.shape[2:4]
+    # From (filter, channel, row, column) to rows of channels and columns of filters.
     picture = framed.transpose(1, 2, 0, 3, 4).reshape(channels * rows, out * columns, 3)
     return png_uri(picture), out, channels, reach
 

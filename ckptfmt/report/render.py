@@ -69,4 +69,5 @@ def _figure(value: float | None) -> str:
 
 def _minute(moment: str) -> str:
     """Return a moment of the manifest to the minute, in UTC as it stands there."""
+    # 2026-11-22T21:04 of an instant.
     return moment[:16].replace("T", " ")

@@ -149,6 +149,7 @@ def first_layers(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, 
         if checkpoint is None or name not in checkpoint.names():
             continue
         weights = checkpoint.tensors[name]
+        # Only kernels of convolutions (outputs, inputs, height, width) are pictures.
         if weights.ndim != 4:
             continue
         uri, shown, channels, limit = filters(weights, limit)

@@ -74,6 +74,7 @@ def open_bundle(data: bytes, key: PublicKey, *, where: str) -> Statement | str:
         raise _malformed("is no signature of a model", where)
     payload = _decoded(envelope.get("payload"), where)
     signatures = envelope.get("signatures")
+    # One, as the specification has it: with several each reader might believe another one.
     if not isinstance(signatures, list) or len(signatures) != 1 or not isinstance(signatures[0], dict):
         raise _malformed("must hold one signature", where)
     if not is_genuine(key, _decoded(signatures[0].get("sig"), where), _pae(payload)):

@@ -23,6 +23,7 @@ from ckptfmt.remote.hub import HubFolder, told_by_hub
 
 __all__ = ["upload"]
 
+# Conflict, and a condition that did not hold.
 _CONFLICT = (409, 412)
 
 

@@ -261,6 +261,7 @@ def _picture(values: Any) -> dict[str, Any] | None:
     """Return the picture of a tensor: kernels as tiles, a matrix as a map of heat."""
     if values is None or values.dtype.kind not in "fiu":
         return None
+    # (outputs, inputs, height, width) of a convolution.
     if values.ndim == 4:
         uri, shown, channels, limit = filters(values)
         return {"uri": uri, "words": f"{shown} filters by {channels} input channels", "limit": limit}
@@ -294,4 +295,5 @@ def _href(path: str, **given: Any) -> str:
 
 
 def _whole(text: str | None) -> int:
+    # A step of a trace has at most six digits; what stands in an address is anybody's.
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 8 else 0

@@ -74,6 +74,7 @@ def _route(path: str, page: Callable[..., Answer]) -> Route:
         except Missing as e:
             return _respond(Pages.error(str(e)), as_json, 404)
         except CkptError as e:
+            # Understood, and not to be shown: what lies there is damaged.
             return _respond(Pages.error(str(e)), as_json, 422)
 
     return Route(path, answer, methods=["GET"], name=page.__name__)

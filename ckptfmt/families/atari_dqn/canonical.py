@@ -33,11 +33,14 @@ class Assignment:
 def assign(fit: Fit, shapes: Mapping[str, Shape], support: str) -> Assignment:
     """Return which layer plays which role; raise `Unplaced` where that cannot be told."""
     rest = {name: shape for name, shape in shapes.items() if name != support}
+    # Names first, then the order in which torch lists layers, then shapes alone: from the surest witness to the
+    # least.
     groups, named = by_names(rest), True
     if groups is None or not _describes(groups, fit, rest):
         groups, named = (None if fit.topology.noisy else by_order(rest)), False
     if groups is None or not _describes(groups, fit, rest):
         groups, named = _by_shape(fit, rest), True
+    # Kernels of convolutions have 4 dimensions, matrices of linear layers 2.
     convs = _order_convs([group for group in groups if len(rest[group.weight]) == 4], rest, named)
     linear = [group for group in groups if len(rest[group.weight]) == 2]
     return Assignment(convs, _roles(fit.topology, linear, rest, named))
@@ -67,6 +70,7 @@ def _by_shape(fit: Fit, shapes: Mapping[str, Shape]) -> list[Group]:
 
 
 def _some(names: Sequence[str]) -> str:
+    # Three names fit a sentence.
     shown = ", ".join(names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -158,6 +162,7 @@ def _in_turn(hidden: Sequence[Group], heads: Sequence[Group], named: bool) -> tu
     layers.sort(key=(lambda layer: natural(layer.weight)) if named else (lambda layer: [(0, layer.position)]))
     if [layer in heads for layer in layers] != [False, True, False, True]:
         return None
+    # Hidden, head, hidden, head: each head has the layer before it.
     before = {id(layers[1]): layers[0], id(layers[3]): layers[2]}
     return before[id(heads[0])], before[id(heads[1])]
 

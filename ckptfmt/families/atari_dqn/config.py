@@ -83,6 +83,7 @@ class ModelConfig(Config):
     input_shape: tuple[int, int, int] = value(
         _shape,
         "Channels, height and width of one observation; the convolutions must fit into it.",
+        # Mnih et al. 2015: four grey frames of 84×84.
         default=(4, 84, 84),
     )
     n_action: int = value(positive, "How many actions the network values.")
@@ -108,10 +109,14 @@ class ModelConfig(Config):
         optional(number), "Highest return of the support; null unless distributional.", default=None
     )
     noisy_std_init: float = value(
-        number, "Initial sigma of noisy layers before it is divided by the square root of the inputs.", default=0.5
+        # Fortunato et al. 2018, section 3.2.
+        number,
+        "Initial sigma of noisy layers before it is divided by the square root of the inputs.",
+        default=0.5,
     )
     n_steps: int = value(positive, "Steps of the return.", default=1)
     encoder: Encoder = value(encoder_kind, "The convolutions.", default=NATURE)
+    # Mnih et al. 2015.
     hidden_size: int = value(positive, "Outputs of the first linear layer of each stream.", default=512)
     input_scale: float = value(
         divisor,
@@ -218,7 +223,9 @@ def _is_group(item: Any) -> bool:
 
 def _unused(path: str, known: set[str]) -> Problem:
     name = path.rpartition(".")[2]
+    # One, as near as the library itself asks for: a list of guesses would hide which setting is meant.
     near = difflib.get_close_matches(name, sorted(known), 1, 0.6)
+    # Three letters are an abbreviation of too many things.
     near = near or [field for field in sorted(known) if len(name) > 3 and field.startswith(name)]
     fix = f"if it is the field {near[0]}, give it that name" if near else ""
     return Problem(

@@ -50,6 +50,7 @@ def unusable(found: Fingerprint, seen: Skeleton) -> str:
 
 
 def _is_odd(shape: Shape) -> bool:
+    # No layer of the eight has such a tensor; three dimensions of which two are 1 are a vector.
     return len(shape) > 4 or (len(shape) == 3 and sum(size != 1 for size in shape) > 1)
 
 
@@ -65,11 +66,13 @@ def _trunks(seen: Skeleton) -> str:
 
 def _no_chain(found: Fingerprint) -> str:
     convs = list(found.convs.elements())
+    # Height and width come first there, and are equal; one convolution may be square by chance.
     if len(convs) > 1 and all(shape[0] == shape[1] != shape[3] for shape in convs):
         return "the convolutions are stored as (height, width, in, out), as TensorFlow and JAX do, which is not read"
     if len(convs) > MAX_CONVS:
         return f"{len(convs)} convolutions make a residual trunk, and the eight architectures have a plain one"
     shown = ", ".join(_text(shape) for shape in convs)
+    # Three shapes fit a sentence.
     twice = f"{len(convs)} convolutions" if len(convs) > 3 else f"the convolutions {shown}"
     return f"{twice} do not follow one another, so there is more than one trunk or another layout"
 
@@ -111,6 +114,7 @@ def _heads(seen: Skeleton) -> str:
     rows = sorted(head.shape[0] for head in seen.heads)
     if len(rows) < 2 or not seen.named or any(layer.noisy for layer in seen.linear):
         return ""
+    # As a value (1 or n_atoms rows) and its advantages (n_action times as many) are.
     if len(rows) == 2 and rows[0] < rows[1] and rows[1] % rows[0] == 0:
         return ""
     *most, last = map(str, rows)

@@ -109,6 +109,7 @@ def _agrees(group: Group, shapes: Mapping[str, Shape]) -> bool:
     if not group.weight or not group.bias or bool(group.weight_sigma) != bool(group.bias_sigma):
         return False
     weight, bias = shapes[group.weight], shapes[group.bias]
+    # Linear layers and convolutions; both have a bias for each output.
     if len(weight) not in (2, 4) or bias != weight[:1]:
         return False
     if group.noisy and (shapes[group.weight_sigma] != weight or shapes[group.bias_sigma] != bias):
@@ -142,6 +143,7 @@ def _walk(order: Sequence[str], shapes: Mapping[str, Shape]) -> list[Group] | No
     if len(order) % 2:
         return None
     groups = []
+    # torch lists the weight of a layer and then its bias.
     for position in range(0, len(order), 2):
         weight, bias = order[position : position + 2]
         if len(shapes[weight]) not in (2, 4) or shapes[bias] != shapes[weight][:1]:

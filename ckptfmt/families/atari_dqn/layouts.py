@@ -244,6 +244,7 @@ def recognise(names: Iterable[str], hidden: int, rows: int) -> Layout | None:
     return _recognise(tuple(sorted(names)), hidden, rows)
 
 
+# The same names are asked for by each reading of a file; a run converts files of a few layouts.
 @lru_cache(maxsize=256)
 def _recognise(names: tuple[str, ...], hidden: int, rows: int) -> Layout | None:
     for bare in _bare(names):
@@ -264,6 +265,7 @@ def _matches(layout: Layout, names: tuple[str, ...]) -> bool:
 def _bare(names: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The names as they are, then without the first, second, third part that all dotted ones share."""
     found = [names]
+    # Wrappers nest: agent, algorithm, network; deeper ones were not seen.
     while len(found) < 4:
         heads = {name.split(".", 1)[0] for name in found[-1] if "." in name}
         if len(heads) != 1:

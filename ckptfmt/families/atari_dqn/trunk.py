@@ -79,6 +79,7 @@ def infer(
     Raises `TrunkUnknown` where no combination, or more than one with nothing to choose by, fits.
     """
     kernels = tuple(conv[2] for conv in convs)
+    # (outputs, inputs, height, width).
     if any(conv[2] != conv[3] for conv in convs):
         raise TrunkUnknown("a convolution has a kernel that is not square")
     if features % convs[-1][0]:
@@ -156,12 +157,14 @@ def _windows(kernels: Strides) -> Iterator[Windows]:
     """Strides are a half or a quarter of a large kernel, 1 or 2 pixels for a small one, or the kernel itself."""
     half = tuple(kernel // 2 for kernel in kernels)
     # From 8 pixels on kernels overlap twice or four times, as in the Nature paper; up to 4 they move by 1 or 2.
+    # Large kernels move by a half or a quarter of themselves, small ones by one or two, or do not overlap.
     choices = [{kernel // 2, kernel // 4} if kernel >= 8 else {1, 2, kernel if kernel > 4 else 1} for kernel in kernels]
     for strides in product(*map(sorted, choices)):
         yield strides, (0,) * len(kernels)
         yield strides, half
 
 
+# Asked for anew by each proposal of the same trunk.
 @lru_cache(maxsize=256)
 def _sizes(kernels: Strides, window: Windows, area: int, shape: tuple[int, int, int] | None) -> list[tuple[int, int]]:
     """Return the screens (height, width) that give `area` positions, likeliest first."""

@@ -18,6 +18,7 @@ def recognise(seen: Skeleton) -> Iterator[Proposal]:
     if kind == "quantile networks":
         says = f"{who} is a name of quantile networks"
         yield _proposal(says, Witness("word", says))
+    # More rows than the Arcade Learning Environment has actions.
     elif any(rows > 18 and rows % usual == 0 for rows in _rows(seen) for usual in _USUAL):
         yield _proposal("a head whose rows can be actions times quantiles")
 

@@ -102,6 +102,7 @@ def _read_zip(block: Block, reading: Reading) -> Contents:
 
 
 def _is_safetensors(block: Block, head: bytes) -> bool:
+    # A header that begins with { behind the eight bytes of its length; the least one is {}.
     return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= MAX_HEADER and block.size > 9
 
 

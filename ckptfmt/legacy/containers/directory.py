@@ -123,6 +123,7 @@ def _find_directory64(block: Block, at: int, locator: bytes, narrow: tuple[int, 
     if offset < at:
         refuse(f"has {at - offset:,} bytes in front of its zip archive")
     magic, size, _, _, *wide = _END64.unpack(block.read(at, _END64.size))
+    # The size leaves out its own field and the magic number.
     if magic != b"PK\x06\x06" or size != _END64.size - 12:
         refuse("has a damaged zip64 end", "source.damaged")
     sentinels = (_FULL16, _FULL16, _FULL16, _FULL16, FULL32, FULL32)
@@ -163,6 +164,7 @@ def _central(data: bytes, at: int) -> tuple[Entry, int]:
     extras = extra_fields(data[at + n_name : at + n_name + n_extra], name)
     size, stored, header = _widen(extras.get(ZIP64_EXTRA), (size, stored, header), name)
     _check_kind(name, flags, method, stored, size)
+    # The upper half of the attributes is a mode of Unix, whose upper four bits say what it is.
     if disk or (made_by >> 8 == _UNIX and mode >> 28 == _LINK):
         refuse(f"the record {printable(name)} is a link or on another disk")
     return Entry(name, raw_name, method, flags, crc, stored, size, header), stop
@@ -194,6 +196,7 @@ def extra_fields(data: bytes, name: str) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     at = 0
     while at < len(data):
+        # Each begins with its id and its length, two bytes each; what is cut short claims more than there can be.
         kind, size = struct.unpack_from("<2H", data, at) if at + 4 <= len(data) else (0, _FULL16)
         if at + 4 + size > len(data) or kind in found or kind == _UNICODE_PATH_EXTRA:
             refuse(f"the record {printable(name)} has extra fields that readers see differently")
@@ -205,6 +208,7 @@ def extra_fields(data: bytes, name: str) -> dict[int, bytes]:
 def _widen(extra: bytes | None, fields: tuple[int, int, int], name: str) -> tuple[int, ...]:
     """Return size, stored size and offset, those that do not fit 32 bits taken from the zip64 extra field."""
     missing = sum(field == FULL32 for field in fields)
+    # Eight bytes for each number that does not fit, and nothing else.
     if len(extra or b"") != 8 * missing:
         refuse(f"the record {printable(name)} has sizes that readers see differently")
     wide = iter(struct.unpack(f"<{missing}Q", extra or b""))

@@ -9,6 +9,7 @@ from ckptfmt.legacy.containers.reading import Reading, within
 
 __all__ = ["opened"]
 
+# Protocols 0 and 1 begin as any text may, and no library keeps them inside of another pickle.
 _PICKLES = tuple(b"\x80" + bytes((protocol,)) for protocol in (2, 3, 4, 5))
 _D3RLPY = {"torch", "config"}
 

@@ -18,6 +18,7 @@ __all__ = ["begins_as_map", "read_msgpack"]
 _ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
 # Arrays of more than a gigabyte are cut by Flax.
 _CHUNKED = "__msgpack_chunked_array__"
+# NumPy's limit when Flax chose this form.
 _MAX_DIMENSIONS = 32
 # First byte: (bytes of the number or the count behind it, how to unpack it), by what it begins.
 _NUMBERS = {0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q",
@@ -51,6 +52,7 @@ class _Reader(Cursor):
         """Return the object that begins here."""
         self.begin(depth)
         first = self.take(1)[0]
+        # Small numbers are their own first byte: 0 to 127, and -32 to -1.
         if first <= 0x7F or first >= 0xE0:
             return first if first <= 0x7F else first - 0x100
         if first in _PLAIN:
@@ -60,6 +62,7 @@ class _Reader(Cursor):
         return self._sized(first, depth)
 
     def _sized(self, first: int, depth: int) -> Any:
+        # Short maps, lists and texts keep their length in the lower bits of the first byte.
         if 0x80 <= first <= 0x8F or first in _MAPS:
             return self._map(first & 0xF if first <= 0x8F else self.number(_MAPS[first]), depth)
         if 0x90 <= first <= 0x9F or first in _LISTS:
@@ -117,6 +120,7 @@ def _array(parts: Any) -> LegacyTensor | None:
 
 def _scalar(parts: Any) -> Any:
     match parts:
+        # The longest number that is read is a complex one of two doubles.
         case [list() as shape, str() as dtype, Window() as data] if not shape and data.size <= 16:
             code = _code(dtype)
             return scalar_of((dtype_of((code,)), data.read(0, data.size))) if code else None

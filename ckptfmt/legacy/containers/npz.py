@@ -75,12 +75,14 @@ def _refuse_cost(what: str) -> NoReturn:
 def _header(block: Block) -> tuple[str, bool, tuple[int, ...], int]:
     """Return the dtype, whether columns come first, the shape, and where the data begin."""
     start = block.read(0, min(12, block.size))
+    # Magic, two bytes of a version, then the header's length: two bytes in version 1, four since.
     if len(start) < 12 or not start.startswith(_MAGIC) or start[6] not in (1, 2, 3) or start[7] != 0:
         _refuse("is no .npy file of the versions 1.0 to 3.0")
     width = 2 if start[6] == 1 else 4
     size = int.from_bytes(start[8 : 8 + width], "little")
     if size > _MAX_HEADER:
         _refuse_cost(f"has a header of {size:,} bytes")
+    # Version 3 is for names of fields that Latin-1 does not have.
     text = block.read(8 + width, size).decode("utf-8" if start[6] == 3 else "latin-1", "replace").strip()
     descr, fortran, shape = _fields(text)
     return descr, fortran, shape, 8 + width + size

@@ -81,6 +81,7 @@ def _header(block: Block, at: int) -> bytes:
 
 def _checksum_fits(header: bytes) -> bool:
     stated = _octal(header[148:156])
+    # The sum of the header's bytes, its own eight counted as spaces.
     return stated is not None and stated == sum(header[:148]) + sum(header[156:]) + 8 * 0x20
 
 
@@ -91,6 +92,7 @@ def _octal(field: bytes) -> int | None:
 
 def _parse(header: bytes) -> tuple[bytes, str, int]:
     """Return type, name and size of a member; sizes beyond 8 GiB (base-256) are not read."""
+    # Places of fields in a header, as POSIX.1-1988 lays them out: name, size, type, magic, prefix.
     size = _octal(header[124:136])
     if size is None:
         _refuse("has a member whose size cannot be read", "source.damaged")

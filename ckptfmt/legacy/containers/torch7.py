@@ -15,6 +15,7 @@ from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 __all__ = ["begins_as_torch7", "read_torch7"]
 
 _NIL, _NUMBER, _STRING, _TABLE, _TORCH, _BOOLEAN = range(6)
+# TYPE_FUNCTION, LEGACY_TYPE_RECUR_FUNCTION and TYPE_RECUR_FUNCTION of File.lua.
 _FUNCTIONS = (6, 7, 8)
 _KINDS = {
     "Float": "F32", "Cuda": "F32", "Double": "F64", "CudaDouble": "F64", "Half": "F16", "CudaHalf": "F16",
@@ -85,6 +86,7 @@ class _Reader(Cursor):
 
     def _table(self, depth: int) -> dict[Any, Any]:
         count = self._int()
+        # A key and an item take at least four bytes each.
         self.expect(8 * count)
         found: dict[Any, Any] = {}
         for _ in range(count):
@@ -113,6 +115,7 @@ class _Reader(Cursor):
             raise damaged(f"has a tensor of {rank:,} dimensions")
         sizes = tuple(self._long() for _ in range(rank))
         strides = tuple(self._long() for _ in range(rank))
+        # Lua counts from 1.
         offset = self._long() - 1
         storage = self.value(depth + 1)
         if storage is None or not rank:

@@ -52,6 +52,7 @@ def _persistent(pid: Any, found: dict[int, Any]) -> Any:
     """Return the tensor or storage with a number, or the inert class that a "module" id carries."""
     if isinstance(pid, tuple) and pid:
         return pid[0]
+    # 2^64 has twenty digits.
     number = int(pid) if isinstance(pid, str) and pid.isascii() and pid.isdigit() and len(pid) < 20 else pid
     if type(number) is not int or number not in found:
         _refuse("its pickle refers to a tensor that it does not hold")
@@ -111,6 +112,7 @@ def _tensor(block: Block, at: int, storage: Storage) -> tuple[LegacyTensor, int]
     rank = struct.unpack("<i", block.read(at, 4))[0]
     if not 0 <= rank <= _MAX_RANK or storage.dtype is None:
         _refuse(f"has a tensor of {rank} dimensions")
+    # Lengths, strides and an offset, behind the rank and four bytes that fill it up to eight.
     numbers = struct.unpack(f"<{2 * rank + 1}q", block.read(at + 8, 8 * (2 * rank + 1)))
     tensor = LegacyTensor(storage.dtype, numbers[:rank], numbers[rank : 2 * rank], numbers[-1], storage)
     return tensor, at + 8 + 8 * len(numbers)

@@ -131,6 +131,7 @@ def _big_endian(archive: Archive, root: str, reading: Reading) -> bool:
     if name not in archive.entries:
         return False
     block = reading.open(archive, name)
+    # Enough to show in the refusal what stands there instead.
     order = block.read(0, min(block.size, 16))
     if order not in (b"little", b"big"):
         _ambiguous(f"has the byte order {printable(order)}")

@@ -128,6 +128,7 @@ def _local(block: Block, entry: Entry, end: int) -> Entry:
         truncated(f"the record {printable(entry.name)} runs beyond the records of the archive")
     stop = start + entry.stored
     if flags & DESCRIPTOR:
+        # The longest of its four forms has 24 bytes.
         stop += _descriptor(block.read(stop, min(24, end - stop)), entry)
     return replace(entry, start=start, stop=stop)
 
@@ -170,6 +171,7 @@ def _same_sizes(entry: Entry, crc: int, stored: int, size: int, extra: bytes) ->
 
 def _descriptor(data: bytes, entry: Entry) -> int:
     """Return the length of the data descriptor that `data` starts with."""
+    # With the magic number and without, which the specification leaves open, and with sizes of 32 and of 64 bits.
     for form in ("<4s3L", "<4sL2Q", "<3L", "<L2Q"):
         known = [b"PK\x07\x08"] if "s" in form else []
         sizes = [entry.stored & FULL32, entry.size & FULL32] if "Q" not in form else [entry.stored, entry.size]

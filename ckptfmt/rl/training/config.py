@@ -64,7 +64,8 @@ class TrainConfig:
     noisy_std_init: float = _setting(0.5, "initial sigma of noisy layers", 0)
     n_steps: int = _setting(3, "n of the n-step returns", 1)
 
-    # As in Hessel et al. 2018, table 1, but for what suits a machine without a GPU: a million actions, 100,000 frames to learn from, and the learning rate of van Hasselt et al. 2019 for short trainings.
+    # As in Hessel et al. 2018, table 1, but for what suits a machine without a GPU: a million actions, 100,000 frames
+    # to learn from, and the learning rate of van Hasselt et al. 2019 for short trainings.
     total_steps: int = _setting(1_000_000, "actions to take in total", 1)
     learning_starts: int = _setting(20_000, "actions before the first update", 1)
     train_every: int = _setting(4, "actions between updates", 1)

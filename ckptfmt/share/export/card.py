@@ -44,6 +44,7 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
             "metrics": [
                 {
                     "type": "mean_reward",
+                    # The form that the hub's leaderboards of reinforcement learning read.
                     "value": f"{mean:.2f} +/- {spread:.2f}",
                     "name": "mean_reward",
                     "verified": False,
@@ -108,4 +109,5 @@ def _results(evaluations: tuple[Mapping[str, Any], ...]) -> Iterator[str]:
 
 def _plain(value: Any) -> str:
     """Return text that is nothing but text in Markdown."""
+    # Every character that Markdown or its HTML begins something with.
     return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~$" else char for char in printable(value, 120))

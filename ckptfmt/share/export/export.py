@@ -89,6 +89,7 @@ def export(
                 file.flush()
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
+            # Before it gets its name: what differs never stands where somebody would load it.
             checked = _checked(target.check, checkpoint, staged, check, outline)
     said = (outline.summary, outline.loads_with, outline.left_out, outline.anew)
     return Export(os.fspath(path), to, where, size, *said, checked)

@@ -98,6 +98,7 @@ def _config(checkpoint: Checkpoint) -> dict[str, Any]:
 def _picture(checkpoint: Checkpoint) -> bytes:
     """Return a PNG of the filters of the first convolution, b"" where there is none or nothing that draws."""
     tensors = checkpoint.manifest.weights.tensors
+    # A convolution (outputs, inputs, height, width); one of 1×1 has no picture.
     first = next((name for name, info in tensors.items() if len(info.shape) == 4 and min(info.shape[2:]) > 1), None)
     if first is None:
         return b""

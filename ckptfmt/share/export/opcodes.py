@@ -75,6 +75,7 @@ def _scalar(value: bool | float | str | None) -> bytes:
     if isinstance(value, bool):
         return b"\x88" if value else b"\x89"
     if isinstance(value, int):
+        # BININT holds 32 bits with a sign; beyond it is LONG1, as Python's own pickler writes.
         return b"J" + struct.pack("<i", value) if -(2**31) <= value < 2**31 else _long(value)
     if isinstance(value, float):
         return b"G" + struct.pack(">d", value)
@@ -83,5 +84,6 @@ def _scalar(value: bool | float | str | None) -> bytes:
 
 
 def _long(value: int) -> bytes:
+    # One bit more than the number has, for its sign.
     data = value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
     return b"\x8a" + bytes([len(data)]) + data

@@ -18,6 +18,7 @@ from ckptfmt.share.export.target import require, unfit
 
 __all__ = ["Script", "script_of"]
 
+# What CleanRL's Atari scripts have in their source.
 _FRAMES = (4, 84, 84)
 _HIDDEN = 512
 # Where the layers of each of its bodies stand: their outputs, and what lies behind them.

@@ -20,6 +20,7 @@ __all__ = ["StoredTensor", "torch_bytes", "write_torch_file"]
 
 # torch pads each record to this many bytes, so that a file can be mapped.
 _ALIGNMENT = 64
+# Bytes of a record's header in front of its name (APPNOTE.TXT, section 4.3.7).
 _LOCAL_HEADER = 30
 # The id of the padding's extra field, which torch's own writer uses.
 _PADDING = b"FB"
@@ -49,6 +50,7 @@ def write_torch_file(file: BinaryIO, value: Any, name: str = "archive") -> None:
     described = pickled(value, tensors.described)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for record, data in _records(name, described, tensors.stored):
+            # The earliest moment that a zip can name, so that one checkpoint makes one file.
             info = zipfile.ZipInfo(record, (1980, 1, 1, 0, 0, 0))
             begin = file.tell() + _LOCAL_HEADER + len(record.encode())
             # A field needs four bytes for itself, so the padding is those and what is still missing.
@@ -69,6 +71,7 @@ def _records(name: str, described: bytes, tensors: Sequence[StoredTensor]) -> It
     yield f"{name}/byteorder", b"little"
     for number, tensor in enumerate(tensors):
         yield f"{name}/data/{number}", tensor.read()
+    # torch.serialization's version of archives since 1.6.
     yield f"{name}/version", b"3\n"
 
 

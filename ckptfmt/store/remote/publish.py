@@ -28,6 +28,7 @@ Progress = Callable[[int], None]
 
 # Up to this size an object is sent by one put, which is held in memory twice.
 _WHOLE = 32 << 20
+# The smallest part that S3 takes is 5 MiB.
 _PART = 8 << 20
 # How often an object of a dead writer that comes late is replaced again.
 _TIMES = 10
@@ -48,6 +49,7 @@ class _Upload:
     folder: BucketFolder
     progress: Progress
     take_over: bool
+    # By it a writer knows its own objects again, also where an answer was lost.
     word: str = field(default_factory=lambda: secrets.token_hex(8))
     tombstone: Found | None = None
 

@@ -18,6 +18,7 @@ __all__ = ["Agent", "agent_of"]
 
 Names = dict[str, tuple[str, ...]]
 _CLIP = (-2.0, 2.0)
+# LOG_STD_MIN and LOG_STD_MAX of its `sac/policies.py`.
 _CLAMP = (-20.0, 2.0)
 
 
@@ -93,6 +94,7 @@ def _q(
 ) -> Agent:  # fmt: skip
     rows = [f"{net}.{inner}" for net in nets]
     names = seen.extractor(*(f"{net}.features_extractor" for net in nets)) | seen.row.called(*rows)
+    # Its `nn.Sequential` counts activations too, so the head stands behind twice as many places as there are layers.
     names[head] = tuple(f"{one}.{2 * len(seen.row.names)}" for one in rows)
     return Agent(
         algorithms=(algorithm,),

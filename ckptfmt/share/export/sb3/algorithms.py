@@ -26,6 +26,7 @@ _COUNTS = frozenset({
     "gradient_steps", "n_steps", "target_update_interval", "n_epochs", "policy_delay", "cg_max_steps",
     "n_critic_updates",
 })  # fmt: skip
+# What is counted here is allocated or looped over by SB3.
 _MOST = 1_000_000
 
 
@@ -70,6 +71,8 @@ _ACTOR_CRITIC: Mapping[str, Any] = {
 }
 # Settings of another zip by which algorithms are told whose policies are of one class.
 _MARKS = {"n_epochs": "PPO", "cg_max_steps": "TRPO", "gae_lambda": "A2C"}
+# Learning rates, epsilons and rates of exploration are the defaults of the classes' own constructors: a training goes
+# on with them where nothing else is known.
 ALGORITHMS: Mapping[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
@@ -105,6 +108,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
 _Setting = tuple[str, tuple[str, ...], type[int] | type[float], int, int]
 _SETTINGS: tuple[_Setting, ...] = (
     ("num_timesteps", ("num_timesteps", "step", "frame_idx", "steps"), int, 0, _TOO_MUCH),
+    # NumPy takes seeds of 32 bits.
     ("seed", ("seed",), int, 0, 2**32),
     ("gamma", ("gamma",), float, 0, 2),
     ("learning_rate", ("learning_rate",), float, 0, _TOO_MUCH),

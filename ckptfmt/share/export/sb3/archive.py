@@ -24,6 +24,7 @@ _VERSION = "2.4.0"
 def write_zip(checkpoint: Checkpoint, made: Plan, file: BinaryIO) -> None:
     """Write the zip of an agent; every tensor is verified as it is read."""
     parts = {
+        # Indented as SB3 does it.
         "data": json.dumps(_data(made), indent=4).encode(),
         "policy.pth": torch_bytes(_tensors(checkpoint, made), "policy"),
         **_optimizers(checkpoint, made),
@@ -33,6 +34,7 @@ def write_zip(checkpoint: Checkpoint, made: Plan, file: BinaryIO) -> None:
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, data in parts.items():
+            # The earliest moment that a zip can name, so that one checkpoint makes one file.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
 
 
@@ -109,6 +111,7 @@ def _optimizers(checkpoint: Checkpoint, made: Plan) -> dict[str, bytes]:
 
 def _optimizer(made: Plan, count: int) -> dict[str, Any]:
     """Return the state of a new optimizer as torch holds it: one group of parameters, no steps."""
+    # torch's defaults.
     adam = {"betas": (0.9, 0.999), "eps": 1e-08, "weight_decay": 0, "amsgrad": False, "decoupled_weight_decay": False}
     rms = {"momentum": 0, "centered": False}
     own = made.algorithm.optimizer
@@ -123,6 +126,7 @@ def _variables(made: Plan) -> dict[str, StoredTensor]:
     if not made.is_tempered:
         return {}
     if made.coefficient is None:
+        # Four zero bytes are 0.0, the logarithm of 1, from which SB3 begins.
         return {"log_ent_coef": StoredTensor("F32", (1,), lambda: bytes(4))}
     data = struct.pack("<f", made.coefficient)
     return {"ent_coef_tensor": StoredTensor("F32", (), lambda: data)}

@@ -69,6 +69,7 @@ def plan(checkpoint: Checkpoint, asked: str) -> Plan:
     observation, action = _observation(agent, config, checkpoint), _action(algorithm, config, checkpoint)
     told = dict(settings(algorithm, info))
     if algorithm.name in ("SAC", "TQC"):
+        # Haarnoja et al. 2018b, appendix D: minus the number of dimensions.
         told = {"target_entropy": -float(config.action_dim), "ent_coef": "auto", **told}
     return Plan(
         agent=agent,
@@ -118,6 +119,7 @@ def _observation(agent: Agent, config: Any, checkpoint: Checkpoint) -> tuple[Spa
     """Return the space of what is seen, and whether it is the one of the training."""
     shape = tuple(config.input_shape)
     if agent.frames:
+        # Pixels are bytes, whoever divides them.
         return spaces.box(shape, 0, 255, "uint8"), True
     told = spaces.told(checkpoint.manifest.environment.get("observation_space"), prod(shape))
     return told or spaces.box(shape, -inf, inf), told is not None

@@ -59,6 +59,7 @@ def told(said: Any, size: int) -> Space | None:
 
 def _ends(text: Any, size: int) -> Any:
     """Return the bounds that the text of an array holds, None where it holds another number of them."""
+    # A number that Python writes has 24 characters at most.
     if not isinstance(text, str) or len(text) > 32 * _MOST:
         return None
     try:
