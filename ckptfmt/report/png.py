@@ -14,7 +14,8 @@ __all__ = ["encode_png", "png_uri"]
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """Return the PNG of (height, width, 3) colours."""
     height, width, _ = pixels.shape
-    # Eight bits a channel, colours without transparency, the one way of packing and filtering that there is, rows in their order.
+    # Eight bits a channel, colours without transparency, the one way of packing and filtering that there is, rows in
+    # their order.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     # Each row begins with its filter; none is the smallest for pictures of flat tiles.
     rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, width * 3)], axis=1)

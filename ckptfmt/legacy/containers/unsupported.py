@@ -99,5 +99,6 @@ def _is_tensorflow_index(block: Block) -> bool:
 
 def _is_onnx(head: bytes) -> bool:
     """Return whether a file begins as an ONNX ModelProto: a small ir_version, then the producer or the graph."""
-    # Protobuf: field 1 is a number, the version of the IR, below 32 so far; field 2 names the producer, field 7 is the graph.
+    # Protobuf: field 1 is a number, the version of the IR, below 32 so far; field 2 names the producer, field 7 is
+    # the graph.
     return len(head) > 8 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x3A)
