@@ -30,7 +30,7 @@ _LEAST_MANIFEST = 128
 def far_manifest(folder: FarFolder, name: str, most: int) -> bytes:
     """Return the bytes of the manifest of a checkpoint in a store; raise `NotACheckpoint` where it has none."""
     try:
-        data = folder.fetch_all(name, most)
+        data = folder.fetch_manifest(name, most)
     except Absent:
         raise NotACheckpoint(
             f"there is no checkpoint at this URL, {name} is missing", where=folder.where, fix="check the URL"

@@ -94,19 +94,26 @@ class FarData(DataFile):
 
     def _look(self) -> DataFile:
         folder, packed = self._folder, compressed_name(self._name)
-        name = folder.called(self._name, HUB_WEIGHTS if self._name == WEIGHTS else self._name)
-        size, stored = folder.size(name), folder.size(packed)
-        where = os.path.join(self._place, name)
-        if size is not None and stored is not None:
-            raise TwoForms("lies there twice, plain and compressed", where=where, fix="remove one of the two")
-        if size is not None:
-            return _FarPlain(folder.open(name), size, where)
-        if stored is None:
-            raise MissingFile("is missing", where=where, fix="copy the checkpoint again")
+        names = (self._name, *((HUB_WEIGHTS,) if self._name == WEIGHTS else ()), packed)
+        there = [name for name in names if folder.size(name) is not None]
+        if len(there) > 1:
+            # One of them may have come late, from an upload that lost.
+            there = [name for name in there if not folder.was_left(name)]
+        elif there:
+            folder.take(there[0])
+        if not there:
+            raise MissingFile(
+                "is missing", where=os.path.join(self._place, self._name), fix="copy the checkpoint again"
+            )
+        where, size = os.path.join(self._place, there[0]), folder.size(there[0]) or 0
+        if there[0] != packed:
+            if packed in there:
+                raise TwoForms("lies there twice, plain and compressed", where=where, fix="remove one of the two")
+            return _FarPlain(folder.open(there[0]), size, where)
         # The one import that waits: only who reads a compressed file needs zstd.
         from ckptfmt.format.compressed import CompressedFile
 
-        return CompressedFile(folder.open(packed), stored, self._segments, os.path.join(self._place, packed))
+        return CompressedFile(folder.open(packed), size, self._segments, where)
 
 
 class _FarCursor(Cursor):

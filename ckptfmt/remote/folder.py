@@ -29,6 +29,7 @@ class FarFolder(ABC):
         self.url = url
         self.where = str(url)
         self._listed: Mapping[str, int] | None = None
+        self._taken: set[str] = set()
 
     @property
     def can_list(self) -> bool:
@@ -52,6 +53,18 @@ class FarFolder(ABC):
     def sha256(self, name: str) -> str:
         """Return what the store knows to be the SHA-256 of a file, "" where it knows none."""
         return ""
+
+    def fetch_manifest(self, name: str, most: int) -> bytes:
+        """Return the file that says which others belong here, as `fetch_all`."""
+        return self.fetch_all(name, most)
+
+    def was_left(self, name: str) -> bool:
+        """Return whether an upload has left this file that did not become what lies here."""
+        return False
+
+    def take(self, name: str) -> None:
+        """Read this file from now on whoever put it there: nothing else stands for it."""
+        self._taken.add(name)
 
     def open(self, name: str) -> "FarFile":
         """Return a file, which may not be there; reading it raises `Absent` then."""

@@ -91,9 +91,11 @@ def pull(
 
 def _stored(far: FarFolder, name: str) -> tuple[str, int]:
     """Return under which name a file of the manifest lies in the store, and its bytes; raise where it is missing."""
-    for stored in (name, compressed_name(name), HUB_WEIGHTS if name == WEIGHTS else name):
-        if (size := far.size(stored)) is not None:
-            return stored, size
+    forms = (name, compressed_name(name), *((HUB_WEIGHTS,) if name == WEIGHTS else ()))
+    there = [(form, size) for form in forms if (size := far.size(form)) is not None]
+    for form, size in there:
+        if len(there) == 1 or not far.was_left(form):
+            return form, size
     with must_be_there(join(far.where, name)):
         return name, far.open(name).size
 

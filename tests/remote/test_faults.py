@@ -10,7 +10,7 @@ from tests.remote.conftest import ckpt, make_checkpoint
 
 
 @pytest.fixture(scope="module")
-def bench(seaweed, tmp_path_factory):
+def bench(s3, seaweed, tmp_path_factory):
     before = dict(os.environ)
     yield faults.Bench(seaweed, tmp_path_factory.mktemp("bench"), megabytes=1)
     os.environ.clear()

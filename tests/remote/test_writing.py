@@ -9,9 +9,11 @@ import numpy
 import pytest
 
 import ckptfmt
-from ckptfmt.errors import CkptError, Locked, TargetExists, WriteError
+from ckptfmt.errors import CkptError, Locked, NotACheckpoint, TargetExists, WriteError
 from ckptfmt.format.far import tombstone
 from ckptfmt.remote.address import parse
+from ckptfmt.remote.bucket import BucketFolder
+from ckptfmt.remote.failure import StoreError
 from ckptfmt.remote.store import open_store
 from ckptfmt.share.pull import pull
 from ckptfmt.share.push import push, push_all
@@ -80,7 +82,7 @@ def test_a_writer_that_sleeps_while_it_is_taken_over_loses(url, tmp_path, monkey
     commit = publishing._Upload.commit
 
     def late(self, manifest):
-        if self.tombstone is None:
+        if not self.take_over:
             push(other, url, overwrite=True)
         commit(self, manifest)
 
@@ -109,6 +111,98 @@ def test_of_two_that_take_over_one_wins_and_its_checkpoint_is_whole(url, tmp_pat
         push(first, url, overwrite=True)
     assert ckptfmt.validate(url).problems == ()
     assert ckptfmt.open(url).training_info == {"step": 2}
+
+
+def other_form(path):
+    """A checkpoint none of whose files has a name of `make_checkpoint`'s: they are compressed."""
+    ckptfmt.save(
+        path,
+        {"a": numpy.zeros(100_000, "f4")},
+        training_info={"step": 9},
+        compress=True,
+        state={"m": numpy.zeros(99_999)},
+    ).close()
+    return path
+
+
+def test_of_two_writers_whose_files_have_other_names_one_wins_and_nothing_lies_beside_its_files(
+    url, tmp_path, monkeypatch
+):
+    first, second = make_checkpoint(tmp_path / "first", 1), other_form(tmp_path / "second")
+    send, inside = publishing._Upload.send, []
+
+    def interrupted(self, name, file):
+        if not inside:
+            inside.append(True)
+            with pytest.raises(CkptError):
+                push(second, url)
+        return send(self, name, file)
+
+    monkeypatch.setattr(publishing._Upload, "send", interrupted)
+    push(first, url)
+    assert ckptfmt.validate(url).problems == ()
+    assert names(url) == ["manifest.json", "weights.safetensors"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_comes_late_from_an_upload_that_lost_does_not_stand_in_for_files_of_the_checkpoint(url, tmp_path, late):
+    """A put of a dead writer arrives after the commit of whoever took over; it has a name that was free."""
+    plain, packed = make_checkpoint(tmp_path / "plain", 1), other_form(tmp_path / "packed")
+    mine, stray = (packed, plain) if late else (plain, packed)
+    push(mine, url)
+    place = parse(url)
+    for file in stray.glob("*.safetensors*"):
+        if not (mine / file.name).exists():
+            open_store(place).put(f"{place.key}/{file.name}", file.read_bytes(), "0123456789abcdef")
+    report = ckptfmt.validate(url)
+    assert report.valid
+    assert {problem.message for problem in report.problems} <= {"was left by an upload that lost, and is passed over"}
+    with ckptfmt.open(url) as far, ckptfmt.open(mine) as near:
+        far.verify()
+        assert far.manifest == near.manifest
+    pull(url, tmp_path / "back")
+    assert ckptfmt.validate(tmp_path / "back").problems == ()
+    update_manifest(url, lambda manifest: dataclasses.replace(manifest, extra={"note": 1}))
+    assert ckptfmt.validate(url).valid
+
+
+def test_a_manifest_that_was_copied_and_changed_keeps_its_files(url, checkpoint):
+    place, store = parse(url), open_store(parse(url))
+    push(checkpoint, url)
+    manifest = f"{place.key}/manifest.json"
+    store.put(manifest, (checkpoint / "manifest.json").read_bytes(), "", over=store.look(manifest))
+    update_manifest(url, lambda manifest: dataclasses.replace(manifest, extra={"note": 1}))
+    assert ckptfmt.validate(url).problems == ()
+
+
+def test_files_of_somebody_else_are_not_removed_by_a_take_over(url, checkpoint):
+    place, store = parse(url), open_store(parse(url))
+    store.put(f"{place.key}/thesis.tex", b"years of work", "")
+    with pytest.raises(TargetExists) as caught:
+        push(checkpoint, url, overwrite=True)
+    assert str(caught.value) == (
+        f"{url}: holds 'thesis.tex', which is no part of a checkpoint, and would be lost; move it away"
+    )
+    assert names(url) == ["thesis.tex"]
+
+
+def test_what_fails_after_the_commit_says_that_it_was_committed(url, checkpoint, monkeypatch):
+    listed, calls = BucketFolder.list, []
+
+    def fails(self):
+        calls.append(True)
+        if len(calls) == 3:
+            raise StoreError("the store failed (500)", where=self.where)
+        return listed(self)
+
+    monkeypatch.setattr(BucketFolder, "list", fails)
+    with pytest.raises(StoreError) as caught:
+        push(checkpoint, url)
+    assert str(caught.value) == (
+        f"{url}: was committed, and could not be looked at again: the store failed (500); look with: ckpt validate URL"
+    )
+    monkeypatch.undo()
+    assert ckptfmt.validate(url).problems == ()
 
 
 def test_who_takes_over_cannot_commit_over_the_tombstone_of_whoever_took_over_from_it(url, tmp_path, monkeypatch):
@@ -168,7 +262,8 @@ def test_a_file_that_changes_while_it_is_sent_is_not_committed(url, checkpoint, 
     monkeypatch.setattr("ckptfmt.store.remote.write.file_parts", disturbed)
     with pytest.raises(WriteError, match="was changed while it was sent"):
         publish_near(str(checkpoint), url)
-    assert "manifest.json" not in names(url)
+    with pytest.raises(NotACheckpoint, match="an upload to this URL was not finished, or is going on"):
+        ckptfmt.open(url)
 
 
 def test_a_damaged_checkpoint_is_not_pushed(url, checkpoint):

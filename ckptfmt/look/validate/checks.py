@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +54,7 @@ def folder(descriptor: OpenFolder, listed: frozenset[str]) -> Iterator[Problem]:
     """Yield what lies in the folder and does not belong there; `listed` are the files of the manifest."""
     names = _names(descriptor)
     # Where the weights are called as on the hub, that file is the listed one.
-    stand_in = {HUB_WEIGHTS} if WEIGHTS in listed and WEIGHTS not in dict(names) else set()
+    stand_in = {HUB_WEIGHTS} if WEIGHTS in listed and not _is_here(descriptor, WEIGHTS, dict(names)) else set()
     for name, mode in names:
         where = printable(name)
         if name == MANIFEST or name in listed or name in stand_in:
@@ -76,12 +76,21 @@ def folder(descriptor: OpenFolder, listed: frozenset[str]) -> Iterator[Problem]:
         if not stat.S_ISREG(mode):
             message = f"is {_kind(mode)}, a checkpoint holds plain files only"
             yield Problem("layout.not-regular", where, message, "remove it, or copy what it stands for elsewhere")
+        elif not isinstance(descriptor, int) and descriptor.was_left(name):
+            message = "was left by an upload that lost, and is passed over"
+            yield Problem("layout.unlisted", where, message, "remove it with the provider's tool", "warning")
         elif name.endswith((".safetensors", compressed_name(".safetensors"))):
             message = "is not in the manifest; whoever loads every safetensors file of a folder would load it"
             yield Problem("layout.unlisted-weights", where, message, "move it out of the folder")
         else:
             message = "is not in the manifest"
             yield Problem("layout.unlisted", where, message, "move it out of the folder", "warning")
+
+
+def _is_here(descriptor: OpenFolder, name: str, names: Collection[str]) -> bool:
+    if name not in names or isinstance(descriptor, int) or HUB_WEIGHTS not in names:
+        return name in names
+    return not descriptor.was_left(name)
 
 
 def _names(descriptor: OpenFolder) -> list[tuple[str, int]]:

@@ -1,10 +1,11 @@
 """Commit to a bucket: every object on a condition, the manifest last.
 
-Every data object is put where nothing is yet, so of two writers the second one fails. The manifest comes last, and is
-the commit: without it there is no checkpoint. Nothing that was committed is ever replaced. What a dead writer left is
-taken over: a tombstone in the place of the manifest makes its commit fail, should it not be dead; then each of its
-objects is replaced on the condition that it is still that one, and the tombstone by the manifest on the condition that
-it is still ours. Names are removed only once nobody but us can have committed.
+A writer begins with a mark in the place of the manifest, put where nothing is, so of two writers the second one fails
+before it has sent anything. Data objects are put where nothing is too. The manifest comes last, in the place of the
+mark on the condition that it is still ours, and is the commit: without it there is no checkpoint. Nothing that was
+committed is ever replaced. What a dead writer left is taken over by replacing its mark, which makes its commit fail
+should it not be dead; then each of its objects is replaced on the condition that it is still that one. Names are
+removed only once nobody but us can have committed.
 """
 
 import contextlib
@@ -15,10 +16,11 @@ from dataclasses import dataclass, field
 
 from ckptfmt.errors import CkptError, Locked, TargetExists
 from ckptfmt.format.far import REMOVED, is_manifest, is_tombstone, tombstone, unfinished
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, is_companion
 from ckptfmt.remote.bucket import BucketFolder
 from ckptfmt.remote.failure import Absent, StoreError, Taken
 from ckptfmt.remote.store import Found
+from ckptfmt.store.remote.names import belongs, in_the_way, sending_name
 from ckptfmt.store.remote.probe import require_conditions
 
 __all__ = ["Progress", "Sent", "file_parts", "publish"]
@@ -51,22 +53,26 @@ class _Upload:
     take_over: bool
     # By it a writer knows its own objects again, also where an answer was lost.
     word: str = field(default_factory=lambda: secrets.token_hex(8))
-    tombstone: Found | None = None
+    mark: Found | None = None
 
     def begin(self) -> None:
-        """Raise where something is in the way, or put the tombstone that takes it over."""
+        """Raise where something is in the way, or put the mark that says that this place is ours."""
         there = self.folder.list()
         if is_manifest(there.get(MANIFEST)):
             raise _committed(self.folder.where)
-        if not there:
-            return
-        if not self.take_over:
+        if there and not self.take_over:
             raise TargetExists(
                 "holds what an upload left that did not finish, or that goes on",
                 where=self.folder.where,
                 fix="add overwrite=True to take it over, or choose another URL",
             )
-        self._entomb(self._uncommitted() if MANIFEST in there else None)
+        if foreign := sorted(name for name in there if not belongs(name)):
+            raise in_the_way(self.folder.where, foreign[0])
+        over = self._uncommitted() if MANIFEST in there else None
+        try:
+            self.mark = self._put(MANIFEST, tombstone(self.word), self.word + "t", over)
+        except Taken:
+            raise self._lost() from None
 
     def send(self, name: str, file: Sent) -> Found:
         """Put a data file where nothing is, or in the place of what a dead writer left."""
@@ -77,7 +83,7 @@ class _Upload:
     def commit(self, manifest: bytes) -> None:
         """Put the manifest; raise `Locked` where another writer was faster."""
         try:
-            self._put(MANIFEST, manifest, self.word, self.tombstone)
+            self._put(MANIFEST, manifest, self.word, self.mark)
         except Taken:
             raise self._lost() from None
         except CkptError as e:
@@ -87,14 +93,22 @@ class _Upload:
             fix = "look with: ckpt validate URL"
             raise StoreError(f"{e.what}; whether it was committed is not known", where=e.where, fix=fix) from None
 
-    def clean(self, mine: Iterable[str]) -> None:
-        """Remove what a dead writer left beside the files of the checkpoint that was committed."""
-        if self.tombstone is not None:
-            left = set(self.folder.list()) - {MANIFEST, *mine}
-            self.folder.store.remove([self.folder.key(name) for name in sorted(left)])
+    def finish(self, sent: Mapping[str, Found]) -> None:
+        """Remove what a dead writer left beside the files of the checkpoint, and look at those again."""
+        try:
+            if self.take_over:
+                self._clean(sent)
+            there = self.folder.list()
+        except CkptError as e:
+            what = f"was committed, and could not be looked at again: {e.what}"
+            raise StoreError(what, where=self.folder.where, fix="look with: ckpt validate URL", code=e.code) from None
+        for name, found in sent.items():
+            if there.get(name) != found.size:
+                what = f"was committed, and a removal that came late took '{name}' from it"
+                raise StoreError(what, where=self.folder.where, fix="choose another URL", code="write.lost")
 
     def check(self, sent: Mapping[str, Found]) -> None:
-        """Raise where what lies there is not what was sent: before the commit, and after it."""
+        """Raise where what lies there is not what was sent."""
         there = self.folder.list()
         for name, found in sent.items():
             if there.get(name) != found.size:
@@ -113,12 +127,13 @@ class _Upload:
             raise _committed(self.folder.where)
         return there
 
-    def _entomb(self, over: Found | None) -> None:
-        """Put the tombstone, so that the writer whose objects are replaced cannot commit any more."""
-        try:
-            self.tombstone = self._put(MANIFEST, tombstone(self.word), self.word + "t", over)
-        except Taken:
-            raise self._lost() from None
+    def _clean(self, mine: Iterable[str]) -> None:
+        for name in sorted(set(self.folder.list()) - {MANIFEST, *mine}):
+            key = self.folder.key(name)
+            with contextlib.suppress(Absent):
+                # A card that holds no writer's word was put there by somebody else, and does no harm.
+                if belongs(name) and not (is_companion(name) and not self.folder.store.look(key).writer):
+                    self.folder.store.remove([key])
 
     def _send_whole(self, name: str, file: Sent) -> Found:
         body = b"".join(file.parts())
@@ -128,7 +143,7 @@ class _Upload:
 
     def _send_large(self, name: str, file: Sent) -> Found:
         """Upload under a name of our own, in parts, and give it its name where that is free."""
-        store, own = self.folder.store, self.folder.key(f".{name}.{self.word}")
+        store, own = self.folder.store, self.folder.key(sending_name(name, self.word))
         try:
             store.upload(own, _counted(file.parts(), self.progress), self.word)
 
@@ -149,20 +164,17 @@ class _Upload:
         """Put an object; where one is in the way and may be taken over, put it in its place."""
         over: Found | None = None
         for _ in range(_TIMES):
+            # After the look below: whoever takes over puts nothing before its mark, so what was seen is not its.
+            self._still_ours()
             try:
                 return put(over)
             except Taken:
                 if not self.take_over:
                     raise self._lost() from None
-                if self.tombstone is None:
-                    # A put of a dead writer that the store has finished only now.
-                    self._entomb(None)
             try:
                 over = self.folder.store.look(self.folder.key(name))
             except Absent:
                 over = None
-            # In this order: whoever takes over from us puts nothing before its tombstone, so what was seen is not its.
-            self._still_ours()
         raise self._lost()
 
     def _still_ours(self) -> None:
@@ -199,8 +211,7 @@ def publish(
     sent = {name: upload.send(name, file) for name, file in files.items()}
     upload.check(sent)
     upload.commit(manifest)
-    upload.clean(sent)
-    upload.check(sent)
+    upload.finish(sent)
 
 
 def _counted(parts: Iterable[bytes], progress: Progress) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 
-from ckptfmt.errors import CkptError, Locked, TargetExists, WriteError, printable
+from ckptfmt.errors import CkptError, Locked, TargetExists, WriteError
 from ckptfmt.format.far import REMOVED, far_manifest, is_manifest
 from ckptfmt.format.files import (
     HUB_WEIGHTS,
@@ -23,11 +23,11 @@ from ckptfmt.format.files import (
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.remote.address import parse
-from ckptfmt.remote.bucket import BucketFolder
+from ckptfmt.remote.bucket import BucketFolder, changed_word
 from ckptfmt.remote.failure import Taken
 from ckptfmt.remote.store import Found
 from ckptfmt.remote.url import join
-from ckptfmt.store.remote.names import near_files
+from ckptfmt.store.remote.names import in_the_way, near_files
 from ckptfmt.store.remote.probe import require_conditions
 from ckptfmt.store.remote.publish import Progress, Sent, file_parts, publish
 from ckptfmt.store.write.acceptance import accepted
@@ -118,7 +118,8 @@ def update_far(url: str, change: Callable[[Manifest], Manifest]) -> Manifest:
         raise WriteError("a change of the manifest must leave its files as they are", where=url, code="write.file-name")
     data, manifest = accepted(changed, where=url)
     try:
-        folder.store.put(folder.key(MANIFEST), data, secrets.token_hex(8), over=there)
+        word = changed_word(there.writer, secrets.token_hex(8))
+        folder.store.put(folder.key(MANIFEST), data, word, over=there)
     except Taken:
         raise Locked(
             "was changed by another writer meanwhile", where=url, fix="run it again", code="write.lost"
@@ -139,8 +140,7 @@ def remove_far(url: str, *, digest: str = "") -> None:
     own = {*manifest.files, *map(compressed_name, manifest.files), HUB_WEIGHTS}
     names = [name for name in folder.list() if name != MANIFEST]
     if foreign := [name for name in names if name not in own and not is_companion(name)]:
-        what = f"holds '{printable(foreign[0], 60)}', which is no part of a checkpoint, and would be lost"
-        raise TargetExists(what, where=url, fix="move it away")
+        raise in_the_way(url, foreign[0])
     try:
         folder.store.put(folder.key(MANIFEST), REMOVED, secrets.token_hex(8), over=there)
     except Taken:
