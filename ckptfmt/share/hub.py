@@ -3,8 +3,12 @@
 A commit of the hub is whole or absent by itself. It names the one before it, so of two writers the second one fails.
 """
 
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from ckptfmt.errors import Locked, TargetExists, WriteError, missing_package
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, PARTS, WEIGHTS
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, PARTS, WEIGHTS, open_file, open_near, release
 from ckptfmt.remote.address import Url
 from ckptfmt.remote.failure import Absent, NotOnHub, StoreError
 from ckptfmt.store.checkpoint import Checkpoint
@@ -15,9 +19,6 @@ try:
     from huggingface_hub.utils import disable_progress_bars
 except ImportError as e:
     raise missing_package(e, "hf://") or e from None
-
-from collections.abc import Callable, Sequence
-from typing import Any
 
 from ckptfmt.remote.hub import HubFolder, told_by_hub
 
@@ -58,16 +59,17 @@ def upload(
         return "planned", ""
     checkpoint.verify()
     disable_progress_bars()
-    added = [_added(checkpoint, url, name) for name in names]
-    try:
-        commit = _commit(url, added, parent, message, private)
-    except HfHubHTTPError as e:
-        if e.response is not None and e.response.status_code in _CONFLICT:
-            raise Locked("another writer was faster", where=str(url), fix="run it again", code="write.lost") from None
-        raise told_by_hub(e, str(url)) from None
-    except Exception as e:
-        raise told_by_hub(e, str(url)) from None
-    progress(sum(operation.upload_info.size for operation in added))
+    with contextlib.ExitStack() as held:
+        added = _added(checkpoint, mine, url, names, held)
+        try:
+            commit = _commit(url, added, parent, message, private, progress)
+        except HfHubHTTPError as e:
+            if e.response is not None and e.response.status_code in _CONFLICT:
+                what, fix = "another writer was faster", "run it again"
+                raise Locked(what, where=str(url), fix=fix, code="write.lost") from None
+            raise told_by_hub(e, str(url)) from None
+        except Exception as e:
+            raise told_by_hub(e, str(url)) from None
     _check(checkpoint, Url("hf", url.place, url.key, commit))
     return "pushed", commit
 
@@ -85,24 +87,43 @@ def _current(url: Url) -> tuple[str, bytes | None]:
         return commit, None
 
 
-def _added(checkpoint: Checkpoint, url: Url, name: str) -> Any:
-    """Return the operation that adds a file; raise where it is not what the manifest lists any more."""
-    place = f"{url.key}/{name}" if url.key else name
-    operation = CommitOperationAdd(place, f"{checkpoint.path}/{name}")
-    listed = WEIGHTS if name == HUB_WEIGHTS else name
-    entry = checkpoint.manifest.files.get(listed)
-    if entry is not None and operation.upload_info.sha256.hex() != entry.sha256:
-        where = f"{checkpoint.path}/{name}"
-        raise WriteError("was changed while it was sent", where=where, fix="run it again", code="remote.changed")
-    return operation
+def _added(
+    checkpoint: Checkpoint, mine: bytes, url: Url, names: Sequence[str], held: contextlib.ExitStack
+) -> list[Any]:
+    """Return the operations that add the files; raise where one is not what the manifest lists any more.
+
+    The files are held open, so what is sent is what was looked at, whoever gives their names to others meanwhile.
+    """
+    folder = open_near(checkpoint.path)
+    held.callback(release, folder)
+    added = []
+    for name in names:
+        place = f"{url.key}/{name}" if url.key else name
+        if name == MANIFEST:
+            added.append(CommitOperationAdd(place, mine))
+            continue
+        file, _ = open_file(folder, name, where=checkpoint.path)
+        held.callback(release, file)
+        added.append(CommitOperationAdd(place, f"/proc/self/fd/{file}"))
+        entry = checkpoint.manifest.files.get(WEIGHTS if name == HUB_WEIGHTS else name)
+        if entry is not None and added[-1].upload_info.sha256.hex() != entry.sha256:
+            where = f"{checkpoint.path}/{name}"
+            raise WriteError("was changed while it was sent", where=where, fix="run it again", code="remote.changed")
+    return added
 
 
-def _commit(url: Url, added: Sequence[Any], parent: str, message: str, private: bool) -> str:
+def _commit(
+    url: Url, added: Sequence[Any], parent: str, message: str, private: bool, progress: Callable[[int], None]
+) -> str:
     """Commit the files, in place of those that an older checkpoint of the folder had."""
     api, branch = HfApi(), url.revision or None
     api.create_repo(url.place, private=private or None, exist_ok=True)
     if branch and not parent:
         api.create_branch(url.place, branch=branch, exist_ok=True)
+    for operation in added:
+        # Large files go one by one, before the commit, so that it can be said how far it is.
+        api.preupload_lfs_files(url.place, [operation], revision=branch)
+        progress(operation.upload_info.size)
     names = HubFolder(url).names() if parent else {}
     places = {operation.path_in_repo for operation in added}
     gone = [f"{url.key}/{name}" if url.key else name for name in names if name in (*PARTS, HUB_WEIGHTS)]

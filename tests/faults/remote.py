@@ -7,9 +7,7 @@ any reader takes for one, and whoever was told of success must be the one whose 
 
 import argparse
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,72 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy
-
-import ckptfmt
-from ckptfmt.errors import CkptError, NotACheckpoint, TargetExists
-from ckptfmt.remote.address import parse
-from ckptfmt.remote.store import open_store
+from ckptfmt.errors import CkptError, TargetExists
 from ckptfmt.share.push import push
+from tests.faults.kills import kill
+from tests.faults.uploads import ROOT, Bench
 from tests.remote import servers
 from tests.remote.proxy import LOSE, PASS, Late, Proxy
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def environment(port: int) -> dict[str, str]:
-    """Return what points the client to the S3 at a port."""
-    return {
-        "AWS_ACCESS_KEY_ID": servers.KEY,
-        "AWS_SECRET_ACCESS_KEY": servers.SECRET,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_REGION": "us-east-1",
-    }
-
-
-class Bench:
-    """A bucket of a running S3, checkpoints to be sent, and what was found so far."""
-
-    def __init__(self, port: int, folder: Path, megabytes: int = 4) -> None:
-        self.port, self.folder = port, folder
-        self.bucket = f"s3://faults{os.urandom(4).hex()}"
-        os.environ.update(environment(port))
-        open_store(parse(self.bucket)).put("made", b"", "tests")
-        self.checkpoints = [self._make(seed, megabytes) for seed in (1, 2)]
-        # Over the size up to which a file is sent by one put.
-        self.large = self._make(1, 40, "large")
-
-    def _make(self, seed: int, megabytes: int, name: str = "checkpoint") -> Path:
-        path, numbers = self.folder / f"{name}-{seed}", numpy.random.default_rng(seed)
-        tensors = {f"t{i}": numbers.standard_normal((megabytes << 20) // 32, "f4") for i in range(8)}
-        ckptfmt.save(path, tensors, training_info={"step": seed}).close()
-        return path
-
-    def url(self) -> str:
-        """Return a URL where nothing is."""
-        return f"{self.bucket}/{os.urandom(6).hex()}"
-
-    def start(self, path: Path, url: str, port: int | None = None) -> subprocess.Popen[str]:
-        """Start an upload in a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "ckptfmt", "push", str(path), url],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, **environment(port or self.port)},
-        )
-
-    def state(self, url: str) -> int | str:
-        """Return whose checkpoint lies at a URL, whole; else "none" or "broken"."""
-        try:
-            report = ckptfmt.validate(url)
-        except NotACheckpoint:
-            return "none"
-        if not report.valid:
-            return f"broken: {report.problems[0].code}"
-        with ckptfmt.open(url) as checkpoint:
-            return int(checkpoint.training_info["step"])
 
 
 def race(bench: Bench, rounds: int) -> Counter[str]:
@@ -93,18 +31,18 @@ def race(bench: Bench, rounds: int) -> Counter[str]:
     found: Counter[str] = Counter()
     words = [sys.executable, "-m", "tests.faults.remote", "--racer"]
     racers = [
-        subprocess.Popen([*words, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        for path in bench.checkpoints
+        subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in (1, 2)
     ]
     for number in range(rounds):
         url = bench.url()
+        # In every other race the second one's files have other names: they are compressed.
+        paths = bench.checkpoints[0], bench.packed if number % 2 else bench.checkpoints[1]
         # Every third race is about what a dead writer left, which both take over.
         left = number % 3 == 2
         if left:
-            place = parse(url)
-            open_store(place).put(f"{place.key}/weights.safetensors", b"half", "dead")
-        for racer in racers:
-            racer.stdin.write(f"{url} {int(left)}\n")  # type: ignore[union-attr]
+            bench.leave_half(url)
+        for racer, path in zip(racers, paths, strict=True):
+            racer.stdin.write(f"{url} {int(left)} {path}\n")  # type: ignore[union-attr]
             racer.stdin.flush()  # type: ignore[union-attr]
         said = [racer.stdout.readline().strip() for racer in racers]  # type: ignore[union-attr]
         won = [seed for seed, word in enumerate(said, 1) if word == "won"]
@@ -121,48 +59,16 @@ def race(bench: Bench, rounds: int) -> Counter[str]:
     return found
 
 
-def racer(path: str) -> None:
-    """Push to each URL that is read, and say whether that was won."""
+def racer() -> None:
+    """Push what is read to the URL that is read, line by line, and say whether that was won."""
     for line in sys.stdin:
-        url, left = line.split()
+        url, left, path = line.split()
         try:
             push(path, url, overwrite=left == "1")
         except CkptError as e:
             print(f"{e.code}: {e}", flush=True)
         else:
             print("won", flush=True)
-
-
-def kill(bench: Bench, rounds: int) -> Counter[str]:
-    """Kill uploads at any moment, by kill -9 and by Ctrl-C; what is left is taken over by another."""
-    found, chance = Counter[str](), random.Random(0)
-    for number in range(rounds):
-        url = bench.url()
-        large = number % 3 == 0
-        upload = bench.start(bench.large if large else bench.checkpoints[0], url)
-        wait_for_upload(bench, url, time.monotonic() + 20)
-        time.sleep(chance.random() * (1.2 if large else 0.03))
-        upload.send_signal(signal.SIGINT if number % 6 == 5 else signal.SIGKILL)
-        upload.communicate()
-        state = bench.state(url)
-        names = [key for key, _ in open_store(parse(url)).list(parse(url).key)]
-        found["whole" if state == 1 else "left half" if names else "nothing"] += 1
-        found["violations"] += state not in (1, "none")
-        if state == "none":
-            push(bench.checkpoints[1], url, overwrite=True)
-            found["taken over"] += 1
-            found["violations"] += bench.state(url) != 2
-        found["rounds"] += 1
-    return found
-
-
-def wait_for_upload(bench: Bench, url: str, deadline: float) -> None:
-    """Wait until an upload has begun: it asks the store for conditions, or has put something."""
-    place = parse(url)
-    while time.monotonic() < deadline:
-        if any(key.startswith((".probe", f"{place.key}/")) for key, _ in open_store(place).list("")):
-            return
-        time.sleep(0.002)
 
 
 def through_proxy(bench: Bench, rule: Callable[[str, str], Any]) -> tuple[int, str, int | str]:
@@ -191,22 +97,41 @@ def lost_answers(bench: Bench, rounds: int) -> Counter[str]:
 
 
 def failures(bench: Bench, rounds: int) -> Counter[str]:
-    """Answer with 500, 503 and 429, some of the requests or all of one kind: done after a while, or said not to be."""
+    """Answer with 500, 503 and 429 (with Retry-After): done after a while, or the truth is said of what was done.
+
+    That is a third of all requests, each commit, or all requests from one on.
+    """
     found, chance = Counter[str](), random.Random(1)
     for number in range(rounds):
-        status = (500, 503, 429)[number % 3]
-        for_ever = number % 5 == 4
-
-        def rule(method: str, path: str, status: int = status, for_ever: bool = for_ever) -> Any:
-            if for_ever:
-                return status if method == "PUT" and "manifest.json" in path else PASS
-            return status if chance.random() < 0.3 else PASS
-
+        rule = failing((500, 503, 429)[number % 3], number, chance)
         code, said, state = through_proxy(bench, rule)
         found["rounds"] += 1
-        found["committed"] += code == 0
-        found["violations"] += (code == 0) != (state == 1) or (code != 0 and not said.startswith("error: "))
+        found["committed"] += state == 1
+        found["said to be done"] += code == 0
+        told = (
+            "was committed, and could not be looked at again" in said or "whether it was committed is not known" in said
+        )
+        found["committed, and said that it may be"] += state == 1 and told
+        true = state == 1 if code == 0 else state == "none" or (state == 1 and told)
+        found["violations"] += not true or (code != 0 and not said.startswith("error: "))
     return found
+
+
+def failing(status: int, number: int, chance: random.Random) -> Callable[[str, str], Any]:
+    """Return the rule of a round: a third of the requests fails, all of them from one on, or each commit."""
+    seen = Counter[str]()
+
+    def rule(method: str, path: str) -> Any:
+        is_manifest = method == "PUT" and "manifest.json" in path
+        seen["all"] += 1
+        seen["manifest"] += is_manifest
+        if number % 5 == 3:
+            return status if seen["all"] > number else PASS
+        if number % 5 == 4:
+            return status if is_manifest and seen["manifest"] > 1 else PASS
+        return status if chance.random() < 0.3 else PASS
+
+    return rule
 
 
 def late_puts(bench: Bench, rounds: int) -> Counter[str]:
@@ -226,9 +151,8 @@ def late_puts(bench: Bench, rounds: int) -> Counter[str]:
         during = number % 4 >= 2
         if during:
             late.now.set()
-        place = parse(url)
-        if not any(True for _ in open_store(place).list(place.key)):
-            open_store(place).put(f"{place.key}/weights.safetensors", b"half", "dead")
+        if not bench.names(url):
+            bench.leave_half(url)
         try:
             push(bench.checkpoints[1], url, overwrite=True)
         except TargetExists:
@@ -284,10 +208,10 @@ def main() -> int:
     options.add_argument("--short", action="store_true", help="a few of each")
     options.add_argument("--json", type=Path, help="write the figures to this file")
     options.add_argument("--only", default="", help="only parts whose name contains this")
-    options.add_argument("--racer", help=argparse.SUPPRESS)
+    options.add_argument("--racer", action="store_true", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.racer:
-        racer(chosen.racer)
+        racer()
         return 0
     figures = {}
     with tempfile.TemporaryDirectory(prefix="ckptfmt-faults-") as folder, servers.seaweed(Path(folder) / "s3") as port:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# What a rule can say of a request: pass it on, pass it on and lose the answer; else a status to answer with, or `Late`.
-PASS, LOSE = "pass", "lose"
+# What a rule can say of a request: pass it on, pass it on and lose the answer, lose the request itself; else a status
+# to answer with, or `Late`.
+PASS, LOSE, DROP = "pass", "lose", "drop"
 Rule = Callable[[str, str], Any]
 
 
@@ -68,8 +69,14 @@ class Proxy:
             client.close_connection = True
             client.connection.close()
             return
+        if action == DROP:
+            client.close_connection = True
+            client.connection.close()
+            return
         if isinstance(action, int):
             client.send_response(action)
+            if action in (429, 503):
+                client.send_header("Retry-After", "1")
             client.send_header("Content-Length", "0")
             client.end_headers()
             return

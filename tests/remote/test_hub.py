@@ -141,6 +141,26 @@ def test_of_two_commits_on_one_the_second_fails(hub, environment, checkpoint, tm
     )
 
 
+def test_what_is_sent_is_what_was_looked_at_whoever_takes_its_name_meanwhile(hub, environment, checkpoint, tmp_path):
+    (checkpoint / "README.md").write_text("an agent that plays Pong")
+    (tmp_path / "id_rsa").write_text("a key that stays at home")
+    said = python(
+        "import pathlib, sys, huggingface_hub\n"
+        "from ckptfmt.share.push import push\n"
+        "create = huggingface_hub.HfApi.create_repo\n"
+        "def swapped(*words, **options):\n"
+        "    card = pathlib.Path(sys.argv[1], 'README.md')\n"
+        "    card.unlink()\n"
+        "    card.symlink_to(sys.argv[2])\n"
+        "    return create(*words, **options)\n"
+        "huggingface_hub.HfApi.create_repo = swapped\n"
+        "print(push(sys.argv[1], 'hf://owner/agent').status)",
+        str(checkpoint), str(tmp_path / "id_rsa"), **environment,
+    )  # fmt: skip
+    assert said == "pushed\n"
+    assert hub.commits[hub.branches["owner/agent"]["main"]]["README.md"] == b"an agent that plays Pong"
+
+
 def test_what_the_hubs_client_downloads_opens_as_it_is(hub, environment, checkpoint):
     ckpt("push", str(checkpoint), "hf://owner/agent", **environment)
     said = python(
