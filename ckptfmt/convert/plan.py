@@ -11,7 +11,6 @@ from ckptfmt.convert.choose import choose
 from ckptfmt.convert.companions import read_companions
 from ckptfmt.convert.declared import Declared, read_declared, storable
 from ckptfmt.convert.games import actions_of
-from ckptfmt.convert.pixels import channels_first, refuse_sides
 from ckptfmt.convert.recognise import classify_network, merge
 from ckptfmt.convert.stock import refuse_empty, take_stock
 from ckptfmt.convert.texts import read_texts
@@ -22,7 +21,6 @@ from ckptfmt.families.atari_dqn.support import HasSupport, atoms
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.config import Config
 from ckptfmt.families.encoder import Encoder
-from ckptfmt.families.flattened import flattened
 from ckptfmt.format.document import fields_of
 from ckptfmt.format.manifest import Transform
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
@@ -187,14 +185,11 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     plan.config, plan.origin = _overlay(plan, candidate.config, dict(candidate.origin), settings)
     first: dict[Hashable, Placement] = {}
     source, made = (plan.tidied.tensors, plan.tidied.made) if plan.tidied else (plan.network.tensors, frozenset())
-    images: Mapping[str, tuple[int, ...]] = {}
-    if is_turned(plan.network.tensors):
-        refuse_sides(plan.config, plan.path)
-        images = flattened(plan.config)
+    images = _images(plan)
     for placement in candidate.placements:
         tensor = _take(source[placement.source], placement)
         if placement.name in images:
-            tensor = channels_first(tensor, images[placement.name])
+            tensor = _channels_first(tensor, images[placement.name])
         kept = first.setdefault(tensor.identity, placement)
         # One source tensor placed twice is a copy that the layout asks for; two that share memory are tied.
         if kept.source != placement.source and tensor.nbytes:
@@ -222,6 +217,23 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         raise ConversionError(f"the tensors of the file do not fit the network: {sentence}", where=plan.path)
     plan.warnings += _contradicted(plan, plan.config)
     return plan
+
+
+def _images(plan: Plan) -> Mapping[str, tuple[int, ...]]:
+    """Return which weights take flattened images whose channels come last, and of which size; none of PyTorch's do."""
+    if not is_turned(plan.network.tensors):
+        return {}
+    from ckptfmt.convert.pixels import refuse_sides
+    from ckptfmt.families.flattened import flattened
+
+    refuse_sides(plan.config, plan.path)
+    return flattened(plan.config)
+
+
+def _channels_first(tensor: LegacyTensor, image: tuple[int, ...]) -> LegacyTensor:
+    from ckptfmt.convert.pixels import channels_first
+
+    return channels_first(tensor, image)
 
 
 def _contradicted(plan: Plan, config: Config) -> tuple[Problem, ...]:

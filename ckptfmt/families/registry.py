@@ -94,9 +94,9 @@ def named(manifest: Mapping[str, Any]) -> Family | None:
     return find(name) if isinstance(name, str) else None
 
 
-def recognising() -> Iterator[Family]:
-    """Yield the families that tell networks of foreign files, ours first, then those of other packages."""
-    for name in (*own(), *sorted({*_plugged_in()} - {*_own()})):
+def recognising(*, ours: bool = True) -> Iterator[Family]:
+    """Yield the families that tell networks of foreign files: `ours` where asked for, then those of other packages."""
+    for name in (*(own() if ours else ()), *sorted({*_plugged_in()} - {*_own()})):
         family = find(name)
         if family is not None and family.recognise is not None:
             yield family

@@ -247,3 +247,17 @@ def test_debugging_shows_the_traceback_and_the_same_line(ckpt):
     )
     assert run.code == 2
     assert "Traceback" not in ckpt("schema", "--version", "9").err
+
+
+def test_a_conversion_of_a_dqn_loads_no_other_family_and_no_reader_of_images_from_elsewhere(tmp_path):
+    program = (
+        "import sys; from ckptfmt.cli.main import main; main(sys.argv[1:]);"
+        "print(*[m for m in sys.modules if m.split('.')[-1] in ('actor_critic', 'draft', 'outline', 'pixels')"
+        " and 'rivals' not in m], 'end', file=sys.stderr)"
+    )
+    source = Path(__file__, "../../../fixtures/foreign/dqn/dqn_best.pth").resolve()
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program, "convert", source, tmp_path / "out"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (run.stderr.splitlines()[-1], (tmp_path / "out" / "manifest.json").is_file()) == ("end", True)

@@ -243,3 +243,13 @@ def test_names_with_digits_in_them_speak_of_an_actor_too(wrapper):
 )
 def test_a_network_without_convolutions_that_is_none_names_the_thing(shapes, why):
     assert classify(shapes).refusal == f"no family of networks fits it: {why}"
+
+
+@pytest.mark.parametrize("names", ["conv.{}", "features.{}", "network.{}"])
+@pytest.mark.parametrize("head", ["fc2", "q", "advantage_out"])
+def test_an_atari_dqn_is_told_alike_whether_other_families_are_asked_or_not(monkeypatch, names, head):
+    shapes = {name.replace("conv.", names.format("")): shape for name, shape in HIDDEN.items()}
+    shapes |= layer(head, 6, 512)
+    answer = classify(shapes)
+    monkeypatch.setattr("ckptfmt.families.tell._stands_alone", lambda own, kinds: False)
+    assert classify(shapes) == answer

@@ -72,7 +72,7 @@ def no_witness_needed(monkeypatch):
 
 def no_rival_heard(monkeypatch):
     monkeypatch.setattr(tell, "propose", lambda seen: ())
-    monkeypatch.setattr(tell, "_registered", lambda seen: ())
+    monkeypatch.setattr(tell, "_registered", lambda seen, all_of_ours: ())
 
 
 def everything_assumed(monkeypatch):
