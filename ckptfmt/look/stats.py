@@ -10,7 +10,7 @@ from ckptfmt.format.numeric import block_bytes, blocks, has_numbers, widen
 from ckptfmt.look.summary import TensorStats
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["TensorStats", "checkpoint_stats", "tensor_stats"]
+__all__ = ["TensorStats", "checkpoint_stats", "finite_of", "tensor_stats"]
 
 
 def tensor_stats(chunks: Iterable[bytes | bytearray | memoryview], dtype: str) -> TensorStats | None:
@@ -37,6 +37,12 @@ def checkpoint_stats(checkpoint: Checkpoint, file: str = WEIGHTS) -> dict[str, T
     return stored | {name: stored[other] for name, other in entry.tied.items()}
 
 
+def finite_of(values: np.ndarray) -> np.ndarray:
+    """Return the values that are numbers; all of them, as nearly always, cost no copy."""
+    finite = np.isfinite(values)
+    return values if finite.all() else values[finite]
+
+
 class _Sums:
     """Running figures over blocks."""
 
@@ -47,7 +53,7 @@ class _Sums:
 
     def add(self, values: np.ndarray) -> None:
         """Take a block of float64 into account."""
-        finite = values[np.isfinite(values)]
+        finite = finite_of(values)
         self._non_finite += values.size - finite.size
         if not finite.size:
             return
@@ -56,7 +62,8 @@ class _Sums:
         self._max = max(self._max, float(finite.max()))
         # Values beyond the square root of the range have no spread in float64; it is infinite then.
         with np.errstate(over="ignore", invalid="ignore"):
-            self._merge(finite.size, float(finite.mean()), float(((finite - finite.mean()) ** 2).sum()))
+            mean = finite.mean()
+            self._merge(finite.size, float(mean), float(((finite - mean) ** 2).sum()))
 
     def _merge(self, count: int, mean: float, squares: float) -> None:
         total = self._count + count

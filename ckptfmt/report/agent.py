@@ -240,7 +240,7 @@ def _about(trace: Trace) -> Iterator[tuple[str, str]]:
     yield "agent", printable(told.name, 120)
     yield "network", printable(told.network, 120)
     yield "environment", printable(told.environment.get("id", ""), 120)
-    yield "steps", f"{trace.steps:,} in {len(np.unique(trace.episodes)):,} episodes"
+    yield "steps", f"{trace.steps:,} in {len(set(trace.episodes.tolist())):,} episodes"
     yield "weights", printable(told.content_digest, 120)
     yield "recorded", printable(told.created_at, 40)
 

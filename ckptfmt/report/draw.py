@@ -1,4 +1,4 @@
-"""Pictures as SVG and PNG, made of numbers alone: no text of a checkpoint gets into one.
+"""Pictures as SVG, made of numbers alone: no text of a checkpoint gets into one.
 
 Lines and areas take their colours from classes of the page, so that a picture is readable in the light and in
 the dark. Each picture has its numbers beside it as text; here is only what eyes see.
@@ -6,15 +6,10 @@ the dark. Each picture has its numbers beside it as text; here is only what eyes
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from ckptfmt.report.png import png_uri
-
-__all__ = ["curve", "descent", "filters", "heat", "histogram", "spectrum", "strip"]
+__all__ = ["curve", "descent", "histogram", "spectrum", "strip"]
 
 # Pixels: three for each bin of a histogram; a curve is as wide as a line of text.
 _WIDTH, _HEIGHT = 144, 36
@@ -24,16 +19,6 @@ _MARGIN = 8
 _MOST_NODES = 16
 # More evaluations than this lie so close that their dots hide the line.
 _MOST_DOTS = 80
-# Colours saturate at this quantile of the magnitudes, so that one large weight does not pale all others.
-_QUANTILE = 0.995
-# Tiles of a mosaic: more than this many filters or input channels are not drawn, and that is said beside it.
-MOST_FILTERS, MOST_CHANNELS = 64, 8
-# So that single weights of a kernel are seen.
-_TILE_PIXELS = 4
-# About what a screen shows of a matrix beside its text.
-_MOST_CELLS = 512
-# The ends and the middle of ColorBrewer's RdBu, which is told apart by the colour-blind.
-_BLUE, _WHITE, _RED = (np.array(colour, dtype=float) for colour in ((33, 102, 172), (247, 247, 247), (178, 24, 43)))
 
 
 def histogram(counts: Sequence[int], values: Sequence[float], reach: float, over: Sequence[int] = ()) -> Markup:
@@ -113,49 +98,6 @@ def strip(changes: Sequence[float], most: float) -> Markup:
         for i, change in enumerate(cells)
     )
     return _svg(_WIDTH, 12, body)
-
-
-def filters(weights: NDArray[Any], limit: float | None = None) -> tuple[str, int, int, float]:
-    """Return (PNG as a data URI, filters, channels, limit) of convolution kernels (out, in, height, width).
-
-    One tile for each filter and input channel, blue below zero, red above; colours saturate at `limit`.
-    """
-    kernels = weights[:MOST_FILTERS, :MOST_CHANNELS].astype(float)
-    finite = np.abs(kernels[np.isfinite(kernels)])
-    reach = limit or (float(np.quantile(finite, _QUANTILE)) if finite.size else 0.0) or 1.0
-    out, channels, height, width = kernels.shape
-    tiles = _colours(np.nan_to_num(kernels / reach, nan=0.0, posinf=1.0, neginf=-1.0))
-    tiles = tiles.repeat(_TILE_PIXELS, axis=2).repeat(_TILE_PIXELS, axis=3)
-    # A border of one dark pixel after each tile; a row of the picture is an input channel, a column a filter.
-    framed = np.full((out, channels, height * _TILE_PIXELS + 1, width * _TILE_PIXELS + 1, 3), 32, np.uint8)
-    framed[:, :, :-1, :-1] = tiles
-    rows, columns = framed.shape[2:4]
-    # From (filter, channel, row, column) to rows of channels and columns of filters.
-    picture = framed.transpose(1, 2, 0, 3, 4).reshape(channels * rows, out * columns, 3)
-    return png_uri(picture), out, channels, reach
-
-
-def heat(matrix: NDArray[Any]) -> tuple[str, int, int, float]:
-    """Return (PNG as a data URI, rows, columns, limit) of a matrix, its rows sorted by their norm.
-
-    A matrix larger than the picture is thinned out evenly.
-    """
-    rows, columns = matrix.shape
-    values = matrix.astype(float)
-    norms = np.linalg.norm(np.nan_to_num(values), axis=1)
-    values = values[np.argsort(-norms, kind="stable")]
-    thin = values[:: math.ceil(rows / _MOST_CELLS) or 1, :: math.ceil(columns / _MOST_CELLS) or 1]
-    finite = np.abs(thin[np.isfinite(thin)])
-    reach = (float(np.quantile(finite, _QUANTILE)) if finite.size else 0.0) or 1.0
-    return png_uri(_colours(np.nan_to_num(thin / reach, nan=0.0, posinf=1.0, neginf=-1.0))), rows, columns, reach
-
-
-def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return colours of values from -1 to 1 in a last dimension of 3."""
-    clipped = np.clip(values, -1, 1)[..., None]
-    towards = np.where(clipped < 0, _BLUE, _RED)
-    colours: NDArray[np.uint8] = (_WHITE + (towards - _WHITE) * np.abs(clipped)).astype(np.uint8)
-    return colours
 
 
 class _Scale:

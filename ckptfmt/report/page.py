@@ -3,20 +3,17 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from ckptfmt.errors import printable
-from ckptfmt.look.diff import Diff, diff
 from ckptfmt.look.figures import evaluation_points
 from ckptfmt.look.summary import Summary, summarize_checkpoint
-from ckptfmt.look.trace import BadTrace, open_trace
 from ckptfmt.look.validate import Report, validate
-from ckptfmt.report.agent import agent_page, agent_part
-from ckptfmt.report.otherwise import otherwise_part
-from ckptfmt.report.render import render
+from ckptfmt.report.render import prepare, render
 from ckptfmt.report.rows import facts, flatten
-from ckptfmt.report.weights import WeightRow, change_rows, first_layers, spectrum_rows, weight_rows
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Page", "report", "trace_page"]
@@ -65,34 +62,32 @@ def report(
     with contextlib.ExitStack() as stack:
         newer = stack.enter_context(Checkpoint(b if b is not None else a))
         older = stack.enter_context(Checkpoint(a)) if b is not None else None
-        agent = _agent(trace, [one for one in (newer, older) if one]) if trace is not None else None
+        told = _games(trace, behaviour, [one for one in (newer, older) if one])
         drawn = {"weights": weights, "spectrum": weights and spectrum}
-        told = {"agent": agent, "otherwise": _otherwise(behaviour) if behaviour else None}
         return _page(newer, older, drawn, told, nav, links or {})
 
 
 def trace_page(trace: str | os.PathLike[str], *, nav: Sequence[tuple[str, str]] = (), start: int = 0) -> Page:
     """Return a page about a trace alone, from step `start` on; raises `CkptError` for what is none."""
-    with open_trace(trace) as opened:
-        title = printable(os.path.basename(os.path.realpath(trace)), 80)
-        return Page(title, agent_page(opened, title=title, start=start, nav=nav), ("agent",))
+    # Most pages tell of no game: what reads traces waits until one does.
+    from ckptfmt.report.games import lone_page
+
+    title, html = lone_page(trace, nav, start)
+    return Page(title, html, ("agent",))
 
 
-def _agent(trace: str | os.PathLike[str], played: Sequence[Checkpoint]) -> dict[str, Any]:
-    with open_trace(trace) as opened:
-        if opened.told.content_digest not in [checkpoint.manifest.content_digest for checkpoint in played]:
-            raise BadTrace(
-                f"was played by another network, {printable(opened.told.name, 60)}",
-                where=os.fspath(trace),
-                fix="give the checkpoint that played it, or record one of this",
-                code="trace.other",
-            )
-        return agent_part(opened)
+def _games(
+    trace: str | os.PathLike[str] | None, behaviour: Mapping[str, Any] | None, played: Sequence[Checkpoint]
+) -> dict[str, Any]:
+    if trace is None and not behaviour:
+        return {"agent": None, "otherwise": None}
+    # As above.
+    from ckptfmt.report.games import behaviour_part, played_part
 
-
-def _otherwise(behaviour: Mapping[str, Any]) -> dict[str, Any]:
-    with open_trace(behaviour["trace"]) as opened:
-        return otherwise_part(behaviour, opened)
+    return {
+        "agent": played_part(trace, played) if trace is not None else None,
+        "otherwise": behaviour_part(behaviour) if behaviour else None,
+    }
 
 
 def _page(
@@ -103,17 +98,17 @@ def _page(
     nav: Sequence[tuple[str, str]],
     links: Mapping[str, str],
 ) -> Page:
-    found, verdict = summarize_checkpoint(newer), validate(newer.path)
+    found, verdict = summarize_checkpoint(newer), _validated(newer.path, ahead=drawn["weights"])
     before = summarize_checkpoint(older) if older else None
     sound = verdict.valid and drawn["weights"]
-    rows = tuple(weight_rows(newer, older)) if sound else ()
-    sections = dict(_sections(found, before, verdict, rows))
-    if older is not None:
-        changes = diff(older.path, newer.path)
-        sections |= _changes(changes, newer, older, sound)
+    sections = dict(_sections(found, before, verdict))
     if sound:
-        sections["first layer"] = {"pictures": first_layers(newer, older)}
-        sections["spectra"] = spectrum_rows(newer, older) if drawn["spectrum"] else None
+        sections |= _drawn(newer, older, spectrum=drawn["spectrum"])
+    if older is not None:
+        # Waits for a page of two: what compares takes a while to load.
+        from ckptfmt.report.changes import changes_part
+
+        sections["changes"] = changes_part(newer, older, sound=sound)
     sections |= told
     title = printable(os.path.basename(os.path.realpath(newer.path)), 80)
     context = {
@@ -130,15 +125,34 @@ def _page(
     return Page(title, render("report", context), tuple(name for name, part in sections.items() if part))
 
 
-def _sections(
-    found: Summary, before: Summary | None, verdict: Report, rows: Sequence[WeightRow]
-) -> Iterator[tuple[str, Any]]:
+def _validated(path: str, *, ahead: bool) -> Report:
+    """Return what validating finds; what the page needs is loaded while threads hash, with `ahead` for drawing too."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        found = pool.submit(validate, path)
+        prepare("layout", "alone", "report")
+        if ahead:
+            import_module("ckptfmt.report.weights")
+        return found.result()
+
+
+def _drawn(newer: Checkpoint, older: Checkpoint | None, *, spectrum: bool) -> dict[str, Any]:
+    # NumPy waits for a page that draws.
+    from ckptfmt.report.weights import first_layers, spectrum_rows, weight_rows
+
+    return {
+        "weights": tuple(weight_rows(newer, older)),
+        "first layer": {"pictures": first_layers(newer, older)},
+        "spectra": spectrum_rows(newer, older) if spectrum else None,
+    }
+
+
+def _sections(found: Summary, before: Summary | None, verdict: Report) -> Iterator[tuple[str, Any]]:
     yield "problems", [problem.to_dict() for problem in verdict.problems]
     points = evaluation_points(found.evaluation)
     others = evaluation_points(before.evaluation) if before else []
     yield "evaluation", {"points": points, "others": others} if points or others else None
     yield "made", list(_made(found))
-    yield "weights", rows
+    yield "weights", ()
     yield "lineage", flatten(found.lineage)
     yield "changes", None
     yield "first layer", None
@@ -159,14 +173,3 @@ def _made(found: Summary) -> Iterator[tuple[str, str]]:
     for part, said in parts.items():
         for name, value in flatten(said):
             yield f"{part} {name}", value
-
-
-def _changes(changes: Diff, newer: Checkpoint, older: Checkpoint, sound: bool) -> dict[str, Any]:
-    return {
-        "changes": {
-            "same": changes.same,
-            "counts": changes.counts,
-            "manifest": [change.to_dict() for change in changes.manifest if not change.volatile],
-            "tensors": change_rows(changes, newer, older) if sound else [],
-        }
-    }

@@ -2,18 +2,26 @@
 
 import base64
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ckptfmt.errors import printable
 from ckptfmt.report.draw import curve
 
-__all__ = ["render", "script_digest", "style", "style_digest"]
+__all__ = ["figure", "prepare", "render", "script_digest", "style", "style_digest"]
+
+_TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
+
+
+def prepare(*templates: str) -> None:
+    """Compile templates that will be rendered, which takes as long as a small checkpoint takes to be validated."""
+    for template in templates:
+        _environment().get_template(f"{template}.html")
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
@@ -24,13 +32,13 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 @cache
 def style() -> Markup:
     """Return the style sheet of every page, which is our own file and holds nothing of a checkpoint."""
-    return Markup(files("ckptfmt.report").joinpath("templates/style.css").read_text("utf-8"))
+    return Markup(_read("style.css"))
 
 
 @cache
 def script() -> Markup:
     """Return the script of the player, the only one there is; it is our own file and holds nothing of a trace."""
-    return Markup(files("ckptfmt.report").joinpath("templates/agent.js").read_text("utf-8"))
+    return Markup(_read("agent.js"))
 
 
 @cache
@@ -45,6 +53,11 @@ def style_digest() -> str:
     return _digest(style())
 
 
+def _read(name: str) -> str:
+    with open(os.path.join(_TEMPLATES, name), encoding="utf-8") as file:
+        return file.read()
+
+
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(str(text).encode()).digest()).decode()
 
@@ -52,18 +65,19 @@ def _digest(text: str) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("ckptfmt.report"),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.globals.update(style=style, curve=curve, script=script, script_digest=script_digest)
-    environment.filters.update(figure=_figure, count=lambda value: f"{value:,}", safe_text=printable, minute=_minute)
+    environment.filters.update(figure=figure, count=lambda value: f"{value:,}", safe_text=printable, minute=_minute)
     return environment
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """Return a number as pages show it, "" for none."""
     return "" if value is None else f"{value:.4g}"
 
 

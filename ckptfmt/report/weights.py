@@ -11,23 +11,24 @@ from markupsafe import Markup
 
 from ckptfmt.errors import printable
 from ckptfmt.format.files import WEIGHTS
-from ckptfmt.look.diff import Diff
 from ckptfmt.look.shape import TensorShape, shape_of
 from ckptfmt.look.spectrum import Spectrum, spectrum_of
 from ckptfmt.look.summary import summarize_checkpoint
-from ckptfmt.report.draw import MOST_CHANNELS, MOST_FILTERS, filters, histogram, spectrum, strip
+from ckptfmt.report.draw import histogram, spectrum
+from ckptfmt.report.mosaic import MOST_CHANNELS, MOST_FILTERS, filters
+from ckptfmt.report.render import figure
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["WeightRow", "change_rows", "first_layers", "spectrum_rows", "weight_rows"]
+__all__ = ["MOST_ELEMENTS", "MOST_TENSORS", "WeightRow", "first_layers", "spectrum_rows", "weight_rows"]
 
 # A page shows no more tensors than somebody looks at; the first ones, in the order of the layers.
-_MOST_TENSORS = 400
+MOST_TENSORS = 400
 # Kernels smaller than this are points, not pictures; tensors larger are no first layer of images.
 _LEAST_KERNEL = 3
 # A spectrum takes up to seconds, and a network that acts has fewer layers than this.
 _MOST_SPECTRA = 24
 # Larger tensors take longer to draw than a page may.
-_MOST_ELEMENTS = 4 << 20
+MOST_ELEMENTS = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,16 @@ class WeightRow:
     parameters: int
     figures: TensorShape | None
     picture: Markup
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Return the figures as the table has them, none where its dtype has no numbers."""
+        if self.figures is None:
+            return ()
+        stats = self.figures.stats
+        dead = f"{self.figures.dead} of {len(self.figures.norms)}" if self.figures.norms else str(self.figures.dead)
+        numbers = (figure(value) for value in (stats.mean, stats.std, stats.min, stats.max))
+        return (*numbers, f"{stats.zeros:,}", dead)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain data, without its picture."""
@@ -57,7 +68,7 @@ def weight_rows(newer: Checkpoint, older: Checkpoint | None) -> Iterator[WeightR
     stored = (
         tensor for tensor in summarize_checkpoint(newer).tensors if tensor.file == WEIGHTS and tensor.tied_to is None
     )
-    for tensor in islice(stored, _MOST_TENSORS):
+    for tensor in islice(stored, MOST_TENSORS):
         name, info = tensor.name, newer.info(tensor.name)
         found = shape_of(newer, name)
         before = _same_tensor(older, name, found)
@@ -74,33 +85,6 @@ def _same_tensor(older: Checkpoint | None, name: str, found: TensorShape | None)
     if older is None or found is None or name not in older.names():
         return None
     return shape_of(older, name, reach=found.reach)
-
-
-def change_rows(changes: Diff, newer: Checkpoint, older: Checkpoint) -> list[dict[str, Any]]:
-    """Return a row for each tensor that changed, with the relative change of each output unit on one scale."""
-    rows = []
-    for change in changes.weights[:_MOST_TENSORS]:
-        units: list[float] = []
-        if change.op == "changed" and change.file == WEIGHTS and change.from_shape is None:
-            units = _unit_changes(older, newer, change.name)
-        rows.append({**change.to_dict(), "name": printable(change.name, 120), "units": units})
-    most = max((unit for row in rows for unit in row["units"] if math.isfinite(unit)), default=0.0)
-    for row in rows:
-        row["picture"] = strip(row["units"], most)
-        row["most"] = max(row["units"], default=None)
-    return rows
-
-
-def _unit_changes(older: Checkpoint, newer: Checkpoint, name: str) -> list[float]:
-    """Return |b - a| / |a| of each output unit; a unit that was zero and is not changed without bound, by 1."""
-    shape = tuple(newer.info(name).shape)
-    if not shape or not 0 < math.prod(shape) <= _MOST_ELEMENTS:
-        return []
-    a, b = (checkpoint.tensors[name].astype(np.float64).reshape(shape[0], -1) for checkpoint in (older, newer))
-    with np.errstate(all="ignore"):
-        moved, size = np.linalg.norm(b - a, axis=1), np.linalg.norm(a, axis=1)
-        shares = np.where(size > 0, moved / size, (moved > 0).astype(float))
-    return [float(share) for share in np.nan_to_num(shares, nan=1.0, posinf=1.0)]
 
 
 def spectrum_rows(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, Any]]:
@@ -124,7 +108,7 @@ def spectrum_rows(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str,
 
 def _spectrum(checkpoint: Checkpoint, name: str) -> Spectrum | None:
     shape = checkpoint.info(name).shape
-    if len(shape) < 2 or not 0 < math.prod(shape) <= _MOST_ELEMENTS:
+    if len(shape) < 2 or not 0 < math.prod(shape) <= MOST_ELEMENTS:
         return None
     return spectrum_of(checkpoint.tensors[name])
 
@@ -171,6 +155,6 @@ def first_layers(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, 
 
 def _first_convolution(checkpoint: Checkpoint) -> str | None:
     for name, info in checkpoint.manifest.files[WEIGHTS].tensors.items():
-        if len(info.shape) == 4 and min(info.shape[2:]) >= _LEAST_KERNEL and math.prod(info.shape) <= _MOST_ELEMENTS:
+        if len(info.shape) == 4 and min(info.shape[2:]) >= _LEAST_KERNEL and math.prod(info.shape) <= MOST_ELEMENTS:
             return name
     return None

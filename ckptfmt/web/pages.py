@@ -19,7 +19,8 @@ from ckptfmt.look.trace import open_trace
 from ckptfmt.look.validate import validate
 from ckptfmt.report import report
 from ckptfmt.report.agent import agent_part
-from ckptfmt.report.draw import curve, descent, filters, heat, histogram
+from ckptfmt.report.draw import curve, descent, histogram
+from ckptfmt.report.mosaic import filters, heat
 from ckptfmt.report.render import render
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.web.foreign import look_at

@@ -1,7 +1,6 @@
 """ckpt report: one page to send to a colleague."""
 
 import os
-import webbrowser
 
 import click
 
@@ -57,6 +56,9 @@ def report(
     The page is a single file that loads nothing from elsewhere; it holds no script but the player of a trace. With
     --trace alone it is about that game.
     """
+    if not spectrum:
+        # Nothing else multiplies matrices, and the threads that OpenBLAS starts for it keep a core busy with waiting.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A guest of this command alone: its help is there without it.
     from ckptfmt.report import report as make_page
     from ckptfmt.report import trace_page
@@ -79,5 +81,7 @@ def report(
     output.result({"file": file, "bytes": page.bytes, "sections": list(page.sections)})
     output.line(f"{file}  {size(page.bytes)}, self-contained")
     if show:
+        import webbrowser  # waits for those who ask for it
+
         webbrowser.open(f"file://{os.path.abspath(file)}")
     return 0

@@ -1,5 +1,7 @@
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -180,3 +182,11 @@ def test_spectra_are_drawn_where_they_are_asked_for(tmp_path, tensors):
     drawn = [name for name, tensor in tensors.items() if tensor.ndim > 1]
     assert page.html.count("effective rank") == 1 + 2 * len(drawn)
     assert page.html.count('class="line b"') == len(drawn)
+
+
+def test_a_page_that_draws_nothing_needs_no_numpy(tmp_path, tensors):
+    path = save(tmp_path / "ck", tensors)
+    program = "import sys; from ckptfmt.report import report; report(sys.argv[1], weights=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, path], check=True, capture_output=True, text=True)
+    assert "jinja2" in done.stdout.split()
+    assert "numpy" not in done.stdout.split()

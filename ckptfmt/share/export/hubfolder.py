@@ -104,7 +104,7 @@ def _picture(checkpoint: Checkpoint) -> bytes:
         return b""
     with contextlib.suppress(ImportError):
         # The pages' drawing, which not everybody has.
-        from ckptfmt.report.draw import filters
+        from ckptfmt.report.mosaic import filters
 
         return base64.b64decode(filters(checkpoint.tensors[first])[0].partition(",")[2])
     return b""

@@ -1,0 +1,53 @@
+"""What changed between two checkpoints, as a part of a page: fields of the manifests, tensors, units of a tensor."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ckptfmt.errors import printable
+from ckptfmt.format.files import WEIGHTS
+from ckptfmt.look.diff import Diff, diff
+from ckptfmt.report.draw import strip
+from ckptfmt.report.weights import MOST_ELEMENTS, MOST_TENSORS
+from ckptfmt.store.checkpoint import Checkpoint
+
+__all__ = ["changes_part"]
+
+
+def changes_part(newer: Checkpoint, older: Checkpoint, *, sound: bool) -> dict[str, Any]:
+    """Return what the template of the changes shows; the numbers of tensors only of a checkpoint that is `sound`."""
+    changes = diff(older.path, newer.path)
+    return {
+        "same": changes.same,
+        "counts": changes.counts,
+        "manifest": [change.to_dict() for change in changes.manifest if not change.volatile],
+        "tensors": _tensor_rows(changes, newer, older) if sound else [],
+    }
+
+
+def _tensor_rows(changes: Diff, newer: Checkpoint, older: Checkpoint) -> list[dict[str, Any]]:
+    """Return a row for each tensor that changed, with the relative change of each output unit on one scale."""
+    rows = []
+    for change in changes.weights[:MOST_TENSORS]:
+        units: list[float] = []
+        if change.op == "changed" and change.file == WEIGHTS and change.from_shape is None:
+            units = _unit_changes(older, newer, change.name)
+        rows.append({**change.to_dict(), "name": printable(change.name, 120), "units": units})
+    most = max((unit for row in rows for unit in row["units"] if math.isfinite(unit)), default=0.0)
+    for row in rows:
+        row["picture"] = strip(row["units"], most)
+        row["most"] = max(row["units"], default=None)
+    return rows
+
+
+def _unit_changes(older: Checkpoint, newer: Checkpoint, name: str) -> list[float]:
+    """Return |b - a| / |a| of each output unit; a unit that was zero and is not changed without bound, by 1."""
+    shape = tuple(newer.info(name).shape)
+    if not shape or not 0 < math.prod(shape) <= MOST_ELEMENTS:
+        return []
+    a, b = (checkpoint.tensors[name].astype(np.float64).reshape(shape[0], -1) for checkpoint in (older, newer))
+    with np.errstate(all="ignore"):
+        moved, size = np.linalg.norm(b - a, axis=1), np.linalg.norm(a, axis=1)
+        shares = np.where(size > 0, moved / size, (moved > 0).astype(float))
+    return [float(share) for share in np.nan_to_num(shares, nan=1.0, posinf=1.0)]
