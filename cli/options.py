@@ -1,10 +1,14 @@
 """How a command is declared: the options all commands share, arguments that explain themselves, and help."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any, TypeVar
 
 import click
+
+from ckptfmt.remote.address import parse
+from ckptfmt.remote.url import SCHEMES
 
 from .help import HELP_NAMES, definitions, paragraphs
 from .output import Output
@@ -21,6 +25,12 @@ class Argument(click.Argument):
         super().__init__(*args, **kwargs)
         self.sentence = sentence
 
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the value as its type has it; raise `CkptError` for a URL that holds a secret."""
+        for word in value if isinstance(value, (tuple, list)) else (value,):
+            _refuse_secret(word)
+        return super().process_value(ctx, value)
+
 
 class Option(click.Option):
     """An option that belongs to a group of the help text."""
@@ -28,6 +38,12 @@ class Option(click.Option):
     def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the value as its type has it; raise `CkptError` for a path that is such a URL."""
+        if isinstance(self.type, click.Path):
+            _refuse_secret(value)
+        return super().process_value(ctx, value)
 
 
 class Command(click.Command):
@@ -91,6 +107,12 @@ def option(*names: str, group: str = "Options", **settings: Any) -> Callable[[F]
 def exit_zero(function: F) -> F:
     """Add `--exit-zero`."""
     return _setting("--exit-zero", "exit_zero", True, "Exit 0 even if the answer is no, for pipelines.")(function)
+
+
+def _refuse_secret(word: Any) -> None:
+    """Raise `CkptError`, which does not repeat it, for a URL with a password or a query that is no file here."""
+    if isinstance(word, str) and word.partition("://")[0] in SCHEMES and not os.path.lexists(word):
+        parse(word)
 
 
 def _shared_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -26,6 +26,8 @@ __all__ = ["Found", "Store", "open_store"]
 
 # Azure takes no hyphen in it.
 _WRITER = "ckptwriter"
+# About ten seconds, after which a store that is not there is not waited for any more.
+_RETRIES = 7
 # How often a condition that failed without anybody in the way is tried again.
 _LOOKS = 20
 # Parts of an upload, and how many of them are on their way: 64 MiB at most, and 80 GB in 10,000 parts.
@@ -202,8 +204,7 @@ def _client(url: Url) -> Any:
     if certificate := os.environ.get("SSL_CERT_FILE"):
         with open(certificate, "rb") as file:
             options["root_certificate"] = file.read()
-    # About ten seconds, after which a store that is not there is not waited for any more.
-    retry: Any = {"max_retries": 7, "retry_timeout": timedelta(minutes=3)}
+    retry: Any = {"max_retries": _RETRIES, "retry_timeout": timedelta(minutes=3)}
     try:
         if url.scheme == "s3":
             settings: dict[str, Any] = {"checksum_algorithm": "SHA256", "copy_if_not_exists": "multipart"}

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ckptfmt.errors import WriteError
+from ckptfmt.format.far import in_a_store
 from ckptfmt.format.files import MANIFEST, is_there, release
 from ckptfmt.format.writernames import WriterName, parse_writer_name
+from ckptfmt.remote.url import is_url
 from ckptfmt.store.write.failure import reported
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.lock import hold, holder, remove_dead_owner
@@ -115,6 +117,8 @@ class _Group:
 
 
 def _groups(where: str, deep: bool) -> Iterator[_Group]:
+    if is_url(where):
+        raise in_a_store(where)
     with reported(where):
         try:
             top = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -51,7 +51,7 @@ def running(words: list[str], port: int, log: Path, seconds: float = 60) -> Iter
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(15)
+                process.wait(3)
             process.kill()
 
 

@@ -5,7 +5,8 @@ import os
 import secrets
 from collections.abc import Iterator
 
-from ckptfmt.errors import NotACheckpoint, TargetExists
+from ckptfmt.errors import CkptError, NotACheckpoint, TargetExists
+from ckptfmt.remote.url import is_url
 from ckptfmt.store.write.failure import reported
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.place import Place
@@ -24,6 +25,9 @@ def write_new(path: str, *, overwrite: bool = False) -> Iterator[str]:
     Raises `TargetExists` where there is something and `overwrite` is not given, or where it is no plain file: a link
     is not followed.
     """
+    if is_url(path):
+        what = "is in a store, and this is written on a disk only"
+        raise CkptError(what, where=path, fix="name a path of this machine", code="remote.not-here")
     parent, name = os.path.split(os.path.abspath(path))
     with contextlib.ExitStack() as stack:
         with reported(path):
