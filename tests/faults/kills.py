@@ -14,7 +14,7 @@ from ckptfmt.share.push import push
 from tests.faults.uploads import Bench
 from tests.remote.proxy import DROP, PASS, Proxy
 
-__all__ = ["kill"]
+__all__ = ["Strike", "Upload", "kill", "run"]
 
 
 @dataclass
@@ -98,8 +98,8 @@ def moments(bench: Bench, uploads: tuple[Upload, ...], rounds: int) -> Iterator[
             yield upload, moment // 2 + 1, moment % 2 == 1
 
 
-def run(bench: Bench, upload: Upload, url: str, strike: Strike) -> None:
-    """Run an upload through a proxy, and strike at it."""
+def run(bench: Bench, upload: Upload, url: str, strike: Strike) -> tuple[int, str]:
+    """Run an upload through a proxy, and strike at it; return its exit code and what it said."""
     if upload.takes_over:
         bench.leave_half(url)
     proxy = Proxy(bench.port)
@@ -107,6 +107,7 @@ def run(bench: Bench, upload: Upload, url: str, strike: Strike) -> None:
     try:
         strike.upload = bench.start(upload.path, url, proxy.port, *(["--force"] if upload.takes_over else []))
         strike.ready.set()
-        strike.upload.communicate()
+        _, said = strike.upload.communicate()
     finally:
         proxy.close()
+    return strike.upload.returncode, said

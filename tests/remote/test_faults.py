@@ -1,10 +1,14 @@
 """What networks and stores do to uploads: a few of each; `python -m tests.faults.remote` does all of it."""
 
 import os
+import signal
 
 import pytest
 
+from ckptfmt.remote.address import parse
+from ckptfmt.share.push import push
 from tests.faults import remote as faults
+from tests.faults.kills import Strike, Upload, run
 from tests.remote import servers
 
 
@@ -24,6 +28,19 @@ def test_of_two_writers_one_wins_and_its_checkpoint_is_whole(bench):
 def test_a_killed_upload_leaves_nothing_that_is_taken_for_a_checkpoint(bench):
     found = faults.kill(bench, 3)
     assert (found["rounds"], found["violations"]) == (3, 0)
+
+
+def test_ctrl_c_leaves_no_half_that_counts(bench):
+    """A real SIGINT while the parts of a large file are on their way."""
+    large, url = Upload("large", bench.large), bench.url()
+    run(bench, large, bench.url(), quiet := Strike())
+    strike = Strike(quiet.seen // 2, by=signal.SIGINT, arrives=True)
+    assert run(bench, large, url, strike) == (130, "error: stopped by Ctrl-C\n")
+    assert bench.state(url) == "none"
+    assert f"{parse(url).key}/manifest.json" in bench.names(url)
+    push(bench.large, url, overwrite=True)
+    assert bench.state(url) == 1
+    assert len(bench.names(url)) == 2
 
 
 def test_an_answer_that_is_lost_is_no_defeat(bench):
