@@ -48,6 +48,7 @@ def classify_network(
         agents=declared.agent,
         wiring=network.wiring,
         others={other.path: other.shapes for other in others if other is not network and _is_of_its_own(other)},
+        beside=tuple(other.path for other in others if other is not network and other.role in ("online", "unknown")),
         copied=any(_is_copy(other, network) for other in others),
         file=declared.file,
     )

@@ -6,9 +6,10 @@ from math import prod
 from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
 from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.claims import recogniser
+from ckptfmt.families.config import one_of, refused
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import drop_temperatures, read_policy, usual_scale
-from ckptfmt.families.network import PolicyConfig, noise_names, policy_tensors
+from ckptfmt.families.network import PolicyConfig, noise_names, policy_tensors, statistics_tensors
 from ckptfmt.families.outline import Chain
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
@@ -24,6 +25,21 @@ class ActorCriticConfig(PolicyConfig):
     family = "actor-critic"
 
     value_trunk: Body = value(body_kind, "Between the trunk and the head of the state value.", default=())
+    value_sees: str = value(
+        one_of("the same", "own"),
+        "Whether the value normalises what it sees as the policy does, or by running statistics of its own.",
+        default="the same",
+    )
+    value_normalizer: str = value(
+        one_of("none", "variance", "deviation"),
+        "By what running statistics of returns the value is brought back to their scale.",
+        default="none",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.value_sees == "own" and (self.trunk or self.normalizer == "none"):
+            raise refused("value_sees", "is own only where policy and value share nothing and there is a normalizer")
 
 
 def actor_critic_tensors(config: ActorCriticConfig) -> Tensors:
@@ -31,7 +47,10 @@ def actor_critic_tensors(config: ActorCriticConfig) -> Tensors:
     found, seen = config.shared()
     found |= policy_tensors(config, seen)
     body, features = body_tensors("value", config.value_trunk, seen)
-    return found | body | linear_tensors("state_value", 1, prod(features))
+    if config.value_sees == "own":
+        found |= statistics_tensors("value_sees", config.normalizer, config.observation)
+    found |= body | linear_tensors("state_value", 1, prod(features))
+    return found | statistics_tensors("value_normalizer", config.value_normalizer, (1,))
 
 
 def read_actor_critic(draft: Draft, sides: Sides, family: Family) -> Proposal:
@@ -60,20 +79,25 @@ def _chains(sides: Sides) -> tuple[Chain, Chain, int]:
         raise Unfit("it has not both a policy and a value")
     shared = sum(len(row.units) for row in sides.rest)
     policy, critic = chained([*sides.rest, *sides.policy]), chained([*sides.rest, *sides.critic])
-    if policy and critic and policy.units[:shared] == critic.units[:shared]:
+    if policy and critic and shared and policy.units[:shared] == critic.units[:shared]:
         return policy, critic, shared
     critic = chained(sides.critic)
-    if policy and critic and critic.inputs == policy.inputs and critic.is_pixels == policy.is_pixels:
+    if policy is None or critic is None or critic.is_pixels > policy.is_pixels:
+        raise Unfit("its layers do not follow one another")
+    behind = critic.inputs == policy.features and not critic.is_pixels and bool(policy.units)
+    if critic.inputs == policy.inputs and critic.is_pixels == policy.is_pixels and (critic.units or not behind):
         # What bears no word is then the policy's alone.
         return policy, critic, 0
-    if policy and critic and critic.inputs == policy.features and not critic.is_pixels:
+    if behind:
+        # A head alone takes what the layers of the policy give.
         return policy, Chain((*policy.units, *critic.units), critic.heads), len(policy.units)
     raise Unfit("its layers do not follow one another")
 
 
 def _witnesses(sides: Sides) -> list[Witness]:
-    policy, critic = sides.spoken(sides.policy), sides.spoken(sides.critic)
-    if not policy or not critic:
+    # A whole word for the policy makes a letter beside it, as `v`, one for the value.
+    policy, critic = sides.spoken(sides.policy), sides.spoken(sides.critic) or sides.critic[0].units[0].name
+    if not policy:
         return []
     return [Witness("word", f"{policy} is a name of a policy, and {critic} beside it of a state value")]
 

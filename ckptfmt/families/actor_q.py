@@ -9,7 +9,7 @@ from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import positive
 from ckptfmt.families.draft import Draft, Unfit
-from ckptfmt.families.heads import drop_temperatures, read_policy, usual_scale
+from ckptfmt.families.heads import action_size, drop_temperatures, read_policy, usual_scale
 from ckptfmt.families.network import PolicyConfig, ensemble_name, noise_names, policy_tensors
 from ckptfmt.families.outline import Chain
 from ckptfmt.families.registry import Family, Shape
@@ -78,9 +78,9 @@ def _name(config: ActorQConfig) -> str:
 
 def _read(draft: Draft, sides: Sides) -> Proposal:
     policy, others = _chains(sides)
-    rows = policy.heads[0].outputs
-    discrete = not any(other.inputs == policy.inputs + rows for other in others)
-    critics = [other for other in others if discrete or other.inputs == policy.inputs + rows]
+    rows, size = policy.heads[0].outputs, action_size(policy, others)
+    discrete = not size
+    critics = [other for other in others if discrete or other.inputs == policy.inputs + size]
     values = [other for other in others if other not in critics]
     if discrete and any(critic.inputs != policy.inputs or critic.heads[0].outputs != rows for critic in critics):
         raise Unfit("its critics do not value what the policy gives")
@@ -109,8 +109,8 @@ def _chains(sides: Sides) -> tuple[Chain, list[Chain]]:
     chains = parted(sides.own)
     for policy in chains:
         others = [chain for chain in chains if chain is not policy]
-        rows = policy.heads[0].outputs
-        if others and all(chain.inputs == policy.inputs + rows and len(chain.heads) == 1 for chain in others):
+        size = action_size(policy, others)
+        if size and all(chain.inputs == policy.inputs + size and len(chain.heads) == 1 for chain in others):
             return policy, others
     raise Unfit("it has not both a policy and critics")
 
@@ -129,7 +129,8 @@ def _witnesses(sides: Sides, policy: Chain, critics: Sequence[Chain], discrete: 
     first = next(critics[0].sources)
     if not discrete:
         says = (
-            f"{first} takes the {policy.inputs} features of the policy and the {policy.heads[0].outputs} of its action"
+            f"{first} takes the {policy.inputs} features of the policy and the {critics[0].inputs - policy.inputs} of "
+            "its action"
         )
         return [Witness("structure", says)]
     spoken = sides.spoken(sides.policy), sides.spoken(sides.critic)

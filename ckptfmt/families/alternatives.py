@@ -18,11 +18,12 @@ _VALUES: Mapping[str, tuple[Any, ...]] = {
     "action_scale": (1.0, 2.0),
     "deviation_is": ("log", "plain"),
     "deviation_range": (None, (-20.0, 2.0), (-5.0, 2.0), (-20.0, 20.0)),
+    "deviation_bound": ("clamp", "tanh"),
     "dueling_join": ("mean", "max", "sum", "inverted"),
     "order": ("action", "quantile"),
     "first_cosine": ("1", "0"),
 }
-_OF_DEVIATIONS = ("deviation_is", "deviation_range")
+_OF_DEVIATIONS = ("deviation_is", "deviation_range", "deviation_bound")
 _OF_REAL_ACTIONS = ("squash", "action_scale")
 _MOST = 512
 

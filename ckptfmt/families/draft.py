@@ -3,7 +3,7 @@
 Each field comes with its origin. What weights cannot show is what the file declares, else what is likely.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -19,20 +19,15 @@ from ckptfmt.families.habits import habit_of
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.families.outline import Outline, Unit
 from ckptfmt.families.registry import Family
+from ckptfmt.families.screens import halved, plain, screen, stages
 from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.statistics import assigned
 from ckptfmt.format.document import fields_of
 
-__all__ = ["Draft", "Unfit", "screen"]
+__all__ = ["Draft", "Unfit"]
 
 Shape = tuple[int, ...]
 
-# Screens that people use, the likeliest first.
-_SCREENS = (84, 64, 42, 96, 128, 36, 72, 80, 100, 210)
-# Convolutions that have no name and are common: kernels, strides, padding, and the screens that need not be said.
-_PLAIN: tuple[tuple[Shape, Shape, int, Shape], ...] = (
-    ((3, 3, 3, 3), (2, 2, 2, 2), 1, ()),
-    ((3,), (1,), 0, (10,)),
-)
 # More features than this are hardly an observation.
 _MOST_FEATURES = 1024
 # Fields that say that something is not there, where nothing of it is.
@@ -135,6 +130,7 @@ class Draft:
     ) -> Proposal:
         """Return the claim; raise `Unfit` where the config is none, or a tensor of the file has no place in it."""
         self.drop(self.outline.noise, "noise and counters, which are made anew")
+        self._normalise(family)
         placed = {placement.source for placement in self.placements} | self.dropped.keys()
         if left := next((name for name in self.seen.shapes if name not in placed), ""):
             raise Unfit(f"{left} has no place in it")
@@ -162,6 +158,21 @@ class Draft:
             family=family.name, name=name, what=what, sees=sees, witnesses=candidate.witnesses, assumes=assumes,
             candidate=candidate,
         )  # fmt: skip
+
+    def _normalise(self, family: Family) -> None:
+        """Read running statistics of what is seen, and those of returns; a file without any says nothing of them."""
+        seen, rows = self.fields.get("observation", ()), [row.units[0].name for row in self.outline.rows]
+        for name, item in assigned(self.outline.statistics, fields_of(family.config), rows):
+            shape = (1,) if name == "value_normalizer" else () if name == "beside" else seen
+            if shape != (item.size,) or name in self.fields:
+                raise Unfit(f"{item.mean} is a running mean of nothing that is known")
+            self.infer(**{name: "own" if name == "value_sees" else item.kind})
+            for part, source in (("mean", item.mean), ("spread", item.spread)):
+                squeeze = self.seen.shapes[source] != shape
+                self.placements.append(Placement(f"{name}.{part}", source, squeeze=squeeze and item.size > 1))
+            self.drop(item.extra, "what follows from running statistics, or counts for them")
+        if self.outline.statistics:
+            self.take(normalizer_epsilon=1e-5, normalizer_range=None)
 
     def _given(self, family: Family, name: str) -> tuple[Witness, ...]:
         said = self.seen.facts.architecture
@@ -201,7 +212,7 @@ class Draft:
         return Cell(cell=unit.cell, size=unit.outputs, layers=unit.layers)
 
     def _convolutions(self, place: str, row: Sequence[Unit], features: int) -> Block:
-        if channels := _stages(row):
+        if channels := stages(row):
             return self._residual(place, row, channels, features)
         for i, unit in enumerate(row):
             self._layer(f"{place}.conv.{i}", unit)
@@ -218,8 +229,8 @@ class Draft:
         shape = facts.input_shape
         windows = [wiring.windows.get(unit.parts["weight"]) for unit in row]
         known = [window for window in windows if window is not None]
-        if not known and (plain := _plain(row, features, shape)):
-            convs, size = plain
+        if not known and (usual := plain(row, features, shape)):
+            convs, size = usual
             self._seen((row[0].inputs, size, size), facts.origin("input_shape") if shape else "assumed")
             return convs
         try:
@@ -235,7 +246,7 @@ class Draft:
         each = len(row) // len(channels)
         for i, unit in enumerate(row):
             self._layer(f"{place}.stage.{i // each}.{i % each}", unit)
-        size = screen(self.seen.facts.input_shape, lambda n: channels[-1] * _halved(n, len(channels)) ** 2 == features)
+        size = screen(self.seen.facts.input_shape, lambda n: channels[-1] * halved(n, len(channels)) ** 2 == features)
         if not size:
             raise Unfit(f"{features} features are those of no usual screen")
         known = self.seen.facts.input_shape
@@ -244,49 +255,3 @@ class Draft:
 
 
 _NOISY = ("weight_mu", "weight_sigma", "bias_mu", "bias_sigma")
-
-
-def screen(shape: Shape | None, fits: Callable[[int], bool]) -> int:
-    """Return the likeliest side of a square screen that fits, 0 for none; only that of `shape` where it is known."""
-    # Of a known screen only a square one can fit here.
-    sizes = _SCREENS if shape is None else shape[1:2] if shape[1:2] == shape[2:3] else ()
-    return next((size for size in sizes if fits(size)), 0)
-
-
-def _halved(size: int, times: int) -> int:
-    for _ in range(times):
-        size = (size + 1) // 2
-    return size
-
-
-def _plain(row: Sequence[Unit], features: int, shape: Shape | None) -> tuple[tuple[Conv, ...], int] | None:
-    kernels = tuple(unit.shape[2] for unit in row)
-    for known, strides, padding, sizes in _PLAIN:
-        if kernels != known or any(unit.shape[2] != unit.shape[3] for unit in row):
-            continue
-        convs = tuple(
-            Conv(unit.outputs, (k, k), (stride, stride), (padding, padding))
-            for unit, k, stride in zip(row, kernels, strides, strict=True)
-        )
-        for size in sizes if shape is None else (shape[1],):
-            height = size
-            for conv in convs:
-                height, _ = conv.output_size(height, height)
-            if height > 0 and height * height * row[-1].outputs == features:
-                return convs, size
-    return None
-
-
-def _stages(row: Sequence[Unit]) -> tuple[int, ...]:
-    """Return the channels of each stage of a residual encoder, () where these convolutions are none.
-
-    Convolutions of equal channels do not show where one stage ends; the words of their names must.
-    """
-    if any(unit.shape[2:] != (3, 3) or unit.norm for unit in row) or not any(unit.is_residual for unit in row):
-        return ()
-    starts = [i for i, unit in enumerate(row) if not unit.is_residual]
-    sizes = {later - start for start, later in zip(starts, [*starts[1:], len(row)], strict=True)}
-    # A stage is one convolution and pairs behind it, so an odd number of at least three.
-    if not starts or starts[0] != 0 or len(sizes) != 1 or (each := sizes.pop()) % 2 == 0 or each < 3:
-        return ()
-    return tuple(row[start].outputs for start in starts)

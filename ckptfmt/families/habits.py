@@ -28,6 +28,7 @@ _TANH = {"activation": "tanh"}
 _ELU = {"activation": "elu", "input_scale": 1.0}
 # The code of Haarnoja et al. 2018 clamps the logarithm of deviations so, and libraries took it over.
 _CLAMPED = {"deviation_range": (-20.0, 2.0), "squash": "tanh"}
+_BOUNDED = {"deviation_range": (-5.0, 2.0), "deviation_bound": "tanh"}
 # What each has in its source; frames are divided by 255 where its network does it itself.
 HABITS: tuple[Habit, ...] = (
     Habit(
@@ -40,10 +41,23 @@ HABITS: tuple[Habit, ...] = (
     Habit("Stable-Baselines3, on frames", (r"features_extractor\.cnn\.", r"action_net\."), {"input_scale": 255.0}),
     Habit("Stable-Baselines3", (r"mlp_extractor\.", r"action_net\."), _TANH),
     Habit("Stable-Baselines3, quantiles", (r"quantile_net\.quantile_net\.\d",), {"order": "quantile"}),
+    Habit(
+        "rl_games",
+        (r"a2c_network\.", r"(^|\.)mu\.|(^|\.)logits\."),
+        {"activation": "elu", "normalizer_epsilon": 1e-5, "normalizer_range": (-5.0, 5.0), "input_scale": 1.0},
+    ),
+    Habit(
+        "Sample Factory",
+        (r"action_parameterization\.", r"critic_linear\."),
+        {"activation": "elu", "normalizer_epsilon": 1e-5, "normalizer_range": (-5.0, 5.0), "input_scale": 255.0},
+    ),
+    Habit("rsl_rl", (r"_obs_normalizer\._mean", r"actor\.0\."), {"activation": "elu", "normalizer_epsilon": 1e-2}),
+    Habit("ElegantRL", (r"state_avg$", r"action_std_log$"), {"activation": "relu", "normalizer_epsilon": 1e-4}),
     Habit("rsl_rl", (r"(^|/)std$", r"actor\.0\.", r"critic\.0\."), {"activation": "elu"}),
     Habit("CleanRL, SAC on frames", (r"fc_logits\.", r"qf1.*fc_q\."), {"input_scale": 255.0}),
     Habit("CleanRL, on frames", (r"network\.0\.", r"actor\.weight", r"critic\.weight"), {"input_scale": 255.0}),
     Habit("CleanRL, residual", (r"network\.0\.res_block0\.",), {"input_scale": 255.0}),
+    Habit("CleanRL, SAC", (r"fc_mean\.", r"fc_logstd\.", r"action_scale"), {"squash": "tanh", **_BOUNDED}),
     Habit("CleanRL", (r"fc_mu\.", r"action_scale"), {"squash": "tanh"}),
     Habit("CleanRL, Q-values", (r"(^|[./])network\.0\.", r"network\.9\."), {"input_scale": 255.0}),
     Habit("deeprl of Zhang", (r"phi_body\.conv1\.", r"fc_action\."), {"input_scale": 1.0}),

@@ -8,10 +8,13 @@ from ckptfmt.families.outline import Chain, Unit
 from ckptfmt.families.sides import said_of
 from ckptfmt.families.vocabulary import Meaning, meanings
 
-__all__ = ["drop_temperatures", "head_meaning", "read_policy", "usual_scale"]
+__all__ = ["action_size", "drop_temperatures", "head_meaning", "read_policy", "usual_scale"]
 
 _LOG = frozenset({"log", "logstd", "sigma"})
 _TEMPERATURES = frozenset({"alpha", "ent", "entropy", "coef", "temperature", "temp"})
+# Words of a vector that scales the action and is no deviation of it.
+_SCALES = frozenset({"action", "scale"})
+_LOGITS = frozenset({"logits", "logit", "categorical", "probs", "prob", "softmax"})
 _SILENT = "a policy over real actions would have saved a deviation"
 _OF_CHOICES: frozenset[Meaning] = frozenset({"policy"})
 
@@ -32,9 +35,13 @@ def read_policy(
     head = chain.heads[0]
     if vector := _deviation(draft, chain):
         return _with_vector(draft, chain, head, vector)
-    kind, why = _kind(draft, chain, critics, alone)
-    if kind == "gaussian" and head.outputs == 2 * (draft.said("action_dim") or 0):
-        half = head.outputs // 2
+    half = action_size(chain, critics)
+    if half and 2 * half == head.outputs and draft.said("policy") in (None, "gaussian"):
+        kind, why = "gaussian", "the critics take what it sees together with half of what it gives"
+    else:
+        kind, why = _kind(draft, chain, critics, alone)
+        half = int(draft.said("action_dim") or 0)
+    if kind == "gaussian" and half and head.outputs == 2 * half:
         draft.head("mean", head, (0, half))
         draft.head("deviation", head, (half, 2 * half))
         _gaussian(draft, half, "head", chain, log=True)
@@ -61,6 +68,16 @@ def read_policy(
         # Likely and no more: nothing in the file says it, and a fixed deviation would be saved nowhere.
         draft.origin["policy"] = "assumed"
     return why
+
+
+def action_size(chain: Chain, critics: Sequence[Chain]) -> int:
+    """Return how many numbers of an action critics take behind what the policy sees, 0 where they take none.
+
+    They are as many as the policy gives, or half as many where it gives a mean and a deviation in one.
+    """
+    rows = chain.heads[0].outputs
+    sizes = (rows, rows // 2 if rows % 2 == 0 and len(chain.heads) == 1 else 0)
+    return next((n for n in sizes if n and any(critic.inputs == chain.inputs + n for critic in critics)), 0)
 
 
 def head_meaning(unit: Unit) -> frozenset[Meaning]:
@@ -119,7 +136,7 @@ def _deviation(draft: Draft, chain: Chain) -> Unit | None:
     for unit in draft.outline.vectors:
         if (
             unit.shape in shapes
-            and "action" not in words(unit.path[-1])
+            and not {*words(unit.path[-1])} >= _SCALES
             and any(meanings(words(piece)) & {"deviation"} for piece in unit.path)
         ):
             return unit
@@ -146,6 +163,8 @@ def _gaussian(draft: Draft, size: int, deviation: str, chain: Chain, *, log: boo
         action_scale=1.0,
         mean_range=None,
     )
+    if draft.fields["deviation_range"] is not None:
+        draft.take(deviation_bound="clamp")
     _saved_scale(draft, size)
 
 
@@ -181,6 +200,8 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
     if draft.said("n_action") == head.outputs:
         return "categorical", "so many actions are known"
     told = head_meaning(head)
+    if logits := next((piece for piece in head.path if _LOGITS & {*words(piece)}), ""):
+        return "categorical", f"'{logits}' is a name of logits"
     if not alone:
         if _is_open(chain, told):
             raise Unfit("whether its actions are discrete or real cannot be told")

@@ -11,7 +11,10 @@ from ckptfmt.families.registry import Shape, find
 from ckptfmt.format.document import value
 from ckptfmt.format.kinds import Kind, optional
 
-__all__ = ["DISTRIBUTIONS", "NetworkConfig", "PolicyConfig", "ensemble_name", "noise_names", "policy_tensors"]
+__all__ = [
+    "DISTRIBUTIONS", "NetworkConfig", "PolicyConfig", "ensemble_name", "noise_names", "policy_tensors",
+    "statistics_tensors",
+]  # fmt: skip
 
 # What a policy gives: the word for it, and the heads that it has.
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
@@ -63,6 +66,15 @@ class NetworkConfig(Config):
         divisor, "The divisor that the network applies to what it sees; 1 where the environment scales.", default=1.0
     )
     activation: str = value(activation_kind, "Follows every layer whose block names no other one.", default="relu")
+    normalizer: str = value(
+        one_of("none", "variance", "deviation"),
+        "By what running statistics what is seen is normalised: a mean and a variance, or a mean and a deviation.",
+        default="none",
+    )
+    normalizer_epsilon: float = value(divisor, "What is added to the variance, or to the deviation.", default=1e-5)
+    normalizer_range: tuple[float, float] | None = value(
+        optional(_ends), "To what a normalised number is clamped; null for nothing.", default=None
+    )
     trunk: Body = value(body_kind, "What all parts share, from what is seen on.", default=())
     game: str | None = value(optional(text), "The environment, for example CartPole-v1.", default=None)
 
@@ -82,8 +94,9 @@ class NetworkConfig(Config):
         return "".join(f"+{cell}" for cell in cells(*(body for _, body in self.bodies())))
 
     def shared(self) -> tuple[Tensors, Shape]:
-        """Return the tensors of the trunk, and what it gives."""
-        return body_tensors("trunk", self.trunk, self.observation)
+        """Return the tensors of the normaliser and the trunk, and what that gives."""
+        found, seen = body_tensors("trunk", self.trunk, self.observation)
+        return statistics_tensors("normalizer", self.normalizer, self.observation) | found, seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +129,11 @@ class PolicyConfig(NetworkConfig):
     deviation_range: tuple[float, float] | None = value(
         optional(_ends), "To what its logarithm is clamped; null for nothing.", default=None
     )
+    deviation_bound: str = value(
+        one_of("clamp", "tanh"),
+        "How its logarithm is kept in that range: cut off, or by a tanh that is stretched over it.",
+        default="clamp",
+    )
     mean_range: tuple[float, float] | None = value(
         optional(_ends), "To what the mean of a Gaussian is clamped; null for nothing.", default=None
     )
@@ -144,6 +162,11 @@ class PolicyConfig(NetworkConfig):
     def rows(self) -> int:
         """Return the rows of each of its heads."""
         return self.n_action or self.action_dim or sum(self.choices or ())
+
+
+def statistics_tensors(name: str, kind: str, shape: Shape) -> Tensors:
+    """Return {name: shape} of running statistics of this kind."""
+    return {} if kind == "none" else {f"{name}.mean": shape, f"{name}.spread": shape}
 
 
 def policy_tensors(config: PolicyConfig, seen: Shape) -> Tensors:

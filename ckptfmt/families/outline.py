@@ -5,15 +5,16 @@ from shapes.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
 from ckptfmt.families.names import words
+from ckptfmt.families.statistics import Statistics, find_statistics
 
-__all__ = ["Chain", "Outline", "Row", "Unit", "fits", "strings"]
+__all__ = ["Chain", "Outline", "Row", "Unit", "fits"]
 
 Shape = tuple[int, ...]
 UnitKind = Literal["linear", "noisy", "conv", "cell", "norm", "batch norm", "vector", "strange"]
@@ -30,8 +31,8 @@ _NOISE = frozenset({"weight_epsilon", "bias_epsilon", "epsilon_input", "epsilon_
 # How many matrices torch stacks in the weight of a cell.
 _GATES = {4: "lstm", 3: "gru"}
 _NORMS = ("norm", "batch norm")
-# Networks have few rows of layers; more are no one network, and would take long to string.
-_MOST_ROWS, _MOST_CHAINS, _MOST_UNITS = 24, 16, 400
+# More layers than this are no one network.
+_MOST_UNITS = 400
 
 # The path of a layer that is all of a file; no name has this in it.
 _ROOT = ("\0",)
@@ -160,11 +161,17 @@ class Outline:
         return next((unit.name for unit in self.units if unit.kind in ("strange", "norm", "batch norm")), "")
 
     @cached_property
+    def statistics(self) -> tuple[Statistics, ...]:
+        """Running statistics, which are no layer's."""
+        return find_statistics(self.shapes)
+
+    @cached_property
     def _members(self) -> dict[tuple[str, ...], dict[str, str]]:
         found: dict[tuple[str, ...], dict[str, str]] = {}
         if len(self.shapes) > _MOST_UNITS:
             return found
-        for name in self.shapes:
+        apart = {name for item in self.statistics for name in (item.mean, item.spread, *item.extra)}
+        for name in (name for name in self.shapes if name not in apart):
             # Layers may have empty names; to leave one out would make two of them one.
             *above, last = re.split(r"[./]", name)
             told = _LEAF.fullmatch(last)
@@ -176,34 +183,6 @@ class Outline:
                 path = ((*above, told["stem"]) if told["stem"] else tuple(above)) or _ROOT
                 found.setdefault(path, {})[told["leaf"] + (told["layer"] or "")] = name
         return found
-
-
-def strings(rows: Sequence[Row]) -> list[Chain]:
-    """Return the ways in which rows make one chain, each used once, that of the file's order first."""
-    found: list[Chain] = []
-    if len(rows) <= _MOST_ROWS:
-        _string([], list(rows), found)
-    return found
-
-
-def _string(before: list[Unit], left: list[Row], found: list[Chain]) -> None:
-    if len(found) >= _MOST_CHAINS:
-        return
-    last = before[-1] if before else None
-    ends = [row for row in left if len(row.units) == 1 and row.units[0].kind in ("linear", "noisy")]
-    alike = len(ends) == len(left) > 1 and len({row.units[0].inputs for row in ends}) == 1
-    deeper = alike and any(ends[0].units[0].inputs == row.outputs for row in ends)
-    if alike and last and not deeper and fits(last, left[0].units[0]):
-        found.append(Chain(tuple(before), tuple(row.units[0] for row in left)))
-        return
-    for i, row in enumerate(left):
-        if last is not None and not fits(last, row.units[0]):
-            continue
-        rest = left[:i] + left[i + 1 :]
-        if rest:
-            _string([*before, *row.units], rest, found)
-        elif row.units[-1].kind in ("linear", "noisy") and row.units[-1].norm is None:
-            found.append(Chain((*before, *row.units[:-1]), row.units[-1:]))
 
 
 def fits(one: Unit, other: Unit) -> bool:

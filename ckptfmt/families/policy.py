@@ -5,12 +5,16 @@ from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.claims import recogniser
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import drop_temperatures, read_policy, usual_scale
+from ckptfmt.families.names import words
 from ckptfmt.families.network import PolicyConfig, noise_names, policy_tensors
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
 from ckptfmt.families.vocabulary import meaning
 
 __all__ = ["FAMILY"]
+
+# What texts around a network say of one that is no agent's policy.
+_NO_AGENT = frozenset({"imitation", "other"})
 
 
 def _tensors(config: PolicyConfig) -> Tensors:
@@ -21,6 +25,10 @@ def _tensors(config: PolicyConfig) -> Tensors:
 def _read(draft: Draft, sides: Sides) -> Proposal:
     if sides.critic:
         raise Unfit("it has values beside a policy")
+    texts = (*draft.seen.context, *draft.seen.beside)
+    if beside := next((text for text in texts if _NO_AGENT & {meaning(word) for word in words(text)}), ""):
+        # The policy of batch-constrained learning corrects what an imitation proposes; alone it is none.
+        raise Unfit(f"'{beside}' names what is trained beside an agent")
     chain = chained(sides.own)
     if chain is None:
         raise Unfit("its layers do not follow one another")
@@ -28,7 +36,10 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     why = read_policy(draft, chain)
     draft.take(activation="relu", input_scale=usual_scale(draft))
     drop_temperatures(draft)
-    return draft.propose(FAMILY, what="a policy", sees=why, witnesses=_witnesses(sides, chain.heads[0].name, why))
+    witnesses = _witnesses(sides, chain.heads[0].name, why)
+    if draft.fields.get("deviation") == "vector" and not witnesses:
+        witnesses = [Witness("word", why)]
+    return draft.propose(FAMILY, what="a policy", sees=why, witnesses=witnesses)
 
 
 def _witnesses(sides: Sides, head: str, why: str) -> list[Witness]:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ckptfmt.families.names import words
-from ckptfmt.families.outline import Chain, Outline, Row, strings
-from ckptfmt.families.vocabulary import Meaning, meanings
+from ckptfmt.families.outline import Chain, Outline, Row
+from ckptfmt.families.strings import strings
+from ckptfmt.families.vocabulary import Meaning, meaning, meanings
 
 __all__ = ["Sides", "chained", "parted", "said_of"]
 
 _TARGET = frozenset({"target", "targets", "targ", "targs", "tgt", "old", "ema", "lagged", "slow"})
 _POLICY: frozenset[Meaning] = frozenset({"policy", "mean", "deviation", "action"})
 _CRITIC: frozenset[Meaning] = frozenset({"value", "q", "advantage", "quantile"})
+_ENDINGS = {"a": "policy", "c": "critic"}
 _SUFFIX = "state_dict"
 
 
@@ -56,13 +58,24 @@ class Sides:
         return frozenset.intersection(*(frozenset(row.words) for row in self.own)) if self.own else frozenset()
 
     def side(self, row: Row) -> str:
-        """Return whose a row is by the last word of its path that says so, "" where none does."""
-        for piece in reversed(row.path):
+        """Return whose a row is by the last word of its path that says so, else the last letter, "" where none does."""
+        pieces = [*reversed(row.path)]
+        for piece in (*(piece for piece in pieces if len(piece) > 1), *(piece for piece in pieces if len(piece) == 1)):
             told = said_of(piece, self.common)
             if told & _POLICY and not told & _CRITIC:
                 return "policy"
             if told & _CRITIC and not told & _POLICY:
                 return "critic"
+        return self._by_ending(row)
+
+    def _by_ending(self, row: Row) -> str:
+        """Return whose a row is of two that end in a and in c, as those of an actor and its critic do."""
+        for i, piece in enumerate(row.path):
+            stem, letter = piece[:-1], piece[-1:]
+            if stem.endswith("_") and letter in _ENDINGS:
+                other = (*row.path[:i], stem + "ac".replace(letter, ""))
+                if any(row.path[: i + 1] == other for row in self.own):
+                    return _ENDINGS[letter]
         return ""
 
     def spoken(self, rows: Sequence[Row]) -> str:
@@ -91,16 +104,37 @@ def chained(rows: Sequence[Row]) -> Chain | None:
 
 def parted(rows: Sequence[Row]) -> list[Chain]:
     """Return the chains that rows make together, split where their paths part first; [] where some make none."""
-    deepest = max((len(row.path) for row in rows), default=0)
-    for depth in range(deepest + 1):
-        groups: dict[tuple[str, ...], list[Row]] = {}
-        for row in rows:
-            groups.setdefault(row.path[:depth], []).append(row)
-        found = [chained(group) for group in groups.values()]
-        if all(found):
-            return [chain for chain in found if chain]
-    alone = [chained([row]) for row in rows]
-    return [chain for chain in alone if chain] if all(alone) else []
+    return _parted(list(rows), 0)
+
+
+def _parted(rows: list[Row], depth: int) -> list[Chain]:
+    """Split rows that make no chain by the next piece of their paths, each part as far as it must be."""
+    deeper = _split(rows, depth)
+    if (whole := chained(rows)) and not _are_copies(deeper):
+        return [whole]
+    return deeper
+
+
+def _split(rows: list[Row], depth: int) -> list[Chain]:
+    if depth >= max((len(row.path) for row in rows), default=0):
+        alone = [chained([row]) for row in rows] if len(rows) > 1 else []
+        return [chain for chain in alone if chain] if all(alone) else []
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_stem(row.path[depth : depth + 1]), []).append(row)
+    parts = [_parted(group, depth + 1) for group in groups.values()]
+    return [chain for part in parts for chain in part] if all(parts) else []
+
+
+def _stem(piece: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words of a piece of a path that part it from others: `qf_encoder` lies before `qf`."""
+    told = tuple(word for part in piece for word in words(part) if meaning(word) != "neutral")
+    return told or piece
+
+
+def _are_copies(chains: list[Chain]) -> bool:
+    """Whether rows that could follow one another are the same layers again and again."""
+    return len(chains) > 1 and len({chain.signature for chain in chains}) == 1 and bool(chains[0].units)
 
 
 def _shapes(row: Row) -> tuple[object, ...]:

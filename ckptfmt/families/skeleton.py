@@ -82,7 +82,8 @@ class Skeleton:
     `values` gives the numbers of a small tensor by name, None where they cannot be had. `context` are texts around
     the network (where it lay), `agents` what the file's own settings call its agent. `others` are the shapes of the
     other networks of the file by their paths, copies and optimizers left out; `copied` is true where a target copy
-    of this one is among them. `file` is the name of the file, which a person chose and may change.
+    of this one is among them, and `beside` the paths of all that is no copy, whatever it holds. `file` is the name of
+    the file, which a person chose and may change.
     """
 
     shapes: Mapping[str, Shape]
@@ -93,6 +94,7 @@ class Skeleton:
     wiring: Wiring = field(default_factory=Wiring)
     others: Mapping[str, Shapes] = field(default_factory=dict)
     copied: bool = False
+    beside: tuple[str, ...] = ()
     file: str = ""
 
     @cached_property

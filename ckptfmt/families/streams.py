@@ -136,10 +136,12 @@ def _is_value(row: Row, sides: Sides) -> bool:
 
 
 def _letters(sides: Sides) -> tuple[list[Row], list[Row]]:
-    """Streams called Q and V side by side, as Tianshou alone calls those of a dueling network."""
-    places = {row: [i for i, piece in enumerate(row.path) if piece in ("Q", "V")][:1] for row in sides.own}
+    """Streams called A and V side by side, or Q and V, as Tianshou alone calls those of a dueling network."""
+    places = {row: [i for i, piece in enumerate(row.path) if piece in ("A", "Q", "V")][:1] for row in sides.own}
     called = {row: row.path[found[0]] for row, found in places.items() if found}
-    parents = {row.path[: places[row][0]] for row in called}
-    if len(parents) != 1 or {*called.values()} != {"Q", "V"} or any("model" not in row.path for row in called):
+    parents, letters = {row.path[: places[row][0]] for row in called}, {*called.values()}
+    if len(parents) != 1 or letters not in ({"A", "V"}, {"Q", "V"}):
         return [], []
-    return [row for row, letter in called.items() if letter == "Q"], [row for row in called if called[row] == "V"]
+    if "Q" in letters and any("model" not in row.path for row in called):
+        return [], []
+    return [row for row, letter in called.items() if letter != "V"], [row for row in called if called[row] == "V"]

@@ -185,8 +185,10 @@ def _assign(
         # torch lists all that does not fit; its last line names one tensor and both shapes.
         raise _unfit(str(e).splitlines()[-1].strip(), checkpoint) from None
     absent = [name for name in result.missing_keys if name not in optional]
-    if absent or result.unexpected_keys:
-        surplus = [f"has no {name}" for name in absent] + [f"has also {name}" for name in result.unexpected_keys]
+    # A batch normalisation adds a counter to what it loads, which the file has not.
+    strange = [name for name in result.unexpected_keys if name in tensors]
+    if absent or strange:
+        surplus = [f"has no {name}" for name in absent] + [f"has also {name}" for name in strange]
         raise _unfit(f"the file {surplus[0]}", checkpoint)
     if result.missing_keys:
         _make_noise(model, result.missing_keys, device)

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ckptfmt.families.actor_critic import ActorCriticConfig
-from ckptfmt.rl.families.blocks import State, linear, part
+from ckptfmt.rl.families.blocks import Normalizer, State, linear, part, scaled
 from ckptfmt.rl.families.network import PolicyNetwork
 
 __all__ = ["ActorCritic", "build"]
@@ -12,10 +12,16 @@ __all__ = ["ActorCritic", "build"]
 class ActorCritic(PolicyNetwork):
     """A policy and a state value, behind one trunk or each behind its own."""
 
+    config: ActorCriticConfig
+
     def __init__(self, config: ActorCriticConfig) -> None:
         super().__init__(config)
         self.value = self._body(config.value_trunk, self.seen)
         self.state_value = linear(self.value.features, 1)
+        if config.value_sees == "own":
+            self.value_sees = Normalizer(config, config.normalizer, config.observation)
+        if config.value_normalizer != "none":
+            self.value_normalizer = Normalizer(config, config.value_normalizer, (1,))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map what is seen to (logits, mean or action) and the value (batch,) of the state."""
@@ -25,8 +31,10 @@ class ActorCritic(PolicyNetwork):
     def run(self, x: Tensor, state: State | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return what the policy gives, and `value`."""
         features = self.features(x, state)
-        value = self.state_value(self.value(features, part(state, "value"), lead=self.lead)).squeeze(-1)
-        return {**self.policy_outputs(features, state), "value": value}
+        seen = self.value_sees(scaled(self.config, x, self)) if self.config.value_sees == "own" else features
+        value = self.state_value(self.value(seen, part(state, "value"), lead=self.lead))
+        value = value if self.config.value_normalizer == "none" else self.value_normalizer.back(value)
+        return {**self.policy_outputs(features, state), "value": value.squeeze(-1)}
 
 
 def build(config: ActorCriticConfig) -> ActorCritic:

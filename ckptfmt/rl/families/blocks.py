@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,7 +12,7 @@ from ckptfmt.families.blocks import Block, Body, Cell, Convs, Mlp, Residual
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.rl.families.noisy import NoisyLinear
 
-__all__ = ["BodyModule", "State", "activation", "linear", "part", "scaled"]
+__all__ = ["BodyModule", "Normalizer", "State", "activation", "linear", "part", "scaled"]
 
 Shape = tuple[int, ...]
 # What the cells of a body remember, by the number of their block; and those of a network, by the body.
@@ -45,6 +46,37 @@ def scaled(config: NetworkConfig, x: Tensor, like: nn.Module) -> Tensor:
 def part(state: State | None, body: str) -> Memory | None:
     """Return the memory of one body, where a network keeps any."""
     return None if state is None else state.setdefault(body, {})
+
+
+class Normalizer(nn.Module):
+    """Running statistics of numbers: what is seen is normalised by them, or what is normalised brought back.
+
+    With the variance σ² it is (x - μ) / √(σ² + ε), with the deviation σ (x - μ) / (σ + ε), each clamped.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, config: NetworkConfig, kind: str, shape: Shape) -> None:
+        super().__init__()
+        self.kind, self.epsilon, self.range = kind, config.normalizer_epsilon, config.normalizer_range
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("spread", torch.ones(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise numbers."""
+        return self._clamped((x - self.mean.to(x.dtype)) / self._deviation(x))
+
+    def back(self, x: Tensor) -> Tensor:
+        """Return normalised numbers as they were."""
+        return self._clamped(x) * self._deviation(x) + self.mean.to(x.dtype)
+
+    def _deviation(self, x: Tensor) -> Tensor:
+        spread = self.spread.to(x.dtype)
+        return spread + self.epsilon if self.kind == "deviation" else (spread + self.epsilon).sqrt()
+
+    def _clamped(self, x: Tensor) -> Tensor:
+        return x if self.range is None else x.clamp(*self.range)
 
 
 class BodyModule(nn.ModuleList):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ckptfmt.families.network import DISTRIBUTIONS, NetworkConfig, PolicyConfig
-from ckptfmt.rl.families.blocks import BodyModule, State, linear, part, scaled
+from ckptfmt.rl.families.blocks import BodyModule, Normalizer, State, linear, part, scaled
 
 __all__ = ["BlockNetwork", "PolicyNetwork"]
 
@@ -24,6 +24,8 @@ class BlockNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        if config.normalizer != "none":
+            self.normalizer = Normalizer(config, config.normalizer, config.observation)
         self.trunk = self._body(config.trunk, config.observation)
         self.seen: tuple[int, ...] = (self.trunk.features,) if config.trunk else config.observation
 
@@ -64,7 +66,9 @@ class BlockNetwork(nn.Module):
 
     def features(self, x: Tensor, state: State | None = None) -> Tensor:
         """Return what the trunk gives."""
-        found: Tensor = self.trunk(scaled(self.config, x, self), part(state, "trunk"), lead=self.lead)
+        x = scaled(self.config, x, self)
+        x = x if self.config.normalizer == "none" else self.normalizer(x)
+        found: Tensor = self.trunk(x, part(state, "trunk"), lead=self.lead)
         return found
 
 
@@ -135,8 +139,15 @@ class PolicyNetwork(BlockNetwork):
             if config.deviation == "matrix":
                 variance = features.square() @ logs.exp().square()
                 logs = (variance + _LEAST_VARIANCE).log() / 2
-        logs = logs if config.deviation_range is None else logs.clamp(*config.deviation_range)
-        return logs.expand_as(mean)
+        return self._bounded(logs).expand_as(mean)
+
+    def _bounded(self, logs: Tensor) -> Tensor:
+        if self.config.deviation_range is None:
+            return logs
+        low, high = self.config.deviation_range
+        if self.config.deviation_bound == "clamp":
+            return logs.clamp(low, high)
+        return low + (high - low) / 2 * (logs.tanh() + 1)
 
     def squashed(self, action: Tensor) -> Tensor:
         """Return real actions squashed and scaled, as the environment takes them."""

@@ -1,0 +1,121 @@
+"""Networks as code bases of reinforcement learning save them, by names and shapes: each is told as what it is."""
+
+from itertools import pairwise
+
+import pytest
+
+from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.tell import classify, tell
+
+
+def layer(stem, *shape):
+    return {f"{stem}.weight": shape, f"{stem}.bias": shape[:1]}
+
+
+def row(stem, *sizes, step=2):
+    return {
+        name: shape
+        for i, (inputs, outputs) in enumerate(pairwise(sizes))
+        for name, shape in layer(f"{stem}.{step * i}", outputs, inputs).items()
+    }
+
+
+def moments(stem, size):
+    return {f"{stem}.running_mean": (size,), f"{stem}.running_var": (size,), f"{stem}.count": ()}
+
+
+def standard(stem, size):
+    return {f"{stem}.{part}": (1, size) for part in ("_mean", "_var", "_std")} | {f"{stem}.count": ()}
+
+
+def cell(stem, inputs, size, gates=4):
+    sizes = {"weight_ih_l0": (gates * size, inputs), "weight_hh_l0": (gates * size, size)}
+    return {f"{stem}.{name}": shape for name, shape in sizes.items()} | {
+        f"{stem}.bias_{kind}_l0": (gates * size,) for kind in ("ih", "hh")
+    }
+
+
+RL_GAMES = (
+    row("a2c_network.actor_mlp", 11, 64, 32)
+    | layer("a2c_network.value", 1, 32)
+    | layer("a2c_network.mu", 3, 32)
+    | {"a2c_network.sigma": (3,)}
+)
+CASES = {
+    "the layers of the policy are the trunk of a value": (RL_GAMES, "actor-critic", "gaussian"),
+    "running statistics of observations and returns": (
+        moments("value_mean_std", 1) | moments("running_mean_std", 11) | RL_GAMES, "actor-critic", "gaussian"),
+    "a normaliser of each side": (
+        {"std": (3,)} | row("actor", 11, 64, 3) | standard("actor_obs_normalizer", 11) | row("critic", 11, 64, 1)
+        | standard("critic_obs_normalizer", 11), "actor-critic", "gaussian"),
+    "a cell of each side, told by its last letter": (
+        {"std": (3,)} | row("actor", 32, 16, 3) | row("critic", 32, 16, 1) | cell("memory_a.rnn", 11, 32)
+        | cell("memory_c.rnn", 11, 32), "recurrent-actor-critic", "gaussian+lstm"),
+    "a letter for the value beside a word for the policy": (
+        {"pi.log_std": (3,)} | row("pi.mu_net", 11, 64, 3) | row("v.v_net", 11, 64, 1), "actor-critic", "gaussian"),
+    "logits beside a value": (row("pi.logits_net", 4, 64, 2) | row("v.v_net", 4, 64, 1), "actor-critic", "categorical"),
+    "mean and deviation in one head, by what critics take": (
+        layer("pi_encoder.0", 64, 11) | layer("pi.0", 6, 64) | layer("qf_encoder.0", 64, 14) | layer("qf.0", 1, 64)
+        | layer("qf_twin_encoder.0", 64, 14) | layer("qf_twin.0", 1, 64), "actor-q", "gaussian+twin-q"),
+    "a state value beside two critics in a list": (
+        row("policy._encoder", 11, 64) | layer("policy._mu", 3, 64) | {"policy._logstd": (1, 3)}
+        | row("q_funcs.0.e", 14, 64) | layer("q_funcs.0._fc", 1, 64) | row("q_funcs.1.e", 14, 64)
+        | layer("q_funcs.1._fc", 1, 64) | row("value_func.e", 11, 64) | layer("value_func._fc", 1, 64),
+        "actor-q", "gaussian+twin-q+value"),
+    "streams called A and V": (
+        layer("encoder.0", 64, 4) | row("head.A", 64, 64, 2) | row("head.V", 64, 64, 1), "q-network", "dueling"),
+    "a hidden layer called Q inside an actor": (
+        layer("actor_encoder.0", 64, 4) | layer("actor_head.Q.0", 64, 64) | layer("actor_head.last", 2, 64)
+        | layer("critic_encoder.0", 64, 4) | layer("critic_head.Q.0", 64, 64) | layer("critic_head.last", 1, 64),
+        "actor-critic", "categorical"),
+    "a deviation of the action, and statistics of the state": (
+        {"action_std_log": (1, 3), "state_avg": (11,), "state_std": (11,)} | row("net", 11, 64, 3),
+        "policy", "gaussian"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_told_as_what_it_is(case):
+    shapes, family, name = CASES[case]
+    answer = classify(shapes)
+    assert (answer.refusal, answer.family, answer.architecture) == ("", family, name)
+    placed = {placement.source for placement in answer.chosen.placements}
+    named = {text.partition(" (")[0] for text in answer.chosen.dropped}
+    assert placed | named == shapes.keys()
+
+
+def test_statistics_are_fields_of_the_config():
+    answer = classify(CASES["running statistics of observations and returns"][0])
+    config = answer.chosen.config.to_dict()
+    assert {name: config[name] for name in ("normalizer", "value_normalizer", "value_sees", "activation")} == {
+        "normalizer": "variance", "value_normalizer": "variance", "value_sees": "the same", "activation": "elu",
+    }  # fmt: skip
+    assert answer.chosen.origin["normalizer"] == "inferred"
+    assert answer.chosen.origin["normalizer_range"] == "assumed"
+    own = classify(CASES["a normaliser of each side"][0]).chosen.config
+    assert (own.normalizer, own.value_sees, own.value_normalizer) == ("deviation", "own", "none")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "why"),
+    [
+        (RL_GAMES | moments("running_mean_std", 12), "is a running mean of nothing that is known"),
+        (RL_GAMES | moments("statistics/obs", 11), "is a running mean of nothing that is known"),
+        (RL_GAMES | moments("one", 11) | moments("two", 11), "is a running mean of nothing that is known"),
+    ],
+)
+def test_statistics_that_are_of_nothing_in_the_network_are_not_taken_for_it(shapes, why):
+    assert why in classify(shapes).refusal
+
+
+@pytest.mark.parametrize("beside", ["imitator", "reward_model", "vae_encoder", "world_model"])
+def test_a_policy_is_not_taken_out_of_a_file_whose_other_networks_it_needs(beside):
+    shapes = row("_encoder", 11, 64) | layer("_mu", 3, 64) | layer("_logstd", 3, 64)
+    assert tell(Skeleton(shapes=shapes, context=("policy",))).architecture == "gaussian"
+    assert tell(Skeleton(shapes=shapes, context=("policy",), beside=(beside,))).architecture is None
+
+
+def test_a_head_alone_is_the_value_behind_the_layers_of_the_policy_even_where_it_could_see_what_they_see():
+    shapes = row("actor_mlp", 32, 64, 32) | layer("mu", 3, 32) | {"sigma": (3,)} | layer("value", 1, 32)
+    config = classify(shapes).chosen.config
+    assert [len(body) for body in (config.trunk, config.policy_trunk, config.value_trunk)] == [1, 0, 0]
