@@ -38,6 +38,7 @@ COMMANDS = {
         "settle": "Measure by playing what was assumed of a network.",
         "repair": "Repair a damaged checkpoint, from intact ones of the same run.",
         "evaluate": "Play episodes and record their returns in the manifest.",
+        "merge": "Put a checkpoint that lies in parts together.",
         "git": "Make git diff, log and merge understand checkpoints.",
         "sign": "Sign a checkpoint with a private key.",
         "upgrade": "Upgrade checkpoints to the newest version of the format.",

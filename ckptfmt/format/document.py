@@ -72,7 +72,9 @@ class Document:
             raise e.but(where=f"{where}.{name}{e.where}") from None
         if len(parsed) < len(known) and (missing := [name for name in _required(cls) if name not in parsed]):
             raise wrong("is missing", f"{where}.{missing[0]}", "manifest.missing")
-        return cls(**parsed, unknown=surplus) if len(parsed) < len(known) else _filled(cls, parsed, surplus)
+        if len(parsed) < len(known) and not (parsed := _completed(cls, parsed)).keys() >= known.keys():
+            return cls(**parsed, unknown=surplus)
+        return _filled(cls, parsed, surplus)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON holds it, fields in their fixed order."""
@@ -87,6 +89,11 @@ def _filled(kind: type[_Made], parsed: dict[str, Any], surplus: dict[str, Any]) 
     made = object.__new__(kind)
     made.__dict__.update(parsed, unknown=surplus)
     return made
+
+
+def _completed(kind: type[Any], parsed: dict[str, Any]) -> dict[str, Any]:
+    """Return what was parsed, with the defaults of absent fields that all documents may share."""
+    return {name: item for name, item in _declared(kind)[1].items() if item is None or item == ()} | parsed
 
 
 def fields_of(kind: type[Any]) -> Mapping[str, Field]:

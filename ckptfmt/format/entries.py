@@ -30,9 +30,12 @@ __all__ = [
     "FileEntry",
     "Lineage",
     "Resume",
+    "Slice",
     "Source",
+    "SplitEntry",
     "TensorEntry",
     "Transform",
+    "WholeEntry",
     "identity",
     "instant",
 ]
@@ -84,6 +87,14 @@ class Architecture(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slice(Document):
+    """Which part of a tensor a stored one is: a box of it."""
+
+    of: tuple[int, ...] = value(listing(count), "Shape of the whole tensor.", since="1.1")
+    at: tuple[int, ...] = value(listing(count), "Where in it the slice begins, in each dimension.", since="1.1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TensorEntry(Document):
     """One stored tensor."""
 
@@ -91,6 +102,30 @@ class TensorEntry(Document):
     shape: tuple[int, ...] = value(listing(count), "Sizes of the dimensions, outermost first; empty for a scalar.")
     offset: int = value(count, "Where the tensor's bytes begin, counted from the first byte behind the header.")
     digest: str = value(_digest, "Digest of the tensor's bytes as they are stored: row-major, little-endian.")
+    slice: Slice | None = value(
+        optional(document("slice", Slice)),
+        "Where the stored tensor is a part of the one that split has under its name: which part.",
+        since="1.1",
+        default=None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeEntry(Document):
+    """One tensor that lies in slices in several files."""
+
+    dtype: str = value(choice(*DTYPES), "Type of the elements, as safetensors names it.", since="1.1")
+    shape: tuple[int, ...] = value(listing(count), "Sizes of the dimensions of the whole tensor.", since="1.1")
+    digest: str = value(_digest, "Digest of the whole tensor's bytes: row-major, little-endian.", since="1.1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitEntry(Document):
+    """What of one file lies in slices."""
+
+    tensors: Mapping[str, WholeEntry] = value(
+        mapping(document("whole", WholeEntry)), "Every tensor that lies in slices, by name.", since="1.1"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +148,11 @@ class FileEntry(Document):
         """Return the sizes of what the file is made of: its header, then each tensor."""
         header, infos = self.header
         return (len(header), *(info.nbytes for info in infos))
+
+    @property
+    def slices(self) -> Mapping[str, Slice]:
+        """Return which of the tensors are slices, and of what."""
+        return {name: tensor.slice for name, tensor in self.tensors.items() if tensor.slice}
 
     @property
     def named(self) -> Mapping[str, TensorEntry]:

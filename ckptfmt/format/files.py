@@ -26,7 +26,6 @@ __all__ = [
     "HUB_WEIGHTS",
     "MANIFEST",
     "MAX_MANIFEST",
-    "PARTS",
     "REPLAY",
     "SAFETENSORS",
     "SIGNATURE",
@@ -55,8 +54,6 @@ SAFETENSORS = (WEIGHTS, STATE, REPLAY)
 HUB_WEIGHTS = "model.safetensors"
 _STAND_INS = {WEIGHTS: HUB_WEIGHTS}
 _COMPRESSED = ".zst"
-# Every name that a data file can have: each of them plain or compressed.
-PARTS = (*SAFETENSORS, *(name + _COMPRESSED for name in SAFETENSORS))
 # The bundle of the OpenSSF's model signing that vouches for a checkpoint, beside its own files.
 SIGNATURE = "model.sig"
 # More than a hundred thousand tensors, at half a kilobyte each.

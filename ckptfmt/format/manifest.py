@@ -6,6 +6,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from ckptfmt.format import jsontext
@@ -19,13 +20,17 @@ from ckptfmt.format.entries import (
     FileEntry,
     Lineage,
     Resume,
+    Slice,
     Source,
+    SplitEntry,
     TensorEntry,
     Transform,
+    WholeEntry,
     identity,
     instant,
 )
 from ckptfmt.format.files import REPLAY, SAFETENSORS, STATE, WEIGHTS
+from ckptfmt.format.joined import joined
 from ckptfmt.format.kinds import (
     Kind,
     choice,
@@ -36,6 +41,7 @@ from ckptfmt.format.kinds import (
     text,
     wrong,
 )
+from ckptfmt.format.shards import SHARD_PATTERN, is_sharded, plain_name
 from ckptfmt.format.versions import FORMAT, FORMAT_VERSION
 
 __all__ = [
@@ -47,9 +53,12 @@ __all__ = [
     "Lineage",
     "Manifest",
     "Resume",
+    "Slice",
     "Source",
+    "SplitEntry",
     "TensorEntry",
     "Transform",
+    "WholeEntry",
     "render_manifest",
 ]
 
@@ -65,10 +74,20 @@ _file = document("file", FileEntry)
 
 def _files(item: Any, where: str, relaxed: bool) -> dict[str, FileEntry]:
     parsed: dict[str, FileEntry] = mapping(_file).parse(item, where, relaxed)
+    if unknown := sorted(name for name in parsed if plain_name(name) is None):
+        raise wrong(f"names {unknown[0]!r}, which is no file of a checkpoint", where, "manifest.file-name")
+    if WEIGHTS not in map(plain_name, parsed):
+        raise wrong(f"{WEIGHTS} is missing", where, "manifest.missing")
+    return parsed
+
+
+_split = document("split", SplitEntry)
+
+
+def _halves(item: Any, where: str, relaxed: bool) -> dict[str, SplitEntry]:
+    parsed: dict[str, SplitEntry] = mapping(_split).parse(item, where, relaxed)
     if unknown := sorted(set(parsed) - set(SAFETENSORS)):
         raise wrong(f"names {unknown[0]!r}, which is no file of a checkpoint", where, "manifest.file-name")
-    if WEIGHTS not in parsed:
-        raise wrong(f"{WEIGHTS} is missing", where, "manifest.missing")
     return parsed
 
 
@@ -80,8 +99,18 @@ _CONTENTS = {
 _files_schema = {
     "type": "object",
     "additionalProperties": False,
-    "required": [WEIGHTS],
     "properties": {name: {**_file.schema, "description": about} for name, about in _CONTENTS.items()},
+    "patternProperties": {
+        SHARD_PATTERN: {**_file.schema, "description": "A part of one of these files, instead of it. Since 1.1."}
+    },
+    # Where no part of the weights is there, the whole of them must be.
+    "if": {"propertyNames": {"not": {"pattern": "^weights-"}}},
+    "then": {"required": [WEIGHTS]},
+}
+_split_schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": dict.fromkeys(_CONTENTS, _split.schema),
 }
 _version = {
     "type": "string",
@@ -163,11 +192,17 @@ class Manifest(Document):
         Kind(_files, _files_schema, _file.defs),
         "Every safetensors file of the checkpoint; no other may lie beside them.",
     )
+    split: Mapping[str, SplitEntry] = value(
+        Kind(_halves, _split_schema, _split.defs),
+        "Of each file that lies in parts: the tensors that lie in slices in several of these, as they are whole.",
+        since="1.1",
+        default_factory=dict,
+    )
     extra: Mapping[str, Any] = value(free, "Free space for whatever the format does not know.", default_factory=dict)
     content_digest: str = value(
         identity,
         "The identity of the network: SHA-256 of the canonical JSON (RFC 8785) of the sorted list of [name, dtype, "
-        "shape, digest] of the tensors of weights.safetensors, blake3: left out of the digests.",
+        "shape, digest] of the whole tensors of weights.safetensors, blake3: left out of the digests.",
     )
     manifest_digest: str = value(
         identity,
@@ -176,10 +211,18 @@ class Manifest(Document):
         written=True,
     )
 
+    @cached_property
+    def contents(self) -> Mapping[str, FileEntry]:
+        """Return what the checkpoint holds, by the names of `SAFETENSORS`, whether in one file or in parts.
+
+        The entry of what lies in parts is that of the one file which they would make, its SHA-256 left out.
+        """
+        return joined(self.files, self.split) if is_sharded(self.files) else self.files
+
     @property
     def weights(self) -> FileEntry:
-        """Return the entry of the file that holds the network."""
-        return self.files[WEIGHTS]
+        """Return the entry of the file that holds the network, joined where it lies in parts."""
+        return self.contents[WEIGHTS]
 
     def content(self) -> str:
         """Return the digest that the tensors listed make."""

@@ -14,6 +14,7 @@ from ckptfmt.errors import ManifestError, Problem, printable
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, OpenFolder, read_manifest
+from ckptfmt.format.joined import shard_contradictions
 from ckptfmt.format.kinds import wrong
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.prerelease import settled
@@ -116,7 +117,9 @@ def _parsed(data: bytes, where: str) -> Manifest:
 
 def contradictions(manifest: Manifest) -> Iterator[Problem]:
     """Yield each place where parts of the manifest contradict one another."""
-    if manifest.content() != manifest.content_digest:
+    apart = list(shard_contradictions(manifest.files, manifest.split, manifest.format_version))
+    yield from apart
+    if not apart and manifest.content() != manifest.content_digest:
         yield Problem(
             "manifest.content-digest", "$.content_digest", "is not that of the tensors listed", "re-save the checkpoint"
         )

@@ -13,7 +13,7 @@ import numpy as np
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.format.dtypes import DTYPES, by_torch
 
-__all__ = ["ArrayPayload", "decode", "is_torch_tensor", "payloads"]
+__all__ = ["ArrayPayload", "Part", "decode", "is_torch_tensor", "payloads"]
 
 _NUMPY = {name: dtype.numpy for name, dtype in DTYPES.items() if dtype.numpy}
 _STORED = {np.dtype(code): name for name, code in _NUMPY.items()}
@@ -33,11 +33,21 @@ class ArrayPayload:
         return (self.data[start : start + size] for start in range(0, len(self.data), size))
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A slice of a tensor: `array` is what lies at `at` in one of shape `of`."""
+
+    array: Any
+    of: tuple[int, ...]
+    at: tuple[int, ...]
+
+
 def payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[str, str]]:
     """Return ({name: payload}, {tied name: stored name}) of NumPy arrays or torch tensors on any device.
 
     Two names for the same memory, shape and strides are one stored tensor; what is a payload already stays
-    one. Raises `WeightsError` for what no stored tensor can hold, naming it.
+    one. Of a `Part` its own elements are stored. Raises `WeightsError` for what no stored tensor can hold,
+    naming it.
     """
     stored: dict[str, ArrayPayload] = {}
     tied: dict[str, str] = {}
@@ -78,6 +88,9 @@ def _memory(tensor: Any) -> object:
     """Return what two names must share to be one tensor; None where sharing cannot be told or does not matter."""
     if isinstance(tensor, ArrayPayload):
         return id(tensor)
+    if isinstance(tensor, Part):
+        memory = _memory(tensor.array)
+        return memory and (memory, tensor.of, tensor.at)
     if is_torch_tensor(tensor) and tensor.layout == sys.modules["torch"].strided and tensor.numel():
         return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
     # Empty arrays may lie at the same address and still be two.
@@ -89,6 +102,8 @@ def _memory(tensor: Any) -> object:
 def _payload(name: str, tensor: Any) -> ArrayPayload:
     if isinstance(tensor, ArrayPayload):
         return tensor
+    if isinstance(tensor, Part):
+        return _payload(name, tensor.array)
     if is_torch_tensor(tensor):
         return _torch_payload(name, tensor)
     if not isinstance(tensor, np.ndarray | np.generic) and not hasattr(tensor, "__array__"):

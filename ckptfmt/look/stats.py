@@ -29,7 +29,7 @@ def tensor_stats(chunks: Iterable[bytes | bytearray | memoryview], dtype: str) -
 
 def checkpoint_stats(checkpoint: Checkpoint, file: str = WEIGHTS) -> dict[str, TensorStats | None]:
     """Return the figures of every tensor of a file by name; raise `WeightsError` for damaged bytes."""
-    entry = checkpoint.manifest.files[file]
+    entry = checkpoint.manifest.contents[file]
     stored = {
         name: tensor_stats(checkpoint.chunks(name, file, size=block_bytes(tensor.dtype)), tensor.dtype)
         for name, tensor in entry.tensors.items()

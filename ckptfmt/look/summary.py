@@ -153,7 +153,7 @@ def totals(tensors: Iterable["TensorSummary"]) -> dict[str, Any]:
 
 
 def _tensors(manifest: Manifest, network: Blueprint | None) -> Iterator[TensorSummary]:
-    for file, entry in manifest.files.items():
+    for file, entry in manifest.contents.items():
         for name in layer_order((*entry.tensors, *entry.tied), network if file == WEIGHTS else None):
             stored = entry.tied.get(name)
             info = entry.tensors[stored or name]

@@ -154,7 +154,7 @@ def first_layers(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, 
 
 
 def _first_convolution(checkpoint: Checkpoint) -> str | None:
-    for name, info in checkpoint.manifest.files[WEIGHTS].tensors.items():
+    for name, info in checkpoint.manifest.weights.tensors.items():
         if len(info.shape) == 4 and min(info.shape[2:]) >= _LEAST_KERNEL and math.prod(info.shape) <= MOST_ELEMENTS:
             return name
     return None

@@ -19,6 +19,7 @@ from ckptfmt.format.files import WEIGHTS
 from ckptfmt.rl.device import parse_device
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.families.noisy import reset_noise
+from ckptfmt.rl.pieces import fill_pieces, is_spread_out
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -47,9 +48,10 @@ def load_model_checkpoint(
     Each tensor is verified by its digest as it is read, unless `verify` is False. Where `verify` is the path of a
     public key, the whole checkpoint must be signed with that key (`ckptfmt.verify`); otherwise no weight is used.
     Actions and frames of an `env` must be those of the network. Where the architecture is unknown, give the `model`
-    that the weights belong to. Warns with one `AssumedWarning` where the network's outputs depend on fields that a
-    conversion had to assume. Raises `WeightsError` that names a damaged
-    tensor, `CkptError` where network and `env` do not fit.
+    that the weights belong to. Of a `model` that is spread over ranks (FSDP2, tensor parallelism) each rank reads what
+    it holds, whatever number of them saved it. Warns with one `AssumedWarning` where the network's outputs depend on
+    fields that a conversion had to assume. Raises `WeightsError` that names a damaged tensor, `CkptError` where network
+    and `env` do not fit.
     """
     if os.path.isfile(checkpoint_path):
         if model is not None:
@@ -113,6 +115,9 @@ def load_open_checkpoint(
             raise unknown_network(checkpoint)
         check_network(checkpoint, network)
         model = create_model_from_config(config, "meta")
+    elif isinstance(checkpoint, Checkpoint) and is_spread_out(model):
+        fill_pieces(model, checkpoint, verify=verify)
+        return model.eval(), config, _told(checkpoint.training_info, config)
     tensors = {name: tensor.to(place) for name, tensor in read_tensors(checkpoint, verify=verify).items()}
     _assign(model, tensors, checkpoint, network.optional() if network else frozenset(), place)
     return model.eval(), config, _told(checkpoint.training_info, config)

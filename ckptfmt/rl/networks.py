@@ -10,7 +10,16 @@ from torch.optim.swa_utils import AveragedModel
 from ckptfmt.errors import WeightsError
 from ckptfmt.rl.alike import check_alike
 
-__all__ = ["HasTensors", "load_named", "named_tensors", "shard_like", "unwrap", "whole"]
+__all__ = [
+    "HasTensors",
+    "is_spread",
+    "load_named",
+    "named_tensors",
+    "plain_names",
+    "shard_like",
+    "unwrap",
+    "whole",
+]
 
 _WRAPPED = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 # What a part leaves in the middle of a name that was compiled, or told to compute anew, by itself.
@@ -41,8 +50,13 @@ def named_tensors(model: HasTensors) -> dict[str, torch.Tensor]:
 
     Where they are spread over several processes, all of these must call it; rank 0 gets whole tensors.
     """
+    return {name: whole(tensor, name) for name, tensor in plain_names(model).items()}
+
+
+def plain_names(model: HasTensors) -> dict[str, torch.Tensor]:
+    """Return a model's tensors as they are, spread over processes or not, under the names without wrappers."""
     network = unwrap(model) if isinstance(model, nn.Module) else model
-    return {_plain(name): whole(tensor, name) for name, tensor in network.state_dict().items()}
+    return {_plain(name): tensor for name, tensor in network.state_dict().items()}
 
 
 def load_named(model: nn.Module, tensors: Mapping[str, Any], where: str) -> None:
@@ -59,7 +73,7 @@ def whole(tensor: torch.Tensor, name: str = "") -> torch.Tensor:
 
     All of them must call it, in the same order. Raises `WeightsError` for one that cannot be gathered.
     """
-    if _is_spread(tensor):
+    if is_spread(tensor):
         full: torch.Tensor = tensor.full_tensor()  # type: ignore[attr-defined]
         return full if distributed.get_rank() == 0 else full.to("meta")
     if type(tensor).__name__ == "ShardedTensor":
@@ -71,7 +85,7 @@ def whole(tensor: torch.Tensor, name: str = "") -> torch.Tensor:
 
 def shard_like(tensor: torch.Tensor, live: Any) -> torch.Tensor:
     """Return a whole tensor spread as `live` is; every process takes its piece of its own copy."""
-    if not _is_spread(live) or tensor.shape != live.shape:
+    if not is_spread(live) or tensor.shape != live.shape:
         return tensor
     # It takes a second to import, and where there is something spread it is imported already.
     from torch.distributed.tensor import distribute_tensor
@@ -80,7 +94,8 @@ def shard_like(tensor: torch.Tensor, live: Any) -> torch.Tensor:
     return distribute_tensor(local, live.device_mesh, live.placements, src_data_rank=None)
 
 
-def _is_spread(tensor: Any) -> bool:
+def is_spread(tensor: Any) -> bool:
+    """Return whether a tensor is spread over processes."""
     return type(tensor).__name__ == "DTensor"
 
 

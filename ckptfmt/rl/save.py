@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,15 +16,23 @@ from ckptfmt.families.spaces import check_spaces
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
 from ckptfmt.format.manifest import Lineage, Manifest, Resume, render_manifest
 from ckptfmt.format.parse import parse_manifest
+from ckptfmt.format.tensors import Part
+from ckptfmt.remote.url import is_url
 from ckptfmt.rl.environment import Environment
-from ckptfmt.rl.networks import HasTensors, named_tensors
+from ckptfmt.rl.networks import HasTensors, plain_names
+from ckptfmt.rl.networks import whole as whole_tensor
+from ckptfmt.rl.peers import PATIENCE, Ranks, ranks_now
+from ckptfmt.rl.pieces import pieces, spread_bytes
 from ckptfmt.rl.ranks import gather, once, rank
 from ckptfmt.rl.revision import code_revision
-from ckptfmt.rl.state import TrainingState
+from ckptfmt.rl.state import Captured, TrainingState
 from ckptfmt.store.save import write
+from ckptfmt.store.write.together import Steps
 
 __all__ = ["refuse_nan", "save_model_checkpoint"]
 
+# From so many bytes on it is faster that each rank writes its own than that rank 0 gathers them.
+_MUCH = 64 << 20
 _NAN_FIX = "save an earlier network, or pass allow_nan=True"
 # A description, its plain data, or an environment of gymnasium, single or a vector.
 Described = Environment | Mapping[str, Any] | Any
@@ -44,51 +53,104 @@ def save_model_checkpoint(
     allow_nan: bool = False,
     wait: float = 0.0,
     compress: bool = False,
+    sharded: bool | None = None,
+    patience: float = PATIENCE,
 ) -> Manifest:
     """Write a network on any device as a checkpoint and return the manifest that was written.
 
     Compiled, averaged and data-parallel models are saved under their plain names. Under torchrun every rank must
-    call it: rank 0 writes, with whole tensors where they are spread over the ranks (FSDP2) and with the state of
-    every rank, and the others wait. `environment` is a description or the environment itself. With `compress` each file
-    that gets a tenth smaller is stored as zstd. Without a `lineage` the checkpoint is called trained, by the git
-    revision around the running script.
+    call it. With `sharded` each writes the slices that it holds of tensors which are spread over them (FSDP2, tensor
+    parallelism), and its own state; else rank 0 writes all that the others give it. Unless told, what is large is
+    sharded, and in a store nothing. A rank that says nothing for `patience` seconds makes the save fail in all.
+    `environment` is a description or the environment itself. With `compress` each file that gets a tenth smaller is
+    stored as zstd. Without a `lineage` the checkpoint is called trained, by the git revision around the running script.
     Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
     """
     where = os.fspath(checkpoint_path)
-    given = gather(lambda: _given(model, state), where)
 
-    def write_once() -> Manifest:
-        if not allow_nan:
-            refuse_nan(given.files[WEIGHTS], where)
+    def write_of(files: Mapping[str, Any], notes: Sequence[Any], ranks: Ranks | None = None) -> Manifest:
         return write(
             checkpoint_path,
-            given.files[WEIGHTS],
+            files[WEIGHTS],
             model_config,
             training_info,
             overwrite,
-            state=given.files.get(STATE),
-            replay=given.files.get(REPLAY),
-            resume=_resume(given.notes),
+            state=files.get(STATE),
+            replay=files.get(REPLAY),
+            resume=_resume(notes),
             environment=_description(environment, model_config, where),
             evaluation=evaluation,
             lineage=lineage or Lineage(kind="trained", code=code_revision()),
             extra=extra,
             wait=wait,
             compress=compress,
+            peers=ranks,
         )
+
+    held: list[_Held] = []
+
+    def hold() -> dict[str, Any]:
+        held.append(_Held(plain_names(model), state.capture(gather=False) if state else None))
+        return held[0].note(rank())
+
+    ranks = ranks_now(patience)
+    notes = [hold()] if ranks is None else Steps(ranks, where).take("give its state", hold)
+    resumes = [note["resume"] for note in notes]
+    if ranks is not None and _is_sharded(sharded, notes, checkpoint_path):
+        given: list[Mapping[str, Any]] = []
+
+        def check() -> None:
+            given.append(held[0].pieces(ranks.rank))
+            if not allow_nan:
+                refuse_nan(given[0][WEIGHTS], where)
+            _description(environment, model_config, where)
+
+        Steps(ranks, where).take("give its tensors", check)
+        return write_of(given[0], resumes, ranks)
+    whole = gather(lambda: (held[0].gathered(), None), where)
+
+    def write_once() -> Manifest:
+        if not allow_nan:
+            refuse_nan(whole.files[WEIGHTS], where)
+        return write_of(whole.files, resumes)
 
     # The manifest is sent to the other ranks: their machine need not have the folder.
     read = partial(parse_manifest, where=where)
-    return once(write_once, encode=render_manifest, decode=read, where=where, own=given.own)
+    return once(write_once, encode=render_manifest, decode=read, where=where, own=whole.own)
 
 
-def _given(model: HasTensors, state: TrainingState | None) -> tuple[dict[str, Any], Any]:
-    """Return the files that this rank gives to a save, and what a resume finds in them."""
-    captured = state.capture() if state else None
-    resume = captured.resume.to_dict() if captured else None
-    # All ranks gather what is spread over them; the network is then given by the first.
-    weights = named_tensors(model)
-    return {**({} if rank() else {WEIGHTS: weights}), **(captured.files() if captured else {})}, resume
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What this rank has of a training: the network's tensors, and the state around it, nothing gathered yet."""
+
+    weights: Mapping[str, Any]
+    state: Captured | None
+
+    def note(self, number: int) -> dict[str, Any]:
+        """Return what the others must know of it: what a resume finds there, and the bytes that rank 0 would gather."""
+        files = self.state.files() if self.state else {}
+        own = [array for arrays in files.values() for array in arrays.values()] if number else []
+        spread = spread_bytes([*self.weights.values(), *(self.state.state.values() if self.state else ())])
+        resume = self.state.resume.to_dict() if self.state else None
+        return {"resume": resume, "bytes": spread + sum(array.nbytes for array in own)}
+
+    def gathered(self) -> dict[str, Any]:
+        """Return what this rank gives to rank 0; all ranks gather what is spread over them, in one order."""
+        files = self.state.gathered().files() if self.state else {}
+        weights = {name: whole_tensor(tensor, name) for name, tensor in self.weights.items()}
+        return {**({} if rank() else {WEIGHTS: weights}), **files}
+
+    def pieces(self, number: int) -> dict[str, Any]:
+        """Return what this rank writes itself, by file."""
+        files = {WEIGHTS: self.weights, **(self.state.pieces(number) if self.state else {})}
+        return {file: pieces(arrays) for file, arrays in files.items()}
+
+
+def _is_sharded(asked: bool | None, notes: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> bool:
+    """Return whether each rank writes its own: where it is asked for, else where much would have to be gathered."""
+    if asked is not None:
+        return asked
+    return not is_url(path) and notes[0]["bytes"] + sum(note["bytes"] for note in notes[1:]) >= _MUCH
 
 
 def _resume(notes: Sequence[Any]) -> Resume | None:
@@ -102,12 +164,13 @@ def _resume(notes: Sequence[Any]) -> Resume | None:
     return Resume(has=tuple(notes[0]["has"]), lacks=tuple(lacks))
 
 
-def refuse_nan(tensors: Mapping[str, torch.Tensor], where: str, fix: str = _NAN_FIX) -> None:
+def refuse_nan(tensors: Mapping[str, torch.Tensor | Part], where: str, fix: str = _NAN_FIX) -> None:
     """Raise `WeightsError` where a tensor holds NaN or infinite numbers."""
     bad = [
         name
-        for name, tensor in tensors.items()
-        if (tensor.is_floating_point() or tensor.is_complex()) and not _is_finite(tensor)
+        for name, given in tensors.items()
+        if ((tensor := given.array if isinstance(given, Part) else given).is_floating_point() or tensor.is_complex())
+        and not _is_finite(tensor)
     ]
     if bad:
         count = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""

@@ -1,7 +1,7 @@
 """Everything beside the weights that a training needs to go on where it stopped."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +13,7 @@ from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.format.manifest import Resume
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.rl.alike import check_alike, check_range, item, refuse
-from ckptfmt.rl.networks import load_named, named_tensors
+from ckptfmt.rl.networks import is_spread, load_named, plain_names, whole
 from ckptfmt.rl.optimizers import restore_optimizer
 from ckptfmt.rl.ranks import rank, world_size
 from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global
@@ -56,11 +56,31 @@ class HasArrays(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A training state as arrays: what goes into the two files, and what a resume will find and miss."""
+    """A training state as arrays: what goes into the two files, and what a resume will find and miss.
+
+    `spread` is what ranks beside the first hold of the tensors that are spread over all; it was not gathered.
+    """
 
     state: dict[str, Any]
     replay: dict[str, Any] | None
     resume: Resume
+    spread: dict[str, Any] = field(default_factory=dict)
+
+    def pieces(self, number: int) -> dict[str, dict[str, Any]]:
+        """Return by file what rank `number` writes itself: under its own names, but for what is spread over all."""
+        own = f"rank-{number}/" if number else ""
+        files = {
+            file: {f"{own}{name}": array for name, array in arrays.items()} for file, arrays in self.files().items()
+        }
+        files[STATE] |= self.spread
+        return files
+
+    def gathered(self) -> "Captured":
+        """Return the state with whole tensors in rank 0; all ranks must call it, and others keep what is their own."""
+        for name, array in self.spread.items():
+            whole(array, name)
+        state = {name: whole(array, name) if is_spread(array) else array for name, array in self.state.items()}
+        return replace(self, state=state, spread={})
 
     def files(self) -> dict[str, dict[str, Any]]:
         """Return the arrays by the file they belong into."""
@@ -94,10 +114,11 @@ class TrainingState:
         if unknown := [part for part in self.unused if part not in PARTS]:
             raise ValueError(f"there is no part {unknown[0]!r} of a training state, only {', '.join(PARTS)}")
 
-    def capture(self) -> Captured:
+    def capture(self, *, gather: bool = True) -> Captured:
         """Return the state as it is now; tensors are not copied, but for those that are spread over processes.
 
         All processes must call it, since they gather those together; what is the same in all is given by rank 0.
+        Without `gather` nothing is copied, and tensors that are spread stay so.
         Raises `ManifestError` for a counter that cannot be stored, with its path.
         """
         shared, parts = self._shared(), self._own()
@@ -109,7 +130,10 @@ class TrainingState:
         found = {*shared, *parts, *(["replay"] if replay is not None else [])}
         has = [part for part in PARTS if part in found]
         lacks = [part for part in PARTS if part not in has and part not in self.unused]
-        return Captured(_flat(shared, parts), replay, Resume(has=tuple(has), lacks=(*lacks, *missing)))
+        state, spread = _flat(shared, parts)
+        resume = Resume(has=tuple(has), lacks=(*lacks, *missing))
+        captured = Captured(state, replay, resume, spread)
+        return captured.gathered() if gather else captured
 
     def _shared(self) -> dict[str, Any]:
         """Return what is the same in all processes."""
@@ -117,7 +141,7 @@ class TrainingState:
         if self.optimizer is not None:
             parts["optimizer"] = self.optimizer.state_dict()
         if self.target is not None:
-            parts["target"] = named_tensors(self.target)
+            parts["target"] = plain_names(self.target)
             if isinstance(self.target, AveragedModel):
                 parts["averaged"] = int(self.target.n_averaged)
         if self.schedulers:
@@ -142,7 +166,7 @@ class TrainingState:
         the one of the same rank gave; one of a rank that there was not keeps its own and gets the counters of
         rank 0. Raises `CkptError` where it holds no training state at all, `WeightsError` where a tensor is damaged.
         """
-        if STATE not in checkpoint.manifest.files:
+        if STATE not in checkpoint.manifest.contents:
             raise CkptError(
                 "holds no training state, only a network",
                 where=checkpoint.path,
@@ -160,7 +184,7 @@ class TrainingState:
                 restore_generator(self.generators[name], state, f"generators/{name}")
         if self.environments:
             _restore_games(self.environments, parts.get("environments", ()))
-        if self.replay is not None and REPLAY in checkpoint.manifest.files:
+        if self.replay is not None and REPLAY in checkpoint.manifest.contents:
             self.replay.restore(StoredArrays(checkpoint, REPLAY, prefix, verify=verify))
         # Last, since what was made or reset above may have drawn from the shared generators.
         restore_global(item(parts, "rng", STATE))
@@ -204,17 +228,16 @@ def _restore_games(environments: Sequence[Any], stored: Sequence[Any]) -> None:
     restore_games(environments, stored)
 
 
-def _flat(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both as arrays; in ranks beside the first one what is shared is gathered and then left out."""
+def _flat(shared: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return both as arrays; in ranks beside the first one only what is their own, and what is spread over all."""
     if rank() == 0:
-        return flatten({**shared, **own})
-    flatten(shared)
-    return flatten(own)
+        return flatten({**shared, **own}), {}
+    return flatten(own), {name: array for name, array in flatten(shared).items() if is_spread(array)}
 
 
 def _parts(checkpoint: Checkpoint, prefix: str, verify: bool) -> Mapping[str, Any]:
     """Return what the state file holds of one rank by part; raise `WeightsError` where it is no such thing."""
-    entry = checkpoint.manifest.files[STATE]
+    entry = checkpoint.manifest.contents[STATE]
     # Names may share a stored tensor, but not so many that what is read is far more than what is there.
     if sum(_bytes(checkpoint, name) for name in checkpoint.names(STATE)) > _MOST_SHARED * entry.bytes:
         refuse("holds far fewer bytes than its description says", STATE)

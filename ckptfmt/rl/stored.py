@@ -1,5 +1,6 @@
 """Stored tensors as torch tensors, and as arrays that need not be whole in memory."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["StoredArrays", "fill", "read_tensor", "read_tensors", "shape_of"]
+__all__ = ["StoredArrays", "fill", "read_slice", "read_tensor", "read_tensors", "shape_of", "torch_dtype"]
 
 Array = NDArray[Any]
 
@@ -36,11 +37,30 @@ def read_tensor(
     return torch.frombuffer(data, dtype=_DTYPES[info.dtype]).reshape(info.shape)
 
 
+def read_slice(
+    checkpoint: Checkpoint, name: str, at: tuple[int, ...], shape: tuple[int, ...], *, verify: bool = True
+) -> torch.Tensor:
+    """Return the box of a tensor that begins `at` and has this shape, on the CPU; raises as `read_tensor`."""
+    dtype = torch_dtype(checkpoint.info(name).dtype)
+    if dtype is None:
+        raise WeightsError(
+            f"{printable(name)} is of a dtype that torch cannot hold", where=WEIGHTS, code="weights.dtype"
+        )
+    data = bytearray(math.prod(shape) * dtype.itemsize)
+    checkpoint.read_slice(memoryview(data), name, at, shape, verify=verify)
+    return torch.frombuffer(data, dtype=dtype).reshape(shape)
+
+
+def torch_dtype(dtype: str) -> torch.dtype | None:
+    """Return what torch calls a dtype of safetensors; None where it cannot hold it."""
+    return _DTYPES.get(dtype)
+
+
 def read_tensors(
     checkpoint: Checkpoint | Unwritten, file: str = WEIGHTS, names: Iterable[str] | None = None, *, verify: bool = True
 ) -> dict[str, torch.Tensor]:
     """Return the named tensors of a file (all unless told); tied names give the same tensor."""
-    entry = checkpoint.manifest.files[file]
+    entry = checkpoint.manifest.contents[file]
     read: dict[str, torch.Tensor] = {}
     found = {}
     for name in checkpoint.names(file) if names is None else names:

@@ -15,7 +15,6 @@ import torch
 from ckptfmt.errors import ManifestError, WeightsError, printable
 from ckptfmt.format.freeform import decode_free, encode_free
 from ckptfmt.format.jsontext import parse
-from ckptfmt.rl.networks import whole
 
 __all__ = ["TREE", "flatten", "is_plain", "unflatten"]
 
@@ -48,7 +47,8 @@ def is_plain(value: Any) -> bool:
 def flatten(value: Any) -> dict[str, Array]:
     """Return the arrays of a nested value by path, and under `TREE` its skeleton as uint8 JSON.
 
-    Raises `ManifestError` with the path of a value that cannot be stored, `WeightsError` for more text than is read.
+    Tensors that are spread over processes stay so. Raises `ManifestError` with the path of a value that cannot be
+    stored, `WeightsError` for more text than is read.
     """
     arrays: dict[str, Array] = {}
     skeleton = encode_free(_strip(value, "", arrays), where="$")
@@ -107,7 +107,7 @@ def _strip_leaf(value: Any, path: str, arrays: dict[str, Array]) -> dict[str, st
     while name in arrays or name == TREE:
         name += "'"
     if isinstance(value, torch.Tensor):
-        arrays[name] = whole(value.detach(), path)
+        arrays[name] = value.detach()
         return {"$tensor": name}
     if isinstance(value, bytes | bytearray):
         arrays[name] = np.frombuffer(bytes(value), dtype=np.uint8)

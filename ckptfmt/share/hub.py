@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ckptfmt.errors import Locked, TargetExists, WriteError, missing_package
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, PARTS, WEIGHTS, open_file, open_near, release
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, WEIGHTS, open_file, open_near, release
+from ckptfmt.format.shards import is_data_file
 from ckptfmt.remote.address import Url
 from ckptfmt.remote.failure import Absent, NotOnHub, StoreError
 from ckptfmt.store.checkpoint import Checkpoint
@@ -126,7 +127,7 @@ def _commit(
         progress(operation.upload_info.size)
     names = HubFolder(url).names() if parent else {}
     places = {operation.path_in_repo for operation in added}
-    gone = [f"{url.key}/{name}" if url.key else name for name in names if name in (*PARTS, HUB_WEIGHTS)]
+    gone = [f"{url.key}/{name}" if url.key else name for name in names if is_data_file(name) or name == HUB_WEIGHTS]
     operations = [*added, *(CommitOperationDelete(place) for place in gone if place not in places)]
     done = api.create_commit(
         url.place,

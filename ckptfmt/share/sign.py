@@ -16,6 +16,7 @@ from ckptfmt.format.files import (
     REPLAY,
     SIGNATURE,
     STATE,
+    WEIGHTS,
     OpenFile,
     OpenFolder,
     open_file,
@@ -27,6 +28,7 @@ from ckptfmt.format.files import (
 )
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import parse_manifest
+from ckptfmt.format.shards import plain_name
 from ckptfmt.look.validate import validate
 from ckptfmt.share._bundle import MAX_BUNDLE, Statement, make_bundle, open_bundle
 from ckptfmt.share._keys import hint, load_private, load_public
@@ -117,7 +119,8 @@ def sign(
             digests |= {name: _sha256(folder, name, where) for name in others}
     finally:
         release(folder)
-    left_out = (MANIFEST, STATE, REPLAY, *others) if network else ()
+    rest = (name for name in manifest.files if name not in digests)
+    left_out = (MANIFEST, STATE, REPLAY, *rest, *others) if network else ()
     ignored = tuple(dict.fromkeys((*_IGNORED, *left_out)))
     name = os.path.basename(os.path.realpath(where))
     bundle = make_bundle(private, name, Statement(digests, ignored))
@@ -197,7 +200,7 @@ def _departure_of_other(name: str, digest: str, folder: OpenFolder, where: str) 
 def _expected(text: bytes, manifest: Manifest, *, network: bool) -> Iterator[tuple[str, str]]:
     """Yield (name, SHA-256) of what must be signed: the plain files' digests as the manifest has them."""
     if network:
-        weights = [name for name in manifest.files if name not in (STATE, REPLAY)]
+        weights = [name for name in manifest.files if plain_name(name) == WEIGHTS]
         yield from ((name, manifest.files[name].sha256) for name in weights)
         return
     yield MANIFEST, hashlib.sha256(text).hexdigest()

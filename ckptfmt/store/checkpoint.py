@@ -5,20 +5,20 @@ kills the reader with a signal that Python cannot catch.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
-from ckptfmt.errors import CkptError, ManifestError, MissingFile, Problem, WeightsError, printable
+from ckptfmt.errors import CkptError, ManifestError, Problem, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, read_blueprint
-from ckptfmt.format.datafile import DamagedFrame, DataFile, check_whole
-from ckptfmt.format.digest import Hasher
 from ckptfmt.format.files import MANIFEST, WEIGHTS, OpenFolder, open_folder, release
+from ckptfmt.format.joined import Piece, pieces
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
 from ckptfmt.format.notebook import Folds, Shown
-from ckptfmt.format.opened import open_data
 from ckptfmt.format.parse import load_manifest
-from ckptfmt.format.safetensors import tensor_bytes
+from ckptfmt.format.safetensors import shape_text, tensor_bytes
+from ckptfmt.format.shards import together
 from ckptfmt.remote.url import as_path
+from ckptfmt.store.datafiles import DataFiles
 from ckptfmt.store.outline import in_words, known_problems, outline
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ __all__ = ["Checkpoint", "open"]
 
 # How often a checkpoint that is replaced in the very moment of opening is opened anew.
 _ATTEMPTS = 100
-
-_Asked = TypeVar("_Asked")
-_Got = TypeVar("_Got")
 
 
 class Checkpoint(Shown):
@@ -75,9 +72,8 @@ class Checkpoint(Shown):
     def _begin(self, path: str | os.PathLike[str]) -> None:
         self.path = as_path(path)
         self._folder: OpenFolder = -1
-        self._files: dict[str, DataFile] = {}
-        self._starts: dict[str, int] = {}
-        self._unread: dict[str, set[str]] = {}
+        self._data = DataFiles(-1, {}, self.path)
+        self._joined: dict[str, dict[str, list[Piece]]] = {}
 
     def _open(self) -> tuple[Manifest, Blueprint | None]:
         """Open the folder and every file that its manifest lists, all of the one checkpoint."""
@@ -87,13 +83,8 @@ class Checkpoint(Shown):
         return manifest, network
 
     def _open_files(self, manifest: Manifest) -> None:
-        for file, entry in manifest.files.items():
-            try:
-                self._files[file] = open_data(self._folder, file, entry.segments, where=self.path)
-            except MissingFile:
-                # A file that is missing is an error when it is used; one that a replacement removed, now.
-                if not self._is_current():
-                    raise
+        self._data = DataFiles(self._folder, manifest.files, self.path)
+        self._data.open_all(self._is_current)
 
     def _read_manifest(self) -> tuple[Manifest, Blueprint | None]:
         where = os.path.join(self.path, MANIFEST)
@@ -142,7 +133,7 @@ class Checkpoint(Shown):
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """Return what should be known before use: fields of a newer version, a family not here, files not fetched."""
-        return known_problems(self.manifest, self.network, self._files)
+        return known_problems(self.manifest, self.network, self._data.opened)
 
     @property
     def tensors(self) -> "Mapping[str, np.ndarray]":
@@ -158,27 +149,22 @@ class Checkpoint(Shown):
         return (*entry.tensors, *entry.tied)
 
     def info(self, name: str, file: str = WEIGHTS) -> TensorEntry:
-        """Return what the manifest says of a tensor; a tied name gives the stored one."""
-        entry = self._entry(file)
-        stored = entry.tied.get(name, name)
-        if stored not in entry.tensors:
-            raise WeightsError(f"holds no tensor '{printable(name)}'", where=self._where(file), code="weights.missing")
-        return entry.tensors[stored]
+        """Return what the manifest says of a tensor; a tied name gives the stored one.
+
+        Of a file that lies in parts it is what the whole tensor is; by the name of a part, what is stored there.
+        """
+        return self._entry(file).tensors[self._stored(name, file)]
 
     def chunks(self, name: str, file: str = WEIGHTS, *, size: int = 4 << 20, verify: bool = True) -> Iterator[bytes]:
         """Return a tensor's bytes in parts of at most `size`; the last step raises if their digest is wrong."""
+        pieces = self._pieces(name, file)
+        if not self._is_split(pieces, file):
+            return self._data.chunks(pieces[0].file, pieces[0].name, size=size, verify=verify)
+        # The import that waits, here and below: only what lies in slices needs NumPy to be read.
+        from ckptfmt.store.slices import whole_chunks
+
         info = self.info(name, file)
-        opened, start = self._file(file)
-        cursor, left = opened.cursor(start + info.offset), tensor_bytes(info.dtype, info.shape)
-        hasher = Hasher(info.digest)
-        while left:
-            part = self._named(name, file, cursor.read, min(size, left))
-            if verify:
-                hasher.update(part)
-            left -= len(part)
-            yield part
-        if verify:
-            self._check(name, file, hasher)
+        return whole_chunks(tuple(info.shape), info.digest, pieces, self._data, size=size, verify=verify)
 
     def read(self, name: str, file: str = WEIGHTS, *, verify: bool = True) -> bytearray:
         """Return all of a tensor's bytes, row-major and little-endian, verified before they are handed out."""
@@ -189,40 +175,51 @@ class Checkpoint(Shown):
 
     def read_into(self, target: memoryview, name: str, file: str = WEIGHTS, *, verify: bool = True) -> None:
         """Read all of a tensor's bytes into memory of their size; what it holds is of no worth where this raises."""
-        info = self.info(name, file)
-        opened, start = self._file(file)
-        hasher = Hasher(info.digest)
-        try:
-            opened.fill(start + info.offset, target, hasher.update if verify else _unseen)
-        except DamagedFrame:
-            raise self._damaged(name, file) from None
-        if verify:
-            self._check(name, file, hasher)
+        pieces = self._pieces(name, file)
+        if not self._is_split(pieces, file):
+            self._data.read_into(target, pieces[0].file, pieces[0].name, verify=verify)
+        else:
+            shape = tuple(self.info(name, file).shape)
+            self.read_slice(target, name, (0,) * len(shape), shape, file, verify=verify)
+
+    def read_slice(
+        self,
+        target: memoryview,
+        name: str,
+        at: tuple[int, ...],
+        shape: tuple[int, ...],
+        file: str = WEIGHTS,
+        *,
+        verify: bool = True,
+    ) -> None:
+        """Read the box of a tensor that begins `at` and has this shape, row-major, into memory of its size.
+
+        Only what holds some of it is read, and verified. Raises `WeightsError` for a box that is not in the tensor.
+        """
+        from ckptfmt.store.slices import Box, box_into
+
+        box, whole = Box(at, shape), tuple(self.info(name, file).shape)
+        if not len(whole) == len(at) == len(shape) or box.overlap(Box((0,) * len(whole), whole)) not in (box, None):
+            what = f"{printable(name)} has no elements at {at} of shape {shape}, it is {shape_text(whole)}"
+            raise WeightsError(what, where=self._data.place(file), code="weights.shape")
+        if box.size:
+            box_into(target, box, self._pieces(name, file), self._data, verify=verify)
 
     def verify(self) -> None:
         """Read every byte of every file; raise `WeightsError` that names the first one that is damaged."""
-        for file, entry in self.manifest.files.items():
-            self._unread[file] = set()
-            if (opened := self._opened(file)).is_far:
-                check_whole(opened, entry)
-            for name in entry.tensors:
-                for _ in self.chunks(name, file):
-                    pass
-            self._file(file)[0].check_stored()
+        self._data.verify()
 
     def stored_bytes(self, file: str = WEIGHTS) -> int:
-        """Return how many bytes a file takes as it lies there, compressed or not."""
-        return self._opened(file).stored
+        """Return how many bytes a file takes as it lies there, compressed or not; one in parts, those of all."""
+        return sum(self._data.open(name).stored for name in self._parts(file))
 
     def compressed(self, file: str = WEIGHTS) -> bool:
-        """Return whether a file lies there in its compressed form."""
-        return self._opened(file).compressed
+        """Return whether a file lies there in its compressed form; one in parts, whether all do."""
+        return all(self._data.open(name).compressed for name in self._parts(file))
 
     def close(self) -> None:
         """Close every descriptor; closing twice is allowed."""
-        for opened in self._files.values():
-            opened.close()
-        self._files.clear()
+        self._data.close()
         if self._is_open():
             release(self._folder)
             self._folder = -1
@@ -238,64 +235,37 @@ class Checkpoint(Shown):
         if self._is_open():
             self.close()
 
-    def _where(self, file: str) -> str:
-        return os.path.join(self.path, file)
-
     def _entry(self, file: str) -> FileEntry:
-        if file not in self.manifest.files:
-            raise WeightsError("this checkpoint has no such file", where=self._where(file), code="layout.missing-file")
-        return self.manifest.files[file]
+        entry = self.manifest.contents.get(file) or self.manifest.files.get(file)
+        if entry is None:
+            where = self._data.place(file)
+            raise WeightsError("this checkpoint has no such file", where=where, code="layout.missing-file")
+        return entry
 
-    def _opened(self, file: str) -> DataFile:
-        entry = self._entry(file)
-        if file not in self._files:
-            self._files[file] = open_data(self._folder, file, entry.segments, where=self.path)
-        return self._files[file]
-
-    def _file(self, file: str) -> tuple[DataFile, int]:
-        """Return (the file, where its data begins), its size and header checked."""
-        opened = self._opened(file)
-        if file not in self._starts:
-            # Of a file in a store the digest of each tensor is enough: size and header would be requests of their own.
-            entry = self._entry(file)
-            self._starts[file] = len(entry.header[0]) if opened.is_far else check_whole(opened, entry)
-        return opened, self._starts[file]
-
-    def _named(self, name: str, file: str, read: Callable[[_Asked], _Got], asked: _Asked) -> _Got:
-        """Read; a frame that is damaged is that of the tensor which is read."""
-        try:
-            return read(asked)
-        except DamagedFrame:
-            raise self._damaged(name, file) from None
-
-    def _check(self, name: str, file: str, hasher: Hasher) -> None:
-        """Hold a tensor's digest against the manifest; once all of a file were read, what it stores against itself.
-
-        A compressed file has bits that no tensor shows.
-        """
+    def _stored(self, name: str, file: str) -> str:
+        """Return the name under which a tensor is stored; raise `WeightsError` where the file has none of it."""
         entry = self._entry(file)
         stored = entry.tied.get(name, name)
-        if not hasher.matches():
-            raise self._damaged(name, file)
-        if file not in self._unread:
-            self._unread[file] = set(entry.tensors)
-        unread = self._unread[file]
-        if stored in unread:
-            unread.remove(stored)
-            if not unread:
-                self._file(file)[0].check_stored()
+        if stored not in entry.tensors:
+            what = f"holds no tensor '{printable(name)}'"
+            raise WeightsError(what, where=self._data.place(file), code="weights.missing")
+        return stored
 
-    def _damaged(self, name: str, file: str) -> WeightsError:
-        return WeightsError(
-            f"{printable(name)}: bytes do not match the manifest",
-            where=self._where(file),
-            fix="copy it again or re-save it",
-            code="weights.digest",
-        )
+    def _pieces(self, name: str, file: str) -> list[Piece]:
+        """Return the stored tensors that make a tensor."""
+        stored = self._stored(name, file)
+        if file in self.manifest.files:
+            return [Piece(file, stored, self.manifest.files[file].tensors[stored])]
+        if file not in self._joined:
+            self._joined[file] = pieces(self.manifest.files, file)
+        return self._joined[file][stored]
 
+    def _is_split(self, found: list[Piece], file: str) -> bool:
+        return found[0].entry.slice is not None and file not in self.manifest.files
 
-def _unseen(_: memoryview) -> None:
-    """Take a part of a tensor whose digest nobody wants."""
+    def _parts(self, file: str) -> list[str]:
+        self._entry(file)
+        return [file] if file in self.manifest.files else together(self.manifest.files)[file]
 
 
 # `ckptfmt.open(path)` reads as the built-in does.

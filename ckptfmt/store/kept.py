@@ -25,9 +25,10 @@ class KeptTensor:
 
 
 def kept_file(checkpoint: Checkpoint, file: str, compression: Compression | None = None) -> TensorFile:
-    """Return a file of a checkpoint as it would be written again."""
-    entry = checkpoint.manifest.files[file]
+    """Return a file of a checkpoint as it would be written again, or the one that files which lie in parts make."""
+    files = checkpoint.manifest.files
+    entry = files[file] if file in files else checkpoint.manifest.contents[file]
     tensors = {
         name: KeptTensor(info.dtype, tuple(info.shape), checkpoint, file, name) for name, info in entry.tensors.items()
     }
-    return TensorFile(tensors, entry.tied, compression)
+    return TensorFile(tensors, entry.tied, compression, entry.slices)

@@ -139,7 +139,7 @@ def _collect(
                 restored[info.name] = found.checkpoint.path
             else:
                 lost.append(f"{name}: {printable(info.name)}")
-        files[name] = TensorFile(tensors, entry.tied, as_before(file))
+        files[name] = TensorFile(tensors, entry.tied, as_before(file), entry.slices)
     if lost:
         raise WeightsError(
             # Five names and their files fill a sentence.

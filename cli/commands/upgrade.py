@@ -4,7 +4,7 @@ import os
 
 import click
 
-from ckptfmt.format.versions import FORMAT_VERSION
+from ckptfmt.format.versions import NEWEST, is_newer
 from ckptfmt.store.upgrade import Upgrade
 from ckptfmt.store.upgrade import upgrade as raise_version
 
@@ -52,7 +52,7 @@ def _upgrade(path: str, out: str | None, to: str | None, in_place: bool, dry_run
 
 def _tell(output: Output, done: Upgrade, dry_run: bool) -> None:
     if not done.steps:
-        newer = "" if done.new == FORMAT_VERSION else f", newer than {FORMAT_VERSION}, the newest known here"
+        newer = f", newer than {NEWEST}, the newest known here" if is_newer(done.new) else ""
         output.line(f"{done.path}  {done.new}{newer}: nothing to do")
         return
     output.line(f"{done.path}  {done.old} -> {done.new}")

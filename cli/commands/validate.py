@@ -6,7 +6,7 @@ import click
 
 from ckptfmt.codes import check_pattern, explain
 from ckptfmt.errors import CkptError, Problem
-from ckptfmt.format.files import PARTS
+from ckptfmt.format.shards import is_data_file
 from ckptfmt.look.validate import Report, counts
 from ckptfmt.look.validate import validate as look_at
 
@@ -93,13 +93,11 @@ def _explain(output: Output, code: str) -> int:
 
 
 def _bytes(path: str) -> int:
-    total = 0
-    for name in PARTS:
-        try:
-            total += os.stat(os.path.join(path, name), follow_symlinks=False).st_size
-        except (OSError, ValueError):
-            continue
-    return total
+    try:
+        with os.scandir(path) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries if is_data_file(entry.name))
+    except (OSError, ValueError):
+        return 0
 
 
 def _show(output: Output, report: Report) -> None:

@@ -18,6 +18,7 @@ from tests.faults.flips import flip_bits
 from tests.faults.limits import fill_disk, jump_clock, limit_files, limits_work, read_only
 from tests.faults.neighbours import neighbours
 from tests.faults.power import cut_power, power_works
+from tests.faults.ranks import strike_ranks
 from tests.faults.replay import replay
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.trace import strace_works
@@ -40,6 +41,7 @@ def parts(short: bool, trace: str, power: str, limits: str) -> list[Part]:
         ("a hostile neighbour", "", lambda: neighbours(every=48 if short else 3)),
         ("ten writers, ten readers", "", lambda: crowd(seconds=5 if short else 60)),
         ("file size limit", "", lambda: limit_files(200_000 if short else 20_000)),
+        ("four ranks", "", lambda: strike_ranks(short=short)),
         ("jumping clock", "", jump_clock),
         ("disk fills, space checked", limits, lambda: fill_disk(checked=True)),
         ("disk fills, space not checked", limits, lambda: fill_disk(checked=False)),

@@ -14,11 +14,13 @@ from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write import commit, datafile, held, lock, mend, place, publish, readback
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.place import Place
+from tests.faults import ranks
 from tests.faults.calls import Tally, strike
 from tests.faults.crowd import crowd
 from tests.faults.flips import flip_bits
 from tests.faults.neighbours import NAMES, neighbours
 from tests.faults.power import cut_power
+from tests.faults.ranks import strike_ranks
 from tests.faults.replay import replay
 from tests.faults.scenarios import SCENARIOS
 
@@ -168,6 +170,10 @@ def _scenario(name: str) -> Any:
     return next(scenario for scenario in SCENARIOS if scenario.name == name)
 
 
+def _struck(row: str, breaking: Callable[[], None]) -> Tally:
+    return strike_ranks(only=row, breaking=breaking)
+
+
 # What is broken, and a part of the suite that must find it.
 BREAKS: dict[str, tuple[Callable[[], None], Callable[[Callable[[], None]], Tally]]] = {
     "no flush of files": (no_file_flush, lambda b: cut_power(_scenario("new"), short=True, breaking=b)),
@@ -190,6 +196,16 @@ BREAKS: dict[str, tuple[Callable[[], None], Callable[[Callable[[], None]], Tally
     "a link followed to the target": (
         follow_links,
         lambda b: neighbours(every=6, only="update", names=("{}",), breaking=b),
+    ),
+    "ranks: nobody is told of a failure": (ranks.nobody_is_told, ranks.refuse),
+    "ranks: no end of waiting": (
+        ranks.wait_for_ever,
+        functools.partial(_struck, "stall rank 2 after 'write'"),
+    ),
+    "ranks: slices of others believed": (ranks.slices_believed, ranks.refuse),
+    "ranks: the stage is left": (
+        ranks.stage_left,
+        functools.partial(_struck, "kill rank 2 after 'write'"),
     ),
     "not verified on load": (no_check_on_load, lambda b: flip_bits(every=16, breaking=b)),
 }

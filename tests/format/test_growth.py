@@ -20,9 +20,9 @@ DQN = Path(__file__).resolve().parents[2] / "fixtures" / "valid" / "dqn" / "chec
 
 
 def newer() -> dict:
-    """A manifest of 1.1: new fields at every level, and a new field of the config."""
+    """A manifest of 1.2: new fields at every level, and a new field of the config."""
     raw = json.loads((DQN / "manifest.json").read_text())
-    raw["format_version"] = "1.1"
+    raw["format_version"] = "1.2"
     raw["mood"] = {"good": True, "level": {"$float": "inf"}}
     raw["config"]["colour"] = "blue"
     raw["config_origin"] = {"n_action": "guessed"}
@@ -70,7 +70,7 @@ def test_a_checkpoint_of_a_newer_minor_version_opens_with_a_warning_and_takes_an
     assert {problem.code for problem in report.problems} == {"version.newer"}
     update_manifest(tmp_path, lambda m: dataclasses.replace(m, evaluation=({"episodes": 1},)))
     with Checkpoint(tmp_path) as checkpoint:
-        assert checkpoint.manifest.format_version == "1.1"
+        assert checkpoint.manifest.format_version == "1.2"
         assert checkpoint.manifest.unknown == {"mood": {"good": True, "level": {"$float": "inf"}}}
         assert checkpoint.manifest.config["colour"] == "blue"
 

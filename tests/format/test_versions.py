@@ -1,11 +1,12 @@
 import pytest
 
 from ckptfmt.errors import UnsupportedVersion
-from ckptfmt.format.versions import FORMAT_VERSION, check_version
+from ckptfmt.format.versions import FORMAT_VERSION, NEWEST, check_version
 
 
 def test_our_own_version_is_read_and_a_newer_minor_is_known_to_be_newer():
     assert check_version(FORMAT_VERSION, where="m") is False
+    assert check_version(NEWEST, where="m") is False
     assert check_version("1.7", where="m") is True
 
 

@@ -12,9 +12,16 @@ __all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "manif
 Op = Literal["changed", "added", "removed", "renamed"]
 
 # What follows from the rest of a manifest, or from its files, which are compared by themselves.
-_DERIVED = frozenset({"content_digest", "files", "manifest_digest"})
+_DERIVED = frozenset({"content_digest", "files", "manifest_digest", "split"})
 _VOLATILE = frozenset(
-    {"created_at", "created_by", "config.created_at", "config.framework_version", "config.model_version"}
+    {
+        "format_version",
+        "created_at",
+        "created_by",
+        "config.created_at",
+        "config.framework_version",
+        "config.model_version",
+    }
 )
 
 

@@ -59,7 +59,7 @@ class CheckpointView:
         if self.verified:
             self._verify()
         self.manifest: Mapping[str, Any] = self._checkpoint.manifest.to_dict()
-        files = self._checkpoint.manifest.files
+        files = self._checkpoint.manifest.contents
         places = ((file, name) for file in files for name in layer_order(self._checkpoint.names(file), self.network))
         self.tensors = {place: self._tensor(*place) for place in places}
 

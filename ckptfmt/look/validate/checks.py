@@ -11,11 +11,12 @@ from ckptfmt.families import registry
 from ckptfmt.families.blueprint import Blueprint, absent_family, misnamed
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SAFETENSORS, WEIGHTS, OpenFolder, compressed_name, is_companion
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, OpenFolder, compressed_name, is_companion
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import contradictions
+from ckptfmt.format.shards import plain_name
 from ckptfmt.format.travelled import is_rewritten, open_link
-from ckptfmt.format.versions import FORMAT_VERSION
+from ckptfmt.format.versions import NEWEST
 
 __all__ = [
     "config_alone",
@@ -105,7 +106,7 @@ def newer_version(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield that a newer minor version wrote the manifest, with the fields that this one does not know."""
     known = Manifest.__dataclass_fields__
     unknown = ", ".join(printable(name, 60) for name in raw if name not in known) or "none"
-    message = f"is {raw['format_version']}, this ckpt reads {FORMAT_VERSION}; fields it does not know: {unknown}"
+    message = f"is {raw['format_version']}, this ckpt reads {NEWEST}; fields it does not know: {unknown}"
     yield Problem("version.newer", f"{MANIFEST} $.format_version", message, "install a newer ckptfmt", "warning")
 
 
@@ -174,7 +175,7 @@ def file_entries(raw: Mapping[str, Any], *, relaxed: bool) -> dict[str, FileEntr
     files = raw.get("files")
     found = {}
     for name, entry in files.items() if isinstance(files, dict) else ():
-        if name in SAFETENSORS:
+        if plain_name(name) is not None:
             try:
                 found[name] = FileEntry.from_dict(entry, f"$.files.{name}", relaxed=relaxed)
             except CkptError:

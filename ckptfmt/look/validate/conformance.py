@@ -6,7 +6,7 @@ written by another hand. It agrees with the parser about what is wrong, which a 
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -155,16 +155,29 @@ def _required(validator: Any, names: list[str], value: Any, schema: Any) -> Iter
 def _additional(validator: Any, allowed: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if not isinstance(value, dict):
         return
+    patterns = schema.get("patternProperties", {})
     for name in value.keys() - schema.get("properties", {}).keys():
+        if any(_matches(pattern, name) for pattern in patterns):
+            continue
         if allowed is False:
             yield ValidationError("is no field of this version", path=[name])
         else:
             yield from validator.descend(value[name], allowed, path=name)
 
 
+def _pattern_properties(validator: Any, patterns: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    for pattern, inner in patterns.items() if isinstance(value, dict) else ():
+        for name in filter(partial(_matches, pattern), value):
+            yield from validator.descend(value[name], inner, path=name, schema_path=pattern)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Return whether text matches to its very end: Python's `$` lets a line feed pass, that of JSON Schema does not."""
+    return re.search(re.sub(r"\$$", r"\\Z", pattern), text) is not None
+
+
 def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
-    """Match to the very end: Python's `$` lets a line feed pass behind it, that of JSON Schema does not."""
-    if isinstance(value, str) and not re.search(pattern.removesuffix("$") + r"\Z", value):
+    if isinstance(value, str) and not _matches(pattern, value):
         yield ValidationError(f"text that matches {pattern}")
 
 
@@ -186,5 +199,11 @@ def _of_other_kind(error: ValidationError) -> bool:
 
 # JSON text `4.0` is a float here: it is another document than `4`, with other bytes and another digest.
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-_KEYWORDS = {"required": _required, "additionalProperties": _additional, "pattern": _pattern, "oneOf": _one_of}
+_KEYWORDS = {
+    "required": _required,
+    "additionalProperties": _additional,
+    "patternProperties": _pattern_properties,
+    "pattern": _pattern,
+    "oneOf": _one_of,
+}
 _STRICT: Any = extend(Draft202012Validator, _KEYWORDS, type_checker=_TYPES)  # type: ignore[no-untyped-call]

@@ -23,6 +23,7 @@ from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.opened import open_data
 from ckptfmt.format.safetensors import Header, TensorInfo, parse_header, shape_text, tensor_bytes
+from ckptfmt.format.shards import plain_name
 
 __all__ = ["THOROUGH", "FileCheck", "Progress"]
 
@@ -115,7 +116,7 @@ class FileCheck:
     def _look_at_bytes(self, file: DataFile, start: int, *, sound: bool) -> list[Problem]:
         size = file.size
         thorough = self.strict or size <= THOROUGH
-        sweep = _Sweep(file, start, self.name, thorough and self.name == WEIGHTS, self.progress)
+        sweep = _Sweep(file, start, self.name, thorough and plain_name(self.name) == WEIGHTS, self.progress)
         runs = list(_runs(self.entry))
         whole: Callable[[], str] = sweep.sha256
         if file.is_far:

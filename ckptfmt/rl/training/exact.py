@@ -17,13 +17,13 @@ def assert_resume_exact(one_go: str | os.PathLike[str], resumed: str | os.PathLi
     checkpoints. Weights, optimizer, random generators, counters and replay buffer are compared.
     """
     with Checkpoint(one_go) as first, Checkpoint(resumed) as second:
-        files = set(first.manifest.files) | set(second.manifest.files)
+        files = set(first.manifest.contents) | set(second.manifest.contents)
         wrong = []
         for file in sorted(files):
-            if file not in first.manifest.files or file not in second.manifest.files:
+            if file not in first.manifest.contents or file not in second.manifest.contents:
                 wrong.append(f"{file} is only in one of them")
                 continue
-            mine, theirs = first.manifest.files[file].tensors, second.manifest.files[file].tensors
+            mine, theirs = first.manifest.contents[file].tensors, second.manifest.contents[file].tensors
             wrong += [
                 f"{file}: {name}"
                 for name in sorted(set(mine) | set(theirs))

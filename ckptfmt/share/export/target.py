@@ -87,8 +87,8 @@ def left_out(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return what no target holds beside the network, in words."""
     manifest = checkpoint.manifest
     parts = {
-        "optimizer and generators": STATE in manifest.files,
-        "replay buffer": REPLAY in manifest.files,
+        "optimizer and generators": STATE in manifest.contents,
+        "replay buffer": REPLAY in manifest.contents,
         "evaluations": bool(manifest.evaluation),
     }
     return tuple(name for name, there in parts.items() if there)

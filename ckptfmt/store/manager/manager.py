@@ -20,6 +20,7 @@ from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, step_
 from ckptfmt.store.save import write
 from ckptfmt.store.write import remove_checkpoint
 from ckptfmt.store.write.failure import reported
+from ckptfmt.store.write.together import Peers
 
 __all__ = ["CheckpointManager"]
 
@@ -42,6 +43,9 @@ class CheckpointManager:
     `on_saved` is called with the step and the manifest of each checkpoint that is on the disk, by the thread
     that wrote it. With `compress`, files that get a tenth smaller are stored as zstd: of a run on Atari the state
     and, above all, the replay buffer.
+
+    With `peers` (`ckptfmt.rl.peers.Ranks()`) each process of a training has a manager of the same folder and calls
+    `save` with what it holds, spread tensors among it; rank 0 commits, and alone removes what is superfluous.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class CheckpointManager:
         wait: float = 0.0,
         report: Callable[[Problem], None] | None = None,
         on_saved: Callable[[int, Manifest], None] | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.folder = as_path(folder)
         self._is_far = is_url(folder)
@@ -67,6 +72,7 @@ class CheckpointManager:
         self._wait = wait
         self._report = report
         self._on_saved = on_saved
+        self._peers = peers
         self._cleaned = False
         self._kept: set[int] = set()
         self._index = Index(self.folder)
@@ -99,15 +105,20 @@ class CheckpointManager:
                 "wait": self._wait,
                 "compress": self._compress,
                 "extra": extra,
+                "peers": self._peers,
                 **others,
             }
             with reported(path):
                 manifest = write(path, arrays, config, training_info, **options)
                 if self._on_saved is not None:
                     self._on_saved(step, manifest)
-                self._clean_once()
-                self._after(step)
+                if self._peers is None or self._peers.rank == 0:
+                    self._clean_once()
+                    self._after(step)
 
+        if self._peers is not None:
+            tensors = self._peers.pieces(tensors)
+            parts |= {name: self._peers.pieces(parts[name]) for name in _ARRAYS if parts.get(name) is not None}
         if self._background is None:
             keep(tensors, parts)
         else:

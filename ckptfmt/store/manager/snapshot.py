@@ -3,11 +3,11 @@
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ckptfmt.errors import WriteError
-from ckptfmt.format.tensors import ArrayPayload, payloads
+from ckptfmt.format.tensors import ArrayPayload, Part, payloads
 
 __all__ = ["Buffers", "Snapshot", "abandoned"]
 
@@ -40,15 +40,20 @@ class Buffers:
         self._abandoned = abandoned
         self._free: defaultdict[int, list[bytearray]] = defaultdict(list)
 
-    def copy(self, tensors: Mapping[str, Any]) -> dict[str, Snapshot]:
-        """Return copies of arrays or torch tensors by name; names of one tensor get one copy."""
+    def copy(self, tensors: Mapping[str, Any]) -> dict[str, Snapshot | Part]:
+        """Return copies of arrays or torch tensors by name; names of one tensor get one copy, a `Part` stays one."""
         stored, tied = payloads(tensors)
         copies = {name: self._copy(payload) for name, payload in stored.items()}
-        return {name: copies[tied.get(name, name)] for name in tensors}
+        return {
+            name: replace(given, array=copies[tied.get(name, name)])
+            if isinstance(given, Part)
+            else copies[tied.get(name, name)]
+            for name, given in tensors.items()
+        }
 
-    def give_back(self, copies: Mapping[str, Snapshot]) -> None:
+    def give_back(self, copies: Mapping[str, Snapshot | Part]) -> None:
         """Take the memory of copies that nobody reads any more; giving back twice is allowed."""
-        for copy in copies.values():
+        for copy in (kept.array if isinstance(kept, Part) else kept for kept in copies.values()):
             buffer = copy.data.obj
             free = self._free[len(copy.data)]
             # A buffer that lay here twice would be lent to two copies at once. By identity: equal ones are still two.

@@ -9,9 +9,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 
 from ckptfmt.errors import WriteError
-from ckptfmt.format.files import MANIFEST, SAFETENSORS, open_folder, release
+from ckptfmt.format.files import MANIFEST, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import load_manifest
+from ckptfmt.format.shards import plain_name
 from ckptfmt.format.writernames import stage_name
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.acceptance import accepted
@@ -22,12 +23,21 @@ from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.place import Place, hold_place
 from ckptfmt.store.write.proof import read_whole
 from ckptfmt.store.write.publish import publish_file, publish_folder
+from ckptfmt.store.write.split import split_of, with_split
 from ckptfmt.store.write.tensorfile import TensorFile
 
-__all__ = ["remove_checkpoint", "replace_file", "stage", "update_manifest", "write_checkpoint", "write_file"]
+__all__ = [
+    "MANIFEST_SPACE",
+    "remove_checkpoint",
+    "replace_file",
+    "stage",
+    "update_manifest",
+    "write_checkpoint",
+    "write_file",
+]
 
 # What a manifest takes beside the tensors: a part of its own, and a part for each tensor.
-_MANIFEST_SPACE = 64 << 10
+MANIFEST_SPACE = 64 << 10
 # What an entry of a tensor takes in the manifest, names of usual length among it.
 _TENSOR_SPACE = 512
 
@@ -42,7 +52,7 @@ def write_checkpoint(
     bulk: bool = False,
     published: Callable[[int], None] | None = None,
 ) -> Manifest:
-    """Write a checkpoint of `files` (names of `format.files.SAFETENSORS`) at `path` and return its manifest.
+    """Write a checkpoint of `files` (names of `format.files.SAFETENSORS`, or of parts) at `path`; return its manifest.
 
     `build` is called once all tensors are on the disk, with the entries that describe them; digests are filled
     in afterwards, and what a reader makes of the manifest's bytes is what is returned. Another writer of the same
@@ -55,7 +65,7 @@ def write_checkpoint(
     failure; what was there before is left.
     """
     where = as_path(path)
-    if unknown := sorted(set(files) - set(SAFETENSORS)):
+    if unknown := sorted(name for name in files if plain_name(name) is None):
         raise WriteError(f"{unknown[0]} is not the name of a checkpoint's file", where=where, code="write.file-name")
     if is_url(path):
         # The import that waits, here and below: few write into a store.
@@ -73,7 +83,7 @@ def write_checkpoint(
         require_space(place.folder, _space(files), where=where)
         with stage(place, before) as staged:
             entries = {name: write_tensors(staged.file, name, files[name], where=where, bulk=bulk) for name in files}
-            data, manifest = accepted(build(entries), where=where)
+            data, manifest = accepted(with_split(build(entries), split_of(staged.file, entries, where)), where=where)
             write_file(staged.file, MANIFEST, data, where=where)
             # The names in the folder, behind the files: only then may it get its name.
             os.fsync(staged.file)
@@ -214,7 +224,7 @@ def stage(place: Place, before: Held | None) -> Iterator[Held]:
 
 
 def _space(files: Mapping[str, TensorFile]) -> int:
-    needed = _MANIFEST_SPACE
+    needed = MANIFEST_SPACE
     for file in files.values():
         header, infos = file.arranged()
         needed += len(header) + (infos[-1].end if infos else 0) + _TENSOR_SPACE * len(infos)

@@ -49,7 +49,9 @@ def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bu
     if found is None:
         found = _write_plain(folder, name, content, arranged, where, bulk)
     tensors = {
-        info.name: TensorEntry(dtype=info.dtype, shape=info.shape, offset=info.begin, digest=digest)
+        info.name: TensorEntry(
+            dtype=info.dtype, shape=info.shape, offset=info.begin, digest=digest, slice=content.slices.get(info.name)
+        )
         for info, digest in zip(infos, found.segments[1:], strict=True)
     }
     size = len(header) + (infos[-1].end if infos else 0)

@@ -12,14 +12,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptfmt.format.files import MANIFEST, PARTS, SIGNATURE, release
+from ckptfmt.format.files import MANIFEST, SIGNATURE, release
+from ckptfmt.format.shards import is_data_file
 from ckptfmt.store.write.heads import HEAD, resembles
 from ckptfmt.store.write.linux import rename_new
 
-__all__ = ["CONTENTS", "Held", "hold_open", "kind_of", "note_files", "note_made"]
+__all__ = ["Held", "hold_open", "is_content", "kind_of", "note_files", "note_made"]
 
-# The files of a checkpoint and its signature, in the order in which they are removed: without its manifest it is none.
-CONTENTS = (MANIFEST, *PARTS, SIGNATURE)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFLNK: "a link",
@@ -87,7 +86,8 @@ class Held:
                 # To the end: a folder is not removed before the files that had a name in it are closed.
                 large: list[int] = []
                 stack.callback(_close_aside, large)
-                for file in CONTENTS:
+                # Without its manifest it is no checkpoint, so that goes first.
+                for file in (MANIFEST, *filter(is_content, os.listdir(self.file))):
                     self._remove_inside(file, large)
                 if self.is_at(called):
                     os.rmdir(called, dir_fd=self.folder)
@@ -127,6 +127,11 @@ def hold_open(folder: int, name: str) -> Iterator[Held | None]:
     finally:
         if plain:
             release(file)
+
+
+def is_content(name: str) -> bool:
+    """Return whether a file of a checkpoint, or its signature, may be called so."""
+    return name in (MANIFEST, SIGNATURE) or is_data_file(name)
 
 
 def _close_aside(files: list[int]) -> None:

@@ -11,7 +11,7 @@ from ckptfmt.format.files import MANIFEST, compressed_name, is_there, open_file,
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.store.write.heads import HEAD, MOST_SIGNATURE, begins, is_signature, is_staged_file, resembles
-from ckptfmt.store.write.held import CONTENTS, Held, hold_open, kind_of
+from ckptfmt.store.write.held import Held, hold_open, is_content, kind_of
 
 __all__ = ["read_whole", "unknown_content", "unknown_leftover"]
 
@@ -38,7 +38,7 @@ def unknown_content(held: Held, stem: str = "") -> str:
     gives. What is replaced on request may be damaged.
     """
     for name in sorted(os.listdir(held.file)):
-        if name not in CONTENTS:
+        if not is_content(name):
             return f"holds '{printable(name, 60)}', which is no part of a checkpoint"
         with hold_open(held.file, name) as file:
             if file is None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ckptfmt.errors import WrongSize, printable
+from ckptfmt.format.manifest import Slice
 from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
 from ckptfmt.store.write.readback import BLOCK
 
@@ -51,13 +52,32 @@ class Compression:
         return (1 - self.least) * plain
 
 
+class Shaped(NamedTuple):
+    """What is known of a tensor before it is stored."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class TensorFile:
-    """What goes into one safetensors file; `tied` maps names that are not stored to the stored name they share."""
+    """What goes into one safetensors file; `tied` maps names that are not stored to the stored name they share.
+
+    `slices` says of which tensors, and where in them, those are a part that are not whole.
+    """
 
     tensors: Mapping[str, Payload]
     tied: Mapping[str, str] = field(default_factory=dict)
     compression: Compression | None = None
+    slices: Mapping[str, Slice] = field(default_factory=dict)
+
+    def whole(self) -> dict[str, "Shaped"]:
+        """Return every tensor by name, tied ones included, of slices what they are a part of."""
+        shaped = {
+            name: Shaped(tensor.dtype, tuple(self.slices[name].of if name in self.slices else tensor.shape))
+            for name, tensor in self.tensors.items()
+        }
+        return {**shaped, **{name: shaped[kept] for name, kept in self.tied.items()}}
 
     def arranged(self) -> Arranged:
         """Return the header's bytes and where each tensor lies behind it."""
