@@ -28,8 +28,7 @@ from ckptfmt.store import slices
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.clean import clean
 from ckptfmt.store.save import write
-from ckptfmt.store.write import mend
-from ckptfmt.store.write.held import Held
+from ckptfmt.store.write.place import Place
 from tests.faults.calls import Tally, nothing
 from tests.faults.parallel import MEMORY
 
@@ -375,10 +374,10 @@ def slices_believed() -> None:
     slices.Hasher.matches = lambda self: True
 
 
-def stage_left() -> None:
-    """Who fails leaves what was staged."""
-    Held.remove = lambda self, name="": False
-    mend.unknown_leftover = lambda held, stem: "is left"
+def target_taken() -> None:
+    """What lies at the target is replaced, asked for or not."""
+    occupant = Place.occupant
+    Place.occupant = lambda self, *, overwrite: occupant(self, overwrite=True)
 
 
 if __name__ == "__main__":
