@@ -203,9 +203,6 @@ BREAKS: dict[str, tuple[Callable[[], None], Callable[[Callable[[], None]], Tally
         functools.partial(_struck, "stall rank 2 after 'write'"),
     ),
     "ranks: slices of others believed": (ranks.slices_believed, ranks.refuse),
-    "ranks: the stage is left": (
-        ranks.stage_left,
-        functools.partial(_struck, "kill rank 2 after 'write'"),
-    ),
+    "ranks: the target taken in any case": (ranks.target_taken, ranks.refuse),
     "not verified on load": (no_check_on_load, lambda b: flip_bits(every=16, breaking=b)),
 }

@@ -6,8 +6,9 @@ import stat
 from collections.abc import Iterator
 
 from ckptfmt.errors import TargetExists, printable
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, PARTS, WEIGHTS, compressed_name, is_companion
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, compressed_name, is_companion
 from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.shards import is_data_file
 
 __all__ = ["belongs", "in_the_way", "near_files", "sending_name"]
 
@@ -39,7 +40,7 @@ def sending_name(name: str, word: str) -> str:
 
 def belongs(name: str) -> bool:
     """Return whether an object of this name is a checkpoint's, or was left by an upload of one."""
-    if name in (MANIFEST, HUB_WEIGHTS, *PARTS) or is_companion(name):
+    if name in (MANIFEST, HUB_WEIGHTS) or is_data_file(name) or is_companion(name):
         return True
     sending = _SENDING.fullmatch(name)
     return sending is not None and belongs(sending["name"])
