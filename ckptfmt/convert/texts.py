@@ -81,6 +81,8 @@ def _actions(space: Mapping[str, Any]) -> dict[str, Any]:
         # Nine digits are more than any choice has, and no text makes Python convert a number of millions.
         sizes = [int(size) for size in _WHOLE.findall(str(space.get("nvec", ""))) if 0 < len(size) < 10]
         return {"choices": sizes} if sizes and all(sizes) else {}
+    if kind.endswith("MultiBinary"):
+        return {"policy": "bernoulli"}
     size = _count(shape[0]) if isinstance(shape, list) and len(shape) == 1 else None
     return {"action_dim": size} if kind.endswith("Box") and size is not None else {}
 

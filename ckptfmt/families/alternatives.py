@@ -18,6 +18,7 @@ _VALUES: Mapping[str, tuple[Any, ...]] = {
     "action_scale": (1.0, 2.0),
     "deviation_is": ("log", "plain"),
     "deviation_range": (None, (-20.0, 2.0), (-5.0, 2.0), (-20.0, 20.0)),
+    "critic_join": ("min", "mean"),
     "deviation_bound": ("clamp", "tanh"),
     "dueling_join": ("mean", "max", "sum", "inverted"),
     "order": ("action", "quantile"),
@@ -49,6 +50,8 @@ def _matters(config: Any, name: str) -> bool:
     """Whether a field changes any answer of this very network."""
     if name == "dueling_join":
         return bool(getattr(config, "dueling", getattr(config, "dueling_dqn", True)))
+    if name == "critic_join":
+        return config.n_critics is not None
     if name == "activation":
         blocks = (block for _, body in config.bodies() for block in body)
         return hasattr(config, "n_cosines") or any(getattr(block, "activation", "") is None for block in blocks)

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from ckptfmt.errors import printable
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.names import words
+from ckptfmt.families.network import DISTRIBUTIONS
 from ckptfmt.families.outline import Chain, Unit
 from ckptfmt.families.sides import said_of
 from ckptfmt.families.vocabulary import Meaning, meanings
@@ -186,6 +188,8 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
     """Return what a single head without a deviation gives, and what says so."""
     head, said = chain.heads[0], draft.said("policy")
     if said is not None:
+        if said not in DISTRIBUTIONS:
+            raise Unfit(f"a policy that is {printable(said, 40)} is none that is rebuilt here")
         return str(said), "somebody says so"
     if (named := draft.seen.facts.architecture) and "/" in named:
         kind = named.partition("/")[2].partition("+")[0]

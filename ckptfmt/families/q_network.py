@@ -3,20 +3,23 @@
 from dataclasses import dataclass
 from math import prod
 
+from ckptfmt.families.actor_q import critic_tensors, read_critics
 from ckptfmt.families.atari_dqn.config import architecture_name
 from ckptfmt.families.atari_dqn.support import NoSupport, ends
-from ckptfmt.families.blocks import Tensors
+from ckptfmt.families.blocks import Body, Tensors, body_kind
 from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.claims import is_atari, q_witnesses, recogniser
-from ckptfmt.families.config import number, positive, refused
+from ckptfmt.families.config import number, one_of, positive, refused
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.implicit_quantile_q import is_implicit
-from ckptfmt.families.network import noise_names
-from ckptfmt.families.outline import Unit
+from ckptfmt.families.names import words
+from ckptfmt.families.network import ensemble_name, noise_names
+from ckptfmt.families.outline import Chain, Row, Unit
 from ckptfmt.families.quantile_q import is_quantile, levels
 from ckptfmt.families.registry import Family
-from ckptfmt.families.sides import Sides
+from ckptfmt.families.sides import Sides, chained
 from ckptfmt.families.streams import Streams, StreamsConfig, read_streams, stream_tensors, told_streams
+from ckptfmt.families.vocabulary import meaning
 from ckptfmt.format.document import value
 from ckptfmt.format.kinds import optional
 
@@ -24,6 +27,8 @@ __all__ = ["FAMILY", "QConfig"]
 
 # More rows than this are as likely actions times atoms or quantiles.
 _MOST_ACTIONS = 40
+_TWINS = ("one", "two")
+_NUMBERS = frozenset({"one", "two", "three", "first", "second", "third", "a", "b"})
 _ASSUMED = "that its rows are Q-values is assumed, since the logits of a policy have the same tensors"
 
 
@@ -41,8 +46,20 @@ class QConfig(StreamsConfig):
         optional(number), "Highest return of the support; null unless distributional.", default=None
     )
 
+    n_critics: int | None = value(
+        optional(positive),
+        "How many networks of Q-values there are behind the trunk, where there are several; null for one.",
+        default=None,
+    )
+    critic_trunk: Body = value(body_kind, "The layers of each of several networks, up to its head.", default=())
+    critic_join: str = value(
+        one_of("min", "mean"), "What is taken of the values of several networks for an action.", default="min"
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.n_critics is not None and (self.dueling or self.noisy or self.n_atoms is not None):
+            raise refused("n_critics", "is a number of plain networks, neither dueling nor noisy nor distributional")
         given = {name: getattr(self, name) for name in ("n_atoms", "v_min", "v_max")}
         if odd := next((name for name, item in given.items() if (item is None) != (self.n_atoms is None)), ""):
             raise refused(odd, "belongs to a distributional network, with n_atoms, v_min and v_max together")
@@ -56,15 +73,22 @@ class QConfig(StreamsConfig):
 
 
 def _tensors(config: QConfig) -> Tensors:
+    if config.n_critics is not None:
+        found, seen = config.shared()
+        return found | critic_tensors(config.critic_trunk, config.n_critics, seen, config.n_action)
     found = stream_tensors(config)
     return found if config.n_atoms is None else {**found, "support": (config.n_atoms,)}
 
 
 def _name(config: QConfig) -> str:
+    if config.n_critics is not None:
+        return ensemble_name("dqn", config.n_critics)
     return architecture_name(dueling=config.dueling, distributional=config.n_atoms is not None, noisy=config.is_noisy)
 
 
 def _read(draft: Draft, sides: Sides) -> Proposal:
+    if several := _several(sides):
+        return _read_several(draft, *several)
     streams = told_streams(sides)
     if any(map(is_atari, streams.chains)) or _is_dueling_atari(streams):
         raise Unfit("it has the layers of an Atari DQN")
@@ -90,6 +114,59 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     return draft.propose(
         FAMILY, what="a Q-network", sees=sees, witnesses=witnesses, assumes=_assumed(draft, sides, streams)
     )
+
+
+def _several(sides: Sides) -> tuple[list[Chain], int] | None:
+    """Return networks of one kind that are called Q-values and numbered, and how many layers they share."""
+    if sides.policy:
+        return None
+    shared = [row for row in sides.own if not _called(row)]
+    chains = [chained([*shared, *rows]) for rows in _by_name(sides).values()]
+    told = [chain for chain in chains if chain is not None and len(chain.heads) == 1]
+    alike = len({chain.signature for chain in told}) == 1
+    if len(told) < 2 or len(told) != len(chains) or not alike or told[0].heads[0].outputs < 2:
+        return None
+    listed = any(name.rpartition("/")[2].isdigit() for name in _by_name(sides))
+    if shared and (listed or len(told) > len(_TWINS)):
+        # Heads in a list on one trunk are as often those of several choices.
+        return None
+    return told, sum(len(row.units) for row in shared)
+
+
+def _by_name(sides: Sides) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in sides.own:
+        if called := _called(row):
+            found.setdefault(called, []).append(row)
+    return found
+
+
+def _called(row: Row) -> str:
+    """Return the name of one of several networks of Q-values that a row is of: `q1`, `qf_2`, `q_funcs` and a number."""
+    for i, piece in enumerate(row.path):
+        said = [word for word in words(piece) if word not in _NUMBERS and not word.isdigit()]
+        told = {meaning(word) for word in said} - {"neutral", "value", "action"}
+        if told != {"q"}:
+            continue
+        if len(said) < len(words(piece)):
+            return "/".join(row.path[: i + 1])
+        if row.path[i + 1 : i + 2] and row.path[i + 1].isdigit() and len(row.path) > i + 2:
+            return "/".join(row.path[: i + 2])
+    return ""
+
+
+def _read_several(draft: Draft, chains: list[Chain], shared: int) -> Proposal:
+    first = chains[0]
+    if shared:
+        draft.body("trunk", "trunk", first.units[:shared], (*first.units, *first.heads)[shared].inputs)
+        draft.observe(first.units[0])
+    else:
+        draft.observe((first.units or first.heads)[0])
+    read_critics(draft, [Chain(chain.units[shared:], chain.heads) for chain in chains])
+    draft.infer(n_action=first.heads[0].outputs)
+    draft.take(activation="relu", input_scale=1.0, critic_join="min")
+    sees = f"{first.heads[0].name} is one of {len(chains)} heads of Q-values"
+    return draft.propose(FAMILY, what="several Q-networks", sees=sees, witnesses=[Witness("word", sees)])
 
 
 def _is_dueling_atari(streams: Streams) -> bool:
@@ -131,7 +208,7 @@ def _assumed(draft: Draft, sides: Sides, streams: Streams) -> str:
 FAMILY = Family(
     name="q-network",
     about="Q-networks on features, on residual encoders, or with normalisations",
-    examples=("dqn", "dueling", "distributional", "noisy"),
+    examples=("dqn", "dueling", "distributional", "noisy", "twin-dqn"),
     told_by="words for Q-values, a target copy, a support, a stream of advantages",
     never="a bare stack of layers from a policy",
     config=QConfig,

@@ -64,7 +64,8 @@ def played_spaces(env: Any) -> Spaces:
 
 def is_agent(config: Any) -> bool:
     """Whether a network with this config says what to do: a value and critics alone do not."""
-    critics = getattr(config, "n_critics", None) is not None and getattr(config, "policy", None) is None
+    valued = getattr(config, "policy", None) is None and getattr(config, "n_action", None) is None
+    critics = valued and getattr(config, "n_critics", None) is not None
     return not critics and any(getattr(config, name, None) is not None for name in _ACTIONS)
 
 

@@ -49,7 +49,7 @@ _WORDS: dict[Meaning, str] = {
         "streams branch branches relu act_fn nature atari conv convs cnn dnn ann readout wrapped inp input lay "
         "neuron neurons distributional distrib rainbow dueling duel double z atoms atom c51 "
         "params param list middle tail stem bottom upper lower hiddens fnn ffw estimator function func approximator "
-        "duelling convolution convolutions d backbone stem torso encoder vision cnns"
+        "duelling funcs functions convolution convolutions d backbone stem torso encoder vision cnns"
     ),
 }  # fmt: skip
 _MEANINGS: dict[str, Meaning] = {word: kind for kind, text in _WORDS.items() for word in text.split()}

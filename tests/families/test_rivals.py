@@ -125,7 +125,7 @@ def test_sigmas_of_both_signs_are_a_stream_of_their_own():
 @pytest.mark.parametrize(
     ("heads", "sees"),
     [
-        (["q1", "q2"], "it has two heads of 4 rows on one trunk, as twin critics or an ensemble has"),
+        (["out1", "out2"], "it has two heads of 4 rows on one trunk, as twin critics or an ensemble has"),
         ([f"heads.{i}" for i in range(9)], "it has nine heads of 4 rows on one trunk, as a bootstrapped network or an"),
     ],
 )

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from ckptfmt.families.evidence import Facts
 from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.tell import classify, tell
 
@@ -68,6 +69,12 @@ CASES = {
         layer("actor_encoder.0", 64, 4) | layer("actor_head.Q.0", 64, 64) | layer("actor_head.last", 2, 64)
         | layer("critic_encoder.0", 64, 4) | layer("critic_head.Q.0", 64, 64) | layer("critic_head.last", 1, 64),
         "actor-critic", "categorical"),
+    "two networks of Q-values": (row("q1", 4, 64, 2) | row("q2", 4, 64, 2), "q-network", "twin-dqn"),
+    "a list of networks of Q-values, each with a copy": (
+        {name: shape for kind in ("q_funcs", "target_q_funcs") for i in range(3)
+         for name, shape in row(f"{kind}.{i}", 4, 64, 2).items()}, "q-network", "3-dqn"),
+    "two heads of Q-values on one trunk": (
+        layer("fc", 64, 4) | layer("q1", 2, 64) | layer("q2", 2, 64), "q-network", "twin-dqn"),
     "a deviation of the action, and statistics of the state": (
         {"action_std_log": (1, 3), "state_avg": (11,), "state_std": (11,)} | row("net", 11, 64, 3),
         "policy", "gaussian"),
@@ -119,3 +126,22 @@ def test_a_head_alone_is_the_value_behind_the_layers_of_the_policy_even_where_it
     shapes = row("actor_mlp", 32, 64, 32) | layer("mu", 3, 32) | {"sigma": (3,)} | layer("value", 1, 32)
     config = classify(shapes).chosen.config
     assert [len(body) for body in (config.trunk, config.policy_trunk, config.value_trunk)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        row("agent_0.net", 4, 64, 2) | row("agent_1.net", 4, 64, 2),
+        row("q_best", 4, 64, 2) | row("q_last", 4, 64, 2),
+        layer("fc", 64, 4) | layer("q_heads.0", 3, 64) | layer("q_heads.1", 3, 64),
+        row("q_ext", 4, 64, 2) | row("q_int", 4, 64, 2),
+    ],
+)
+def test_networks_that_are_alike_are_no_ensemble_for_that(shapes):
+    assert classify(shapes).architecture is None
+
+
+def test_a_policy_of_a_kind_that_is_not_rebuilt_is_none():
+    shapes = row("policy_net", 5, 16, 4) | row("value_net", 5, 16, 1)
+    answer = classify(shapes, facts=Facts(more={"policy": "bernoulli"}, declared=frozenset({"policy"})))
+    assert answer.architecture is None

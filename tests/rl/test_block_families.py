@@ -18,6 +18,8 @@ CASES = {
         ({"observation": [4, 36, 36], **GAUSSIAN, "deviation": "vector", "trunk": CONVS}, {}),
         ({"observation": [5], "policy": "multi-categorical", "choices": [2, 3]}, {}),
         ({"observation": [5], **GAUSSIAN, "deviation": "matrix", "policy_trunk": MLP}, {}),
+        ({"observation": [5], **GAUSSIAN, "deviation": "head", "deviation_range": [-5, 2], "deviation_bound": "tanh",
+          "normalizer": "deviation", "value_sees": "own", "value_normalizer": "variance"}, {}),
     ],
     "recurrent-actor-critic": [({"observation": [5], "policy": "categorical", "n_action": 3, "trunk": CELL}, {})],
     "actor-q": [
@@ -35,6 +37,7 @@ CASES = {
         ({"observation": [4, 36, 36], "n_action": 3, "trunk": RESIDUAL}, {}),
         ({"observation": [5], "n_action": 3, "n_atoms": 11, "v_min": -1, "v_max": 1, "dueling": True, "noisy": True,
           "trunk": MLP, "value_trunk": MLP, "advantage_trunk": MLP}, {}),
+        ({"observation": [5], "n_action": 3, "n_critics": 2, "critic_trunk": MLP, "normalizer": "variance"}, {}),
     ],
     "recurrent-q": [({"observation": [5], "n_action": 3, "trunk": CELL}, {})],
     "quantile-q": [({"observation": [5], "n_action": 3, "n_quantiles": 7, "order": "quantile", "trunk": MLP}, {})],

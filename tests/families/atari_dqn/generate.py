@@ -472,6 +472,8 @@ ELSEWHERE = {
     "quantile": "quantile-q",
     "dueling quantile": "quantile-q",
     "imitation": "batch-constrained-q",
+    "twin": "q-network",
+    "twins": "q-network",
 }
 
 
