@@ -60,13 +60,6 @@ def folder(descriptor: OpenFolder, listed: frozenset[str]) -> Iterator[Problem]:
         where = printable(name)
         if name == MANIFEST or name in listed or name in stand_in:
             continue
-        if is_companion(name, folder=stat.S_ISDIR(mode)) and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            continue
-        # AppleDouble: what a copy to a foreign filesystem makes of a file's attributes.
-        if name.startswith("._"):
-            message = "is what macOS leaves beside a file that it copies"
-            yield Problem("layout.unlisted", where, message, "remove it", "warning")
-            continue
         if (
             isinstance(descriptor, int)
             and stat.S_ISLNK(mode)
@@ -74,6 +67,13 @@ def folder(descriptor: OpenFolder, listed: frozenset[str]) -> Iterator[Problem]:
         ):
             os.close(linked)
             mode = stat.S_IFREG
+        if is_companion(name, folder=stat.S_ISDIR(mode)) and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            continue
+        # AppleDouble: what a copy to a foreign filesystem makes of a file's attributes.
+        if name.startswith("._"):
+            message = "is what macOS leaves beside a file that it copies"
+            yield Problem("layout.unlisted", where, message, "remove it", "warning")
+            continue
         if not stat.S_ISREG(mode):
             message = f"is {_kind(mode)}, a checkpoint holds plain files only"
             yield Problem("layout.not-regular", where, message, "remove it, or copy what it stands for elsewhere")
