@@ -1,7 +1,8 @@
 """What is different about a checkpoint in a store: it is uploaded object by object, and each request costs."""
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from ckptfmt.errors import CkptError, ManifestError, MissingFile, NotACheckpoint
 from ckptfmt.remote.failure import Absent
@@ -15,6 +16,7 @@ __all__ = [
     "is_manifest",
     "is_tombstone",
     "must_be_there",
+    "replaceable",
     "tombstone",
     "unfinished",
 ]
@@ -24,7 +26,7 @@ _TAKEN_OVER = b'{"format":"ckptfmt-taken-over"'
 # What stands there while the files of a checkpoint are removed.
 REMOVED = b'{"format":"ckptfmt-removed"}\n'
 # Every manifest is larger than these, so a listing tells which checkpoints were committed.
-_LEAST_MANIFEST = 128
+_LEAST_MANIFEST = 384
 
 
 def far_manifest(folder: FarFolder, name: str, most: int) -> bytes:
@@ -43,13 +45,20 @@ def far_manifest(folder: FarFolder, name: str, most: int) -> bytes:
     return data
 
 
-def tombstone(word: str) -> bytes:
-    """Return what a writer in a bucket puts in the place of the manifest while it takes over what a dead one left.
+def tombstone(word: str, over: Sequence[str] = ()) -> bytes:
+    """Return what a writer in a bucket puts in the place of the manifest while it is at work.
 
     It holds the writer's word: S3 tells versions of an object by the digest of their bytes, so a tombstone that were
-    the same for all would let a writer commit over that of whoever took over from it.
+    the same for all would let a writer commit over that of whoever took over from it. `over` are the versions that a
+    put of this writer, or of one before it, may still replace.
     """
-    return _TAKEN_OVER + b',"by":"%s"}\n' % word.encode()
+    return _TAKEN_OVER + b',"by":"%s","over":"%s"}\n' % (word.encode(), " ".join(over).encode())
+
+
+def replaceable(marker: bytes) -> tuple[str, ...]:
+    """Return the versions that a tombstone says may still be replaced."""
+    found = re.search(rb'"over":"([0-9a-f ]*)"', marker)
+    return tuple(found[1].decode().split()) if found else ()
 
 
 def is_tombstone(data: bytes) -> bool:

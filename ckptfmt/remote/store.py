@@ -126,7 +126,7 @@ class Store:
                 if over is not None:
                     raise Taken(key) from None
                 continue
-            if there.writer == writer:
+            if there.writer == writer and (over is None or there.e_tag != over.e_tag):
                 return there
             if over is None or there.e_tag != over.e_tag:
                 raise Taken(key)

@@ -228,6 +228,66 @@ def test_who_takes_over_cannot_commit_over_the_tombstone_of_whoever_took_over_fr
     assert ckptfmt.open(url).training_info == {"step": 2}
 
 
+def test_no_put_of_an_upload_that_was_taken_over_replaces_a_file_of_a_checkpoint(bucket, tmp_path, monkeypatch):
+    """S3 tells versions by their bytes: what the third sends is the version that the second was about to replace."""
+    url = f"{bucket}/run"
+    first, second = make_checkpoint(tmp_path / "first", 1), make_checkpoint(tmp_path / "second", 2)
+    place, store = parse(url), open_store(parse(url))
+    weights = (first / "weights.safetensors").read_bytes()
+    store.put(f"{place.key}/weights.safetensors", weights, "0123456789abcdef")
+    put, late, said = publishing._Upload._put, [], []
+
+    def delayed(self, name, body, word, over):
+        if name == "weights.safetensors" and over is not None and not late:
+            late.append((self, name, body, word, over))
+            try:
+                push(first, url, overwrite=True)
+            except CkptError as e:
+                said.append(e)
+        return put(self, name, body, word, over)
+
+    monkeypatch.setattr(publishing._Upload, "_put", delayed)
+    with pytest.raises(Locked):
+        push(second, url, overwrite=True)
+    # Whether the third was told of success or not: what is there is what it was told.
+    assert [e.code for e in said] == ["write.lost"]
+    with pytest.raises(NotACheckpoint):
+        ckptfmt.open(url)
+
+
+def push_half(checkpoint, url, monkeypatch):
+    """Push all files of a checkpoint, and end before the commit."""
+
+    def end(self, manifest):
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing._Upload, "commit", end)
+        with pytest.raises(OSError, match="killed"):
+            push(checkpoint, url, overwrite=True)
+
+
+def test_an_upload_is_taken_over_again_and_again_with_the_same_bytes(url, checkpoint, monkeypatch):
+    """As trainings do that are killed at the same step, and are exact."""
+    place, store = parse(url), open_store(parse(url))
+    for _ in range(4):
+        push_half(checkpoint, url, monkeypatch)
+    assert store.read_all(f"{place.key}/manifest.json", 1000)[0].endswith(b',"over":""}\n') or url.startswith("az")
+    push(checkpoint, url, overwrite=True)
+    assert ckptfmt.validate(url).problems == ()
+
+
+def test_an_upload_is_taken_over_again_and_again_with_other_bytes(url, tmp_path, monkeypatch):
+    """As trainings do that are killed at the same step, and are not."""
+    for seed in range(8):
+        checkpoint = make_checkpoint(tmp_path / str(seed), seed, kilobytes=1)
+        push_half(checkpoint, url, monkeypatch)
+        with pytest.raises(NotACheckpoint):
+            ckptfmt.open(url)
+    push(make_checkpoint(tmp_path / "last", 99), url, overwrite=True)
+    assert ckptfmt.validate(url).problems == ()
+
+
 def test_a_large_file_is_sent_in_parts_and_verifies(url, tmp_path, monkeypatch):
     monkeypatch.setattr(publishing, "_WHOLE", 1 << 20)
     folder = tmp_path / "large"

@@ -9,13 +9,14 @@ removed only once nobody but us can have committed.
 """
 
 import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ckptfmt.errors import CkptError, Locked, TargetExists
-from ckptfmt.format.far import REMOVED, is_manifest, is_tombstone, tombstone, unfinished
+from ckptfmt.format.far import REMOVED, is_manifest, is_tombstone, replaceable, tombstone, unfinished
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, is_companion
 from ckptfmt.remote.bucket import BucketFolder
 from ckptfmt.remote.failure import Absent, StoreError, Taken
@@ -34,6 +35,8 @@ _WHOLE = 32 << 20
 _PART = 8 << 20
 # How often an object of a dead writer that comes late is replaced again.
 _TIMES = 10
+# How many versions a mark names, which must be smaller than a manifest.
+_MOST_OVER = 30
 _MARK = b"ckptfmt: an upload was taken over\n"
 
 
@@ -54,6 +57,9 @@ class _Upload:
     # By it a writer knows its own objects again, also where an answer was lost.
     word: str = field(default_factory=lambda: secrets.token_hex(8))
     mark: Found | None = None
+    # Versions that puts of those we took over from may still replace, and those that ours may.
+    before: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
 
     def begin(self) -> None:
         """Raise where something is in the way, or put the mark that says that this place is ours."""
@@ -68,11 +74,7 @@ class _Upload:
             )
         if foreign := sorted(name for name in there if not belongs(name)):
             raise in_the_way(self.folder.where, foreign[0])
-        over = self._uncommitted() if MANIFEST in there else None
-        try:
-            self.mark = self._put(MANIFEST, tombstone(self.word), self.word + "t", over)
-        except Taken:
-            raise self._lost() from None
+        self._put_mark(self._uncommitted() if MANIFEST in there else None)
 
     def send(self, name: str, file: Sent) -> Found:
         """Put a data file where nothing is, or in the place of what a dead writer left."""
@@ -125,7 +127,14 @@ class _Upload:
             raise unfinished(self.folder.where, data)
         if not is_tombstone(data):
             raise _committed(self.folder.where)
+        self.before = self.over = replaceable(data)
         return there
+
+    def _put_mark(self, over: Found | None) -> None:
+        try:
+            self.mark = self._put(MANIFEST, tombstone(self.word, self.over), self.word + "t", over)
+        except Taken:
+            raise self._lost() from None
 
     def _clean(self, mine: Iterable[str]) -> None:
         for name in sorted(set(self.folder.list()) - {MANIFEST, *mine}):
@@ -137,9 +146,26 @@ class _Upload:
 
     def _send_whole(self, name: str, file: Sent) -> Found:
         body = b"".join(file.parts())
-        sent = self._replacing(name, lambda over: self._put(name, body, self.word, over))
+
+        def put(over: Found | None) -> Found:
+            if over is not None:
+                self._announce(over, body)
+            return self._put(name, body, self.word, over)
+
+        sent = self._replacing(name, put)
+        if _short(sent) in self.before:
+            # S3 tells versions by their bytes. Whoever we took over from may have a put on its way that replaces this
+            # version, and would replace ours after the commit.
+            raise self._lost()
         self.progress(len(body))
         return sent
+
+    def _announce(self, over: Found, body: bytes) -> None:
+        """Say in the mark which version is about to be replaced by other bytes, before it is."""
+        same = over.e_tag.strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest()
+        if not same and _short(over) not in self.over:
+            self.over = (*self.over, _short(over))[-_MOST_OVER:]
+            self._put_mark(self.mark)
 
     def _send_large(self, name: str, file: Sent) -> Found:
         """Upload under a name of our own, in parts, and give it its name where that is free."""
@@ -212,6 +238,10 @@ def publish(
     upload.check(sent)
     upload.commit(manifest)
     upload.finish(sent)
+
+
+def _short(version: Found) -> str:
+    return hashlib.sha256(version.e_tag.encode()).hexdigest()[:8]
 
 
 def _counted(parts: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
