@@ -8,6 +8,8 @@ __all__ = ["Absent", "NoBucket", "NotOnHub", "StoreError", "Taken", "told"]
 
 _STATUS = r"status code: (\d{3})"
 _CODE = r"<Code>(\w{1,60})</Code>"
+# What the client calls keys that it cannot read, before it asks the store anything.
+_NO_KEY = r"InvalidAccessKey|\w+Credentials \{|MissingKey"
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 
 
@@ -60,6 +62,12 @@ def told(error: BaseException, where: str) -> CkptError:
         )
     if number:
         return StoreError(f"the store failed{_in_brackets(number, word)}", where=where, fix="try again later")
+    if "MissingAccount" in text:
+        fix = "set AZURE_STORAGE_ACCOUNT_NAME"
+        return StoreError("no storage account is named", where=where, fix=fix, code="remote.refused")
+    if re.search(_NO_KEY, text):
+        fix = "check the keys in the environment or in the files of the provider's tools"
+        return StoreError("these credentials cannot be used", where=where, fix=fix, code="remote.refused")
     if "HTTP error" in text or "error sending request" in text or "timed out" in text:
         return StoreError(
             "the store cannot be reached",

@@ -7,6 +7,7 @@ import pytest
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.remote import store as stores
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.store import open_store
 from tests.remote import servers
@@ -136,6 +137,35 @@ def test_a_store_that_is_not_there_is_an_error_with_exit_code_2():
         "error: http://127.0.0.1:1/x/manifest.json: the store cannot be reached; "
         "check the network and the endpoint in the environment\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "said"),
+    [
+        ("az://c/x", {}, "az://c/x: no storage account is named; set AZURE_STORAGE_ACCOUNT_NAME"),
+        (
+            "az://c/x",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "a", "AZURE_STORAGE_ACCOUNT_KEY": "!no key"},
+            "az://c/x: these credentials cannot be used; "
+            "check the keys in the environment or in the files of the provider's tools",
+        ),
+        (
+            "gs://b/x",
+            {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere/key.json"},
+            "gs://b/x: these credentials cannot be used; "
+            "check the keys in the environment or in the files of the provider's tools",
+        ),
+    ],
+)
+def test_keys_that_are_missing_or_none_are_told(monkeypatch, url, environment, said):
+    monkeypatch.setattr(stores, "_OPEN", {})
+    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CkptError) as caught:
+        ckptfmt.open(url)
+    assert str(caught.value) == said
 
 
 def test_a_server_without_ranges_is_told(checkpoint):

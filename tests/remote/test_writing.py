@@ -436,6 +436,24 @@ def test_a_damaged_newest_is_passed_over_and_said(url):
     assert [problem.code for problem in said] == ["weights.digest"]
 
 
+def test_among_many_a_manager_reads_the_manifests_of_those_that_go_alone(proxied, proxy, tmp_path):
+    url = f"{proxied}/run"
+    place, store = parse(url), open_store(parse(url))
+    with ckptfmt.CheckpointManager(tmp_path / "near") as near:
+        for step in range(30):
+            folder = near.save(step, TENSORS, metrics={"reward": step})
+            for name in os.listdir(folder):
+                with open(os.path.join(folder, name), "rb") as file:
+                    store.put(f"{place.key}/{os.path.basename(folder)}/{name}", file.read(), "0123456789abcdef")
+    manager = ckptfmt.CheckpointManager(url, keep_last=29)
+    proxy.seen.clear()
+    manager.save(30, {"a": numpy.zeros(9)})
+    asked = [path for method, path in proxy.seen if method == "GET" and path.endswith("manifest.json")]
+    # Its own, the one before it, and the two that go.
+    assert len({path.split("/")[-2] for path in asked}) == 4
+    assert manager.steps() == list(range(30, 1, -1))
+
+
 def test_saves_in_the_background_go_to_a_store(bucket):
     with ckptfmt.CheckpointManager(f"{bucket}/run", background=True, keep_last=1) as manager:
         for step in range(3):
