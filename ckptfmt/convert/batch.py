@@ -4,7 +4,6 @@ Workers of our own do it, or any other executor in their place; what that one le
 """
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
@@ -18,6 +17,7 @@ from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.opened import open_data
 from ckptfmt.format.parse import load_manifest
+from ckptfmt.legacy.fingerprint import sha256_of, size_of
 
 __all__ = ["Outcome", "convert_many"]
 
@@ -123,10 +123,9 @@ def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
 
 def _made_of(manifest: Manifest, source: str) -> bool:
     # The size first: it costs nothing, and other bytes mostly have another.
-    if manifest.conversion is None or manifest.conversion.source.bytes != os.path.getsize(source):
+    if manifest.conversion is None or manifest.conversion.source.bytes != size_of(source):
         return False
-    with open(source, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == manifest.conversion.source.sha256
+    return sha256_of(source) == manifest.conversion.source.sha256
 
 
 def _answers(manifest: Manifest, options: Mapping[str, Any]) -> bool:

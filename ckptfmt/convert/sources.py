@@ -9,7 +9,7 @@ from ckptfmt.errors import SourceError
 from ckptfmt.families.names import words
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.legacy.address import refuse_address
-from ckptfmt.legacy.distributed import is_distributed
+from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.legacy.sharded import INDEX, shards_of
 
 __all__ = ["Item", "Sources", "find_sources"]
@@ -68,7 +68,11 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
         below = os.path.basename(os.path.abspath(root)) if several else ""
         for path in _walk(root, os.path.realpath(out)):
             if os.path.isdir(path) or _may_be_checkpoint(path):
-                found[path] = os.path.join(below, os.path.relpath(path, root))
+                # A folder that is itself a checkpoint is called as it is.
+                if path == root:
+                    found[path] = os.path.basename(os.path.abspath(root))
+                else:
+                    found[path] = os.path.join(below, os.path.relpath(path, root))
             else:
                 others += 1
     return Sources(tuple(_items(found, out)), others)

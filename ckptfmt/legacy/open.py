@@ -14,7 +14,7 @@ from ckptfmt.legacy.bytes.blocks import FileBlock, Spool
 from ckptfmt.legacy.containers.contents import read_contents
 from ckptfmt.legacy.containers.reading import Reading, within
 
-__all__ = ["LegacyFile", "Source", "open_block", "read"]
+__all__ = ["UNFORESEEN", "LegacyFile", "Source", "open_block", "read", "unpacked_limit"]
 
 # What unpacking may make of a source: honest weights shrink far less, even with zeros of an optimizer among them.
 _RATIO = 256
@@ -23,7 +23,7 @@ _FREE_UNPACKED = 64 << 20
 _MAX_UNPACKED = 16 << 30
 
 # No reader of ours should let these through; a file that causes one is refused like any other.
-_UNFORESEEN = (
+UNFORESEEN = (
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -120,7 +120,7 @@ def read(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyF
     name = os.fsdecode(path)
     with within(name):
         block = open_block(name)
-        reading = Reading(Spool(_unpacked_limit(block.size)), allow_unsafe)
+        reading = Reading(Spool(unpacked_limit(block.size)), allow_unsafe)
         try:
             # Small files are held whole, so that what was checked and what is converted are the same bytes whatever
             # happens to the file.
@@ -133,12 +133,13 @@ def read(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyF
             block.close()
             if isinstance(e, UnsafeSource):
                 e.source = name
-            if isinstance(e, _UNFORESEEN) and not isinstance(e, SourceError):
+            if isinstance(e, UNFORESEEN) and not isinstance(e, SourceError):
                 _refuse(f"cannot be read as a checkpoint ({type(e).__name__})", "copy it again", "source.unforeseen")
             raise
 
 
-def _unpacked_limit(size: int) -> int:
+def unpacked_limit(size: int) -> int:
+    """Return how much a source of so many bytes may unpack to."""
     return min(max(_FREE_UNPACKED, _RATIO * size), _MAX_UNPACKED)
 
 

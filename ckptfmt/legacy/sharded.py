@@ -3,7 +3,6 @@
 The index is JSON: `weight_map` gives each tensor's name the name of a file in the same folder.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +12,10 @@ from ckptfmt.errors import SourceError, TooCostly, printable
 from ckptfmt.format import jsontext
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.containers.reading import within
-from ckptfmt.legacy.distributed import refuse_distributed
+from ckptfmt.legacy.distributed.folder import Distributed
+from ckptfmt.legacy.distributed.kinds import is_distributed, refuse_part
+from ckptfmt.legacy.distributed.shards import check_whole
+from ckptfmt.legacy.listing import digest_of_list
 from ckptfmt.legacy.open import LegacyFile, Source, open_block, read
 
 __all__ = ["INDEX", "open_source", "shards_of"]
@@ -26,7 +28,7 @@ _MAX_SHARDS = 1024
 
 
 def open_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyFile:
-    """Return the open legacy file at `path`, or all files of the network whose index that is; raises as `read`."""
+    """Return the open legacy file at `path`, or all files of one network by their index or folder; raises as `read`."""
     name = os.fsdecode(path)
     if name.endswith(INDEX):
         return Sharded(name, shards_of(name), allow_unsafe)
@@ -41,8 +43,16 @@ def open_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> 
             fix=f"give its index: {index}" if there else f"give {os.path.basename(index)}, which is not beside it",
             code="source.shard",
         )
-    refuse_distributed(name)
-    return read(name, allow_unsafe=allow_unsafe)
+    refuse_part(name)
+    if is_distributed(name):
+        return Distributed(name, allow_unsafe)
+    legacy = read(name, allow_unsafe=allow_unsafe)
+    try:
+        legacy.warnings += check_whole(legacy.members, name)
+    except BaseException:
+        legacy.close()
+        raise
+    return legacy
 
 
 def shards_of(path: str) -> Mapping[str, tuple[str, ...]]:
@@ -100,12 +110,11 @@ class Sharded(LegacyFile):
     def source(self) -> Source:
         """Return the description of all files together, once they were looked through; raise `SourceError`."""
         found = {file: part.source for file, part in self._parts.items()}
-        listing = "".join(f"{source.sha256}  {file}\n" for file, source in found.items())
         sources = found.values()
         return Source(
             os.path.basename(self.path),
             sum(source.bytes for source in sources),
-            hashlib.sha256(listing.encode()).hexdigest(),
+            digest_of_list({file: source.sha256 for file, source in found.items()}),
             self.container,
             next((source.pickle_protocol for source in sources), None),
             tuple(dict.fromkeys(name for source in sources for name in source.globals)),
@@ -123,6 +132,7 @@ class Sharded(LegacyFile):
 
 
 def _tensors(part: LegacyFile, names: tuple[str, ...]) -> dict[str, LegacyTensor]:
+    check_whole(part.members, part.path)
     found = part.members.get("")
     held = (
         {name: item for name, item in found.items() if isinstance(item, LegacyTensor)}

@@ -2,10 +2,12 @@
 
 import os
 
+from ckptfmt.format.files import MANIFEST
+from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.look.anatomy import SourceSummary, summarize_source
 from ckptfmt.look.summary import Summary, summarize_checkpoint
 
-__all__ = ["summarize"]
+__all__ = ["is_source", "summarize"]
 
 
 def summarize(path: str | os.PathLike[str]) -> Summary | SourceSummary:
@@ -16,4 +18,10 @@ def summarize(path: str | os.PathLike[str]) -> Summary | SourceSummary:
     >>> ckptfmt.summarize("runs/best").algorithm
     'dueling'
     """
-    return summarize_source(path) if os.path.isfile(path) else summarize_checkpoint(path)
+    return summarize_source(path) if is_source(path) else summarize_checkpoint(path)
+
+
+def is_source(path: str | os.PathLike[str]) -> bool:
+    """Return whether what lies at `path` is another program's: a file, or a folder of torch.distributed.checkpoint."""
+    where = os.fspath(path)
+    return os.path.isfile(where) or (not os.path.exists(os.path.join(where, MANIFEST)) and is_distributed(where))

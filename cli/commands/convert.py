@@ -13,7 +13,8 @@ from ckptfmt.convert.convert import convert as convert_file
 from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES, JOINS
 from ckptfmt.families.facts import FACTS
-from ckptfmt.legacy.distributed import refuse_distributed
+from ckptfmt.legacy.distributed.kinds import is_distributed
+from ckptfmt.legacy.fingerprint import size_of
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option
@@ -156,8 +157,7 @@ def convert(
     if len(paths) > 2 or (len(paths) == 1 and not options["dry_run"]):
         raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
     source, dest = (*paths, "")[:2]
-    if os.path.isdir(source):
-        refuse_distributed(source)
+    if os.path.isdir(source) and not is_distributed(source):
         raise click.UsageError(f"{source} is a folder; say where its checkpoints go with --out-dir DIR")
     with output.progress(_bytes(source), "converting") as bar:
         result = convert_file(source, dest, progress=bar.advance, **options)
@@ -168,7 +168,7 @@ def convert(
 
 def _bytes(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return size_of(path)
     except (OSError, ValueError):  # the conversion says what is wrong with it
         return 0
 

@@ -22,7 +22,7 @@ __all__ = ["export"]
     ]
 )
 @argument("path", "A checkpoint.", metavar="CHECKPOINT", type=click.Path(), shell_complete=checkpoints)
-@argument("dest", "The file to write; for the hub, the folder.", type=click.Path())
+@argument("dest", "The file to write; for hub and dcp, the folder.", type=click.Path())
 @option("--to", required=True, type=click.Choice(TARGETS), help="The library or format to export to.")
 @option(
     "--algorithm", default="", metavar="NAME", help="Whose agent it becomes with sb3: PPO, A2C or TRPO; DDPG or TD3."

@@ -1,6 +1,5 @@
 """ckpt inspect: what is this."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ import click
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import WEIGHTS
+from ckptfmt.look.summarize import is_source
 from ckptfmt.look.summary import Summary, summarize_checkpoint
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -74,14 +74,14 @@ def inspect(
     line: bool,
 ) -> int:
     """Show what a checkpoint, or another program's file, holds."""
-    wanted = [(path, os.path.isfile(path)) for path in paths] + [(path, True) for path in sources]
+    wanted = [(path, is_source(path)) for path in paths] + [(path, True) for path in sources]
     if not wanted:
         raise click.UsageError("no CHECKPOINT was given")
     answers = []
     troubles = 0
-    for path, is_source in wanted:
+    for path, foreign in wanted:
         try:
-            if is_source:
+            if foreign:
                 answers.append(_source(output, path, pattern, sort, listed))
             else:
                 summary = _select(_summary(path, stats), name, pattern, sort)

@@ -1,13 +1,14 @@
 """Take a checkpoint elsewhere: the file that the other library loads, with what it cannot hold said first."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from ckptfmt.errors import CkptError, ConversionError, MissingPackage, missing_package
 from ckptfmt.share.export.cleanrl import CLEANRL
+from ckptfmt.share.export.dcp import dcp_outline, write_dcp_folder
 from ckptfmt.share.export.hubfolder import hub_outline, write_hub_folder
 from ckptfmt.share.export.plain import TORCH
 from ckptfmt.share.export.sb3 import SB3
@@ -20,10 +21,13 @@ __all__ = ["TARGETS", "Export", "export", "look_at"]
 _BUILT_IN: Mapping[str, Target] = {target.name: target for target in (SB3, CLEANRL, TORCH)}
 # Targets that build the network first, so that torch is needed: they live where torch is known.
 _WITH_TORCH: Mapping[str, str] = {"onnx": "ckptfmt.rl.export.graphs:ONNX", "pt2": "ckptfmt.rl.export.graphs:PT2"}
-# The one target that is a folder.
-_HUB = "hub"
-_CHECK_HUB = "ckptfmt.rl.export.hub:check_hub"
-TARGETS = (*_BUILT_IN, *_WITH_TORCH, _HUB)
+# Targets that are folders.
+_HUB, _DCP = "hub", "dcp"
+_FOLDERS: Mapping[str, tuple[Callable[[Checkpoint, str], Outline], str]] = {
+    _HUB: (hub_outline, "ckptfmt.rl.export.hub:check_hub"),
+    _DCP: (dcp_outline, "ckptfmt.rl.export.dcp:check_dcp"),
+}
+TARGETS = (*_BUILT_IN, *_WITH_TORCH, *_FOLDERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def export(
     overwrite: bool = False,
     check: bool | None = None,
 ) -> Export:
-    """Write the network of the checkpoint at `path` to `dest` as the library `to` reads it; for `hub`, a folder.
+    """Write the network of the checkpoint at `path` to `dest` as `to` reads it; a folder for `hub` and `dcp`.
 
     `to` is one of `TARGETS`; `algorithm` is the one of Stable-Baselines3 whose agent it becomes, where several have
     such a network, for example A2C; by default what the training says, else the first. With `check` the other library
@@ -78,8 +82,8 @@ def export(
     differ; then nothing is left there.
     """
     where = os.fspath(dest)
-    if to == _HUB:
-        return _export_folder(path, where, algorithm, overwrite, check)
+    if to in _FOLDERS:
+        return _export_folder(path, where, to, algorithm, overwrite, check)
     target = _target(to)
     with Checkpoint(path) as checkpoint:
         outline = _outline(target, checkpoint, where, algorithm)
@@ -96,31 +100,32 @@ def export(
 
 
 def _export_folder(
-    path: str | os.PathLike[str], where: str, algorithm: str, overwrite: bool, check: bool | None
+    path: str | os.PathLike[str], where: str, to: str, algorithm: str, overwrite: bool, check: bool | None
 ) -> Export:
     with Checkpoint(path) as checkpoint:
-        outline = _hub_outline(checkpoint, where, algorithm)
+        outline = _folder_outline(checkpoint, where, to, algorithm)
 
         def compare(staged: str) -> str:
-            return _checked(_CHECK_HUB, checkpoint, staged, check, outline)
+            return _checked(_FOLDERS[to][1], checkpoint, staged, check, outline)
 
-        size, checked = write_hub_folder(checkpoint, where, overwrite=overwrite, check=compare)
+        write = write_hub_folder if to == _HUB else write_dcp_folder
+        size, checked = write(checkpoint, where, overwrite=overwrite, check=compare)
     said = (outline.summary, outline.loads_with, outline.left_out, outline.anew)
-    return Export(os.fspath(path), _HUB, where, size, *said, checked)
+    return Export(os.fspath(path), to, where, size, *said, checked)
 
 
-def _hub_outline(checkpoint: Checkpoint, where: str, algorithm: str) -> Outline:
+def _folder_outline(checkpoint: Checkpoint, where: str, to: str, algorithm: str) -> Outline:
     if algorithm:
         fix = f"leave it out, or export to {SB3.name}"
-        raise CkptError(f"an export to {_HUB} has no algorithm", fix=fix, code="export.target")
-    return hub_outline(checkpoint, where)
+        raise CkptError(f"an export to {to} has no algorithm", fix=fix, code="export.target")
+    return _FOLDERS[to][0](checkpoint, where)
 
 
 def look_at(path: str | os.PathLike[str], dest: str | os.PathLike[str], *, to: str, algorithm: str = "") -> Outline:
     """Return what `export` would make of the checkpoint at `path`, and write nothing; raises what `export` does."""
     with Checkpoint(path) as checkpoint:
-        if to == _HUB:
-            return _hub_outline(checkpoint, os.fspath(dest), algorithm)
+        if to in _FOLDERS:
+            return _folder_outline(checkpoint, os.fspath(dest), to, algorithm)
         return _outline(_target(to), checkpoint, os.fspath(dest), algorithm)
 
 

@@ -9,21 +9,20 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.errors import CkptError
 from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, is_companion, open_file, open_near, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.look.validate import validate
 from ckptfmt.share.export.card import FILM, PICTURE, card
+from ckptfmt.share.export.newfolder import write_new_folder
 from ckptfmt.share.export.target import Outline, left_out
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.kept import kept_file
 from ckptfmt.store.write import write_checkpoint
-from ckptfmt.store.write.linux import exchange, rename_new
 
 __all__ = ["hub_outline", "write_hub_folder"]
 
@@ -52,12 +51,8 @@ def write_hub_folder(
     Raises `TargetExists` where something lies at `dest` that is not such a folder, or one is and `overwrite` was not
     given.
     """
-    above, name = os.path.split(os.path.abspath(dest))
-    if os.path.lexists(dest):
-        _check_replaceable(dest, overwrite)
-    os.makedirs(above, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name[:100]}.exporting-", dir=above) as staging:
-        folder = os.path.join(staging, name)
+    name = os.path.basename(os.path.abspath(dest))
+    with write_new_folder(dest, _is_own, overwrite=overwrite) as folder:
         files = {WEIGHTS: kept_file(checkpoint, WEIGHTS)}
         write_checkpoint(folder, files, lambda entries: _manifest(checkpoint, entries))
         os.rename(os.path.join(folder, WEIGHTS), os.path.join(folder, HUB_WEIGHTS))
@@ -70,7 +65,6 @@ def write_hub_folder(
             raise CkptError(wrong[0].message, where=f"{dest}/{wrong[0].where}", code=wrong[0].code)
         checked = check(folder)
         size = sum(entry.stat().st_size for entry in os.scandir(folder))
-        _publish(staging, above, name)
     return size, checked
 
 
@@ -133,40 +127,12 @@ def _copy_film(path: str, name: str, dest: str) -> None:
         os.fsync(target.fileno())
 
 
+def _is_own(name: str) -> bool:
+    return name in _OWN or is_companion(name)
+
+
 def _write(path: str, data: bytes) -> None:
     with open(path, "xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _check_replaceable(dest: str, overwrite: bool) -> None:
-    names = os.listdir(dest) if os.path.isdir(dest) and not os.path.islink(dest) else None
-    if names == []:
-        return
-    if names is None or not overwrite:
-        raise TargetExists("exists", where=dest, fix="add overwrite=True to replace it, or choose another folder")
-    if foreign := [name for name in sorted(names) if name not in _OWN and not is_companion(name)]:
-        what = f"holds '{foreign[0]}', which is no part of an export, and would be lost"
-        raise TargetExists(what, where=dest, fix="move it away, or choose another folder")
-
-
-def _publish(staging: str, above: str, name: str) -> None:
-    """Give the staged folder its name in one step; what was replaced has the staged one's then, and goes with it."""
-    source, target = os.open(staging, os.O_RDONLY), os.open(above, os.O_RDONLY)
-    try:
-        if os.path.lexists(os.path.join(above, name)):
-            if not exchange(source, name, target, name):
-                raise CkptError("this filesystem cannot replace a folder", where=name, code="write.failed")
-            try:
-                # Somebody may have put something into it while this one was made.
-                _check_replaceable(os.path.join(staging, name), True)
-            except BaseException:
-                exchange(source, name, target, name)
-                raise
-        else:
-            rename_new(source, name, target, name)
-        os.fsync(target)
-    finally:
-        os.close(source)
-        os.close(target)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ckptfmt.errors import ConversionError, printable
 
-__all__ = ["Call", "Name", "Outside", "pickled"]
+__all__ = ["Call", "Instance", "Name", "Outside", "pickled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,14 @@ class Call:
 
     function: Name
     arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """An object of a class that is given its state without a call of its constructor; no two are equal, as keys."""
+
+    kind: Name
+    state: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,9 @@ def _opcodes(value: Any, plain: Callable[[Any], Any]) -> bytes:
             return f"c{value.module}\n{value.name}\n".encode()
         case Call():
             return _opcodes(value.function, plain) + _opcodes(value.arguments, plain) + b"R"
+        case Instance():
+            state = b"" if value.state is None else _opcodes(value.state, plain) + b"b"
+            return _opcodes(value.kind, plain) + b")\x81" + state
         case Outside():
             return _opcodes(value.id, plain) + b"Q"
         case None | bool() | int() | float() | str():
