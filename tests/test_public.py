@@ -82,7 +82,7 @@ KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?![={])")
 # Keywords of functions that no command calls with a choice of the user's.
 OF_PYTHON_ALONE = {"allow_nan", "model", "q_values"}
 # What a layer of torch prints of itself.
-OF_TORCH = {"weights_only", "out_features", "std_init"}
+OF_TORCH = {"weights_only", "out_features", "std_init", "checkpoint_id"}
 # Commands of other programs.
 OF_OTHERS = re.compile(r"\b(git|az) [a-z]")
 # Attributes that git knows.

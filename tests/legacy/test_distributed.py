@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -374,13 +375,13 @@ def grids(draw: st.DrawFn) -> tuple[np.ndarray, list[Part]]:
 @given(grids(), st.integers(1, 40))
 def test_any_grid_of_parts_is_the_whole_read_in_any_steps(grid: tuple[np.ndarray, list[Part]], step: int) -> None:
     whole, parts = grid
-    spool = Spool(1 << 20)
-    joined = join("w", whole.shape, parts, spool, Budget())
-    assert b"".join(joined.chunks()) == whole.tobytes()
-    data = joined.storage.data
-    if data is not None and len(parts) > 1 and whole.size:
-        read = (data.read(at, min(step, data.size - at)) for at in range(0, data.size, step))
-        assert b"".join(read) == whole.tobytes()
+    with closing(Spool(1 << 20)) as spool:
+        joined = join("w", whole.shape, parts, spool, Budget())
+        assert b"".join(joined.chunks()) == whole.tobytes()
+        data = joined.storage.data
+        if data is not None and len(parts) > 1 and whole.size:
+            read = (data.read(at, min(step, data.size - at)) for at in range(0, data.size, step))
+            assert b"".join(read) == whole.tobytes()
 
 
 @given(grids(), st.data())
@@ -391,8 +392,9 @@ def test_a_part_too_few_or_twice_is_refused(grid: tuple[np.ndarray, list[Part]],
         return
     one = data.draw(st.sampled_from(filled))
     for wrong in ([part for part in parts if part is not one], [*parts, one]):
-        with pytest.raises(SourceError):
-            join("w", whole.shape, wrong, Spool(1 << 20), Budget())
+        spool = Spool(1 << 20)
+        with pytest.raises(SourceError), closing(spool):
+            join("w", whole.shape, wrong, spool, Budget())
 
 
 def test_parts_of_a_few_bytes_each_are_not_read_by_the_million() -> None:
