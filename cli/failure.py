@@ -1,6 +1,7 @@
 """Which exit code and which one line an exception becomes."""
 
 import errno
+import re
 from collections.abc import Sequence
 
 import click
@@ -8,6 +9,7 @@ import click
 from ckptfmt.errors import CkptError, UnsafeSource, WouldAssume, missing_package, printable
 
 from .main import COMMANDS
+from .ranges import range_in_words
 from .terminal import OutputLost
 from .wording import on_the_command_line
 
@@ -18,6 +20,10 @@ TROUBLE = 2
 INTERRUPTED = 130
 CLOSED_PIPE = 141
 
+# click names its own types where it says that a word is none of them.
+_NO_NUMBER = re.compile(r"is not a valid (integer|float)( range)?")
+_NUMBERS = {"integer": "is not a whole number", "float": "is not a number"}
+_OUT_OF_RANGE = " is not in the range "
 _SHARED = ("--json", "-q", "--quiet", "-v", "--verbose", "--color", "--no-truncate")
 
 
@@ -95,6 +101,9 @@ def _usage(exception: click.ClickException, command: str) -> CkptError:
         case click.MissingParameter() if exception.param is not None:
             name = _parameter(exception)
             what = f"{name} is missing" if isinstance(exception.param, click.Option) else f"no {name} was given"
+        case click.BadParameter() if exception.param is not None and _OUT_OF_RANGE in exception.message:
+            given = exception.message.partition(_OUT_OF_RANGE)[0]
+            what = f"{_parameter(exception)}: must be {range_in_words(exception.param.type)}, not {given}"
         case click.BadParameter() if exception.param is not None or exception.param_hint:
             what = f"{_parameter(exception)}: {_sentence(exception.message)}"
         case _:
@@ -110,11 +119,13 @@ def _parameter(exception: click.BadParameter) -> str:
     if isinstance(exception.param, click.Option):
         return exception.param.opts[-1]
     if exception.param is not None:
-        return exception.param.human_readable_name.strip("[].")
+        # Of an argument that takes two, such as SOURCE [DEST], the first is what is missing.
+        return exception.param.human_readable_name.split()[0].strip("[].")
     hint = exception.param_hint
     return hint if isinstance(hint, str) else " / ".join(hint or ())
 
 
 def _sentence(text: str) -> str:
     plain = text.strip().rstrip(".").replace("\n", " ")
+    plain = _NO_NUMBER.sub(lambda found: _NUMBERS[found[1]], plain)
     return plain[:1].lower() + plain[1:] if plain[1:2].islower() else plain

@@ -14,6 +14,7 @@ from .failure import CLOSED_PIPE, TROUBLE, NoCommand, explain
 from .help import HELP_NAMES
 from .main import COMMANDS, overview
 from .output import Output
+from .terminal import OutputLost
 
 __all__ = ["run"]
 
@@ -102,7 +103,7 @@ def _fail(exception: BaseException, words: Sequence[str], output: Output) -> int
     error, code = explain(exception, output.command)
     try:
         return output.fail(error, code)
-    except OSError:
+    except (OSError, OutputLost):  # no document of it can be written either: the line on stderr says it
         output.out.discard()
         return code
 

@@ -28,7 +28,7 @@ COMMANDS = {
         "lineage": "Show which checkpoints a checkpoint was made from.",
         "report": "Write one page about a checkpoint, or about two.",
         "verify": "Check the signature of a checkpoint.",
-        "families": "List the families of networks that are known, or tell all about one.",
+        "families": "List the known families of networks, or show one in full.",
         "schema": "Print a JSON Schema: of manifests, of --json answers, or of configs.",
     },
     "Change": {

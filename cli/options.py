@@ -12,6 +12,7 @@ from ckptfmt.remote.url import SCHEMES
 
 from .help import HELP_NAMES, definitions, paragraphs
 from .output import Output
+from .ranges import range_in_words
 
 __all__ = ["Argument", "Command", "argument", "command", "exit_zero", "option"]
 
@@ -44,6 +45,16 @@ class Option(click.Option):
         if isinstance(self.type, click.Path):
             _refuse_secret(value)
         return super().process_value(ctx, value)
+
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        """Return what stands in brackets behind the help: of a range its words, where click writes `0<=x<=1`."""
+        extra = super().get_help_extra(ctx)
+        if "range" in extra:
+            extra["range"] = range_in_words(self.type)
+            # That a count is not negative goes without saying.
+            if " to " not in extra["range"]:
+                del extra["range"]
+        return extra
 
 
 class Command(click.Command):

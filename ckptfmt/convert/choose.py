@@ -73,7 +73,9 @@ def _tell(
 def _eligible(networks: Sequence[Network], key: str | None, path: str) -> tuple[Network, ...]:
     if key is not None:
         if not (chosen := tuple(network for network in networks if network.path == key)):
-            paths = ", ".join(f"'{network.path}'" for network in networks) or "none"
+            paths = (
+                ", ".join(f"'{network.path}'" if network.path else "'' (the root)" for network in networks) or "none"
+            )
             raise ConversionError(
                 f"holds no network at '{printable(key)}'", where=path, fix=f"choose one of: {paths}", code="convert.key"
             )

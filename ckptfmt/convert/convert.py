@@ -128,12 +128,7 @@ def convert(
         if strict and plan.legacy.placeholders:
             raise _stands_in(plan)
         if strict and plan.decisive:
-            give = ", ".join(f"{name}=" for name in plan.decisive)
-            raise WouldAssume(
-                f"would assume {', '.join(plan.decisive)}",
-                where=plan.path,
-                fix=f"give {give}, or leave strict=True out",
-            )
+            raise _would_assume(plan)
         tensors = {name: _Watched(tensor, progress) for name, tensor in plan.tensors.items()}
         if dry_run:
             manifest = None
@@ -144,6 +139,14 @@ def convert(
             manifest = _write(plan, dest, tensors, form, overwrite=overwrite, wait=wait, bulk=bulk)
         plan.warnings += _diverged(plan, tensors)
         return _report(plan, os.fspath(dest), manifest)
+
+
+def _would_assume(plan: Plan) -> WouldAssume:
+    """Return the refusal of a file that leaves open what answers of its network depend on."""
+    give = ", ".join(f"{name}=" for name in plan.decisive)
+    return WouldAssume(
+        f"would assume {', '.join(plan.decisive)}", where=plan.path, fix=f"give {give}, or leave strict=True out"
+    )
 
 
 def _stands_in(plan: Plan) -> WouldAssume:

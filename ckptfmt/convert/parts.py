@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
 
+from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.pickle.ndarray import strides_of
 
 __all__ = ["Room", "Whole", "dense", "wholes"]
 
-_CODES = {"F32": "f", "F64": "d"}
+_CODES = {name: DTYPES[name].struct for name in ("F32", "F64")}
 # More numbers than this are not computed here, in plain Python.
 _MOST = 1 << 24
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from ckptfmt.convert.parts import Room, dense, wholes
 from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.dtypes import WHOLE
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 
 __all__ = ["Tidied", "Workshop", "tidy"]
 
-_WHOLE = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
 # Bytes of the zeros that are made for biases of one source.
 _MOST_ZEROS = 64 << 20
 _Layer = Mapping[str, LegacyTensor]
@@ -44,7 +44,7 @@ def tidy(tensors: Mapping[str, LegacyTensor], workshop: Workshop | None = None) 
     """
     workshop = workshop or Workshop()
     found = dict(tensors)
-    dropped = {name: "a counter" for name, tensor in found.items() if not tensor.shape and tensor.dtype in _WHOLE}
+    dropped = {name: "a counter" for name, tensor in found.items() if not tensor.shape and tensor.dtype in WHOLE}
     found = {name: tensor for name, tensor in found.items() if name not in dropped}
     found, parts, made = _joined(found, workshop)
     second = dict.fromkeys(_second_names(found, workshop), "a second name of another layer")

@@ -79,16 +79,16 @@ def check_spaces(config: Any, env: Any, where: str, *, inside: bool = False) -> 
     played = played_spaces(env) if own.n_action is not None else spaces_of(env)
     wrong = []
     if is_agent(config) and played.actions != own.actions:
-        wrong.append(f"actions are {own.actions} and {played.actions}")
+        wrong.append(f"actions {own.actions} (network) and {played.actions} (environment)")
     shape = played.input_shape
     first, last = shape, (*shape[-1:], *shape[:-1])
     fits = any(_fit(own.input_shape, seen) for seen in (first, last)) if inside else shape == own.input_shape
     if not fits:
         seen = "frames" if len(own.input_shape) == 3 else "observations"
-        wrong.append(f"{seen} are {shape_text(own.input_shape)} and {shape_text(shape)}")
+        wrong.append(f"{seen} {shape_text(own.input_shape)} (network) and {shape_text(shape)} (environment)")
     if wrong:
         raise CkptError(
-            f"network and environment do not fit, their {' and their '.join(wrong)}",
+            f"network and environment do not fit: {', '.join(wrong)}",
             where=where,
             fix="make the environment that the network was trained on",
             code="environment.unfit",

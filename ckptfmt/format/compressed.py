@@ -7,124 +7,26 @@ frame gives follows from the manifest, and a decoder is never asked for more tha
 """
 
 import itertools
-import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ckptfmt.errors import MissingPackage
 from ckptfmt.format.datafile import Cursor, DamagedFrame, DataFile
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import OpenFile, read_exactly, release
-from ckptfmt.format.seektable import (
-    GUARD_BYTES,
-    build_guard,
-    build_table,
-    damaged,
-    read_claimed,
-    read_lengths,
-    table_bytes,
-)
+from ckptfmt.format.frames import PART, bound, decode, decode_into, frame_sizes, length_of
+from ckptfmt.format.seektable import GUARD_BYTES, build_guard, damaged, read_claimed, read_lengths, table_bytes
 
-# Python has zstd in its standard library from 3.14 on, and the backport is the same module for older ones.
-_NEEDED = "zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-try:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-except ImportError:
-    raise MissingPackage(
-        f"compressed files need {_NEEDED}, which is not installed",
-        fix="use a Python that was built with zstd" if _NEEDED == "zstd" else f"run: pip install {_NEEDED}",
-    ) from None
-
-__all__ = ["PART", "CompressedFile", "Encoder", "decode", "decode_into", "frame_sizes", "honest_text", "open_by_table"]
-
-# The format's: a frame of a replay buffer shrinks as far as the whole of it (to within 0.1 % of its size).
-PART = 4 << 20
-# What is decoded at once: it is compared, copied and hashed while the processor has it at hand, and the allocator gives
-# the same memory again (from 128 KiB on it asks the system for new pages each time).
-_STEP = 96 << 10
+__all__ = ["CompressedFile", "honest_text", "open_by_table"]
 
 # The word with which a safetensors file begins: the size of its header.
 _HEAD = 8
-# Whoever wants a reader to hold more than this much of what came before is refused: 8 MiB.
-_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 # Names, shapes and digests shrink to a tenth; a file that gives a hundred times as much text is made to fill memory.
 _TEXT_RATIO = 100
 _TEXT_FREE = 64 << 10
 # A tensor of fewer frames is decoded before threads have begun. Two of them: the caller hashes what they made.
 _SEVERAL = 4
 _DECODERS = 2
-
-
-def frame_sizes(segments: Iterable[int]) -> Iterator[int]:
-    """Return how many plain bytes each frame holds of a file that is made of `segments`: header, then tensors."""
-    for size in segments:
-        for begin in range(0, size, PART):
-            yield min(PART, size - begin)
-
-
-class Encoder:
-    """Makes the frames of one file, in order, and then what comes behind them."""
-
-    def __init__(self, level: int) -> None:
-        parameter = zstd.CompressionParameter
-        # The checksum lets `zstd -t` check a frame, without a manifest and without this package.
-        self._zstd = zstd.ZstdCompressor(options={parameter.compression_level: level, parameter.checksum_flag: 1})
-        self._digest = new_blake3()
-        self._rows: list[tuple[int, int]] = []
-
-    def frame(self, plain: bytes | bytearray | memoryview) -> bytes:
-        """Return the next frame, of at most `PART` plain bytes."""
-        frame = self.shrink(plain)
-        self._digest.update(frame)
-        self._rows.append((len(frame), len(plain)))
-        return frame
-
-    def shrink(self, plain: bytes | bytearray | memoryview) -> bytes:
-        """Return a frame that is not the next one of the file, to be stored elsewhere."""
-        # Told beforehand, the size stands in the frame and the tables are made no larger than it needs.
-        self._zstd.set_pledged_input_size(len(plain))
-        return self._zstd.compress(plain, self._zstd.FLUSH_FRAME)
-
-    def end(self) -> bytes:
-        """Return the guard and the seek table, which end the file."""
-        return build_guard(self._digest.digest()) + build_table(self._rows)
-
-
-def decode(frame: bytes | memoryview, size: int) -> bytearray:
-    """Return the `size` plain bytes of a frame; raise `DamagedFrame` where it does not hold exactly those."""
-    plain = bytearray(size)
-    decode_into(frame, memoryview(plain))
-    return plain
-
-
-def decode_into(frame: bytes | memoryview, target: memoryview) -> None:
-    """Write the plain bytes of a frame into memory of their size; raises as `decode`."""
-    begin = 0
-    for piece in _pieces(frame, len(target)):
-        target[begin : begin + len(piece)] = piece
-        begin += len(piece)
-
-
-def _pieces(frame: bytes | memoryview, size: int) -> Iterator[bytes]:
-    """Yield the `size` plain bytes of a frame, a little at a time and never one more; raises as `decode`."""
-    decoder, left = zstd.ZstdDecompressor(options=_WINDOW), size
-    while not decoder.eof:
-        try:
-            # One byte more than there should be: whether a frame is too long shows without decoding all it claims.
-            piece = decoder.decompress(frame, max_length=min(_STEP, left + 1))
-        except zstd.ZstdError:
-            raise DamagedFrame("cannot be decompressed, it is damaged or asks for too much memory") from None
-        frame, left = b"", left - len(piece)
-        # A decoder that gives nothing and is not at its end wants input that the frame does not have.
-        if left < 0 or not (piece or decoder.eof):
-            break
-        yield piece
-    if left or not decoder.eof or decoder.unused_data:
-        raise DamagedFrame("does not decompress to what the manifest says")
 
 
 class CompressedFile(DataFile):
@@ -182,7 +84,7 @@ class CompressedFile(DataFile):
             lengths = read_lengths(self.descriptor, self.stored, sizes, self.where)
             places = [*itertools.accumulate(lengths, initial=0)]
             # A frame longer than its plain bytes can make it would be room for anything that no digest covers.
-            sound = all(length <= _bound(size) for length, size in zip(lengths, sizes, strict=True))
+            sound = all(length <= bound(size) for length, size in zip(lengths, sizes, strict=True))
             if not sound or places[-1] + GUARD_BYTES + table_bytes(len(sizes)) != self.stored:
                 raise damaged("its seek table is not that of the tensors in the manifest", self.where)
             self._frames = _Frames(sizes, places)
@@ -193,8 +95,8 @@ class CompressedFile(DataFile):
         sizes, places = [], [0]
         for size in frame_sizes(self._segments):
             # No frame is longer than this, so its end is looked for no further.
-            count = min(_bound(size), self.stored - places[-1])
-            length = _frame_length(read_exactly(self.descriptor, places[-1], count, where=self.where))
+            count = min(bound(size), self.stored - places[-1])
+            length = length_of(read_exactly(self.descriptor, places[-1], count, where=self.where))
             if not length:
                 break
             sizes.append(size)
@@ -292,17 +194,3 @@ class _FrameCursor(Cursor):
         part, self._left = self._left[:size], self._left[size:]
         self._position += len(part)
         return part
-
-
-def _bound(size: int) -> int:
-    """Return how many bytes a frame of `size` plain bytes takes at most, with room for what other encoders add."""
-    # More than ZSTD_COMPRESSBOUND, which is size / 256 and a constant beyond the size.
-    return size + (size >> 7) + 512
-
-
-def _frame_length(stored: bytes) -> int:
-    """Return how many of the `stored` bytes are the frame that they begin with; 0 where they begin with none."""
-    try:
-        return int(zstd.get_frame_size(stored))
-    except zstd.ZstdError:
-        return 0

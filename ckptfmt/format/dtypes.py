@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DTYPES", "FLOATS", "Dtype", "Float", "bits_of", "by_numpy", "by_storage", "by_torch", "storage_bits"]
+__all__ = [
+    "DTYPES",
+    "FLOATS",
+    "WHOLE",
+    "Dtype",
+    "Float",
+    "bits_of",
+    "by_numpy",
+    "by_storage",
+    "by_torch",
+    "storage_bits",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +109,8 @@ _UNSTORED = (
     Dtype("quint2x4", 8, storage="QUInt2x4"),
 )
 DTYPES: Mapping[str, Dtype] = {dtype.name: dtype for dtype in _ALL}
+# Whole numbers and truth: pixels, actions, counters, masks; weights are none of these.
+WHOLE = frozenset(dtype.name for dtype in _ALL if dtype.numpy and dtype.float is None)
 # What the weights of a layer can be. F8_E8M0 holds powers of two, the scales of other tensors.
 FLOATS = frozenset(name for name in DTYPES if name.startswith(("F16", "BF16", "F32", "F64", "F8"))) - {"F8_E8M0"}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.format.files import MANIFEST
+from ckptfmt.format.files import MANIFEST, open_near, release
 from ckptfmt.look.figures import evaluation_points, training_step
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -69,6 +69,9 @@ def lineage(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[st
     Only manifests are read. A parent is known by the digest of its manifest, or of its content where its
     manifest was changed since, by an evaluation for one. Raises what `ckptfmt.open` raises for `path` itself.
     """
+    for folder in (given := tuple(folders)):
+        # A misspelt folder would only make parents missing.
+        release(open_near(folder))
     with Checkpoint(path) as checkpoint:
         nodes = [_ancestor(checkpoint)]
     around = os.path.dirname(os.path.realpath(path))
@@ -76,7 +79,7 @@ def lineage(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[st
     seen: set[str] = set()
     while (wanted := nodes[-1].parent) is not None and len(nodes) < _LONGEST:
         if known is None:
-            known = _by_digest([around, *folders])
+            known = _by_digest([around, *given])
         found = known.get(wanted)
         seen.add(nodes[-1].digest)
         nodes.append(found or Ancestor(None, wanted, None, None, None, None, None))

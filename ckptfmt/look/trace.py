@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ckptfmt.errors import CkptError, WeightsError, printable
 from ckptfmt.format import jsontext
 from ckptfmt.format.datafile import DataFile
+from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.format.files import open_file, open_near, release
 from ckptfmt.format.safetensors import Header, TensorInfo, build_header, parse_header, shape_text
 
@@ -44,7 +45,7 @@ _MOST_SIDE = 2048
 _MOST_VALUES = 1 << 16
 _MOST_METADATA = 1 << 20
 _MOST_ACTIONS = 4096
-_DTYPES = {"U8": "<u1", "I64": "<i8", "F32": "<f4"}
+_DTYPES = {name: DTYPES[name].numpy for name in ("U8", "I64", "F32")}
 
 
 class BadTrace(CkptError, ValueError):
@@ -142,7 +143,7 @@ def open_trace(path: str | os.PathLike[str]) -> Iterator[Trace]:
             _check({tensor.name: tensor for tensor in header.tensors}, told, place)
             yield Trace(file, told, header)
     except WeightsError as e:
-        raise BadTrace(f"is no whole trace: {e.what}", where=place, fix="record it again") from None
+        raise BadTrace(f"is no trace, or a damaged one: {e.what}", where=place, fix="record it again") from None
 
 
 def _open(path: str) -> tuple[int, int]:
@@ -159,7 +160,7 @@ def _open(path: str) -> tuple[int, int]:
 def trace_bytes(told: Told, arrays: Mapping[str, NDArray[Any]]) -> Iterator[bytes]:
     """Yield the bytes of a trace, in order; `arrays` are of the dtypes uint8, int64 and float32."""
     # The other place that needs zstd.
-    from ckptfmt.format.compressed import PART, Encoder
+    from ckptfmt.format.frames import PART, Encoder
 
     kinds = {np.dtype(code): name for name, code in _DTYPES.items()}
     text = json.dumps({"version": _VERSION, **told.to_dict()}, ensure_ascii=False)

@@ -36,7 +36,7 @@ def parse(url: str) -> Url:
     """Return the parts of a URL; raise `CkptError` for one that holds a secret or names no place."""
     found = re.fullmatch(FORM, url, re.DOTALL)
     if found is None:
-        raise CkptError("is no URL", where=url, code="remote.url")
+        raise CkptError("is no URL", where=url, fix="as in: s3://BUCKET/FOLDER", code="remote.url")
     scheme, rest = found["scheme"], found["rest"]
     if "?" in rest or "#" in rest or (scheme != "hf" and "@" in rest.partition("/")[0]):
         raise CkptError(

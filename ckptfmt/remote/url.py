@@ -34,6 +34,7 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     if found["scheme"] not in SCHEMES:
         raise CkptError(
             f"is a URL of the scheme {printable(found['scheme'], 20)}, which is not known here",
+            where=text,
             fix=f"use one of {', '.join(SCHEMES)}, file",
             code="remote.url",
         )

@@ -122,8 +122,9 @@ def _groups(where: str, deep: bool) -> Iterator[_Group]:
     with reported(where):
         try:
             top = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            what, fix = "no such folder", "give the folder that holds the checkpoints"
+        except (FileNotFoundError, NotADirectoryError) as e:
+            what = "no such folder" if isinstance(e, FileNotFoundError) else "is a file, not a folder"
+            fix = "give the folder that holds the checkpoints"
             raise WriteError(what, where=where, fix=fix, code="clean.path") from None
         try:
             # No link is followed on the way down, and each folder is held while it is looked at.

@@ -13,6 +13,7 @@ from ckptfmt.convert.convert import convert as convert_file
 from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES, JOINS
 from ckptfmt.families.facts import FACTS
+from ckptfmt.format.files import MANIFEST
 from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.legacy.fingerprint import size_of
 
@@ -137,7 +138,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     default=1,
     metavar="N",
     group=_MANY,
-    help="How many files to convert at the same time.",
+    help="How many files to convert at the same time [1].",
 )
 @option(
     "--timeout",
@@ -145,7 +146,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     default=600.0,
     metavar="SECONDS",
     group=_MANY,
-    help="Give up on a file that takes longer; needs --jobs 2 or more.",
+    help="Give up on a file that takes longer [600]; needs --jobs 2 or more.",
 )
 def convert(
     output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: int, timeout: float, **given: Any
@@ -158,6 +159,8 @@ def convert(
         raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
     source, dest = (*paths, "")[:2]
     if os.path.isdir(source) and not is_distributed(source):
+        if os.path.exists(os.path.join(source, MANIFEST)):
+            raise click.UsageError(f"{source} is a checkpoint already; there is nothing to convert")
         raise click.UsageError(f"{source} is a folder; say where its checkpoints go with --out-dir DIR")
     with output.progress(_bytes(source), "converting") as bar:
         result = convert_file(source, dest, progress=bar.advance, **options)

@@ -22,7 +22,7 @@ __all__ = ["evaluate"]
     ]
 )
 @argument("path", "A checkpoint folder.", metavar="CHECKPOINT", shell_complete=checkpoints)
-@option("--episodes", type=click.IntRange(min=1), default=30, metavar="N", help="How many episodes.")
+@option("--episodes", type=click.IntRange(min=1), default=30, metavar="N", help="How many episodes [30].")
 @option(
     "--protocol", type=click.Choice(list(PROTOCOLS)), help="Evaluation protocol, named for the paper that describes it."
 )
@@ -33,7 +33,7 @@ __all__ = ["evaluate"]
     help="Probability of a random action [0.001 of value networks, else 0].",
 )
 @option("--sampled", is_flag=True, help="Draw actions from the distribution of a policy.")
-@option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
+@option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode [0].")
 @option("--max-frames", type=click.IntRange(min=1), metavar="N", help="End an episode after this many frames [108000].")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
 @option("--game", metavar="ID", help="The environment, if the checkpoint does not name one.")

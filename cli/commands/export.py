@@ -25,7 +25,10 @@ __all__ = ["export"]
 @argument("dest", "The file to write; for hub and dcp, the folder.", type=click.Path())
 @option("--to", required=True, type=click.Choice(TARGETS), help="The library or format to export to.")
 @option(
-    "--algorithm", default="", metavar="NAME", help="Whose agent it becomes with sb3: PPO, A2C or TRPO; DDPG or TD3."
+    "--algorithm",
+    default="",
+    metavar="NAME",
+    help="With sb3, where several have such a network: PPO, A2C or TRPO; DDPG or TD3.",
 )
 @option("--force", "overwrite", is_flag=True, help="Replace a file that is there.")
 @option(

@@ -13,9 +13,9 @@ _LABEL = 9
 
 
 @command(examples=["ckpt families", "ckpt families actor-critic", "ckpt families quantile-q --json"])
-@argument("name", "A family, to be told the whole of it; all of them if left out.", default="", metavar="[NAME]")
+@argument("name", "A family to show in full; without it, all are listed.", default="", metavar="[NAME]")
 def families(output: Output, name: str) -> int:
-    """List the families of networks that are known, or tell all about one."""
+    """List the known families of networks, or show one in full."""
     found: Sequence[Known] = (known_family(name),) if name else known_families()
     output.result({"families": [family.to_dict() for family in found]})
     if name:

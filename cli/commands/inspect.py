@@ -143,6 +143,8 @@ def _show(output: Output, summary: Summary, *, name: str | None, line: bool, sea
         with_figures = any(tensor.stats for tensor in summary.tensors)
         shown = [tensor for tensor in summary.tensors if searched or tensor.file == WEIGHTS]
         layers(output, shown, stats=with_figures)
+        if searched and not shown:
+            output.note(f"{summary.path}: no tensor has such a name")
 
 
 def _source(output: Output, path: str, pattern: str | None, sort: str, listed: bool) -> dict[str, Any]:

@@ -24,16 +24,16 @@ _TRACE = "A trace of it"
     ]
 )
 @argument("path", "A checkpoint folder, or a legacy file.", metavar="CHECKPOINT", shell_complete=checkpoints)
-@option("--episodes", type=click.IntRange(min=1), default=10, metavar="N", help="How many episodes.")
-@option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Probability of a random action.")
+@option("--episodes", type=click.IntRange(min=1), default=10, metavar="N", help="How many episodes [10].")
+@option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Probability of a random action [0].")
 @option("--sampled", is_flag=True, help="Draw actions from the distribution of a policy.")
-@option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
+@option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode [0].")
 @option(
     "--max-frames",
     type=click.IntRange(min=1),
     default=108_000,
     metavar="N",
-    help="End an episode after this many frames.",
+    help="End an episode after this many frames [108000].",
 )
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
 @option("--game", metavar="ID", help="The environment, if the file does not name one.")

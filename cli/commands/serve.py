@@ -22,7 +22,7 @@ _HERE = "127.0.0.1"
 
 @command(examples=["ckpt serve runs", "ckpt serve runs --port 8420 --open"])
 @argument("folder", "The folder to serve, with its subfolders.", type=click.Path())
-@option("--port", type=click.IntRange(0, 65535), default=0, help="The port; a free one by default.")
+@option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="The port; a free one by default.")
 @option("--host", default=_HERE, metavar="ADDRESS", help="The address to listen on; this machine only by default.")
 @option("--allow-remote", is_flag=True, help="Let other machines in; there is no password.")
 @option("--open", "show", is_flag=True, help="Show it in a browser.")
@@ -37,7 +37,8 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
     from ckptfmt.web import make_site
 
     if not os.path.isdir(folder):
-        raise CkptError("no such folder", where=folder, fix="check the path", code="layout.missing")
+        what = "is a file, not a folder" if os.path.exists(folder) else "no such folder"
+        raise CkptError(what, where=folder, fix="check the path", code="layout.missing")
     if host not in (_HERE, "localhost") and not allow_remote:
         what = "would let other machines look at every checkpoint"
         raise CkptError(what, where=host, fix="add --allow-remote if that is meant", code="serve.remote")

@@ -23,7 +23,7 @@ __all__ = ["settle"]
 @option(
     "--episodes", type=click.IntRange(min=3), default=20, metavar="N", help="Most episodes for each candidate [20]."
 )
-@option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode.")
+@option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode [0].")
 @option("--field", "fields", multiple=True, metavar="NAME", help="Measure this field alone; may be given again.")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
 @option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")

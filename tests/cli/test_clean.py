@@ -39,3 +39,6 @@ def test_a_folder_that_is_not_there_is_one_line(ckpt, tmp_path):
     run = ckpt("clean", "nowhere", cwd=tmp_path)
     assert (run.code, run.out) == (2, "")
     assert run.err == "error: nowhere: no such folder; give the folder that holds the checkpoints\n"
+    (tmp_path / "file").touch()
+    run = ckpt("clean", "file", cwd=tmp_path)
+    assert run.err == "error: file: is a file, not a folder; give the folder that holds the checkpoints\n"

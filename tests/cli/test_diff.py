@@ -72,6 +72,13 @@ def test_tensors_sort_by_change(ckpt, work, tensors):
 def test_a_tolerance_lets_small_changes_pass(ckpt, work, tensors):
     ckptfmt.save(work / "near", {name: value * (1 + 1e-6) for name, value in tensors.items()})
     assert ckpt("diff", RUNS[0], "near", "--only", "weights").code == 1
+    run = ckpt("diff", RUNS[0], "near", "--only", "wieghts")
+    assert (run.code, run.out, run.err) == (
+        2,
+        "",
+        "error: near: has no field or tensor 'wieghts', nor has the one it is compared with; "
+        "see their names: ckpt inspect near\n",
+    )
     run = ckpt("diff", RUNS[0], "near", "--only", "weights", "--rtol", "1e-5")
     assert (run.code, run.out) == (0, "same: 0 tensors identical, 10 within the tolerance\n")
 

@@ -49,6 +49,9 @@ def test_tensors_are_chosen_and_ordered(ckpt, work):
         return [line.split()[0] for line in lines[lines.index("") + 2 :]] if "" in lines else []
 
     assert names("--filter", "fc.*.bias", "--sort", "name") == ["fc.0.bias", "fc.2.bias"]
+    assert ckpt("inspect", "runs/breakout-042", "--filter", "cf.*").err == (
+        "runs/breakout-042: no tensor has such a name\n"
+    )
     assert names("--sort", "size")[0] == "conv.4.weight"
     assert names("--no-tensors") == []
 

@@ -9,6 +9,11 @@ def test_a_checkpoint_without_parents_is_a_tree_of_one(ckpt, work):
     assert (done.code, done.out) == (0, "runs/breakout-042  4,000,000 steps  of unknown origin\n")
 
 
+def test_a_folder_to_look_in_that_is_not_there_is_said(ckpt, work):
+    done = ckpt("lineage", "runs/breakout-042", "--in", "rnus")
+    assert (done.code, done.err) == (2, "error: rnus: no such folder; check the path\n")
+
+
 def test_a_parent_that_is_named_and_not_found_is_exit_1(ckpt, work, tensors):
     missing = "sha256:" + "0" * 64
     line = Lineage(kind="resumed", parent=missing)

@@ -109,7 +109,14 @@ def test_python_dash_m_is_the_same_command(ckpt):
         (["--vresion"], "ckpt: no such option: --vresion; did you mean --version?"),
         (["-v", "schema"], "ckpt: -v goes behind the command; as in: ckpt COMMAND -v"),
         (["schema", "--jsn"], "ckpt schema: no such option: --jsn; did you mean --json?"),
-        (["schema", "--version", "x"], "ckpt schema: --version: 'x' is not a valid integer; see: ckpt schema --help"),
+        (["schema", "--version", "x"], "ckpt schema: --version: 'x' is not a whole number; see: ckpt schema --help"),
+        (["convert"], "ckpt convert: no SOURCE was given; see: ckpt convert --help"),
+        (
+            ["compress", "a", "--level", "0"],
+            "ckpt compress: --level: must be 1 to 19, not 0; see: ckpt compress --help",
+        ),
+        (["play", "a", "--seed", "-1"], "ckpt play: --seed: must be 0 or more, not -1; see: ckpt play --help"),
+        (["diff", "a", "b", "--rtol", "x"], "ckpt diff: --rtol: 'x' is not a number; see: ckpt diff --help"),
         (
             ["schema", "x"],
             "ckpt schema: NAME: 'x' is not one of 'manifest', 'report', 'atari-dqn'; see: ckpt schema --help",
@@ -202,6 +209,14 @@ def test_a_full_device_is_an_error():
         run = subprocess.run([CKPT, "schema"], stdout=full, stderr=subprocess.PIPE, env=environment())
     assert run.returncode == 2
     assert run.stderr == b"error: standard output: no space left; free some and run it again\n"
+
+
+def test_an_error_whose_document_cannot_be_written_is_still_said_in_one_line(tmp_path):
+    with open("/dev/full", "wb") as full:
+        words = [CKPT, "validate", "nope", "--json"]
+        run = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, env=environment(), cwd=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr == b"error: nope: no such folder; check the path\n"
 
 
 def test_a_closed_stdout_changes_nothing_but_the_answer(tmp_path):

@@ -35,3 +35,5 @@ def test_other_machines_are_let_in_only_where_that_is_said(ckpt, work):
 def test_a_folder_that_is_not_there_is_said(ckpt, work):
     done = ckpt("serve", "none")
     assert (done.code, done.err) == (2, "error: none: no such folder; check the path\n")
+    (work / "file").touch()
+    assert ckpt("serve", "file").err == "error: file: is a file, not a folder; check the path\n"

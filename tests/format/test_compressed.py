@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptfmt.errors import WeightsError
-from ckptfmt.format.compressed import PART, CompressedFile, Encoder, decode, frame_sizes, open_by_table, zstd
+from ckptfmt.format.compressed import CompressedFile, open_by_table
 from ckptfmt.format.datafile import DamagedFrame
 from ckptfmt.format.files import open_folder
+from ckptfmt.format.frames import PART, Encoder, decode, frame_sizes, zstd
 from ckptfmt.format.opened import open_data
 
 SEGMENTS = (64, 3000, 0, 17, PART + 5)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptfmt.convert.convert import convert
-from ckptfmt.errors import WeightsError
+from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.safetensors import tensor_bytes
@@ -166,6 +166,21 @@ def test_words_choose_what_counts(pair, only, ignore, names, monkeypatch):
         *pair(before, after, {"training_info": {"x": 1}}, {"training_info": {"x": 2}}), only=only, ignore=ignore
     )
     assert [c.path for c in found.manifest] + [c.name for c in found.weights] == names
+
+
+@pytest.mark.parametrize("word", ["conv.0.wieght", "config.gama", "x*", ""])
+def test_a_word_that_names_nothing_is_refused_instead_of_called_the_same(pair, word):
+    a, b = pair({"conv.0.bias": np.zeros(2)}, {"conv.0.bias": np.ones(2)})
+    with pytest.raises(CkptError) as caught:
+        diff(a, b, only=["weights", word])
+    assert str(caught.value) == (
+        f"{b}: has no field or tensor '{word}', nor has the one it is compared with; "
+        "see their names: ckptfmt.summarize(PATH)"
+    )
+
+
+def test_a_field_that_neither_has_may_be_asked_for(pair):
+    assert diff(*pair({"x": np.zeros(2)}, {"x": np.ones(2)}), only=["lineage"]).same
 
 
 def test_true_is_not_one_and_one_is_not_one_point_nought():

@@ -157,8 +157,8 @@ def test_a_network_that_only_values_is_refused_before_anything_is_played(family,
         (
             "policy",
             "CartPole-v1",
-            "network and environment do not fit, their actions are 1 real numbers and 2 and their observations are 3 "
-            "and 4",
+            "network and environment do not fit: actions 1 real numbers (network) and 2 (environment), "
+            "observations 3 (network) and 4 (environment)",
         ),
     ],
 )

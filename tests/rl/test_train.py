@@ -302,6 +302,15 @@ def test_every_setting_explains_itself():
         assert 8 < len(field.metadata["doc"]) < 90, name
 
 
+def test_a_place_that_cannot_hold_checkpoints_is_said_before_the_training_begins(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CkptError) as caught:
+        Trainer(TrainConfig(env="ckptfmt/Catch-v0", tensorboard=False), tmp_path / "file" / "run")
+    assert str(caught.value) == (
+        f"{tmp_path}/file: is a file, and checkpoints are saved in a folder; choose another folder"
+    )
+
+
 def test_a_best_that_is_a_link_to_another_runs_is_said_before_the_training_begins(tmp_path):
     config = TrainConfig(**{**TINY, "eval_every": 100, "eval_episodes": 1})
     Trainer(config, tmp_path / "other").run()

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import ckptfmt
 from ckptfmt.errors import CkptError, TargetExists, WriteError
-from ckptfmt.format.compressed import Encoder
 from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.frames import Encoder
 from ckptfmt.share.pack import Archive, check, pack, unpack
 from ckptfmt.share.pack import writer as writing
 from ckptfmt.share.pack.coding import encode_part, restore_part, shuffle, unshuffle

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError, WriteError
-from ckptfmt.format.compressed import PART
+from ckptfmt.format.frames import PART
 from ckptfmt.look.validate import validate
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.forms import compress, decompress

@@ -10,7 +10,7 @@ from ckptfmt.errors import TooCostly
 from ckptfmt.legacy.bytes.blocks import Block
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.cursor import UNTRUSTED, Cursor, damaged
-from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage, item_size
 
 __all__ = ["begins_as_torch7", "read_torch7"]
 
@@ -22,7 +22,6 @@ _KINDS = {
     "Byte": "U8", "CudaByte": "U8", "Char": "I8", "CudaChar": "I8", "Short": "I16", "CudaShort": "I16",
     "Int": "I32", "CudaInt": "I32", "Long": "I64", "CudaLong": "I64",
 }  # fmt: skip
-_WIDTHS = {"F32": 4, "F64": 8, "F16": 2, "U8": 1, "I8": 1, "I16": 2, "I32": 4, "I64": 8}
 _MAX_DIMENSIONS, _MAX_OBJECTS = 16, 1 << 20
 # The packages of modules, and what of a module is no gradient or buffer of its last pass.
 _OF_MODULES = ("nn", "cudnn", "nnx")
@@ -105,7 +104,7 @@ class _Reader(Cursor):
             return self._tensor(_KINDS[kind.removesuffix("Tensor")], depth)
         if package == "torch" and kind.endswith("Storage") and kind.removesuffix("Storage") in _KINDS:
             dtype = _KINDS[kind.removesuffix("Storage")]
-            return Storage(str(len(self._objects)), dtype, self.window(self._long() * _WIDTHS[dtype]))
+            return Storage(str(len(self._objects)), dtype, self.window(self._long() * item_size(dtype)))
         fields = self.value(depth + 1)
         return _module(fields) if package in _OF_MODULES and isinstance(fields, dict) else fields
 

@@ -10,6 +10,7 @@ from typing import Any
 from ckptfmt.families.evidence import Wiring
 from ckptfmt.families.names import words
 from ckptfmt.families.skeleton import Shapes
+from ckptfmt.format.dtypes import WHOLE
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import layers, modules
 from ckptfmt.legacy.find.copies import Role, is_network, role_of, split
@@ -35,7 +36,6 @@ _MEMORY = frozenset({
     "memory", "replay", "buffer", "transition", "transitions", "experience", "experiences", "trajectory",
     "trajectories", "rollout", "rollouts", "episodes", "dataset",
 })  # fmt: skip
-_WHOLE = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Network:
     def is_recorded(self) -> bool:
         """Whether these are things that an agent saw and did, such as the transitions of a replay memory."""
         # Weights are fractions; what has none are pixels, actions, counters.
-        if all(tensor.dtype in _WHOLE for tensor in self.tensors.values()):
+        if all(tensor.dtype in WHOLE for tensor in self.tensors.values()):
             return True
         leaves = [words(name)[-1:] for name in self.tensors]
         told = sum(bool(_RECORDED & frozenset(leaf)) for leaf in leaves)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.plain import plain
 
-__all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "manifest_changes"]
+__all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "manifest_changes", "paths"]
 
 Op = Literal["changed", "added", "removed", "renamed"]
 
@@ -105,6 +106,15 @@ class Filter:
         """Return whether a change of this tensor counts; those of other files are named `file/name` too."""
         return self._counts("weights", name, f"{file}/{name}")
 
+    def unknown(self, fields: Iterable[str], tensors: Iterable[tuple[str, str]]) -> str | None:
+        """Return a word of `only` that names nothing of these, None where each names something."""
+        known = {"manifest", "weights", *Manifest.__dataclass_fields__}
+        left = [word for word in self.only if word not in known]
+        for names in ((path,) for path in fields), ((name, f"{file}/{name}") for file, name in tensors):
+            for some in names if left else ():
+                left = [word for word in left if not any(_fits(word, name) for name in some)]
+        return left[0] if left else None
+
     def _counts(self, kind: str, *names: str) -> bool:
         def named(words: Iterable[str]) -> bool:
             return any(word == kind or any(_fits(word, name) for name in names) for word in words)
@@ -150,6 +160,15 @@ def _compare(path: str, a: Any, b: Any, volatile: bool) -> Iterator[ManifestChan
         yield ManifestChange("removed", path, a, None, volatile)
     elif not _equal(a, b):
         yield ManifestChange("changed", path, a, b, volatile)
+
+
+def paths(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the dotted path of each value in a manifest, of an empty object its own."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from paths(item, f"{path}.{name}" if path else str(name))
+    else:
+        yield path
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.freeform import decode_free
 from ckptfmt.format.notebook import Folds, Shown
-from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes
+from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes, paths
 from ckptfmt.look.diff.views import TensorView, View, open_view
 
 __all__ = ["Diff", "Side", "diff"]
@@ -108,6 +110,7 @@ def diff(
     """
     chosen = Filter(tuple(only), tuple(ignore))
     with _open_both(a, b, key, allow_unsafe) as (left, right):
+        _refuse_unknown(chosen, left, right)
         changes = tuple(manifest_changes(decode_free(left.manifest), decode_free(right.manifest), chosen))
         found = list(_tensor_changes(left.tensors, right.tensors, chosen))
         tolerance = Tolerance(rtol, atol)
@@ -135,6 +138,18 @@ def _open_both(
             open_view(b, like=left, key=key, allow_unsafe=allow_unsafe) as right,
         ):
             yield left, right
+
+
+def _refuse_unknown(chosen: Filter, left: View, right: View) -> None:
+    """Raise `CkptError` for a word that names nothing on either side: nothing compared would be called the same."""
+    fields = chain(paths(left.manifest), paths(right.manifest))
+    if (word := chosen.unknown(fields, chain(left.tensors, right.tensors))) is not None:
+        raise CkptError(
+            f"has no field or tensor '{printable(word, 60)}', nor has the one it is compared with",
+            where=right.path,
+            fix="see their names: ckptfmt.summarize(PATH)",
+            code="usage.word",
+        )
 
 
 def _side(view: View) -> Side:

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from ckptfmt.errors import TargetExists
+from ckptfmt.errors import TargetExists, WriteError
 from ckptfmt.format.manifest import Manifest
+from ckptfmt.remote.url import is_url
 from ckptfmt.rl.networks import named_tensors
 from ckptfmt.rl.save import refuse_nan, save_model_checkpoint
 from ckptfmt.rl.state import TrainingState
@@ -28,7 +29,8 @@ class RunSaves:
     def __init__(self, folder: str, keep: int, *, compress: bool = False) -> None:
         self._compress = compress
         self._best = os.path.join(folder, "best")
-        # Said before the training begins, and not when it is better for the first time.
+        # Said before the training begins, and not when it is saved, or better for the first time.
+        _check_folder(folder)
         if os.path.islink(self._best):
             raise TargetExists(
                 "is a link, and the best checkpoint is not written through it", where=self._best, fix="remove the link"
@@ -99,3 +101,18 @@ class RunSaves:
 
     def _note(self, step: int, manifest: Manifest) -> None:
         self._done.put(Saved(self._now.path(step), step, self._kinds.pop(step), manifest.manifest_digest))
+
+
+def _check_folder(folder: str) -> None:
+    """Raise `WriteError` where checkpoints cannot be saved in a folder, which need not be there yet."""
+    if is_url(folder):
+        return
+    place = os.path.abspath(folder)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise TargetExists("is a file, and checkpoints are saved in a folder", where=place, fix="choose another folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise WriteError(
+            "may not be written to", where=place, fix="choose a folder you may write to", code="write.read-only"
+        )

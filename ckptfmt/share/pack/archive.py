@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from typing import Self
 
 from ckptfmt.errors import CkptError, Unreadable, WeightsError, printable
-from ckptfmt.format.compressed import decode
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import open_file, open_near, read_exactly, release
+from ckptfmt.format.frames import decode
 from ckptfmt.share.pack.coding import restore_part
 from ckptfmt.share.pack.index import FOOTER, MARK, BadArchive, Footer, PackedFile, parse_index
 

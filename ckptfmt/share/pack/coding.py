@@ -5,7 +5,7 @@ zeros there, and bytes of equal significance side by side let zstd find them. Ea
 takes least; the bytes that come out are held against a digest, so a choice can cost space and nothing else.
 """
 
-from ckptfmt.format.compressed import Encoder, decode
+from ckptfmt.format.frames import Encoder, decode
 
 __all__ = ["PART", "difference", "encode_part", "restore_part", "shuffle", "unshuffle"]
 

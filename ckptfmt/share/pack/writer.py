@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 
 from ckptfmt.errors import WriteError
-from ckptfmt.format.compressed import Encoder
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.files import open_file, open_near, read_exactly, release
+from ckptfmt.format.frames import Encoder
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.share.pack.coding import encode_part
 from ckptfmt.share.pack.cutting import Cut, RunFolder, cuts

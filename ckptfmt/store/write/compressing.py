@@ -3,8 +3,8 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from ckptfmt.format.compressed import PART, Encoder, decode_into, frame_sizes
 from ckptfmt.format.datafile import DamagedFrame
+from ckptfmt.format.frames import PART, Encoder, decode_into, frame_sizes
 from ckptfmt.store.write.readback import Found, ReadBack, start_worker
 from ckptfmt.store.write.tensorfile import TensorFile
 

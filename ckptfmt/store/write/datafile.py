@@ -81,7 +81,7 @@ def _write_compressed(
 ) -> Found | None:
     """Write the compressed form; return None, nothing left, where the file does not get small enough."""
     # The one import that waits: only who compresses needs zstd.
-    from ckptfmt.format.compressed import Encoder
+    from ckptfmt.format.frames import Encoder
     from ckptfmt.store.write.compressing import FrameReadBack, frames, share
 
     header, infos = arranged
