@@ -9,10 +9,14 @@ from ckptfmt.errors import printable
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.look.diff import Diff, diff
 from ckptfmt.report.draw import strip
+from ckptfmt.report.rows import said
 from ckptfmt.report.weights import MOST_ELEMENTS, MOST_TENSORS
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["changes_part"]
+
+# A page lists no more fields than somebody reads.
+_MOST_FIELDS = 200
 
 
 def changes_part(newer: Checkpoint, older: Checkpoint, *, sound: bool) -> dict[str, Any]:
@@ -21,9 +25,19 @@ def changes_part(newer: Checkpoint, older: Checkpoint, *, sound: bool) -> dict[s
     return {
         "same": changes.same,
         "counts": changes.counts,
-        "manifest": [change.to_dict() for change in changes.manifest if not change.volatile],
+        "manifest": _fields(changes),
         "tensors": _tensor_rows(changes, newer, older) if sound else [],
     }
+
+
+def _fields(changes: Diff) -> list[tuple[str, str, str]]:
+    """Return (path, before, after) of fields of the manifest, "" for what is not there."""
+    told = [change for change in changes.manifest if not change.volatile][:_MOST_FIELDS]
+    return [(printable(change.path, 120), _value(change.a), _value(change.b)) for change in told]
+
+
+def _value(value: Any) -> str:
+    return "" if value is None else said(value)
 
 
 def _tensor_rows(changes: Diff, newer: Checkpoint, older: Checkpoint) -> list[dict[str, Any]]:

@@ -38,17 +38,27 @@ def histogram(counts: Sequence[int], values: Sequence[float], reach: float, over
     return _svg(_WIDTH, _HEIGHT, _axis() + body)
 
 
-def curve(points: Sequence[tuple[float, float, float]], others: Sequence[tuple[float, float, float]] = ()) -> Markup:
-    """Draw (step, mean, deviation) as dots, a line and a band; `others` is a second curve on the same axes."""
+def curve(
+    points: Sequence[tuple[float, float, float]],
+    others: Sequence[tuple[float, float, float]] = (),
+    marks: Sequence[float] = (),
+) -> Markup:
+    """Draw (step, mean, deviation) as dots, a line and a band; `others` is a second curve on the same axes.
+
+    `marks` are steps at which something lies, as strokes on the axis of steps.
+    """
     everything = [*points, *others]
     if not everything:
         return Markup("")
-    steps = [step for step, _, _ in everything]
+    steps = [*(step for step, _, _ in everything), *marks]
     low = min(mean - spread for _, mean, spread in everything)
     high = max(mean + spread for _, mean, spread in everything)
     scale = _Scale(min(steps), max(steps), low, high)
     body = _one_curve(points, scale, "a") + _one_curve(others, scale, "b")
     body += f'<text x="4" y="14">{high:.4g}</text><text x="4" y="{_CURVE_HEIGHT - 4}">{low:.4g}</text>'
+    for step in marks:
+        x = scale(step, low).partition(",")[0]
+        body += f'<line class="mark" x1="{x}" x2="{x}" y1="{_CURVE_HEIGHT - _MARGIN}" y2="{_CURVE_HEIGHT}"/>'
     return _svg(_CURVE_WIDTH, _CURVE_HEIGHT, body)
 
 

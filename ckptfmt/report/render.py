@@ -13,7 +13,7 @@ from markupsafe import Markup
 from ckptfmt.errors import printable
 from ckptfmt.report.draw import curve
 
-__all__ = ["figure", "prepare", "render", "script_digest", "style", "style_digest"]
+__all__ = ["figure", "follow_digest", "prepare", "render", "script_digest", "style", "style_digest"]
 
 _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
 
@@ -36,8 +36,14 @@ def style() -> Markup:
 
 
 @cache
+def follow_script() -> Markup:
+    """Return the script by which the page of a run follows a training; our own file, as the other two."""
+    return Markup(_read("follow.js"))
+
+
+@cache
 def script() -> Markup:
-    """Return the script of the player, the only one there is; it is our own file and holds nothing of a trace."""
+    """Return the script of the player; it is our own file and holds nothing of a trace."""
     return Markup(_read("agent.js"))
 
 
@@ -45,6 +51,12 @@ def script() -> Markup:
 def script_digest() -> str:
     """Return the digest by which a content policy lets that script run, and no other (CSP level 3)."""
     return _digest(script())
+
+
+@cache
+def follow_digest() -> str:
+    """Return the digest of the script that follows, as of the other one."""
+    return _digest(follow_script())
 
 
 @cache
@@ -71,14 +83,23 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(style=style, curve=curve, script=script, script_digest=script_digest)
-    environment.filters.update(figure=figure, count=lambda value: f"{value:,}", safe_text=printable, minute=_minute)
+    environment.globals.update(
+        style=style, curve=curve, script=script, script_digest=script_digest, follow_script=follow_script
+    )
+    environment.filters.update(
+        figure=figure, count=lambda value: f"{value:,}", safe_text=printable, minute=_minute, brief=_brief
+    )
     return environment
 
 
 def figure(value: float | None) -> str:
     """Return a number as pages show it, "" for none."""
     return "" if value is None else f"{value:.4g}"
+
+
+def _brief(digest: str) -> str:
+    """Return so much of a digest as tells checkpoints apart."""
+    return printable(digest.partition(":")[2][:8])
 
 
 def _minute(moment: str) -> str:

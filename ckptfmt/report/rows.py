@@ -10,7 +10,7 @@ from ckptfmt.look.figures import evaluation_points
 from ckptfmt.look.sketch import sketch
 from ckptfmt.look.summary import Summary
 
-__all__ = ["facts", "flatten"]
+__all__ = ["facts", "flatten", "said"]
 
 # What a page shows of one value; a manifest of 60 MB does not make a page of as many.
 _LONGEST = 200
@@ -34,20 +34,20 @@ def facts(found: Summary) -> list[tuple[str, str]]:
     return [(name, printable(value, _LONGEST)) for name, value in rows]
 
 
-def flatten(said: Any, path: str = "") -> list[tuple[str, str]]:
+def flatten(told: Any, path: str = "") -> list[tuple[str, str]]:
     """Return the leaves of nested values as (dotted path, text), cut where there are too many."""
     rows: list[tuple[str, str]] = []
-    for name, value in _leaves(said, path):
+    for name, value in _leaves(told, path):
         if len(rows) == _MOST:
             rows.append(("…", f"more than {_MOST} values"))
             break
-        rows.append((printable(name, 80), printable(_text(value), _LONGEST)))
+        rows.append((printable(name, 80), said(value)))
     return rows
 
 
-def _text(value: Any) -> str:
-    """Return a value as JSON writes it, but text as it is."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def said(value: Any) -> str:
+    """Return a value as a page shows it: as JSON writes it, but text as it is, cut where it is too long."""
+    return printable(value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False), _LONGEST)
 
 
 def _last_return(found: Summary) -> str:
@@ -58,9 +58,9 @@ def _last_return(found: Summary) -> str:
     return f"{mean:,.2f} ± {spread:,.2f}"
 
 
-def _leaves(said: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(said, Mapping) and said:
-        for name, value in said.items():
+def _leaves(told: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(told, Mapping) and told:
+        for name, value in told.items():
             yield from _leaves(value, f"{path}.{name}" if path else str(name))
-    elif said is not None and said != {}:
-        yield path, plain(said)
+    elif told is not None and told != {}:
+        yield path, plain(told)

@@ -19,12 +19,13 @@ from ckptfmt.look.trace import open_trace
 from ckptfmt.look.validate import validate
 from ckptfmt.report import report
 from ckptfmt.report.agent import agent_part
-from ckptfmt.report.draw import curve, descent, histogram
+from ckptfmt.report.draw import descent, histogram
 from ckptfmt.report.mosaic import filters, heat
 from ckptfmt.report.render import render
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.web.foreign import look_at
 from ckptfmt.web.index import Entry, Index, Row
+from ckptfmt.web.run import entries_of, run_part
 
 __all__ = ["Answer", "Behaviour", "Missing", "Pages"]
 
@@ -180,24 +181,19 @@ class Pages:
         return ""
 
     def run(self, name: str, *, query: Mapping[str, str]) -> Answer:
-        """Return the page of one run: its checkpoints on the axis of steps."""
-        prefix = f"{name}/" if name else ""
-        entries = [entry for entry in self._index.entries() if entry.name.startswith(prefix)]
-        rows = [self._index.row(entry) for entry in entries if "/" not in entry.name.removeprefix(prefix)]
-        if not rows:
+        """Return the page of one run: what it scored and logged, and its checkpoints."""
+        if not (entries := entries_of(self._index, name)):
             raise Missing(f"there is no run {printable(name)}")
-        points = [
-            (row.step, row.mean, row.spread or 0.0) for row in rows if row.mean is not None and row.step is not None
-        ]
-        data = {"run": name, "checkpoints": [row.to_dict() for row in rows]}
-        follow = query.get("follow") == "1"
+        shown, data = run_part(self._index, name, entries)
+        follow, here = query.get("follow") == "1", f"/runs/{quote(name)}"
         context = {
+            **shown,
             "title": printable(name or "checkpoints", 120),
-            "curve": curve(points),
-            "rows": [(row, _checkpoint_href(row.name)) for row in rows],
+            "rows": [(row, _checkpoint_href(row[0].name)) for row in shown["rows"]],
             "follow": follow,
-            "toggle": f"/runs/{quote(name)}" if follow else f"/runs/{quote(name)}?follow=1",
+            "toggle": here if follow else f"{here}?follow=1",
         }
+        data = {"run": name, **data}
         return _answer("run", context, data)
 
     def files(self, *, query: Mapping[str, str]) -> Answer:

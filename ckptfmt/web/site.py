@@ -4,24 +4,27 @@ from collections.abc import Callable
 from functools import wraps
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.plain import plain
-from ckptfmt.report.render import script_digest, style_digest
+from ckptfmt.report.render import follow_digest, script_digest, style_digest
+from ckptfmt.web.follow import make_follow
 from ckptfmt.web.index import Index
 from ckptfmt.web.pages import Answer, Behaviour, Missing, Pages
 
 __all__ = ["make_site"]
 
-# The one script there is plays a trace; a page without one does not hold it.
+# Two scripts there are: one plays a trace, the other follows a run, and asks this server alone.
 _POLICY = (
-    f"default-src 'none'; img-src data:; style-src '{style_digest()}'; script-src '{script_digest()}'; "
+    f"default-src 'none'; img-src data:; style-src '{style_digest()}'; "
+    f"script-src '{script_digest()}' '{follow_digest()}'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
@@ -40,7 +43,8 @@ def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE, behaviour: Behavio
     `behaviour` lets two networks answer the frames of a trace, given the paths of all three, and tells what they did;
     without it, for it needs torch, the pages do not offer that.
     """
-    pages = Pages(Index(folder), behaviour)
+    index = Index(folder)
+    pages = Pages(index, behaviour)
     routes = [
         _route("/", pages.overview),
         _route("/.json", pages.overview),
@@ -51,12 +55,16 @@ def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE, behaviour: Behavio
         _route("/diff", pages.difference),
         _route("/diff.json", pages.difference),
         _route("/runs/{name:path}", pages.run),
+        Route("/follow/{name:path}", make_follow(index), methods=["GET"]),
         _route("/files", pages.files),
         _route("/files.json", pages.files),
         _route("/lineage/{name:path}", pages.lineage),
     ]
     middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_Headers)]
-    return Starlette(routes=routes, middleware=middleware)
+    site = Starlette(routes=routes, middleware=middleware)
+    # A server that can tell puts its own answer here: who follows a run is let go before it ends.
+    site.state.ending = lambda: False
+    return site
 
 
 def _route(path: str, page: Callable[..., Answer]) -> Route:
@@ -88,9 +96,16 @@ def _respond(answer: Answer, as_json: bool, status: int) -> Response:
     return HTMLResponse(html(), status)
 
 
-class _Headers(BaseHTTPMiddleware):
-    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
-        """Give every answer the headers that let a browser do nothing but show it."""
-        response = await call_next(request)
-        response.headers.update(_HEADERS)
-        return response
+class _Headers:
+    """Give every answer the headers that let a browser do nothing but show it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -52,9 +52,11 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
             webbrowser.open(address)
         site = make_site(folder, hosts=hosts, behaviour=_behaviour if find_spec("torch") else None)
         config = uvicorn.Config(site, log_level="info" if output.verbose else "error")
+        server = uvicorn.Server(config)
+        site.state.ending = lambda: server.should_exit
         # Ctrl-C is how a server is meant to end; uvicorn raises it again once all answers are out.
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
     return 0
 
 

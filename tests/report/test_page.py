@@ -1,3 +1,4 @@
+import html
 import re
 import struct
 import subprocess
@@ -190,3 +191,12 @@ def test_a_page_that_draws_nothing_needs_no_numpy(tmp_path, tensors):
     done = subprocess.run([sys.executable, "-c", program, path], check=True, capture_output=True, text=True)
     assert "jinja2" in done.stdout.split()
     assert "numpy" not in done.stdout.split()
+
+
+def test_changed_fields_are_shown_as_json_and_cut(tmp_path, tensors):
+    a = save(tmp_path / "a", tensors, training_info={"seeds": [{"a": 1}], "notes": "x"})
+    b = save(tmp_path / "b", tensors, training_info={"seeds": [{"a": 2}], "notes": "y\u202e" * 10_000})
+    seen = {row[0]: row[1:] for row in rows(report(a, b).html) if len(row) == 3}
+    assert [html.unescape(text) for text in seen["training_info.seeds"]] == ['[{"a": 1}]', '[{"a": 2}]']
+    assert len(seen["training_info.notes"][1]) < 400
+    assert "\u202e" not in seen["training_info.notes"][1]

@@ -39,6 +39,7 @@ PAGES = {
     "play": "/c/pong/step-3/play",
     "diff": "/diff?a=pong%2Fstep-1&b=pong%2Fstep-3",
     "run": "/runs/pong",
+    "follow": "/runs/pong?follow=1",
     "files": "/files",
     "lineage": "/lineage/pong/step-3",
     "broken": "/c/broken",
@@ -198,3 +199,16 @@ def test_without_script_the_steps_are_there_as_numbers(browser, address):
     page.get_by_text("All steps as numbers").click()
     assert page.locator("details tbody tr").count() == 13
     visit.close()
+
+
+def test_the_page_of_a_run_follows_a_training(visit, runs):
+    page = visit.open("/runs/pong?follow=1")
+    page.locator("summary").first.click()
+    name = "step-4"
+    try:
+        ckptfmt.save(runs / "pong" / name, {"fc.weight": np.ones((2, 3), np.float32)}).close()
+        page.get_by_role("link", name=f"pong/{name}").wait_for()
+        assert page.locator("details").first.get_attribute("open") is not None
+    finally:
+        shutil.rmtree(runs / "pong" / name)
+    page.get_by_role("link", name=f"pong/{name}").wait_for(state="detached")

@@ -12,9 +12,12 @@ from starlette.testclient import TestClient
 
 import ckptfmt
 from ckptfmt.format.entries import Lineage
-from ckptfmt.report.render import script_digest
+from ckptfmt.report.render import follow_digest, follow_script, script_digest
 from ckptfmt.web import make_site
+from ckptfmt.web.index import Index
+from ckptfmt.web.run import run_state
 from tests import traces
+from tests.look.test_scalars import event
 from tests.report.test_otherwise import BEHAVIOUR
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -75,7 +78,7 @@ def test_a_checkpoint_whose_game_was_recorded_shows_it(client):
     assert '<a href="/c/pong/step-3/play">the agent at work</a>' in client.get("/c/pong/step-3").text
     answer = client.get("/c/pong/step-3/play")
     assert (answer.status_code, answer.text.count("<script")) == (200, 2)
-    assert f"script-src '{script_digest()}';" in answer.headers["content-security-policy"]
+    assert f"script-src '{script_digest()}' " in answer.headers["content-security-policy"]
     told = client.get("/c/pong/step-3/play.json").json()
     assert (told["total"], told["actions"], len(told["steps"])) == (12, ["NOOP", "UP", "DOWN"], 12)
 
@@ -126,9 +129,78 @@ def test_the_table_is_sorted_and_filtered_by_links(client):
 def test_a_run_is_a_curve_over_its_steps(client):
     data = client.get("/runs/pong.json").json()
     assert [(row["step"], row["mean"]) for row in data["checkpoints"]] == [(1000, 10), (2000, 20), (3000, 30)]
-    page = client.get("/runs/pong?follow=1").text
+    assert [point["mean"] for point in data["evaluations"]] == [10, 20, 30]
+    page = client.get("/runs/pong").text
     assert page.count('class="dot a"') == 3
-    assert '<meta http-equiv="refresh" content="5">' in page
+    assert page.count('class="mark"') == 3
+
+
+def test_a_run_shows_all_evaluations_its_logs_and_why_checkpoints_are_there(tmp_path):
+    told = {"evaluations": [{"step": 10, "mean": 1.0}, {"step": 20, "mean": 2.0}], "training_config": {"keep": 2}}
+    for step in (10, 20, 30):
+        save(tmp_path / f"step-{step}", training_info={"step": step, **told})
+    save(tmp_path / "best", training_info={"step": 20})
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard" / "events.out.tfevents.1").write_bytes(event(5, "train/loss", 0.5) + event(6, EVIL, 1.5))
+    client = TestClient(make_site(str(tmp_path)), base_url="http://127.0.0.1:8420")
+    data = client.get("/runs/.json").json()
+    assert {row["name"]: row["kept"] for row in data["checkpoints"]} == {
+        "best": "the best evaluation",
+        "step-10": "",
+        "step-20": "one of the 2 newest",
+        "step-30": "the newest",
+    }
+    assert [(point["step"], point["mean"]) for point in data["evaluations"]] == [(10, 1), (20, 2)]
+    assert data["scalars"] == {EVIL: [[6, 1.5]], "train/loss": [[5, 0.5]]}
+    page = client.get("/runs/").text
+    assert '<span class="name">train/loss</span>: 0.5 at last' in page
+    assert "<script" not in page
+
+
+def test_who_follows_a_run_is_told_at_once_and_when_it_changed(folder):
+    site = make_site(str(folder))
+    changes, told = iter((False, True)), []
+
+    def ending() -> bool:
+        # The server ends while somebody follows: it is asked whether it does after each event.
+        if next(changes, True):
+            return True
+        save(folder / "pong" / "step-5")
+        return False
+
+    site.state.ending = ending
+    with TestClient(site, base_url="http://127.0.0.1:8420").stream("GET", "/follow/pong") as answer:
+        told = [line for line in answer.iter_lines() if line]
+        assert answer.headers["content-type"].startswith("text/event-stream")
+    shutil.rmtree(folder / "pong" / "step-5")
+    assert [line[:6] for line in told] == ["data: "]
+    page = TestClient(site, base_url="http://127.0.0.1:8420").get("/runs/pong?follow=1")
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page.text
+    assert f"<script>{follow_script()}</script>" in page.text
+    assert f"'{follow_digest()}'; connect-src 'self';" in page.headers["content-security-policy"]
+
+
+def test_the_state_of_a_run_moves_with_its_checkpoints_and_its_logs(folder):
+    index = Index(folder)
+    states = [run_state(index, "pong")]
+    (folder / "pong" / "tensorboard").mkdir()
+    log = folder / "pong" / "tensorboard" / "events.out.tfevents.1"
+    for more in (event(1, "a", 1.0), event(2, "a", 2.0)):
+        with open(log, "ab") as file:
+            file.write(more)
+        states.append(run_state(index, "pong"))
+    save(folder / "pong" / "step-6")
+    states.append(run_state(index, "pong"))
+    shutil.rmtree(folder / "pong" / "step-6")
+    shutil.rmtree(folder / "pong" / "tensorboard")
+    assert len(set(states)) == 4
+    assert run_state(index, "pong") == states[0]
+
+
+def test_no_more_windows_follow_than_there_are_places(folder, monkeypatch):
+    monkeypatch.setattr("ckptfmt.web.follow._MOST", 0)
+    answer = TestClient(make_site(str(folder)), base_url="http://127.0.0.1:8420").get("/follow/pong")
+    assert (answer.status_code, answer.text) == (503, "too many windows follow a training")
 
 
 def test_a_new_checkpoint_is_there_at_the_next_request_and_a_removed_one_gone(folder, client):
