@@ -14,7 +14,7 @@ from ckptfmt.share.push import push
 from tests.faults.uploads import Bench
 from tests.remote.proxy import DROP, PASS, Proxy
 
-__all__ = ["Strike", "Upload", "kill", "run"]
+__all__ = ["Strike", "Upload", "kill", "kinds", "moments", "run"]
 
 
 @dataclass

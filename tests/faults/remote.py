@@ -15,12 +15,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ckptfmt.errors import CkptError, TargetExists
 from ckptfmt.share.push import push
-from tests.faults.kills import kill
+from tests.faults.kills import Strike, kill, kinds, moments, run
 from tests.faults.uploads import ROOT, Bench
 from tests.remote import servers
 from tests.remote.proxy import LOSE, PASS, Late, Proxy
@@ -93,6 +94,32 @@ def lost_answers(bench: Bench, rounds: int) -> Counter[str]:
         found["rounds"] += 1
         found["committed"] += code == 0
         found["violations"] += (code == 0) != (state == 1) or code != 0
+    return found
+
+
+@dataclass
+class Lost(Strike):
+    """Lose the answer of the request of a number."""
+
+    def rule(self, method: str, path: str) -> Any:
+        """Let a request pass, and lose the answer of the one that is waited for."""
+        with self.lock:
+            self.seen += 1
+            return LOSE if self.seen == self.number else PASS
+
+
+def each_answer(bench: Bench, rounds: int) -> Counter[str]:
+    """Lose the answer of each request of each upload in turn: of puts, looks, listings, parts, copies and removals."""
+    found: Counter[str] = Counter()
+    for upload, number, _ in moments(bench, kinds(bench)[: max(1, min(rounds // 3, 5))], rounds):
+        url = bench.url()
+        code, said = run(bench, upload, url, Lost(number))
+        found["rounds"] += 1
+        found["committed"] += code == 0
+        if code != 0 or bench.state(url) != 1:
+            found["violations"] += 1
+            print("lost:", upload.name, number, code, said, file=sys.stderr, flush=True)
+    found["violations"] += 0
     return found
 
 
@@ -197,6 +224,7 @@ def parts(bench: Bench, short: bool) -> Iterator[tuple[str, Callable[[], Counter
     yield "races of two writers", lambda: race(bench, 6 if short else 200)
     yield "uploads killed", lambda: kill(bench, 3 if short else 90)
     yield "answers lost", lambda: lost_answers(bench, 3 if short else 27)
+    yield "each answer lost", lambda: each_answer(bench, 3 if short else 90)
     yield "500, 503 and 429", lambda: failures(bench, 3 if short else 30)
     yield "puts that come late", lambda: late_puts(bench, 2 if short else 20)
     yield "a store that ignores conditions", lambda: ignored_conditions(bench)

@@ -21,6 +21,7 @@ from ckptfmt.store.remote import publish as publishing
 from ckptfmt.store.remote.write import publish_near
 from ckptfmt.store.write import remove_checkpoint, update_manifest
 from tests.remote.conftest import ckpt, make_checkpoint
+from tests.remote.proxy import LOSE, PASS
 
 TENSORS = {"a": numpy.arange(1000, dtype="f4"), "b": numpy.ones((3, 5), "f8")}
 
@@ -309,6 +310,23 @@ def test_a_large_file_takes_the_place_of_what_a_dead_writer_left(url, tmp_path, 
     push(folder, url, overwrite=True)
     assert ckptfmt.validate(url).problems == ()
     assert names(url) == ["manifest.json", "weights.safetensors"]
+
+
+def test_a_large_file_whose_naming_is_done_and_not_answered_is_no_defeat(proxied, proxy, tmp_path, monkeypatch):
+    monkeypatch.setattr(publishing, "_WHOLE", 1 << 20)
+    ckptfmt.save(tmp_path / "large", {"a": numpy.random.default_rng(0).standard_normal((1, 1 << 20))}).close()
+    ends = []
+
+    def rule(method, path):
+        if method == "POST" and "uploadId" in path:
+            ends.append(path)
+        # The first ends the upload, the second the copy that gives it its name.
+        return LOSE if len(ends) == 2 and path == ends[-1] else PASS
+
+    proxy.rule = rule
+    push(tmp_path / "large", f"{proxied}/run")
+    assert len(ends) > 2
+    assert ckptfmt.validate(f"{proxied}/run").problems == ()
 
 
 def test_a_file_that_changes_while_it_is_sent_is_not_committed(url, checkpoint, monkeypatch):
