@@ -12,6 +12,7 @@ from ckptfmt.rl.alike import check_alike
 
 __all__ = [
     "HasTensors",
+    "gathered",
     "is_spread",
     "load_named",
     "named_tensors",
@@ -50,7 +51,21 @@ def named_tensors(model: HasTensors) -> dict[str, torch.Tensor]:
 
     Where they are spread over several processes, all of these must call it; rank 0 gets whole tensors.
     """
-    return {name: whole(tensor, name) for name, tensor in plain_names(model).items()}
+    return gathered(plain_names(model))
+
+
+def gathered(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors by name, those that are spread over processes as of `whole`; tied ones stay one tensor."""
+    found: dict[str, torch.Tensor] = {}
+    seen: dict[Any, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        # Each is gathered, since a rank that holds nothing of them cannot tell that two are one.
+        full = whole(tensor, name)
+        local: Any = tensor.to_local() if is_spread(tensor) else None  # type: ignore[attr-defined]
+        if local is not None and local.numel():
+            full = seen.setdefault((local.data_ptr(), local.stride(), tensor.shape), full)
+        found[name] = full
+    return found
 
 
 def plain_names(model: HasTensors) -> dict[str, torch.Tensor]:

@@ -38,8 +38,11 @@ def piece(tensor: Any, name: str = "") -> Any:
         raise WeightsError(
             f"{name} lies in several processes as terms of a sum", fix="reduce it first", code="weights.sharded"
         )
+    if not tensor.numel():
+        # Of nothing every rank has all, however it is cut.
+        return torch.empty(tensor.shape, dtype=tensor.dtype)
     shape, at = _place(tensor)
-    if shape is None or (not all(shape) and tensor.numel()):
+    if shape is None or not all(shape):
         return None
     local = tensor.to_local().detach()
     return local if tuple(shape) == tuple(tensor.shape) else Part(local, tuple(tensor.shape), at)

@@ -19,8 +19,7 @@ from ckptfmt.format.parse import parse_manifest
 from ckptfmt.format.tensors import Part
 from ckptfmt.remote.url import is_url
 from ckptfmt.rl.environment import Environment
-from ckptfmt.rl.networks import HasTensors, plain_names
-from ckptfmt.rl.networks import whole as whole_tensor
+from ckptfmt.rl.networks import HasTensors, gathered, plain_names
 from ckptfmt.rl.peers import PATIENCE, Ranks, ranks_now
 from ckptfmt.rl.pieces import pieces, spread_bytes
 from ckptfmt.rl.ranks import gather, once, rank
@@ -137,7 +136,7 @@ class _Held:
     def gathered(self) -> dict[str, Any]:
         """Return what this rank gives to rank 0; all ranks gather what is spread over them, in one order."""
         files = self.state.gathered().files() if self.state else {}
-        weights = {name: whole_tensor(tensor, name) for name, tensor in self.weights.items()}
+        weights = gathered(self.weights)
         return {**({} if rank() else {WEIGHTS: weights}), **files}
 
     def pieces(self, number: int) -> dict[str, Any]:

@@ -1,9 +1,5 @@
 """Two real processes: none waits for ever, whatever goes wrong in the one that writes."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -11,6 +7,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 import ckptfmt
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.training.exact import assert_resume_exact
+from tests.rl.launch import torchrun
 
 _SCRIPT = """
 import sys, torch
@@ -57,31 +54,10 @@ distributed.destroy_process_group()
 """
 
 
-def torchrun(folder, script, *words, ranks=2):
-    """Run a script in several processes; return {(name, rank): what it said}."""
-    file = folder / f"train-{len(list(folder.iterdir()))}.py"
-    file.write_text(script)
-    command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    done = subprocess.run(
-        [*command, str(file), *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(map(_parted, done.stdout.splitlines()))
-
-
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     return folder, torchrun(folder, _SCRIPT, folder)
-
-
-def _parted(line):
-    name, rank, text = line.split(" ", 2)
-    return (name, int(rank)), text
 
 
 def test_every_rank_gets_the_manifest_that_rank_0_wrote(said):
