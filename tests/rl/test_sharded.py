@@ -131,6 +131,7 @@ with CheckpointManager(folder + "/run", keep_last=1, background=True, peers=Rank
     for step in (1, 2):
         manager.save(step, other.state_dict(), metrics={"reward": step})
         train(other, others)
+distributed.barrier()
 say("steps", manager.steps())
 
 
@@ -220,7 +221,7 @@ def test_what_one_rank_refuses_is_saved_by_none(said):
     folder, lines = said
     assert lines["taken", 0].startswith("write.exists exists and is not empty")
     assert lines["taken", 3] == "write.other-rank rank 0 could not begin: exists and is not empty"
-    assert lines["nan", 2] == "weights.nan first.weight holds NaN or infinite numbers"
+    assert lines["nan", 2] == "weights.nan first.weight and 1 more tensors hold NaN or infinite numbers"
     assert lines["nan", 0].startswith("write.other-rank rank 2 could not give its tensors")
     assert {lines["far", rank] for rank in range(4)} == {
         "write.ranks-far is in a store, where ranks cannot write together"
@@ -270,17 +271,17 @@ def test_a_rank_that_is_gone_lets_all_others_raise_in_time_and_nothing_is_publis
     started = [
         subprocess.Popen(
             [sys.executable, "-P", str(script), str(tmp_path / "runs"), str(int(number))],
-            env={**os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1",
+            env={**os.environ, "OMP_NUM_THREADS": "1", "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
                  "MASTER_PORT": str(29500 + os.getpid() % 1000 + int(number)), "PYTHONWARNINGS": "ignore"},
             stdout=subprocess.PIPE, text=True,
         )
-        for rank in range(3)
+        for rank in range(2)
     ]  # fmt: skip
     try:
-        said = {rank: started[rank].communicate(timeout=120)[0].split() for rank in (0, 2)}
+        said = started[0].communicate(timeout=120)[0].split()
     finally:
         started[1].kill()
         started[1].communicate()
-    assert said == {0: ["write.silent-rank"], 2: ["write.silent-rank"]}
+    assert said == ["write.silent-rank"]
     clean(tmp_path / "runs")
     assert list((tmp_path / "runs").iterdir()) == []
