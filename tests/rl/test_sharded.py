@@ -213,8 +213,8 @@ def test_one_process_reads_and_merges_it(said, tmp_path):
 def test_a_manager_saves_in_the_background_and_rank_0_alone_keeps_house(said):
     folder, lines = said
     assert {lines["steps", rank] for rank in range(4)} == {"[2]"}
-    assert [path.name for path in (folder / "run").iterdir()] == ["step-2"]
-    assert ckptfmt.validate(folder / "run" / "step-2").valid
+    assert [path.name for path in (folder / "run").iterdir()] == ["step-000000000002"]
+    assert ckptfmt.validate(folder / "run" / "step-000000000002").valid
 
 
 def test_what_one_rank_refuses_is_saved_by_none(said):
