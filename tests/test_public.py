@@ -68,6 +68,7 @@ OF_PARTS = {
     "ckptfmt.rl.integrations.adopt": {"adopt"},
     "ckptfmt.rl.integrations.lightning": {"SaveCheckpoints"},
     "ckptfmt.rl.integrations.sb3": {"SaveCheckpoints", "resume"},
+    "ckptfmt.rl.peers": {"Ranks"},
     "ckptfmt.rl.state": {"TrainingState"},
     "ckptfmt.rl.training.exact": {"assert_resume_exact"},
 }
