@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring
-from operator import itemgetter
 from typing import Any
 
 import rfc8785
@@ -111,12 +110,10 @@ def content_digest(tensors: Iterable[tuple[str, str, Iterable[int], str]]) -> st
 
     The order in which the tensors come does not matter. A BLAKE3 counts without its name.
     """
-    rows = sorted(
-        ((name, dtype, tuple(shape), digest.removeprefix("blake3:")) for name, dtype, shape, digest in tensors),
-        key=itemgetter(0),
-    )
+    rows = [(name, dtype, tuple(shape), digest.removeprefix("blake3:")) for name, dtype, shape, digest in tensors]
+    rows.sort()
     # Text is written alike by all, and there are no keys: only numbers could differ.
-    exact = all(0 <= size <= _MAX_EXACT for row in rows for size in row[2])
+    exact = all(0 <= size <= _MAX_EXACT for shape in {row[2] for row in rows} for size in shape)
     return _digest_of(_ENCODER.encode(rows).encode("utf-8") if exact else canonical_json(rows))
 
 
@@ -127,34 +124,32 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
 
 def _is_exact(value: Any) -> bool:
     """Return whether Python and RFC 8785 write a value alike as it is, without a copy of it."""
-    kind = type(value)
-    if kind is dict:
-        # UTF-16, by which keys are sorted, orders them as code points do while none lies beyond the surrogates.
-        keys = "".join(value)
-        return (keys.isascii() or max(keys) < "\ud800") and _are_exact(value.values())
-    if kind is list or kind is tuple:
-        return _are_exact(value)
-    return _are_exact((value,))
-
-
-def _are_exact(values: Iterable[Any]) -> bool:
-    for value in values:
-        kind = type(value)
-        if kind is str:
-            continue
-        if kind is int:
-            if not -_MAX_EXACT <= value <= _MAX_EXACT:
+    # A list and not a call for each: of those a large manifest has a million.
+    waiting: list[Any] = [(value,)]
+    while waiting:
+        holder = waiting.pop()
+        if type(holder) is dict:
+            # UTF-16, by which keys are sorted, orders them as code points do while none lies beyond the surrogates.
+            keys = "".join(holder)
+            if not (keys.isascii() or max(keys) < "\ud800"):
                 return False
-        elif kind is float:
-            # Below 1e-4 Python writes an exponent where RFC 8785 writes zeros.
-            if not abs(value) >= 1e-4 or value.is_integer() or not math.isfinite(value):
+            holder = holder.values()
+        for item in holder:
+            kind = type(item)
+            if kind in _CONTAINERS:
+                waiting.append(item)
+            elif kind is not str and not _is_plain(item, kind):
                 return False
-        elif kind in _CONTAINERS:
-            if not _is_exact(value):
-                return False
-        elif kind is not bool and value is not None:
-            return False
     return True
+
+
+def _is_plain(item: Any, kind: type) -> bool:
+    if kind is int:
+        return -_MAX_EXACT <= item <= _MAX_EXACT
+    if kind is float:
+        # Below 1e-4 Python writes an exponent where RFC 8785 writes zeros.
+        return abs(item) >= 1e-4 and not item.is_integer() and math.isfinite(item)
+    return kind is bool or item is None
 
 
 def _written(value: Any) -> str:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Self, TypeVar
 
 from ckptfmt.errors import ManifestError, printable
-from ckptfmt.format.freeform import encode_free, encode_key
+from ckptfmt.format.freeform import encode_free, encode_key, is_plain
 from ckptfmt.format.kinds import Kind, named, wrong
 
 __all__ = ["Document", "Field", "document", "fields_of", "object_schema", "value"]
@@ -78,10 +78,14 @@ class Document:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON holds it, fields in their fixed order."""
-        pairs = {name: getattr(self, name) for name in fields_of(type(self))}
-        idle = _declared(type(self))[1]
-        kept = {name: item for name, item in pairs.items() if name not in idle or _says_more(item, idle[name])}
-        return {**{name: _dump(item, f"$.{name}") for name, item in kept.items()}, **self.unknown}
+        known, idle = _declared(type(self))
+        held: dict[str, Any] = {}
+        for name in known:
+            item = getattr(self, name)
+            if name not in idle or _says_more(item, idle[name]):
+                # Most of what a manifest holds is plain as it is.
+                held[name] = item if is_plain(item) else _dump(item, f"$.{name}")
+        return {**held, **self.unknown} if self.unknown else held
 
 
 def _filled(kind: type[_Made], parsed: dict[str, Any], surplus: dict[str, Any]) -> _Made:
@@ -157,6 +161,8 @@ def _dump(item: Any, where: str) -> Any:
     if isinstance(item, Document):
         return item.to_dict()
     if isinstance(item, tuple | list):
+        if all(map(is_plain, item)):
+            return list(item)
         return [_dump(entry, f"{where}[{i}]") for i, entry in enumerate(item)]
     if isinstance(item, Mapping) and item and all(isinstance(entry, Document) for entry in item.values()):
         return {encode_key(name, where=where): entry.to_dict() for name, entry in item.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from ckptfmt.errors import ManifestError, printable
 from ckptfmt.format.jsontext import MAX_DEPTH
 
-__all__ = ["RESERVED", "decode_free", "encode_free", "encode_key"]
+__all__ = ["RESERVED", "decode_free", "encode_free", "encode_key", "is_plain"]
 
 RESERVED = frozenset({"$float", "$int"})
 _FLOATS = re.compile("inf|-inf|nan")
@@ -20,6 +20,12 @@ _INTEGER = re.compile("-?[1-9][0-9]{15,999}")
 _MAX_EXACT = 2**53 - 1
 _CONTAINERS = frozenset({dict, list})
 _Fallback = Callable[[Any], Any]
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is text or a whole number that JSON holds as it is; others take a longer look."""
+    kind = type(value)
+    return value.isascii() if kind is str else kind is int and -_MAX_EXACT <= value <= _MAX_EXACT
 
 
 def encode_free(value: Any, *, where: str, fallback: _Fallback | None = None) -> Any:

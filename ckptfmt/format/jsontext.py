@@ -5,6 +5,7 @@ that see different things in one document are an attack, so all of that is refus
 """
 
 import contextlib
+import io
 import json
 import math
 import re
@@ -33,9 +34,10 @@ _MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 1_000_000, 2_000_000, 3_000_000
 _CHUNK = 1 << 20
 # How a line of a rendering begins that lies deeper than anything may.
 _TOO_FAR_IN = b"\n" + b"  " * MAX_DEPTH
-# Where one of these stands, numbers are looked at one by one; without them none is too long or too large.
-# A colon behind anything but a key is one of a text: the digests of all tensors have it.
-_LARGE = re.compile(rb"(?:\A|[\s\[,-]|[\s\"]:)(?:[0-9]{21}|[0-9.]++[eE]\+?[0-9]{3})")
+# What stands for a digit and for what may stand before a number, where long ones are searched for. A colon behind
+# anything but a key is one of a text: the digests of all tensors have it.
+_SEEN = bytes.maketrans(b"0123456789 \n\t\r[,-", b"0" * 10 + b" " * 7)
+_LONG = tuple(before + b"0" * (_MAX_DIGITS + 1) for before in (b" ", b'":', b" :"))
 
 
 def parse(
@@ -62,7 +64,6 @@ def parse(
         refuse(f"is {len(data):,} bytes, more than the {limit:,} allowed")
     if excess := _excess(data):
         refuse(excess)
-    large = _LARGE.search(data) is not None
     try:
         text = data.decode("utf-8")
         # RFC 8259 leaves it to each reader; two readers that differ are what is to be avoided.
@@ -72,8 +73,8 @@ def parse(
             text,
             object_pairs_hook=lambda pairs: _unique(pairs, refuse, each),
             parse_constant=lambda name: refuse(f"{name} is not JSON"),
-            parse_float=(lambda digits: _finite(digits, refuse)) if large else None,
-            parse_int=(lambda digits: _bounded(digits, refuse)) if large else None,
+            parse_float=lambda digits: _finite(digits, refuse),
+            parse_int=(lambda digits: _bounded(digits, refuse)) if _has_long_numbers(data) else None,
         )
         # Only an escape brings half of a pair into text that is UTF-8; to write it out again finds it.
         if _SURROGATE.search(data):
@@ -92,11 +93,12 @@ def parse(
 def read_rendered(data: bytes, *, where: str, limit: int) -> tuple[Any, bool]:
     """Return the value of a document, and whether its bytes are the rendering of it.
 
-    Such bytes are strict JSON whatever they hold: no key comes twice, nothing is written in two ways. So they need
-    none of the checks that cost most. Others are read by `parse`, which says what is wrong.
+    Such bytes are strict JSON whatever they hold: no key comes twice, nothing is written in two ways, and what no
+    rendering has is not in them. So they need none of the checks that cost most. Others are read by `parse`, which
+    says what is wrong.
     """
     # In a rendering no level is deeper than its lines are indented, but for a list on its line.
-    if len(data) <= limit and _TOO_FAR_IN not in data and _is_modest(data) and not _LARGE.search(data):
+    if len(data) <= limit and _TOO_FAR_IN not in data and _is_modest(data) and not _has_long_numbers(data):
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(data.decode("utf-8"))
             if _is_rendering(value, data):
@@ -116,29 +118,48 @@ def render(value: Any) -> str:
     whose bytes are not the rendering of its own content was changed after it was written, even where both
     mean the same (`1e5` and `1E5` differ by one bit).
     """
-    return _render(value, "\n") + "\n"
+    text = io.StringIO()
+    _render(value, "\n", text.write)
+    text.write("\n")
+    return text.getvalue()
 
 
-def _render(value: Any, newline: str) -> str:
-    inner = newline + "  "
+def _render(value: Any, newline: str, write: Callable[[str], object]) -> None:
     if isinstance(value, dict) and value:
-        # Text and numbers are most of what there is: no call is made for them.
-        rows = [
-            f"{encode_basestring(key)}: {encode_basestring(item)}"
-            if type(item) is str
-            else f"{encode_basestring(key)}: {item}"
-            if type(item) is int
-            else f"{encode_basestring(key)}: {_render(item, inner)}"
-            for key, item in value.items()
-        ]
-        return f"{{{inner}{f',{inner}'.join(rows)}{newline}}}"
-    if isinstance(value, list):
-        kinds = set(map(type, value))
-        if not _CONTAINERS.isdisjoint(kinds):
-            return f"[{inner}{f',{inner}'.join([_render(item, inner) for item in value])}{newline}]"
-        # Python writes a list of whole numbers as JSON does.
-        return str(value) if kinds == {int} else _ENCODER.encode(value)
-    return _plain(value)
+        inner = newline + "  "
+        before, following = f"{{{inner}", f",{inner}"
+        for key, item in value.items():
+            kind = type(item)
+            # Text and numbers are most of what there is: no call is made for them.
+            if kind is str:
+                write(f"{before}{encode_basestring(key)}: {encode_basestring(item)}")
+            elif kind is int:
+                write(f"{before}{encode_basestring(key)}: {item}")
+            else:
+                write(f"{before}{encode_basestring(key)}: ")
+                _render(item, inner, write)
+            before = following
+        write(f"{newline}}}")
+    elif isinstance(value, list):
+        _render_list(value, newline, write)
+    else:
+        write(_plain(value))
+
+
+def _render_list(value: list[Any], newline: str, write: Callable[[str], object]) -> None:
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        write(str(value))  # Python writes a list of whole numbers as JSON does
+    elif _CONTAINERS.isdisjoint(kinds):
+        write(_ENCODER.encode(value))
+    else:
+        inner = newline + "  "
+        before, following = f"[{inner}", f",{inner}"
+        for item in value:
+            write(before)
+            _render(item, inner, write)
+            before = following
+        write(f"{newline}]")
 
 
 def _plain(value: Any) -> str:
@@ -171,6 +192,12 @@ def _is_modest(data: bytes) -> bool:
         and data.count(b":") <= _MAX_KEYS
         and data.count(b",") <= _MAX_VALUES
     )
+
+
+def _has_long_numbers(data: bytes) -> bool:
+    """Return whether there may be whole numbers of too many digits, told in passes that are faster than expressions."""
+    seen = data.translate(_SEEN)
+    return seen.startswith(_LONG[0][1:]) or any(form in seen for form in _LONG)
 
 
 def is_deep(data: bytes) -> bool:

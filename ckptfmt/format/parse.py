@@ -4,8 +4,6 @@ What can be used holds the digest of itself over its content, so that a changed 
 nowhere.
 """
 
-import contextlib
-import gc
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,13 +17,12 @@ from ckptfmt.format.kinds import wrong
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.prerelease import settled
 from ckptfmt.format.travelled import LINK_FIX, is_rewritten, link_text
+from ckptfmt.format.uncollected import uncollected
 from ckptfmt.format.versions import check_version
 
-__all__ = ["LineEnds", "contradictions", "load_manifest", "parse_manifest", "raw_manifest", "uncollected"]
+__all__ = ["LineEnds", "contradictions", "load_manifest", "parse_manifest", "raw_manifest"]
 
 _AGAIN = "copy it again or re-save it"
-# Manifests of more bytes are made of so many objects that looking for cycles among them takes a good part of the time.
-_LARGE = 1 << 20
 
 
 class LineEnds(ManifestError):
@@ -61,22 +58,6 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
     """
     with uncollected(len(data)):
         return _parsed(data, where)
-
-
-@contextlib.contextmanager
-def uncollected(size: int) -> Iterator[None]:
-    """While the block runs, look for no cycles of garbage: a manifest makes none, and each look is at all of it.
-
-    For a manifest of `size` bytes that is small nothing is gained, and nothing done.
-    """
-    paused = size >= _LARGE and gc.isenabled()
-    if paused:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if paused:
-            gc.enable()
 
 
 def _parsed(data: bytes, where: str) -> Manifest:

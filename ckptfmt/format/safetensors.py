@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ckptfmt.errors import WeightsError, WrongSize, printable
@@ -106,17 +105,18 @@ def build_header(
     element; the JSON has no spaces but the padding that aligns the data to 8 bytes. The order in which the
     tensors are given does not matter: the same content gives the same bytes.
     """
-    rows = [(-bits_of(dtype), name, dtype, tuple(shape)) for name, dtype, shape in tensors]
-    rows.sort(key=itemgetter(0, 1))
+    widths = {dtype: -bits_of(dtype) for dtype in DTYPES}
+    rows = [(widths.get(dtype, 0), name, dtype, tuple(shape)) for name, dtype, shape in tensors]
+    rows.sort()
+    names = {row[1] for row in rows}
+    if len(names) < len(rows) or _METADATA in names:
+        raise _not_a_name(rows)
     said = json.dumps(dict(sorted(metadata.items())), separators=(",", ":"), ensure_ascii=False)
     parts = [f'"{_METADATA}":{said}'] if metadata else []
-    infos, begin, taken = [], 0, {_METADATA}
+    infos, begin = [], 0
     # Of a hundred thousand tensors most have one of a few forms: what is said of one is said of all.
     forms: dict[tuple[str, tuple[int, ...]], tuple[int, str]] = {}
     for _, name, dtype, shape in rows:
-        if name in taken:
-            raise WeightsError(f"'{printable(name)}' cannot be the name of a tensor here", code="weights.name")
-        taken.add(name)
         if (form := forms.get((dtype, shape))) is None:
             form = forms[dtype, shape] = _form(name, dtype, shape)
         size, said = form
@@ -135,6 +135,15 @@ def build_header(
     if len(text) > MAX_HEADER:
         raise WeightsError(f"the header takes {len(text):,} bytes, more than safetensors allows")
     return len(text).to_bytes(8, "little") + text, tuple(infos)
+
+
+def _not_a_name(rows: list[tuple[int, str, str, tuple[int, ...]]]) -> WeightsError:
+    taken, twice = {_METADATA}, ""
+    for _, twice, _, _ in rows:
+        if twice in taken:
+            break
+        taken.add(twice)
+    return WeightsError(f"'{printable(twice)}' cannot be the name of a tensor here", code="weights.name")
 
 
 def _form(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[int, str]:

@@ -10,8 +10,9 @@ from ckptfmt.errors import CkptError, ManifestError, Problem, Unreadable, Unsupp
 from ckptfmt.families.blueprint import Blueprint, parse_blueprint
 from ckptfmt.format.files import MANIFEST, SAFETENSORS, OpenFolder, compressed_name, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest, SplitEntry
-from ckptfmt.format.parse import raw_manifest, uncollected
+from ckptfmt.format.parse import raw_manifest
 from ckptfmt.format.prerelease import settled
+from ckptfmt.format.uncollected import uncollected
 from ckptfmt.format.versions import check_version
 from ckptfmt.look.validate import checks
 from ckptfmt.look.validate.integrity import FileCheck, Progress

@@ -6,13 +6,14 @@ then one rename publishes it. At every instant the target is the old checkpoint 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.files import MANIFEST, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.shards import plain_name
+from ckptfmt.format.uncollected import uncollected
 from ckptfmt.format.writernames import stage_name
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.acceptance import accepted
@@ -24,7 +25,7 @@ from ckptfmt.store.write.place import Place, hold_place
 from ckptfmt.store.write.proof import read_whole
 from ckptfmt.store.write.publish import publish_file, publish_folder
 from ckptfmt.store.write.split import split_of, with_split
-from ckptfmt.store.write.tensorfile import TensorFile
+from ckptfmt.store.write.tensorfile import Arranged, TensorFile
 
 __all__ = [
     "MANIFEST_SPACE",
@@ -77,12 +78,17 @@ def write_checkpoint(
         return manifest
     with (
         reported(where),
+        uncollected(_TENSOR_SPACE * sum(len(file.tensors) for file in files.values())),
         hold_place(path, wait=wait) as place,
         place.occupant(overwrite=overwrite) as before,
     ):
-        require_space(place.folder, _space(files), where=where)
+        arranged = {name: file.arranged() for name, file in files.items()}
+        require_space(place.folder, _space(arranged.values()), where=where)
         with stage(place, before) as staged:
-            entries = {name: write_tensors(staged.file, name, files[name], where=where, bulk=bulk) for name in files}
+            entries = {
+                name: write_tensors(staged.file, name, file, where=where, bulk=bulk, arranged=arranged.pop(name))
+                for name, file in files.items()
+            }
             data, manifest = accepted(with_split(build(entries), split_of(staged.file, entries, where)), where=where)
             write_file(staged.file, MANIFEST, data, where=where)
             # The names in the folder, behind the files: only then may it get its name.
@@ -223,9 +229,8 @@ def stage(place: Place, before: Held | None) -> Iterator[Held]:
                     held.remove(name)
 
 
-def _space(files: Mapping[str, TensorFile]) -> int:
+def _space(files: Iterable[Arranged]) -> int:
     needed = MANIFEST_SPACE
-    for file in files.values():
-        header, infos = file.arranged()
+    for header, infos in files:
         needed += len(header) + (infos[-1].end if infos else 0) + _TENSOR_SPACE * len(infos)
     return needed

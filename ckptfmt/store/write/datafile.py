@@ -34,15 +34,24 @@ def write_all(file: int, data: bytes | bytearray | memoryview) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def write_tensors(folder: int, name: str, content: TensorFile, *, where: str, bulk: bool = False) -> FileEntry:
+def write_tensors(
+    folder: int,
+    name: str,
+    content: TensorFile,
+    *,
+    where: str,
+    bulk: bool = False,
+    arranged: Arranged | None = None,
+) -> FileEntry:
     """Write `content` as a new file `name`, flushed to the disk and read back; return its manifest entry.
 
     With `bulk` it is one of many, written by one of several processes: no threads are started, and what the
     system holds of it in memory is given back, so that thousands of files do not push out everything else.
-    Raises `WriteError` where what lies in the file is not what was given, `WeightsError` where a tensor gives
-    more or fewer bytes than its shape says, `OSError` for what the system refuses.
+    `arranged` is how `content` lies in the file, where the caller knows. Raises `WriteError` where what lies in the
+    file is not what was given, `WeightsError` where a tensor gives more or fewer bytes than its shape says, `OSError`
+    for what the system refuses.
     """
-    arranged = header, infos = content.arranged()
+    arranged = header, infos = arranged or content.arranged()
     found = None
     if content.compression is not None:
         found = _write_compressed(folder, name, content, arranged, content.compression, where, bulk)

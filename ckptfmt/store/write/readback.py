@@ -52,9 +52,12 @@ class ReadBack:
         self._where = where
         self._position = 0
         self._sha256 = hashlib.sha256()
-        self._segments = [Hasher() for _ in sizes]
-        # Turned around, since what is next is taken from the end.
-        self._left = [*enumerate(sizes)][::-1]
+        self._digests: list[str] = []
+        # What is left of the segments, the last first. One is in the making at a time: a hasher takes two thousand
+        # bytes, and there may be hundreds of thousands of segments.
+        self._left = [*sizes][::-1]
+        self._segment = Hasher()
+        self._end_segments()
         self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for buffer in self._buffers(sizes):
             self._free.put(buffer)
@@ -81,7 +84,7 @@ class ReadBack:
         """Return what lies in the file, which is what was given."""
         if self._hasher is not None:
             self._hasher.finish()
-        return Found(self._sha256.hexdigest(), tuple(segment.text() for segment in self._segments))
+        return Found(self._sha256.hexdigest(), tuple(self._digests))
 
     @staticmethod
     def _buffers(sizes: Sequence[int]) -> Iterator[bytearray]:
@@ -119,11 +122,17 @@ class ReadBack:
 
     def _digest_segments(self, view: memoryview) -> None:
         while view:
-            index, left = self._left.pop()
-            part, view = view[:left], view[left:]
-            self._segments[index].update(part)
-            if len(part) < left:
-                self._left.append((index, left - len(part)))
+            part, view = view[: self._left[-1]], view[self._left[-1] :]
+            self._segment.update(part)
+            self._left[-1] -= len(part)
+            self._end_segments()
+
+    def _end_segments(self) -> None:
+        """Take the digest of the segment that is whole, and of empty ones behind it."""
+        while self._left and not self._left[-1]:
+            self._left.pop()
+            self._digests.append(self._segment.text())
+            self._segment = Hasher()
 
     def _hand_on(self, filled: tuple[bytearray, int]) -> None:
         """Have the next part taken into the digest of the whole."""
