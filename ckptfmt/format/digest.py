@@ -148,7 +148,7 @@ def _is_plain(item: Any, kind: type) -> bool:
         return -_MAX_EXACT <= item <= _MAX_EXACT
     if kind is float:
         # Below 1e-4 Python writes an exponent where RFC 8785 writes zeros.
-        return abs(item) >= 1e-4 and not item.is_integer() and math.isfinite(item)
+        return bool(abs(item) >= 1e-4 and not item.is_integer() and math.isfinite(item))
     return kind is bool or item is None
 
 

@@ -119,3 +119,27 @@ def test_a_file_that_is_cut_short_is_said_to_be(end, tmp_path):
     with pytest.raises(SourceError) as caught, read(tmp_path / "x"):
         pass
     assert caught.value.code in ("source.truncated", "source.damaged")
+
+
+def table_of(*rows):
+    """Return the file of a table with rows that no dict could hold."""
+    write = Writer()
+    head = struct.pack("<i", 3) + write.next() + struct.pack("<i", len(rows))
+    return head + b"".join(write.value(key) + write.value(item) for key, item in rows)
+
+
+@pytest.mark.parametrize("key", [True, {"inner": 1}, np.ones(2, np.float32)], ids=["boolean", "table", "tensor"])
+def test_what_stands_under_a_key_that_is_none_here_is_kept(key, tmp_path):
+    one, other = (np.full((2, 2), value, np.float32) for value in (1, 2))
+    (tmp_path / "net.t7").write_bytes(table_of((1, one), (key, other)))
+    ckptfmt.convert(tmp_path / "net.t7", tmp_path / "out", architecture="none")
+    with ckptfmt.open(tmp_path / "out") as checkpoint:
+        assert sorted(array[0, 0] for array in checkpoint.tensors.values()) == [1, 2]
+
+
+def test_a_table_with_a_key_twice_is_refused(tmp_path):
+    row = ("weight", np.ones((2, 2), np.float32))
+    (tmp_path / "net.t7").write_bytes(table_of(row, row))
+    with pytest.raises(SourceError) as caught, read(tmp_path / "net.t7"):
+        pass
+    assert str(caught.value) == f"{tmp_path}/net.t7: has a table with a key twice; copy or download it again"

@@ -90,10 +90,13 @@ class _Reader(Cursor):
         found: dict[Any, Any] = {}
         for _ in range(count):
             key, item = self.value(depth + 1), self.value(depth + 1)
-            # What is a key in Lua and none here names no layer.
-            if isinstance(key, str | int | float | bool):
-                self.budget.key(found, key)
-                found[key] = item
+            # What is a key in Lua and none here, or another here as true is 1, is kept under a name of its own.
+            if type(key) not in (str, int, float):
+                key = f"(entry {len(found) + 1})"
+            if key in found:
+                raise damaged("has a table with a key twice")
+            self.budget.key(found, key)
+            found[key] = item
         return found
 
     def _torch(self, depth: int) -> Any:
