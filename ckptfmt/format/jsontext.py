@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from ckptfmt.errors import CkptError, ManifestError, printable
 
-__all__ = ["MAX_DEPTH", "is_deep", "parse", "read_rendered", "render"]
+__all__ = ["MAX_DEPTH", "excess", "is_deep", "parse", "read_rendered", "render"]
 
 # Several times what a manifest needs, and less than Python's parser can follow.
 MAX_DEPTH = 64
@@ -62,8 +62,8 @@ def parse(
 
     if len(data) > limit:
         refuse(f"is {len(data):,} bytes, more than the {limit:,} allowed")
-    if excess := _excess(data):
-        refuse(excess)
+    if surplus := excess(data):
+        refuse(surplus)
     try:
         text = data.decode("utf-8")
         # RFC 8259 leaves it to each reader; two readers that differ are what is to be avoided.
@@ -172,7 +172,7 @@ def _plain(value: Any) -> str:
     return str(value) if kind is int or (kind is float and math.isfinite(value)) else _ENCODER.encode(value)
 
 
-def _excess(data: bytes) -> str:
+def excess(data: bytes) -> str:
     """Return what a document has too much of, before anything is made of it: a value takes more than its two bytes."""
     if not _is_modest(data):
         structure = _structure(data)

@@ -21,7 +21,7 @@ from ckptfmt.format.frames import Encoder
 from ckptfmt.share.pack import Archive, check, pack, unpack
 from ckptfmt.share.pack import writer as writing
 from ckptfmt.share.pack.coding import encode_part, restore_part, shuffle, unshuffle
-from ckptfmt.share.pack.index import FOOTER, MARK, BadArchive, Footer
+from ckptfmt.share.pack.index import FOOTER, MARK, BadArchive, Footer, parse_index
 from ckptfmt.store.forms import compress
 
 STEPS = 6
@@ -349,3 +349,29 @@ def test_a_part_comes_back_however_it_was_stored(data, width, seed):
 def test_the_index_is_frozen_data(packed):
     with Archive(packed) as archive, pytest.raises(dataclasses.FrozenInstanceError):
         archive.index.run = "other"
+
+
+@pytest.mark.parametrize(
+    ("parts", "what"),
+    [
+        ("[" + "[]," * 1_000_001 + "[]]", "its index holds more than 1,000,000 lists and objects"),
+        ("[" * 70 + "]" * 70, "its index nests deeper than 64 levels"),
+    ],
+    ids=["many", "deep"],
+)
+def test_an_index_of_more_than_memory_holds_is_refused_before_it_is_made(parts, what):
+    text = f'{{"run": "r", "folders": [], "files": [], "parts": {parts}}}'.encode()
+    with pytest.raises(BadArchive) as caught:
+        parse_index(text, Footer(len(MARK), 1, len(text), new_blake3(text).digest(), b""), "a.pack")
+    assert str(caught.value) == f"a.pack: {what}; copy it again"
+
+
+def test_an_index_whose_folders_take_more_text_than_itself_is_refused():
+    deep = "/a" * 2000
+    folders = [f"{number:05d}{deep}" for number in range(40)]
+    document = {"run": "r", "folders": folders, "files": [], "parts": []}
+    text = json.dumps(document).encode()
+    footer = Footer(len(MARK), 1, len(text), new_blake3(text).digest(), b"")
+    with pytest.raises(BadArchive) as caught:
+        parse_index(text, footer, "a.pack")
+    assert str(caught.value) == "a.pack: its paths are too deep and too many; copy it again"

@@ -14,6 +14,7 @@ from typing import Any
 from ckptfmt.errors import CkptError
 from ckptfmt.format.compressed import honest_text
 from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.jsontext import excess
 from ckptfmt.share.pack.coding import PART
 
 __all__ = [
@@ -32,7 +33,9 @@ __all__ = [
 
 MARK = b"ckptfmt pack 1\r\n"
 # It is unpacked into memory before anything vouches for it.
-MAX_INDEX = 256 << 20
+MAX_INDEX = 64 << 20
+# The folders that paths name, each with those above it: no more text than the index itself may have.
+_MAX_ABOVE = MAX_INDEX
 # So many parents are read at most to get at one part.
 LONGEST_CHAIN = 16
 _END = b"CKPTPACK"
@@ -128,6 +131,8 @@ def parse_index(data: bytes, footer: Footer, where: str) -> Index:
     """Return the index in `data`; raise `BadArchive` where it is not one that a writer makes."""
     if new_blake3(data).digest() != footer.index:
         raise BadArchive("its index has another digest than its footer says", where=where)
+    if surplus := excess(data):
+        raise BadArchive(f"its index {surplus}", where=where)
     try:
         document = json.loads(data.decode("utf-8", "surrogateescape"))
         parts = tuple(_parts(_listed(document["parts"])))
@@ -172,9 +177,24 @@ def _check(index: Index, end: int) -> None:
         raise BadArchive("its parts do not fill it")
     files = {file.path for file in index.files}
     folders = set(index.folders)
-    above = {path[:place] for path in files | folders for place, char in enumerate(path) if char == "/"}
+    above = _above(files | folders)
     if len(files) + len(folders) != len(index.files) + len(index.folders) or files & (folders | above):
         raise BadArchive("two of its files have one name")
+
+
+def _above(paths: set[str]) -> set[str]:
+    """Return the folders that paths name; raise `BadArchive` for more text than those of any run take."""
+    found: set[str] = set()
+    taken = 0
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        # What lies above a folder that was found was found with it.
+        while folder and folder not in found:
+            if (taken := taken + len(folder)) > _MAX_ABOVE:
+                raise BadArchive("its paths are too deep and too many")
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _whole(value: Any) -> int:

@@ -10,7 +10,7 @@ from ckptfmt.format.frames import Encoder
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.share.pack.coding import encode_part
 from ckptfmt.share.pack.cutting import Cut, RunFolder, cuts
-from ckptfmt.share.pack.index import LONGEST_CHAIN, MARK, Footer, Index, PackedFile, Part, render_index
+from ckptfmt.share.pack.index import LONGEST_CHAIN, MARK, Footer, Index, PackedFile, Part, parse_index, render_index
 from ckptfmt.store.write.datafile import write_all
 
 __all__ = ["Writer"]
@@ -59,6 +59,8 @@ class Writer:
         offset, frame = self._offset, self._encoder.shrink(text)
         self._put(frame)
         footer = Footer(offset, len(frame), len(text), new_blake3(text).digest(), b"")
+        # What a reader refuses is never published.
+        parse_index(text, footer, run)
         self._put(footer.begin())
         self._put(self._digest.digest())
         os.fsync(self.file)
