@@ -145,7 +145,7 @@ def _is_exact(value: Any) -> bool:
 
 def _is_plain(item: Any, kind: type) -> bool:
     if kind is int:
-        return -_MAX_EXACT <= item <= _MAX_EXACT
+        return bool(-_MAX_EXACT <= item <= _MAX_EXACT)
     if kind is float:
         # Below 1e-4 Python writes an exponent where RFC 8785 writes zeros.
         return bool(abs(item) >= 1e-4 and not item.is_integer() and math.isfinite(item))

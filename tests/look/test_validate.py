@@ -188,6 +188,7 @@ def test_a_folder_inside_is_an_error(dqn):
     (dqn / "inner").mkdir()
     (problem,) = validate(dqn).problems
     assert (problem.code, problem.severity, problem.where) == ("layout.not-regular", "error", "inner")
+    assert problem.message == "is a folder, a checkpoint holds plain files only"
 
 
 def test_the_sha256_of_a_large_file_is_held_against_the_manifest(tmp_path):

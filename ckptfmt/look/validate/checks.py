@@ -184,5 +184,5 @@ def file_entries(raw: Mapping[str, Any], *, relaxed: bool) -> dict[str, FileEntr
 
 
 def _kind(mode: int) -> str:
-    kinds = {stat.S_ISLNK: "a link", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+    kinds = {stat.S_ISLNK: "a link", stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
     return next((name for test, name in kinds.items() if test(mode)), "a device")
