@@ -173,6 +173,41 @@ def test_numbers_and_texts_of_every_width_are_read(tmp_path):
     assert list(found.values()) == [127, -1, 200, 256, -70000, 0.5, 0.25, True, None, "hi", [5], {"x": 1}, 9]
 
 
+def flax_array(dtype, size, shape=(2, 2)):
+    """Return an array as flax.serialization writes it, all of its bytes zero."""
+    count = int(np.prod(shape)) * size
+    inner = b"\x93" + bytes([0x90 | len(shape), *shape, 0xA0 | len(dtype)]) + dtype.encode() + bytes([0xC4, count])
+    return bytes([0xC7, len(inner) + count, 1]) + inner + bytes(count)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "stored"),
+    [("float32", 4, "F32"), ("bfloat16", 2, "BF16"), ("complex64", 8, "C64"), ("float8_e5m2", 1, "F8_E5M2")],
+)
+def test_arrays_of_flax_are_read_in_every_dtype_that_can_be_stored(tmp_path, dtype, size, stored):
+    source = written(tmp_path, "x", b"\x82\xa1a" + flax_array("float32", 4) + b"\xa1b" + flax_array(dtype, size))
+    ckptfmt.convert(source, tmp_path / "out", architecture="none")
+    with ckptfmt.open(tmp_path / "out") as checkpoint:
+        assert {name: entry.dtype for name, entry in checkpoint.manifest.weights.named.items()} == {
+            "a": "F32",
+            "b": stored,
+        }
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "told"),
+    [
+        ("complex128", 16, "b (1 complex128 array, which cannot be stored)"),
+        ("int4", 1, "b (1 structured array, which cannot be stored)"),
+        ("object", 8, "b (numpy.ndarray)"),
+    ],
+)
+def test_an_array_of_flax_that_cannot_be_stored_is_said_to_be_left_out(tmp_path, dtype, size, told):
+    source = written(tmp_path, "x", b"\x82\xa1a" + flax_array("float32", 4) + b"\xa1b" + flax_array(dtype, size))
+    made = ckptfmt.convert(source, tmp_path / "out", architecture="none")
+    assert made.dropped == (told,)
+
+
 def test_linear_layers_of_paddle_are_turned_and_its_convolutions_left(tmp_path):
     draw = np.random.default_rng(0)
     shapes = {"q.conv.weight": (8, 4, 8, 8), "q.conv.bias": (8,), "q.out.weight": (32, 3), "q.out.bias": (3,)}

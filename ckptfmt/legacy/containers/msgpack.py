@@ -7,11 +7,13 @@ held against the bytes that are left before anything of its size is made.
 from typing import Any
 
 from ckptfmt.errors import SourceError
+from ckptfmt.format.dtypes import bits_of, by_torch
 from ckptfmt.legacy.bytes.blocks import Block, Window
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.cursor import Cursor, damaged
 from ckptfmt.legacy.bytes.storages import LegacyTensor
-from ckptfmt.legacy.pickle.ndarray import array_of, dtype_of, scalar_of
+from ckptfmt.legacy.pickle.inert import Opaque
+from ckptfmt.legacy.pickle.ndarray import NDARRAY, dtype_of, numbers_of, scalar_of
 
 __all__ = ["begins_as_map", "read_msgpack"]
 
@@ -29,6 +31,9 @@ _EXTENSIONS = {0xC7: ">B", 0xC8: ">H", 0xC9: ">I"}
 _FIXED_EXTENSIONS = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _LISTS = {0xDC: ">H", 0xDD: ">I"}
 _MAPS = {0xDE: ">H", 0xDF: ">I"}
+# Flax calls dtypes as NumPy does, and that as torch does, bfloat16 among them.
+_STORED = {name: stored for name, stored in by_torch().items() if not bits_of(stored) % 8}
+_NO_NUMBERS = ("object", "str", "bytes", "datetime", "timedelta")
 _PLAIN = {0xC0: None, 0xC2: False, 0xC3: True}
 
 
@@ -110,11 +115,14 @@ class _Reader(Cursor):
         return _array(parts) if kind == _ARRAY else _scalar(parts)
 
 
-def _array(parts: Any) -> LegacyTensor | None:
+def _array(parts: Any) -> LegacyTensor | Opaque:
     match parts:
         case [list() as shape, str() as dtype, Window() as data] if len(shape) <= _MAX_DIMENSIONS:
-            code = _code(dtype)
-            return array_of(tuple(shape), dtype_of((code,)), data, fortran=False) if code else None
+            if stored := _STORED.get(dtype.removesuffix("_")):
+                return numbers_of(tuple(shape), stored, data)
+            # What is not read is told as it is of pickles, so that it is not lost without a word.
+            code = "O8" if dtype.startswith(_NO_NUMBERS) else "c16" if dtype == "complex128" else "V1"
+            return Opaque("instance", NDARRAY, state=(tuple(shape), dtype_of((code,)), data))
     raise damaged("describes an array in a way that Flax does not")
 
 

@@ -5,7 +5,7 @@ import re
 import struct
 from typing import Any
 
-from ckptfmt.format.dtypes import DTYPES, by_numpy
+from ckptfmt.format.dtypes import DTYPES, bits_of, by_numpy
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock, Window
 from ckptfmt.legacy.bytes.gather import swapped
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
@@ -13,12 +13,14 @@ from ckptfmt.legacy.pickle.inert import Opaque
 from ckptfmt.legacy.pickle.refusal import malformed
 
 __all__ = [
+    "NDARRAY",
     "array_of",
     "array_state",
     "create_for_dill",
     "create_for_jax",
     "dtype_of",
     "frombuffer",
+    "numbers_of",
     "reconstruct",
     "scalar_of",
     "strides_of",
@@ -130,14 +132,20 @@ def array_of(shape: tuple[Any, ...], dtype: Any, data: Any, *, fortran: bool) ->
     code, big_endian = _element(dtype)
     if code not in _ELEMENTS:
         return None
+    return numbers_of(shape, _ELEMENTS[code], data, fortran=fortran, big_endian=big_endian)
+
+
+def numbers_of(
+    shape: tuple[Any, ...], stored: str, data: Any, *, fortran: bool = False, big_endian: bool = False
+) -> LegacyTensor:
+    """Return an array of a dtype of safetensors, of whole bytes, over its bytes; raises as `array_of`."""
     if not all(type(n) is int and n >= 0 for n in shape):
         raise malformed("gives an array a shape that is none")
     block = _block(data)
-    need = math.prod(shape) * int(code[1:])
+    need = math.prod(shape) * bits_of(stored) // 8
     if block.size != need:
         raise malformed(f"gives an array of {need:,} bytes {block.size:,} bytes")
-    storage = Storage("", _ELEMENTS[code], block, big_endian)
-    return LegacyTensor(_ELEMENTS[code], shape, strides_of(shape, fortran=fortran), 0, storage)
+    return LegacyTensor(stored, shape, strides_of(shape, fortran=fortran), 0, Storage("", stored, block, big_endian))
 
 
 def strides_of(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[int, ...]:
