@@ -75,8 +75,9 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr.write("error: stopped by Ctrl-C\n")
         return _INTERRUPTED
     finally:
-        if words is None:
+        if words is None and given[:1] != ["train"]:
             # The process ends here. Python would look through all that was loaded once more, for up to 40 ms.
+            # Environments of a training are collected: ALE's bindings print all that they still hold at the end.
             gc.freeze()
         gc.enable()
     return code

@@ -1,7 +1,6 @@
 """What a conversion would make of a legacy file: decided in full before a byte is written."""
 
 import os
-import struct
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,20 +10,20 @@ from ckptfmt.convert.choose import choose
 from ckptfmt.convert.companions import read_companions
 from ckptfmt.convert.declared import Declared, read_declared, storable
 from ckptfmt.convert.games import actions_of
+from ckptfmt.convert.placed import images_of, make_support, take, transform
 from ckptfmt.convert.recognise import classify_network, merge
 from ckptfmt.convert.stock import refuse_empty, take_stock
 from ckptfmt.convert.texts import read_texts
 from ckptfmt.convert.tidy import Tidied
 from ckptfmt.errors import ConversionError, ManifestError, Problem, printable
 from ckptfmt.families.answer import Candidate, Classification, Placement
-from ckptfmt.families.atari_dqn.support import HasSupport, atoms
+from ckptfmt.families.atari_dqn.support import HasSupport
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.config import Config
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.document import fields_of
 from ckptfmt.format.manifest import Transform
-from ckptfmt.legacy.bytes.blocks import MemoryBlock
-from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find.census import Leftover, same
 from ckptfmt.legacy.find.find import Network, find_networks
 from ckptfmt.legacy.find.turned import is_turned
@@ -185,11 +184,9 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     plan.config, plan.origin = _overlay(plan, candidate.config, dict(candidate.origin), settings)
     first: dict[Hashable, Placement] = {}
     source, made = (plan.tidied.tensors, plan.tidied.made) if plan.tidied else (plan.network.tensors, frozenset())
-    images = _images(plan)
+    images = images_of(plan.network, plan.config, plan.path)
     for placement in candidate.placements:
-        tensor = _take(source[placement.source], placement)
-        if placement.name in images:
-            tensor = _channels_first(tensor, images[placement.name])
+        tensor = take(source[placement.source], placement, images)
         kept = first.setdefault(tensor.identity, placement)
         # One source tensor placed twice is a copy that the layout asks for; two that share memory are tied.
         if kept.source != placement.source and tensor.nbytes:
@@ -201,7 +198,7 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         elif (name := source[placement.source].source or placement.source) != placement.name:
             plan.renamed[name] = placement.name
     uses = Counter(placement.source for placement in candidate.placements)
-    found = ((_transform(p, source, images), uses[p.source] > 1) for p in candidate.placements if p.source not in made)
+    found = ((transform(p, source, images), uses[p.source] > 1) for p in candidate.placements if p.source not in made)
     plan.transformed = tuple(
         item for item, copied in found if copied or item.rows or item.squeezed or item.turned or item.image
     )
@@ -210,30 +207,13 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     left_out = (name if name.endswith(")") else f"{name} (noise, which is drawn anew)" for name in candidate.dropped)
     plan.dropped = (*left_out, *(f"{name} ({why})" for name, why in parts.items()), *plan.dropped)
     if getattr(plan.config, "n_atoms", None) is not None and "support" not in plan.tensors:
-        plan.tensors["support"] = _make_support(cast(HasSupport, plan.config))
+        plan.tensors["support"] = make_support(cast(HasSupport, plan.config))
         plan.made += ("support",)
     placed = {**plan.tensors, **{name: plan.tensors[stored] for name, stored in plan.tied.items()}}
     for sentence in Blueprint.of(plan.config).mismatches(placed):
         raise ConversionError(f"the tensors of the file do not fit the network: {sentence}", where=plan.path)
     plan.warnings += _contradicted(plan, plan.config)
     return plan
-
-
-def _images(plan: Plan) -> Mapping[str, tuple[int, ...]]:
-    """Return which weights take flattened images whose channels come last, and of which size; none of PyTorch's do."""
-    if not is_turned(plan.network.tensors):
-        return {}
-    from ckptfmt.convert.pixels import refuse_sides
-    from ckptfmt.families.flattened import flattened
-
-    refuse_sides(plan.config, plan.path)
-    return flattened(plan.config)
-
-
-def _channels_first(tensor: LegacyTensor, image: tuple[int, ...]) -> LegacyTensor:
-    from ckptfmt.convert.pixels import channels_first
-
-    return channels_first(tensor, image)
 
 
 def _contradicted(plan: Plan, config: Config) -> tuple[Problem, ...]:
@@ -249,34 +229,6 @@ def _contradicted(plan: Plan, config: Config) -> tuple[Problem, ...]:
         message = f"has settings that say it has {said} actions; its network has {n_action}"
         found.append(Problem("convert.settings", plan.path, message, "check whose settings they are", "warning"))
     return tuple(found)
-
-
-def _make_support(config: HasSupport) -> LegacyTensor:
-    """Return the atoms from v_min to v_max, which many code bases make anew instead of saving them."""
-    made = atoms(config)
-    storage = Storage(
-        "support", "F32", MemoryBlock(struct.pack(f"<{len(made)}f", *made)), big_endian=False, device="cpu"
-    )
-    return LegacyTensor("F32", (len(made),), (1,), 0, storage)
-
-
-def _transform(
-    placement: Placement, source: Mapping[str, LegacyTensor], images: Mapping[str, tuple[int, ...]]
-) -> Transform:
-    tensor = source[placement.source]
-    return Transform(
-        name=placement.name,
-        source=tensor.source or placement.source,
-        rows=placement.rows,
-        squeezed=placement.squeeze,
-        turned=tensor.turned or None,
-        image=images.get(placement.name),
-    )
-
-
-def _take(tensor: LegacyTensor, placement: Placement) -> LegacyTensor:
-    rows = tensor.rows(*placement.rows) if placement.rows else tensor
-    return rows.squeeze() if placement.squeeze else rows
 
 
 def _overlay(

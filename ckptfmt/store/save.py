@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from ckptfmt.errors import ManifestError, WeightsError, printable
@@ -54,12 +55,6 @@ def save(
     ...     print(checkpoint.manifest.content_digest)
     """
     folders: list[int] = []
-
-    def keep(folder: int) -> None:
-        # Where no descriptor is left it is opened again, which says so.
-        with contextlib.suppress(OSError):
-            folders.append(os.dup(folder))
-
     manifest = write(
         path,
         tensors,
@@ -75,9 +70,15 @@ def save(
         extra=extra,
         wait=wait,
         compress=compress,
-        published=keep,
+        published=partial(_keep, folders),
     )
     return Checkpoint.of_written(path, folders[0], manifest) if folders else Checkpoint(path)
+
+
+def _keep(folders: list[int], folder: int) -> None:
+    # Where no descriptor is left it is opened again, which says so.
+    with contextlib.suppress(OSError):
+        folders.append(os.dup(folder))
 
 
 def write(

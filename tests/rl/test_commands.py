@@ -131,6 +131,13 @@ def test_what_is_wrong_is_said_before_the_first_step(words, sentence, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_training_on_ale_ends_without_a_word_of_what_its_bindings_still_hold(tmp_path):
+    pytest.importorskip("ale_py")
+    small = ("--encoder", "nips", "--screen-size", 24, "--hidden-size", 16, "--no-tensorboard", "--device", "cpu")
+    done = ckpt("train", *small, "--total-steps", 20, "--out", tmp_path / "pong")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_play_repeats_the_evaluation_of_the_manifest(trained):
     out, _ = trained
     with ckptfmt.open(out / "best") as checkpoint:

@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 from ckptfmt.errors import CkptError, Locked, ManifestError, NotACheckpoint, Problem
@@ -15,6 +13,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.clean import clean
 from ckptfmt.store.manager.background import Background
 from ckptfmt.store.manager.retention import Retention, ranked
+from ckptfmt.store.manager.sigterm import on_sigterm
 from ckptfmt.store.manager.snapshot import Buffers, abandoned
 from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, step_name
 from ckptfmt.store.save import write
@@ -178,29 +177,13 @@ class CheckpointManager:
         if not done:
             raise abandoned()
 
-    @contextlib.contextmanager
-    def finish_on_sigterm(self, seconds: float) -> Iterator[None]:
+    def finish_on_sigterm(self, seconds: float) -> contextlib.AbstractContextManager[None]:
         """While the block runs, let SIGTERM finish the saves within `seconds`, abandon them after that.
 
         The process then goes the way it would have gone: the handler before this one is called, or the signal
         ends it. To be used in the main thread.
         """
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            if self._background is not None:
-                self._background.finish_or_abandon(seconds)
-            # Put back first: a second SIGTERM ends a process that hangs in its own handler.
-            signal.signal(number, before)
-            if callable(before):
-                before(number, frame)
-            elif before is not signal.SIG_IGN:
-                signal.raise_signal(number)
-
-        before = signal.signal(signal.SIGTERM, handle)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        return on_sigterm(lambda: self._background and self._background.finish_or_abandon(seconds))
 
     def __enter__(self) -> Self:
         return self
