@@ -1,16 +1,19 @@
 """Say what a path holds: a checkpoint, or a legacy file that is not run."""
 
 import os
+from typing import TYPE_CHECKING
 
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.legacy.distributed.kinds import is_distributed
-from ckptfmt.look.anatomy import SourceSummary, summarize_source
 from ckptfmt.look.summary import Summary, summarize_checkpoint
+
+if TYPE_CHECKING:
+    from ckptfmt.look.anatomy import SourceSummary
 
 __all__ = ["is_source", "summarize"]
 
 
-def summarize(path: str | os.PathLike[str]) -> Summary | SourceSummary:
+def summarize(path: str | os.PathLike[str]) -> "Summary | SourceSummary":
     """Return what the checkpoint folder or the legacy file at `path` is; no tensor is read, and nothing is run.
 
     Raises what `ckptfmt.open` raises for a folder, and `SourceError` for a file that cannot be read.
@@ -18,7 +21,12 @@ def summarize(path: str | os.PathLike[str]) -> Summary | SourceSummary:
     >>> ckptfmt.summarize("runs/best").algorithm
     'dueling'
     """
-    return summarize_source(path) if is_source(path) else summarize_checkpoint(path)
+    if not is_source(path):
+        return summarize_checkpoint(path)
+    # It loads all that reads legacy files, which takes longer than to look at a checkpoint.
+    from ckptfmt.look.anatomy import summarize_source
+
+    return summarize_source(path)
 
 
 def is_source(path: str | os.PathLike[str]) -> bool:
