@@ -15,6 +15,7 @@ from ckptfmt.legacy.containers.reading import within
 from ckptfmt.legacy.distributed.folder import Distributed
 from ckptfmt.legacy.distributed.kinds import is_distributed, refuse_part
 from ckptfmt.legacy.distributed.shards import check_whole
+from ckptfmt.legacy.folders import policy_file, refuse_folder
 from ckptfmt.legacy.listing import digest_of_list
 from ckptfmt.legacy.open import LegacyFile, Source, open_block, read
 
@@ -28,8 +29,13 @@ _MAX_SHARDS = 1024
 
 
 def open_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> LegacyFile:
-    """Return the open legacy file at `path`, or all files of one network by their index or folder; raises as `read`."""
+    """Return the open legacy file at `path`, or all files of one network by their index or folder.
+
+    Of a folder of RLlib it is the file of its one policy. Raises as `read`.
+    """
     name = os.fsdecode(path)
+    name = policy_file(name) or name
+    refuse_folder(name)
     if name.endswith(INDEX):
         return Sharded(name, shards_of(name), allow_unsafe)
     found = _SHARD.fullmatch(os.path.basename(name))

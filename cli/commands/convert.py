@@ -16,6 +16,7 @@ from ckptfmt.families.facts import FACTS
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.legacy.fingerprint import size_of
+from ckptfmt.legacy.folders import policy_file, refuse_folder
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option
@@ -158,9 +159,10 @@ def convert(
     if len(paths) > 2 or (len(paths) == 1 and not options["dry_run"]):
         raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
     source, dest = (*paths, "")[:2]
-    if os.path.isdir(source) and not is_distributed(source):
+    if os.path.isdir(source) and not is_distributed(source) and policy_file(source) is None:
         if os.path.exists(os.path.join(source, MANIFEST)):
             raise click.UsageError(f"{source} is a checkpoint already; there is nothing to convert")
+        refuse_folder(source)
         raise click.UsageError(f"{source} is a folder; say where its checkpoints go with --out-dir DIR")
     with output.progress(_bytes(source), "converting") as bar:
         result = convert_file(source, dest, progress=bar.advance, **options)

@@ -1,0 +1,61 @@
+"""Folders that other libraries write: of RLlib's the file with the policy, of others the name of what reads them.
+
+RLlib's older stack writes `policies/NAME/policy_state.pkl`, the newer one `…/rl_module/NAME/module_state.pkl`, as pickles.
+"""
+
+import os
+from glob import escape, glob
+
+from ckptfmt.errors import SourceError, printable
+
+__all__ = ["policy_file", "refuse_folder"]
+
+_MARK = "rllib_checkpoint.json"
+# Where the one or the other stack keeps a policy, seen from a folder of an algorithm, of a policy or of a module.
+_PLACES = (
+    "policies/*/policy_state.pkl", "policy_state.pkl", "learner_group/learner/rl_module/*/module_state.pkl",
+    "rl_module/*/module_state.pkl", "module_state.pkl",
+)  # fmt: skip
+_NAMED = 4
+# A file that marks a folder, the ending that another one has, what the folder is, and what to do with it.
+_OTHERS = (
+    ("_CHECKPOINT_METADATA", "", "is a folder of Orbax (JAX)", "restore it with orbax.checkpoint"),
+    ("manifest.ocdbt", "", "is a folder of Orbax (JAX)", "restore it with orbax.checkpoint"),
+    ("meta.json", ".memmap", "is a folder of memory-mapped tensors", "load it with tensordict.TensorDict.load_memmap"),
+    ("saved_model.pb", "", "is a SavedModel of TensorFlow", "load it with tensorflow.saved_model.load"),
+)
+
+
+def policy_file(folder: str) -> str | None:
+    """Return the file with the weights of the one policy in a folder of RLlib, None where it is no such folder.
+
+    Raises `SourceError` where it holds no policy that is read here, or several.
+    """
+    if not os.path.isfile(os.path.join(folder, _MARK)):
+        return None
+    found = next(filter(None, (sorted(glob(os.path.join(escape(folder), place))) for place in _PLACES)), [])
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(printable(os.path.relpath(path, folder), 80) for path in found[:_NAMED])
+    raise SourceError(
+        f"is a folder of RLlib with {len(found)} policies: {names}" if found else "is a folder of RLlib with no policy",
+        where=folder,
+        fix="give the file of one of them" if found else "give the folder of the whole checkpoint",
+        code="source.not-a-checkpoint",
+    )
+
+
+def refuse_folder(path: str) -> None:
+    """Raise `SourceError` for a folder whose files are one checkpoint of a library that is not read here."""
+    try:
+        names = os.listdir(path) if os.path.isdir(path) else []
+    except OSError:
+        return
+    for mark, end, what, how in _OTHERS:
+        if mark in names and any(name.endswith(end) for name in names):
+            raise SourceError(
+                f"{what}, which is not read here",
+                where=path,
+                fix=f"{how} where it is installed, and save the weights with numpy.savez or torch.save",
+                code="source.not-a-checkpoint",
+            )
