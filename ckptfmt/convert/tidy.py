@@ -7,6 +7,7 @@ told by it; where none is told, a file keeps all that it has.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ckptfmt.convert.gates import cells
 from ckptfmt.convert.parts import Room, dense, wholes
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.dtypes import WHOLE
@@ -56,15 +57,17 @@ def tidy(tensors: Mapping[str, LegacyTensor], workshop: Workshop | None = None) 
 
 def _joined(tensors: _Layer, workshop: Workshop) -> tuple[dict[str, LegacyTensor], dict[str, str], set[str]]:
     """Return the tensors with each weight in the place of its first part, the parts with reasons, the new names."""
-    whole = {item.parts[0]: item for item in wholes(tensors, workshop.room)}
+    joined = list(cells(tensors, workshop.room))
+    whole = {item.parts[0]: item for item in (*wholes(tensors, workshop.room), *joined) if item.parts}
     parts = {name: item.reason for item in whole.values() for name in item.parts}
-    found: dict[str, LegacyTensor] = {}
+    # A side of a cell whose biases are all left out has zeros, which are made of nothing.
+    found = {item.name: item.tensor for item in joined if not item.parts}
     for name, tensor in tensors.items():
         if name in whole:
             found[whole[name].name] = whole[name].tensor
         elif name not in parts:
             found[name] = tensor
-    return found, parts, {item.name for item in whole.values()}
+    return found, parts, {item.name for item in (*whole.values(), *joined)}
 
 
 def _second_names(tensors: _Layer, workshop: Workshop) -> list[str]:
