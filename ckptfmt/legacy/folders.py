@@ -1,6 +1,6 @@
 """Folders that other libraries write: of RLlib's the file with the policy, of others the name of what reads them.
 
-RLlib's older stack writes `policies/NAME/policy_state.pkl`, the newer one `…/rl_module/NAME/module_state.pkl`, as pickles.
+RLlib writes `policies/NAME/policy_state.pkl`, its newer stack `…/rl_module/NAME/module_state.pkl`, both as pickles.
 """
 
 import os
