@@ -20,7 +20,7 @@ _NAMED = 4
 # A file that marks a folder, the ending that another one has, what the folder is, and what to do with it.
 _OTHERS = (
     ("_CHECKPOINT_METADATA", "", "is a folder of Orbax (JAX)", "restore it with orbax.checkpoint"),
-    ("manifest.ocdbt", "", "is a folder of Orbax (JAX)", "restore it with orbax.checkpoint"),
+    ("_METADATA", "", "is a folder of Orbax (JAX)", "restore it with orbax.checkpoint"),
     ("meta.json", ".memmap", "is a folder of memory-mapped tensors", "load it with tensordict.TensorDict.load_memmap"),
     ("saved_model.pb", "", "is a SavedModel of TensorFlow", "load it with tensorflow.saved_model.load"),
 )
