@@ -306,3 +306,11 @@ def test_numbers_that_are_not_finite_are_said_when_they_are_converted(tmp_path: 
         result = convert(saved(tmp_path, value), tmp_path / "out", dry_run=dry_run)
         (problem,) = [problem for problem in result.warnings if problem.code == "weights.non-finite"]
         assert problem.message == "holds 3 NaN or infinite numbers, in v and 1 more"
+
+
+def test_a_tensor_that_was_taken_is_not_said_to_be_left_out_for_texts_that_are_too_long(tmp_path: Path) -> None:
+    texts = {key: key * (6 << 20) for key in "abc"}
+    source = saved(tmp_path, {"net": {"w": ramp(2, 2)}, **texts})
+    made = convert(source, tmp_path / "out", architecture="none")
+    assert [text for text in made.dropped if "w" in text.partition(" ")[0]] == []
+    assert len(made.dropped) >= 1

@@ -105,7 +105,8 @@ class Surroundings:
                 plain = _Plain(self.allowance, other).of(value, (key_text(key),))
             except _TooMuchError:
                 other.clear()
-                if len(found) >= _MOST_NAMED:
+                # A tensor is told of with all others, whatever else was too much.
+                if len(found) >= _MOST_NAMED or isinstance(value, LegacyTensor):
                     continue
                 plain = _named("more than is kept", (key_text(key),), other)
             found[key] = plain, other, self.allowance.taken
