@@ -7,6 +7,8 @@ from ckptfmt.errors import CkptError as CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig as ModelConfig
 from ckptfmt.families.tell import classify as classify
 from ckptfmt.look.diff import diff as diff
+from ckptfmt.look.many import summarize_many as summarize_many
+from ckptfmt.look.many import validate_many as validate_many
 from ckptfmt.look.summarize import summarize as summarize
 from ckptfmt.look.validate import validate as validate
 from ckptfmt.report import report as report
@@ -55,7 +57,9 @@ __all__ = [
     "settle",
     "sign",
     "summarize",
+    "summarize_many",
     "upgrade",
     "validate",
+    "validate_many",
     "verify",
 ]

@@ -266,6 +266,7 @@ class MissingPackage(CkptError, ImportError):
 _EXTRAS = {
     **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
     **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
+    "distributed": "cluster",
     "cryptography": "sign",
     "obstore": "remote",
     "huggingface_hub": "hub",

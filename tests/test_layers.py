@@ -55,6 +55,7 @@ GUESTS = {
     "rfc8785": ("format/digest",),
     "pebble": ("convert/",),
     "click": ("cli/",),
+    "distributed": ("cli/executors",),
     "cryptography": ("share/_keys",),
     "obstore": ("remote/store",),
     "huggingface_hub": ("remote/hub", "share/hub", "rl/"),

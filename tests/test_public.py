@@ -51,8 +51,10 @@ PROMISED = [
     "settle",
     "sign",
     "summarize",
+    "summarize_many",
     "upgrade",
     "validate",
+    "validate_many",
     "verify",
 ]
 OF_PARTS = {

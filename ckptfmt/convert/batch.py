@@ -5,13 +5,15 @@ Workers of our own do it, or any other executor in their place; what that one le
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, wait
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from ckptfmt.convert.convert import convert
 from ckptfmt.convert.outcome import ALONE, Outcome, Status, failed
 from ckptfmt.convert.sources import Item
+from ckptfmt.convert.spread import Spread, Undone
 from ckptfmt.errors import CkptError, TargetExists
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
 from ckptfmt.format.manifest import Manifest
@@ -25,15 +27,13 @@ __all__ = ["Outcome", "convert_many"]
 _PER_PROCESSOR = 2
 # The largest checkpoints of the corpus take seconds; ten minutes are enough for 100 GB from a slow disk.
 _TIMEOUT = 600.0
-# How often is looked whether a file that waits for its turn in somebody's executor has begun; nothing hangs on it.
-_LOOK = 1.0
 
 
 def convert_many(
     items: Sequence[Item | tuple[str, str]],
     *,
     jobs: int = 1,
-    executor: Executor | None = None,
+    executor: Executor | Callable[[], Executor] | None = None,
     timeout: float = _TIMEOUT,
     **options: Any,
 ) -> Generator[Outcome, None, None]:
@@ -42,9 +42,11 @@ def convert_many(
     `jobs` is how many processors are kept busy, by workers that overlap waiting for the disk. A file that kills its
     worker, or takes longer than `timeout` seconds in one, fails alone. With more than one job a script must call
     this under `if __name__ == "__main__":`, as with `multiprocessing`. An `executor` takes the place of the workers:
-    anything with the interface of `concurrent.futures`, such as Dask's or mpi4py's. It is not shut down here. What it
-    leaves undone, because it breaks or one of its workers hangs for longer than `timeout`, is done by workers of this
-    machine. Futures that never say that they are running are waited for.
+    anything with the interface of `concurrent.futures`, such as Dask's or mpi4py's, or a function that makes one, which
+    is called again where one breaks. It is given files in chunks; a worker that is lost costs the rest of its chunk,
+    which is converted again, and a file that two workers died of fails alone. An executor that was given as it is is
+    not shut down here. What it leaves undone, because it breaks or one of its workers hangs for longer than `timeout`,
+    is done by workers of this machine. Futures that never say that they are running are waited for.
 
     A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
     unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
@@ -145,50 +147,43 @@ def _plain(value: Any) -> Any:
 
 
 def _by(
-    executor: Executor, items: Sequence[Item], workers: int, timeout: float, options: Mapping[str, Any]
+    executor: Executor | Callable[[], Executor],
+    items: Sequence[Item],
+    workers: int,
+    timeout: float,
+    options: Mapping[str, Any],
 ) -> Iterator[Outcome]:
     """Convert by an executor of the caller's; what it leaves undone by workers of our own, who know what hangs."""
-    futures: list[Future[Outcome]] = []
+    there = frozenset(i for i, item in enumerate(items) if os.path.exists(os.path.join(item.dest, MANIFEST)))
+    known: dict[int, Outcome] = {}
+    left: list[int] = []
+    given = 0
+    for number, outcome in Spread(partial(_convert_one, options=dict(options)), items, executor, timeout):
+        if outcome is Undone.LEFT:
+            left.append(number)
+            continue
+        if outcome is Undone.DEADLY:
+            known[number] = failed(items[number], "two workers that converted it died", "convert.worker", ALONE)
+        elif isinstance(outcome, Outcome):
+            known[number] = outcome
+        while given in known:
+            yield _of_this_run(known.pop(given), given in there, options)
+            given += 1
+    again = _in_workers([items[number] for number in sorted(left)], workers, timeout, options)
+    for number in range(given, len(items)):
+        yield _of_this_run(known[number] if number in known else next(again), number in there, options)
+
+
+def _of_this_run(outcome: Outcome, was_there: bool, options: Mapping[str, Any]) -> Outcome:
+    """Return an outcome; what a worker made of this run before it was lost is not what was there already."""
+    if outcome.status != "unchanged" or was_there:
+        return outcome
+    item = outcome.item
     try:
-        with contextlib.suppress(BrokenExecutor):
-            futures.extend(executor.submit(_convert_one, item, options) for item in items)
-        for place, item in enumerate(items):
-            if place == len(futures) or not _ends(futures[place], timeout) or _is_lost(futures[place]):
-                break
-            yield _answer(item, futures[place])
-        else:
-            return
-        # What waits behind a file that hangs need not wait for it; what has begun may still end.
-        for future in futures[place:]:
-            future.cancel()
-        wait(futures[place + 1 :], timeout)
-        done = {items[i]: future for i, future in enumerate(futures) if i >= place and not _is_lost(future)}
-        lost = [item for item in items[place:] if item not in done]
-        again = {outcome.item: outcome for outcome in _in_workers(lost, workers, timeout, options)}
-        yield from (again[item] if item in again else _answer(item, done[item]) for item in items[place:])
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-def _ends(future: "Future[Outcome]", timeout: float) -> bool:
-    """Wait for a file to be converted; return False where that has been going on for longer than `timeout`."""
-    while not future.done():
-        began = future.running()
-        if not wait([future], timeout if began else _LOOK).done and began:
-            return False
-    return True
-
-
-def _is_lost(future: "Future[Outcome]") -> bool:
-    """Return whether a file was not converted for reasons of the executor's."""
-    return not future.done() or future.cancelled() or isinstance(future.exception(), BrokenExecutor)
-
-
-def _answer(item: Item, future: "Future[Outcome]") -> Outcome:
-    if (e := future.exception()) is not None:
-        return failed(item, f"its worker failed: {type(e).__name__}: {e}", "convert.worker", ALONE)
-    return future.result()
+        told = convert(item.source, item.dest, bulk=True, **{**options, "dry_run": True})
+    except CkptError:  # the source is gone since
+        return outcome
+    return Outcome(item, "converted", told.to_dict())
 
 
 def _in_workers(items: Sequence[Item], workers: int, timeout: float, options: Mapping[str, Any]) -> Iterator[Outcome]:

@@ -149,13 +149,32 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     group=_MANY,
     help="Give up on a file that takes longer [600]; needs --jobs 2 or more.",
 )
+@option(
+    "--executor",
+    metavar="URL",
+    group=_MANY,
+    help="Convert on the workers of a Dask cluster: dask://HOST:PORT, that of its scheduler.",
+)
 def convert(
-    output: Output, paths: tuple[str, ...], out_dir: str | None, jobs: int, timeout: float, **given: Any
+    output: Output,
+    paths: tuple[str, ...],
+    out_dir: str | None,
+    jobs: int,
+    timeout: float,
+    executor: str | None,
+    **given: Any,
 ) -> int:
     """Convert another program's file, without running anything in it."""
     options = _options(given)
     if out_dir is not None:
+        if executor is not None:
+            # The import that waits: few convert on other machines.
+            from ..executors import connect
+
+            options["executor"] = connect(executor)
         return _convert_many(output, paths, out_dir, {**options, "jobs": jobs, "timeout": timeout})
+    if executor is not None:
+        raise click.UsageError("--executor is for many files: say where they go with --out-dir DIR")
     if len(paths) > 2 or (len(paths) == 1 and not options["dry_run"]):
         raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
     source, dest = (*paths, "")[:2]

@@ -218,3 +218,16 @@ def test_ctrl_c_stops_with_130_and_leaves_whole_checkpoints_only(work, options):
     assert 0 < len(made) < 401
     assert all((folder / "manifest.json").exists() for folder in made if not folder.name.startswith("."))
     assert [folder.name for folder in made if folder.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["dqn.pth", "out", "--executor", "dask://127.0.0.1:1"], "--executor is for many files"),
+        (["dqn.pth", "--out-dir", "out", "--executor", "http://127.0.0.1:1"], "is not dask://HOST:PORT"),
+    ],
+)
+def test_an_executor_is_an_address_and_for_many_files(ckpt, work, words, line):
+    said = ckpt("convert", *words)
+    assert said.code == 2
+    assert line in said.err

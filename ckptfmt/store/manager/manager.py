@@ -1,6 +1,7 @@
 """The manager of a run's checkpoints."""
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
@@ -237,6 +238,11 @@ class CheckpointManager:
         if self._is_far and not self.retention.best:
             # Of thousands in a store only the manifests of those that go are read.
             return self._index.entries(self.retention.beyond(steps)[::-1])
+        if not self.retention.best:
+            # The same on a disk, where a damaged one does not count among the newest.
+            whole = (step for step in steps if self._index.entry(step) is not None)
+            oldest = next(itertools.islice(whole, (self.retention.last or 1) - 1, None), 0)
+            return self._index.entries(self.retention.not_due(step for step in reversed(steps) if step < oldest))
         return self.retention.superfluous(self._index.entries(steps))
 
     def _remove(self, entry: Entry) -> None:

@@ -41,7 +41,11 @@ class Retention:
     def beyond(self, steps: Iterable[int]) -> list[int]:
         """Return the steps that neither their age nor their number keeps; where `best` is given, it may keep some."""
         newest = set(sorted(steps)[-(self.last or 1) :])
-        return [s for s in steps if s not in newest and not (self.every is not None and s % self.every == 0)]
+        return self.not_due(s for s in steps if s not in newest)
+
+    def not_due(self, steps: Iterable[int]) -> list[int]:
+        """Return the steps that are no multiple of `every`."""
+        return [step for step in steps if self.every is None or step % self.every]
 
     def superfluous(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries that no reason keeps, oldest first."""
