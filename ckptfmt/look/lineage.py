@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
@@ -74,13 +75,10 @@ def lineage(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[st
         release(open_near(folder))
     with Checkpoint(path) as checkpoint:
         nodes = [_ancestor(checkpoint)]
-    around = os.path.dirname(os.path.realpath(path))
-    known: dict[str, Ancestor] | None = None
+    parents = _Parents(os.path.realpath(path), given)
     seen: set[str] = set()
     while (wanted := nodes[-1].parent) is not None and len(nodes) < _LONGEST:
-        if known is None:
-            known = _by_digest([around, *given])
-        found = known.get(wanted)
+        found = parents.find(wanted)
         seen.add(nodes[-1].digest)
         nodes.append(found or Ancestor(None, wanted, None, None, None, None, None))
         if found is None or found.digest in seen:
@@ -107,20 +105,57 @@ def _walk(folder: str, depth: int) -> Iterator[str]:
             yield from _walk(entry.path, depth + 1)
 
 
-def _by_digest(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Ancestor]:
-    known: dict[str, Ancestor] = {}
-    for folder in folders:
-        for path in find_checkpoints(folder):
-            try:
-                with Checkpoint(path) as checkpoint:
-                    node, content = _ancestor(checkpoint), checkpoint.manifest.content_digest
-            except CkptError:
-                continue
-            # The digest of a manifest names one checkpoint; that of a content may be of several, of which the first
-            # stays.
-            known.setdefault(content, node)
-            known[node.digest] = node
-    return known
+class _Parents:
+    """The checkpoints among which parents are looked for, read no further than they are needed.
+
+    A run saves its checkpoints under names that sort as they were made, so those before the child are read first.
+    """
+
+    def __init__(self, child: str, folders: Iterable[str | os.PathLike[str]]) -> None:
+        places = [os.path.dirname(child), *(os.fspath(folder) for folder in folders)]
+        self._unread = chain(_before(child), chain.from_iterable(map(find_checkpoints, places)))
+        self._read: set[str] = set()
+        self._by_digest: dict[str, Ancestor] = {}
+        self._by_content: dict[str, list[Ancestor]] = {}
+        self._places = places
+
+    def find(self, wanted: str) -> Ancestor | None:
+        """Return the checkpoint whose manifest has this digest, else the first whose content has; None for neither.
+
+        The digest of a manifest names one checkpoint, that of a content may be of several.
+        """
+        while wanted not in self._by_digest and (path := next(self._unread, None)) is not None:
+            if path not in self._read:
+                self._read.add(path)
+                self._look_at(path)
+        return self._by_digest.get(wanted) or min(self._by_content.get(wanted, ()), key=self._place, default=None)
+
+    def _look_at(self, path: str) -> None:
+        try:
+            with Checkpoint(path) as checkpoint:
+                node, content = _ancestor(checkpoint), checkpoint.manifest.content_digest
+        except CkptError:
+            return
+        self._by_digest[node.digest] = node
+        self._by_content.setdefault(content, []).append(node)
+
+    def _place(self, node: Ancestor) -> tuple[int, list[str]]:
+        path = str(node.path)
+        inside = (i for i, folder in enumerate(self._places) if path.startswith(os.path.join(folder, "")))
+        return next(inside, len(self._places)), path.split(os.sep)
+
+
+def _before(child: str) -> Iterator[str]:
+    """Yield the checkpoints beside one whose names come before its own, the nearest first."""
+    folder, name = os.path.split(child)
+    try:
+        names = sorted(other for other in os.listdir(folder) if other < name and not other.startswith("."))
+    except OSError:
+        return
+    for other in reversed(names):
+        path = os.path.join(folder, other)
+        if os.path.isfile(os.path.join(path, MANIFEST)) and not os.path.islink(path):
+            yield path
 
 
 def _ancestor(checkpoint: Checkpoint) -> Ancestor:

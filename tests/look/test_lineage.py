@@ -9,6 +9,7 @@ import ckptfmt
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.look.lineage import find_checkpoints, lineage
 from ckptfmt.store.write import update_manifest
+from tests.counted import steps
 
 
 def save(path: Path, value: float, parent: Path | None = None, kind: str = "resumed") -> Path:
@@ -70,3 +71,27 @@ def test_links_are_not_followed_and_damaged_checkpoints_are_passed_over(run, tmp
     (run / "broken" / "manifest.json").write_text("{")
     assert [Path(path).name for path in find_checkpoints(run)] == ["a", "b", "broken", "c"]
     assert lineage(run / "c").complete
+
+
+def test_a_parent_that_lies_before_its_child_is_found_without_reading_the_others(tmp_path):
+    """Checkpoints of a run are names that sort: how many others there are costs their names alone."""
+
+    def chain_among(others: int) -> int:
+        run = tmp_path / str(others)
+        for number in range(others):
+            save(run / f"step-{number:03}", number)
+        child = save(run / "step-501", 2, save(run / "step-500", 1))
+        return steps(lambda: lineage(child))
+
+    few, many = chain_among(2), chain_among(22)
+    assert many < 1.2 * few
+
+
+def test_of_several_with_one_content_the_first_is_the_parent(run):
+    with ckptfmt.open(run / "a") as checkpoint:
+        content = checkpoint.manifest.content_digest
+    save(run / "d", 1)
+    with ckptfmt.open(run / "c") as checkpoint:
+        line = replace(checkpoint.manifest.lineage, parent=content)
+    update_manifest(run / "c", lambda manifest: replace(manifest, lineage=line))
+    assert [Path(node.path).name for node in lineage(run / "c").nodes] == ["c", "a"]

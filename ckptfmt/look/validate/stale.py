@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from ckptfmt.errors import CkptError, Problem
@@ -49,7 +50,9 @@ def _find(path: str, digest: str) -> Manifest | None:
     here = os.path.realpath(path)
     beside = os.path.dirname(here)
     with contextlib.suppress(OSError), os.scandir(beside) as entries:
-        folders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False) and entry.path != here]
+        found = (entry.path for entry in entries if entry.is_dir(follow_symlinks=False) and entry.path != here)
+        # No further than it takes to know that there are too many: all of them are looked at in turn.
+        folders = list(islice(found, _MOST_SIBLINGS + 1))
         for sibling in folders if len(folders) <= _MOST_SIBLINGS else ():
             with contextlib.suppress(CkptError):
                 if digest in _tail(sibling):
