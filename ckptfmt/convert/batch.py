@@ -11,15 +11,19 @@ from functools import partial
 from typing import Any
 
 from ckptfmt.convert.convert import convert
+from ckptfmt.convert.fetched import fetched
 from ckptfmt.convert.outcome import ALONE, Outcome, Status, failed
 from ckptfmt.convert.sources import Item
 from ckptfmt.convert.spread import Spread, Undone
 from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.opened import open_data
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.legacy.fingerprint import sha256_of, size_of
+from ckptfmt.remote.far import open_far
+from ckptfmt.remote.url import is_url
 
 __all__ = ["Outcome", "convert_many"]
 
@@ -48,6 +52,8 @@ def convert_many(
     not shut down here. What it leaves undone, because it breaks or one of its workers hangs for longer than `timeout`,
     is done by workers of this machine. Futures that never say that they are running are waited for.
 
+    Sources and targets may be URLs; a source is fetched while it is converted.
+
     A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
     unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
     rest; folders in which nothing was written are removed again. Who stops early closes the generator
@@ -73,7 +79,9 @@ def convert_many(
 def _make_folders(items: Sequence[Item]) -> list[str]:
     """Make the folders that the targets lie in, and return those that were not there, outer ones first."""
     made = []
-    for folder in sorted({os.path.dirname(item.dest) for item in items if os.path.dirname(item.dest)}):
+    # A bucket has no folders to be made.
+    near = (os.path.dirname(item.dest) for item in items if not is_url(item.dest))
+    for folder in sorted(set(filter(None, near))):
         missing = []
         while folder and not os.path.isdir(folder):
             missing.append(folder)
@@ -90,10 +98,11 @@ def _make_folders(items: Sequence[Item]) -> list[str]:
 def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
     """Convert one file; whatever goes wrong is in the outcome, so that an executor's own errors can be told from it."""
     try:
-        if not options.get("overwrite") and _is_current(item, options):
-            return Outcome(item, "unchanged")
-        done: Status = "planned" if options.get("dry_run") else "converted"
-        return Outcome(item, done, convert(item.source, item.dest, bulk=True, **options).to_dict())
+        with fetched(item.source) as source:
+            if not options.get("overwrite") and _is_current(source, item.dest, options):
+                return Outcome(item, "unchanged")
+            done: Status = "planned" if options.get("dry_run") else "converted"
+            return Outcome(item, done, convert(source, item.dest, bulk=True, **options).to_dict())
     except CkptError as e:
         return Outcome(item, "failed", error=e.to_dict())
     except (OSError, MemoryError, RecursionError) as e:
@@ -102,25 +111,32 @@ def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
         return failed(item, f"a fault in ckptfmt: {type(e).__name__}: {e}", "convert.fault", "please report it")
 
 
-def _is_current(item: Item, options: Mapping[str, Any]) -> bool:
+def _is_current(source: str, dest: str, options: Mapping[str, Any]) -> bool:
     """Return whether the target was made of these bytes with these options; raise for another checkpoint."""
-    if not os.path.exists(os.path.join(item.dest, MANIFEST)):
+    if not _is_there(dest):
         return False
-    folder = open_folder(item.dest)
+    folder = open_folder(dest)
     try:
-        manifest = load_manifest(folder, where=item.dest)
-        with open_data(folder, WEIGHTS, manifest.weights.segments, where=item.dest) as weights:
+        manifest = load_manifest(folder, where=dest)
+        with open_data(folder, WEIGHTS, manifest.weights.segments, where=dest) as weights:
             weights.check_layout()
             whole = weights.size == manifest.weights.bytes
     finally:
         release(folder)
-    if whole and _answers(manifest, options) and _made_of(manifest, item.source):
+    if whole and _answers(manifest, options) and _made_of(manifest, source):
         return True
     raise TargetExists(
         "is a checkpoint that was made of other bytes or with other options",
-        where=item.dest,
+        where=dest,
         fix="add overwrite=True to replace it",
     )
+
+
+def _is_there(dest: str) -> bool:
+    """Return whether a target was committed, whole or not."""
+    if is_url(dest):
+        return is_manifest(open_far(dest).size(MANIFEST))
+    return os.path.exists(os.path.join(dest, MANIFEST))
 
 
 def _made_of(manifest: Manifest, source: str) -> bool:
@@ -154,7 +170,7 @@ def _by(
     options: Mapping[str, Any],
 ) -> Iterator[Outcome]:
     """Convert by an executor of the caller's; what it leaves undone by workers of our own, who know what hangs."""
-    there = frozenset(i for i, item in enumerate(items) if os.path.exists(os.path.join(item.dest, MANIFEST)))
+    there = frozenset(i for i, item in enumerate(items) if _is_there(item.dest))
     known: dict[int, Outcome] = {}
     left: list[int] = []
     given = 0
@@ -180,7 +196,8 @@ def _of_this_run(outcome: Outcome, was_there: bool, options: Mapping[str, Any]) 
         return outcome
     item = outcome.item
     try:
-        told = convert(item.source, item.dest, bulk=True, **{**options, "dry_run": True})
+        with fetched(item.source) as source:
+            told = convert(source, item.dest, bulk=True, **{**options, "dry_run": True})
     except CkptError:  # the source is gone since
         return outcome
     return Outcome(item, "converted", told.to_dict())

@@ -4,11 +4,14 @@ import dataclasses
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy
 import pytest
 
 import ckptfmt
+from ckptfmt.convert.batch import convert_many
 from ckptfmt.errors import CkptError, Locked, NotACheckpoint, TargetExists, WriteError
 from ckptfmt.format.far import tombstone
 from ckptfmt.remote.address import parse
@@ -546,3 +549,20 @@ def test_many_threads_write_one_name_and_one_wins(url, tmp_path):
     assert set(lost) <= {"write.lost", "write.exists"}
     assert ckptfmt.validate(url).valid
     assert ckptfmt.open(url).training_info == {"step": won[0]}
+
+
+def test_many_files_of_a_bucket_are_converted_into_a_bucket(bucket):
+    url = f"{bucket}/{os.urandom(6).hex()}"
+    source = Path(__file__).parents[2] / "fixtures" / "foreign" / "bare-state-dict" / "dqn.pth"
+    place = parse(f"{url}/old/dqn.pth")
+    open_store(place).put(place.key, source.read_bytes(), "a-test")
+    sources = {"far": f"{url}/old/dqn.pth", "near": str(source), "none": f"{url}/none"}
+    items = [(source, f"{url}/new/{name}") for name, source in sources.items()]
+    for status in ("converted", "unchanged"):
+        with ThreadPoolExecutor(2) as executor:
+            found = list(convert_many(items, executor=executor))
+        assert [outcome.status for outcome in found] == [status, status, "failed"]
+    assert found[2].error["what"] == "there is no such object"
+    with ckptfmt.open(f"{url}/new/far") as far, ckptfmt.open(f"{url}/new/near") as near:
+        assert far.manifest.content_digest == near.manifest.content_digest
+        assert far.manifest.conversion.source.name == "dqn.pth"
