@@ -9,17 +9,17 @@ converted already is left as it is.
 
 import sys
 from contextlib import closing
+from pathlib import Path
 
 from mpi4py.futures import MPIPoolExecutor
 
-from ckptfmt.convert.batch import convert_many
-from ckptfmt.convert.sources import find_sources
+import ckptfmt
 
 if __name__ == "__main__":
-    source, out = sys.argv[1:]
+    source, out = map(Path, sys.argv[1:])
+    items = [(str(file), str(out / file.relative_to(source).with_suffix(""))) for file in sorted(source.rglob("*.pt*"))]
     failed = 0
-    items = find_sources([source], out).items
-    with MPIPoolExecutor() as executor, closing(convert_many(items, executor=executor)) as outcomes:
+    with MPIPoolExecutor() as executor, closing(ckptfmt.convert_many(items, executor=executor)) as outcomes:
         for outcome in outcomes:
             if outcome.error is not None:
                 failed += 1
