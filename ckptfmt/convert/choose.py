@@ -1,7 +1,7 @@
 """Which network of a file is taken, and what it is: all together where they belong together, else the likeliest."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ckptfmt.convert.declared import Declared
@@ -10,6 +10,7 @@ from ckptfmt.convert.tidy import Tidied, Workshop, tidy
 from ckptfmt.convert.whole import whole_of
 from ckptfmt.errors import ConversionError, printable
 from ckptfmt.families.answer import Classification
+from ckptfmt.format.record import record
 from ckptfmt.legacy.find.find import Network, twins
 
 __all__ = ["Chosen", "choose"]
@@ -17,7 +18,7 @@ __all__ = ["Chosen", "choose"]
 _Declare = Callable[[Network], Declared]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chosen:
     """A network, what its file declares, what it is, and the plain network by which it was told where only that was."""
 

@@ -16,6 +16,7 @@ from ckptfmt.format.files import MANIFEST, WEIGHTS, compressed_name
 from ckptfmt.format.manifest import Manifest, Source
 from ckptfmt.format.nonfinite import count_non_finite
 from ckptfmt.format.notebook import Folds, Shown
+from ckptfmt.format.record import record
 from ckptfmt.remote.far import open_far
 from ckptfmt.remote.url import is_url
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
@@ -26,7 +27,7 @@ __all__ = ["Conversion", "convert", "migrate_old_checkpoint"]
 _NAMED = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Conversion(Shown):
     """What was made of a legacy file, and on what evidence.
 

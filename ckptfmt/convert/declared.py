@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any
 
 from ckptfmt.convert.settings import agents_of, environment_of, facts_of, merged
@@ -13,6 +13,7 @@ from ckptfmt.families.evidence import Facts
 from ckptfmt.families.facts import known
 from ckptfmt.format.freeform import encode_free
 from ckptfmt.format.jsontext import render
+from ckptfmt.format.record import record
 from ckptfmt.legacy.pickle.inert import Opaque
 
 __all__ = ["Declared", "read_declared", "storable"]
@@ -29,7 +30,7 @@ _MOST_BYTES = 16 << 20
 _MOST_DROPPED, _SHOWN = 10_000, 120
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declared:
     """A file's own words: `config` holds fields of `ModelConfig`, `facts` those that weights can contradict.
 

@@ -1,11 +1,11 @@
 """What became of one of many files that were to be converted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ckptfmt.convert.sources import Item
 from ckptfmt.errors import CkptError
+from ckptfmt.format.record import record
 
 __all__ = ["ALONE", "Outcome", "Status", "failed"]
 
@@ -13,7 +13,7 @@ Status = Literal["converted", "planned", "unchanged", "failed"]
 ALONE = "convert it alone to see why"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """What became of one file: `conversion` as of `Conversion.to_dict`, `error` as of `CkptError.to_dict`.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from operator import mul
 
 from ckptfmt.format.dtypes import DTYPES
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.blocks import MemoryBlock
 from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
 from ckptfmt.legacy.pickle.ndarray import strides_of
@@ -23,7 +24,7 @@ _CODES = {name: DTYPES[name].struct for name in ("F32", "F64")}
 _MOST = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Whole:
     """A weight put together: its name, the names of its parts, the first of which gives it its place, and why."""
 

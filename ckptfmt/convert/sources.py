@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from ckptfmt.errors import SourceError
 from ckptfmt.families.names import words
 from ckptfmt.format.files import MANIFEST
+from ckptfmt.format.record import record
 from ckptfmt.legacy.address import refuse_address
 from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.legacy.sharded import INDEX, shards_of
@@ -28,7 +28,7 @@ _MAGICS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"
 _BESIDE = frozenset({"optimizer", "optimizers", "optim", "variables", "scheduler"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """One file to convert and where to."""
 
@@ -36,7 +36,7 @@ class Item:
     dest: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sources:
     """The files to convert, in the order of their names, and how many others lie among them."""
 

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from ckptfmt.errors import ConversionError, Problem
+from ckptfmt.format.record import record
 from ckptfmt.legacy.find.census import Leftover, leftovers, same
 from ckptfmt.legacy.find.find import Network
 from ckptfmt.legacy.find.unread import kind_of
@@ -18,7 +18,7 @@ __all__ = ["Remains", "refuse_empty", "take_stock"]
 _FLOATS = ("F", "BF", "C")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remains:
     """What stays behind beside a network: other networks (`left`, by path and why) and all other tensors (`lost`).
 

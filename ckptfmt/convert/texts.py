@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ckptfmt.errors import ManifestError, Problem
 from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.format import jsontext
+from ckptfmt.format.record import record
 
 __all__ = ["Text", "read_texts"]
 
@@ -22,7 +23,7 @@ _WHOLE = re.compile(r"\d+")
 _BYTE = "uint8"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A declaration: `facts` hold fields of `Facts`, `more` those of some config, `agent` what the agent is called."""
 

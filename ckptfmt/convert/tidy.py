@@ -11,6 +11,7 @@ from ckptfmt.convert.gates import cells
 from ckptfmt.convert.parts import Room, dense, wholes
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.dtypes import WHOLE
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 
 __all__ = ["Tidied", "Workshop", "tidy"]
@@ -20,7 +21,7 @@ _MOST_ZEROS = 64 << 20
 _Layer = Mapping[str, LegacyTensor]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tidied:
     """The tensors of the plain network; `dropped` names those it does without, with reasons, `made` new ones."""
 

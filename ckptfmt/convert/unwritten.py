@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Unpack
 
 from ckptfmt.convert.label import manifest_of
@@ -14,6 +13,7 @@ from ckptfmt.families.facts import Reading
 from ckptfmt.format.digest import tensor_digest
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import FileEntry, Manifest, TensorEntry
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.store.write import TensorFile
 from ckptfmt.store.write.acceptance import accepted
@@ -21,7 +21,7 @@ from ckptfmt.store.write.acceptance import accepted
 __all__ = ["Unwritten", "convert_in_memory"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unwritten:
     """What a `Checkpoint` would give of a conversion; `path` is the legacy file, `stored` the bytes of its tensors."""
 

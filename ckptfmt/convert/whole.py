@@ -1,10 +1,10 @@
 """All networks of a file as one: an actor, its critics and their targets belong together, wherever each lay."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from ckptfmt.families.evidence import Window, Wiring
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find.find import Network
 
@@ -14,7 +14,7 @@ __all__ = ["whole_of"]
 _MOST = 12
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class _Whole(Network):
     """Networks taken as one, with what lay around each; the nearest facts are those of the first."""
 

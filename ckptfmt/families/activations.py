@@ -1,13 +1,15 @@
 """The activations that networks here can have: one list, from which every other spelling of them comes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from ckptfmt.format.record import record
 
 __all__ = ["ACTIVATIONS", "Activation"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Activation:
     """An activation by our name; `layer` is torch's class for it, made with `constants`."""
 

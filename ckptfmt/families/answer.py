@@ -1,18 +1,19 @@
 """What a classification says: candidates with their evidence, and the answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from ckptfmt.families.claim import Witness
 from ckptfmt.families.config import Config
 from ckptfmt.families.evidence import Origin
 from ckptfmt.format.notebook import Folds, Shown
+from ckptfmt.format.record import record
 
 __all__ = ["Candidate", "Classification", "Placement"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placement:
     """One tensor of the canonical network: an exact copy of a source tensor, or of some of its rows.
 
@@ -34,7 +35,7 @@ class Placement:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Candidate:
     """A network that the shapes allow, by its name within its family, with what speaks for and against it.
 
@@ -71,7 +72,7 @@ class Candidate:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Classification(Shown):
     """The answer: the chosen candidate, or None and why; all candidates, best first.
 

@@ -1,7 +1,6 @@
 """A network as its config describes it: its name, its tensors, and how a file departs from them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from ckptfmt.errors import ManifestError, Problem, printable
@@ -12,6 +11,7 @@ from ckptfmt.format.document import fields_of
 from ckptfmt.format.dtypes import FLOATS
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.manifest import Architecture, Manifest
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import shape_text
 from ckptfmt.format.versions import is_newer
 
@@ -32,7 +32,7 @@ class Described(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Blueprint:
     """A config together with the family that gives it a meaning."""
 

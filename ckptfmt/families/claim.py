@@ -5,8 +5,9 @@ meaning of the heads. Shapes are no witness: a policy, an actor-critic and a Q-n
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from ckptfmt.format.record import record
 
 __all__ = ["Decision", "Misfit", "Proposal", "Witness", "decide"]
 
@@ -14,7 +15,7 @@ __all__ = ["Decision", "Misfit", "Proposal", "Witness", "decide"]
 _STRENGTH = {"given": 3, "declared": 2}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Witness:
     """What says that a head means what a proposal takes it for; `says` is the sentence for a person."""
 
@@ -26,7 +27,7 @@ class Witness:
         return {"kind": self.kind, "says": self.says}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Proposal:
     """What one family takes a skeleton for.
 
@@ -55,7 +56,7 @@ class Proposal:
         return "/" in self.family
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Misfit:
     """Why a skeleton is none of a family's networks, and for how many tensors a place had been found by then."""
 
@@ -63,7 +64,7 @@ class Misfit:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
     """The proposal that stands, or None; those that rival it, and whether its meaning is assumed."""
 

@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from ckptfmt.errors import ConfigError, ManifestError
@@ -10,6 +9,7 @@ from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.config import positive
 from ckptfmt.format.document import object_schema, value
 from ckptfmt.format.kinds import Kind, choice, named
+from ckptfmt.format.record import record
 
 __all__ = ["DATA_EFFICIENT", "ENCODERS", "NATURE", "NIPS", "Conv", "Encoder", "convs_kind", "encoder_kind"]
 
@@ -34,7 +34,7 @@ _size = _pair_of(positive)
 _padding = _pair_of(named("small", Kind(positive.parse, _NONE_OR_MORE), "A size of none or more."))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conv:
     """One convolution, kernel, stride and padding as (height, width) in pixels."""
 
@@ -84,7 +84,7 @@ convs_kind = Kind(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Encoder:
     """Convolutions in order, each followed by `activation`, which the hidden linear layers use as well."""
 

@@ -1,10 +1,11 @@
 """What is known of a network beside its tensors: facts that were said of it, what a whole module says of its layers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Literal
 
 from ckptfmt.families.encoder import Encoder
+from ckptfmt.format.record import record
 
 __all__ = ["BLOCK_LAYERS", "Facts", "Origin", "Window", "Wiring"]
 
@@ -17,7 +18,7 @@ BLOCK_LAYERS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Facts:
     """What is known beside the weights; None where it is not.
 
@@ -58,7 +59,7 @@ class Facts:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Wiring:
     """What a whole module says of its layers beside their weights.
 

@@ -6,13 +6,15 @@ the answer says so. An entry is found by names that its code base gives its laye
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from ckptfmt.format.record import record
 
 __all__ = ["HABITS", "Habit", "habit_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Habit:
     """A code base: what each of `names` is found in, and the fields of a config that it usually has.
 

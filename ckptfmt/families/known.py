@@ -1,7 +1,7 @@
 """What is known of each family, as data: what tells it, what its weights never say, and the fields of its config."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
@@ -9,11 +9,12 @@ from ckptfmt.families import registry
 from ckptfmt.families.config import config_schema
 from ckptfmt.families.registry import Family
 from ckptfmt.format.document import fields_of
+from ckptfmt.format.record import record
 
 __all__ = ["Known", "known_families", "known_family"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Known:
     """One family; `package` is what brings it, `names` are examples of networks in it, `schema` that of its config."""
 

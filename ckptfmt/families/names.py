@@ -6,9 +6,10 @@ network is follows from shapes.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from ckptfmt.format.record import record
 
 __all__ = ["Name", "kin", "leads", "parse", "stream", "suspicion", "words"]
 
@@ -46,7 +47,7 @@ _EVERYDAY = frozenset({"policy", "tau", "taus", "reward", "baseline", "inverse"}
 _ACTOR_CODES = re.compile(r"(?<![a-z])a[23]c(?![a-z])", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     """A tensor name taken apart: the words of its layer, the part (weight or bias), the kind of noisy part."""
 

@@ -6,13 +6,14 @@ from shapes.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
 from ckptfmt.families.names import words
 from ckptfmt.families.statistics import Statistics, find_statistics
+from ckptfmt.format.record import record
 
 __all__ = ["Chain", "Outline", "Row", "Unit", "fits"]
 
@@ -38,7 +39,7 @@ _MOST_UNITS = 400
 _ROOT = ("\0",)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Unit:
     """One layer: its path, the parts of it by what they are ("weight"), and how many numbers go in and out."""
 
@@ -70,7 +71,7 @@ class Unit:
             yield from self.norm.parts.values()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Row:
     """Layers of one module that follow one another; `words` are those of their path."""
 
@@ -92,7 +93,7 @@ class Row:
         return self.units[-1].outputs
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chain:
     """Layers from what is seen to where they end: those in a row, and the heads that take what the last one gives."""
 
@@ -126,7 +127,7 @@ class Chain:
             yield from unit.sources
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Outline:
     """The layers of a file: `rows` of those with weights, and `vectors`, which belong to none."""
 

@@ -12,7 +12,6 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -23,6 +22,7 @@ from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.claim import Misfit, Proposal
 from ckptfmt.families.config import Config
 from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.format.record import record
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -40,7 +40,7 @@ _INFO = (".dist-info", ".egg-info")
 _NAME = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Family:
     """A family of networks.
 

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from ckptfmt.families.names import words
 from ckptfmt.families.outline import Chain, Outline, Row
 from ckptfmt.families.strings import strings
 from ckptfmt.families.vocabulary import Meaning, meaning, meanings
+from ckptfmt.format.record import record
 
 __all__ = ["Sides", "chained", "parted", "said_of"]
 
@@ -19,7 +19,7 @@ _ENDINGS = {"a": "policy", "c": "critic"}
 _SUFFIX = "state_dict"
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Sides:
     """The rows of an outline by whose they are; those of target copies are in none of the first three."""
 

@@ -7,13 +7,14 @@ module says of its layers, the texts around the network and the other networks o
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, reduce
 from operator import and_
 from typing import Literal
 
 from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.names import Name, parse, words
+from ckptfmt.format.record import record
 
 __all__ = [
     "Kind",
@@ -48,7 +49,7 @@ class Shapes(dict[str, Shape]):
         return sorted(self.values())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """The tensors of one layer: the words that their names share, and the shape of the weight, or of a vector.
 
@@ -67,7 +68,7 @@ class Layer:
         return self.tensors[0]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """The layers of a network whose names begin with one word: an actor, a critic, a trunk."""
 
@@ -75,7 +76,7 @@ class Part:
     layers: tuple[Layer, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Skeleton:
     """One network of a file, and what lies around it.
 

@@ -1,10 +1,10 @@
 """What an environment's spaces say of the network that plays in it; told by names, so that gymnasium is not needed."""
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import shape_text
 
 __all__ = ["Spaces", "check_spaces", "is_agent", "played_spaces", "spaces_of"]
@@ -12,7 +12,7 @@ __all__ = ["Spaces", "check_spaces", "is_agent", "played_spaces", "spaces_of"]
 _ACTIONS = ("n_action", "action_dim", "choices")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spaces:
     """What is done and what is seen: of the three kinds of actions all but one are None.
 

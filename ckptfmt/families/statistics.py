@@ -6,11 +6,11 @@ What a statistic is of follows from how many numbers it has and from the words a
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from ckptfmt.families.names import words
 from ckptfmt.families.vocabulary import meaning
+from ckptfmt.format.record import record
 
 __all__ = ["Spread", "Statistics", "assigned", "find_statistics"]
 
@@ -30,7 +30,7 @@ _OF_LAYERS = ("weight", "bias", "num_batches_tracked")
 _OF_RETURNS = frozenset({"value", "values", "return", "returns", "reward", "rewards"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Statistics:
     """Two tensors of as many numbers; `extra` are those that follow from them or count."""
 

@@ -11,6 +11,7 @@ from ckptfmt.families.network import NetworkConfig
 from ckptfmt.families.outline import Chain, Row, Unit
 from ckptfmt.families.sides import Sides, chained, said_of
 from ckptfmt.format.document import value
+from ckptfmt.format.record import record
 
 __all__ = ["Streams", "StreamsConfig", "read_streams", "stream_tensors", "told_streams"]
 
@@ -43,7 +44,7 @@ class StreamsConfig(NetworkConfig):
         return self.noisy or any(isinstance(block, Mlp) and block.noisy for block in blocks)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Streams:
     """The chain of action values, or those of value and advantage, and how many layers they share."""
 

@@ -7,12 +7,13 @@ was written before, and writes it back as it was. The JSON Schema of a document 
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, field, fields
 from typing import Any, ClassVar, Self, TypeVar
 
 from ckptfmt.errors import ManifestError, printable
 from ckptfmt.format.freeform import encode_free, encode_key, is_plain
 from ckptfmt.format.kinds import Kind, named, wrong
+from ckptfmt.format.record import record
 
 __all__ = ["Document", "Field", "document", "fields_of", "object_schema", "value"]
 
@@ -22,7 +23,7 @@ _Made = TypeVar("_Made", bound="Document")
 _DECLARED: dict[type[Any], tuple[Mapping[str, "Field"], Mapping[str, Any]]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """What is known of a field: `about` says what it is, `since` names the version of the format that brought it.
 
@@ -40,7 +41,7 @@ def value(kind: Kind, about: str, *, since: str = "1.0", written: bool = False, 
     return field(metadata={"field": Field(kind, about, since, written)}, **options)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Document:
     """A JSON object with known fields; `unknown` keeps what a newer minor version added."""
 

@@ -5,8 +5,9 @@ NumPy's codes are little-endian, as tensors are stored. What NumPy lacks, ml_dty
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from ckptfmt.format.record import record
 
 __all__ = [
     "DTYPES",
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Float:
     """How a float is made of bits: a sign, then `exponent` and `mantissa` bits; what an exponent counts from is `bias`.
 
@@ -53,7 +54,7 @@ class Float:
         return sign * math.ldexp(whole, max(power, 1) - self.bias - self.mantissa)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dtype:
     """One dtype under all its names, "" where there is none.
 

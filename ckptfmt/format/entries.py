@@ -1,7 +1,6 @@
 """The parts of a manifest, as frozen documents: network, files and tensors, lineage, conversion, resume."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +19,7 @@ from ckptfmt.format.kinds import (
     pattern,
     text,
 )
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
 
 __all__ = [
@@ -71,7 +71,7 @@ _family = pattern(r"[a-z0-9-]+(/[a-z0-9-]+)?", "the name of a family such as ata
 _FIRST = "atari-dqn"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Architecture(Document):
     """Which network the weights are: a family, and the network's name in it."""
 
@@ -86,7 +86,7 @@ class Architecture(Document):
         return self.name if self.family == _FIRST else f"{self.family}/{self.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Slice(Document):
     """Which part of a tensor a stored one is: a box of it."""
 
@@ -94,7 +94,7 @@ class Slice(Document):
     at: tuple[int, ...] = value(listing(count), "Where in it the slice begins, in each dimension.", since="1.1")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class TensorEntry(Document):
     """One stored tensor."""
 
@@ -110,7 +110,7 @@ class TensorEntry(Document):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class WholeEntry(Document):
     """One tensor that lies in slices in several files."""
 
@@ -119,7 +119,7 @@ class WholeEntry(Document):
     digest: str = value(_digest, "Digest of the whole tensor's bytes: row-major, little-endian.", since="1.1")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class SplitEntry(Document):
     """What of one file lies in slices."""
 
@@ -128,7 +128,7 @@ class SplitEntry(Document):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class FileEntry(Document):
     """One safetensors file, whose header follows from the tensors listed."""
 
@@ -168,7 +168,7 @@ class FileEntry(Document):
         return build_header(((name, t.dtype, t.shape) for name, t in self.tensors.items()), METADATA)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Lineage(Document):
     """Where a checkpoint came from."""
 
@@ -180,7 +180,7 @@ class Lineage(Document):
     code: Mapping[str, Any] = value(free, "The training code: commit, dirty.", default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Source(Document):
     """The file a checkpoint was converted from."""
 
@@ -198,7 +198,7 @@ class Source(Document):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Transform(Document):
     """A stored tensor that is not a tensor of the source as it stood there: some rows of it, or it in another order."""
 
@@ -221,7 +221,7 @@ class Transform(Document):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class ConversionEntry(Document):
     """How a checkpoint was made of a legacy file."""
 
@@ -255,7 +255,7 @@ class ConversionEntry(Document):
     verified: bool = value(flag, "Whether the result was read back and compared with the source, tensor by tensor.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Resume(Document):
     """What a resume finds in this checkpoint, and what it lacks."""
 

@@ -5,11 +5,12 @@ The slices of a tensor are the cells of a grid: every cut goes through the whole
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ckptfmt.errors import Problem, WeightsError, printable
 from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.entries import FileEntry, SplitEntry, TensorEntry, WholeEntry
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import METADATA, build_header, shape_text
 from ckptfmt.format.shards import is_sharded, parse_shard, together, unfit_names
 from ckptfmt.format.versions import SHARDED_VERSION, minor_of
@@ -21,7 +22,7 @@ Split = Mapping[str, SplitEntry]
 _CODE = "manifest.split"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Piece:
     """A stored tensor: all of a named one, or the box of it that begins at `at`."""
 

@@ -6,11 +6,12 @@ a traceback.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ckptfmt.errors import ManifestError, printable
 from ckptfmt.format.freeform import RESERVED, decode_free
+from ckptfmt.format.record import record
 
 __all__ = [
     "Kind",
@@ -34,7 +35,7 @@ Schema = Mapping[str, Any]
 _TAGGED = [{"required": [tag]} for tag in sorted(RESERVED)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """What a field may hold; `defs` are the definitions to which its schema refers by name."""
 

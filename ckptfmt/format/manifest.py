@@ -5,7 +5,6 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -41,6 +40,7 @@ from ckptfmt.format.kinds import (
     text,
     wrong,
 )
+from ckptfmt.format.record import record
 from ckptfmt.format.shards import SHARD_PATTERN, is_sharded, plain_name
 from ckptfmt.format.versions import FORMAT, FORMAT_VERSION
 
@@ -119,7 +119,7 @@ _version = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Manifest(Document):
     """What `manifest.json` says. `architecture` and `config` are None where the network is unknown.
 

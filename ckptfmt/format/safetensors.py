@@ -7,13 +7,13 @@ begins with `{`, no key comes twice, the tensors cover the file without hole or 
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from ckptfmt.errors import WeightsError, WrongSize, printable
 from ckptfmt.format import jsontext
 from ckptfmt.format.dtypes import DTYPES, bits_of
+from ckptfmt.format.record import record
 
 __all__ = [
     "MAX_HEADER",
@@ -61,7 +61,7 @@ class TensorInfo(NamedTuple):
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Header:
     """What a safetensors file says of itself: its tensors in the order of their bytes."""
 

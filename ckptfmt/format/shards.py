@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from ckptfmt.format.files import SAFETENSORS, compressed_name
+from ckptfmt.format.record import record
 
 __all__ = [
     "MOST_SHARDS",
@@ -29,7 +29,7 @@ SHARD_PATTERN = f"^{_FORM}$".replace("([0-9]{5})", "(?!00000)([0-9]{5})")
 _EXTENSION = compressed_name("")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shard:
     """Part `number` (from 1) of the `count` parts of `file`, a name of `SAFETENSORS`."""
 

@@ -5,13 +5,13 @@ Torch tensors are taken too, without importing torch: one can only exist where t
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.format.dtypes import DTYPES, by_torch
+from ckptfmt.format.record import record
 from ckptfmt.format.uncollected import uncollected
 
 __all__ = ["ArrayPayload", "Part", "decode", "is_torch_tensor", "payloads"]
@@ -23,7 +23,7 @@ _TORCH = by_torch()
 _MADE = 512
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ArrayPayload:
     """A tensor in memory, ready to be written; `data` are its bytes, row-major and little-endian."""
 
@@ -36,7 +36,7 @@ class ArrayPayload:
         return (self.data[start : start + size] for start in range(0, len(self.data), size))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """A slice of a tensor: `array` is what lies at `at` in one of shape `of`."""
 

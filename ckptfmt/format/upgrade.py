@@ -5,18 +5,18 @@ folder of old checkpoints to be what is written today.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.prerelease import PRERELEASE, is_settled, settled
+from ckptfmt.format.record import record
 
 __all__ = ["Step", "raised", "version_of"]
 
 Raw = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One step: from which version to which, and what it changed, a sentence for each."""
 

@@ -7,14 +7,15 @@ Only names of this form are ever removed, and only where what they name is prove
 
 import os
 import re
-from dataclasses import dataclass
+
+from ckptfmt.format.record import record
 
 __all__ = ["WriterName", "aside_name", "lock_name", "owner_name", "parse_writer_name", "stage_name"]
 
 _FORM = re.compile(r"\.(?P<stem>.+)\.ckpt-(?P<kind>lock|owner|old|stage(?=-))(?:(?<=stage)-[0-9a-f]{16})?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WriterName:
     """A name beside a target: `kind` is lock, owner, old or stage; `stem` is the name of the target."""
 

@@ -3,11 +3,11 @@
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from ckptfmt.errors import Problem, SourceError, UnsafeSource
+from ckptfmt.format.record import record
 from ckptfmt.legacy.address import refuse_address
 from ckptfmt.legacy.bytes.audit import AT_ONCE, Audit
 from ckptfmt.legacy.bytes.blocks import FileBlock, Spool
@@ -39,7 +39,7 @@ def _refuse(what: str, fix: str, code: str) -> NoReturn:
     raise SourceError(what, fix=fix, code=code)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """Where objects came from: the file's name, size and SHA-256, its container, and what its pickles name."""
 

@@ -4,13 +4,13 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.convert.declared import read_declared
 from ckptfmt.convert.recognise import classify_network
 from ckptfmt.errors import CkptError, Problem, UnsafeSource
 from ckptfmt.format.plain import plain
+from ckptfmt.format.record import record
 from ckptfmt.legacy.find.find import Network, find_networks
 from ckptfmt.legacy.open import LegacyFile
 from ckptfmt.legacy.sharded import open_source
@@ -18,7 +18,7 @@ from ckptfmt.legacy.sharded import open_source
 __all__ = ["NetworkSummary", "SourceSummary", "SourceTensor", "summarize_source"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SourceTensor:
     """One tensor of a legacy file under the name it has there."""
 
@@ -33,7 +33,7 @@ class SourceTensor:
         return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NetworkSummary:
     """Tensors that lie together in a legacy file: where, in which role, and which network they are.
 
@@ -73,7 +73,7 @@ class NetworkSummary:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SourceSummary:
     """What a legacy file is and holds.
 

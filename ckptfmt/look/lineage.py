@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import MANIFEST, open_near, release
+from ckptfmt.format.record import record
 from ckptfmt.look.figures import evaluation_points, training_step
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -19,7 +19,7 @@ _DEEPEST = 8
 _LONGEST = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ancestor:
     """One checkpoint of a chain; `path` is None where it is named and was not found.
 
@@ -40,7 +40,7 @@ class Ancestor:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Descent:
     """A checkpoint and its ancestors, the youngest first."""
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.numeric import block_bytes, blocks, has_numbers, widen
 from ckptfmt.format.plain import plain
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.look.stats import finite_of, tensor_stats
 from ckptfmt.look.summary import TensorStats
@@ -28,7 +28,7 @@ _HELD = 32 << 20
 _DEAD = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorShape:
     """The figures of a tensor and how its values lie.
 

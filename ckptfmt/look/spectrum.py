@@ -1,11 +1,12 @@
 """The singular values of a tensor: how many directions of its inputs a layer tells apart."""
 
 import contextlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ckptfmt.format.record import record
 
 __all__ = ["Spectrum", "spectrum_of"]
 
@@ -15,7 +16,7 @@ _MOST_ROWS = 2048
 _MOST_ELEMENTS = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spectrum:
     """Singular values in falling order, of a tensor as a matrix (first dimension, all others).
 

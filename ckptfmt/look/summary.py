@@ -4,7 +4,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ckptfmt.errors import Problem
@@ -12,6 +12,7 @@ from ckptfmt.families.blueprint import Blueprint, layer_order
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.plain import plain
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -31,7 +32,7 @@ _NETWORK = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorStats:
     """What `stats.tensor_stats` found; the figures are over the finite elements, None where there are none.
 
@@ -50,7 +51,7 @@ class TensorStats:
         return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorSummary:
     """One tensor; `tied_to` names the stored tensor whose bytes it shares, `offset` counts from the data's start."""
 
@@ -71,7 +72,7 @@ class TensorSummary:
         return fields if self.stats else {name: item for name, item in fields.items() if name != "stats"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Summary:
     """What `ckpt inspect` says; the mappings are None where the checkpoint does not know.
 

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from ckptfmt.format import jsontext
 from ckptfmt.format.datafile import DataFile
 from ckptfmt.format.dtypes import DTYPES
 from ckptfmt.format.files import open_file, open_near, release
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import Header, TensorInfo, build_header, parse_header, shape_text
 
 __all__ = ["OUTPUT", "SALIENCIES", "TRACE", "BadTrace", "Saliency", "Told", "Trace", "open_trace", "trace_bytes"]
@@ -54,7 +55,7 @@ class BadTrace(CkptError, ValueError):
     code = "trace.damaged"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Told:
     """What a trace tells of itself.
 

@@ -4,11 +4,11 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from ckptfmt.errors import printable
+from ckptfmt.format.record import record
 from ckptfmt.look.figures import evaluation_points
 from ckptfmt.look.summary import Summary, summarize_checkpoint
 from ckptfmt.look.validate import Report, validate
@@ -19,7 +19,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 __all__ = ["Page", "report", "trace_page"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page:
     """A page as HTML, self-contained: `sections` names what is in it."""
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from ckptfmt.errors import printable
 from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.record import record
 from ckptfmt.look.shape import TensorShape, shape_of
 from ckptfmt.look.spectrum import Spectrum, spectrum_of
 from ckptfmt.look.summary import summarize_checkpoint
@@ -31,7 +31,7 @@ _MOST_SPECTRA = 24
 MOST_ELEMENTS = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WeightRow:
     """One tensor of the table: its name, dtype, shape, figures, picture."""
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.record import record
 from ckptfmt.look.trace import Trace, open_trace
 from ckptfmt.rl.families.blocks import State
 from ckptfmt.rl.load import load_open_checkpoint
@@ -26,7 +26,7 @@ _BATCH = 64
 _LISTED = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """One step at which two networks choose otherwise, by the names of the actions."""
 
@@ -39,7 +39,7 @@ class Choice:
         return {"step": self.step, "a": self.a, "b": self.b}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Behaviour:
     """How two networks answer the frames of one trace.
 

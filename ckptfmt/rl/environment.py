@@ -1,10 +1,11 @@
 """The description of an environment, as it stands in the manifest; needs neither gymnasium nor an emulator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Self
 
 from ckptfmt.errors import CkptError
+from ckptfmt.format.record import record
 from ckptfmt.rl.described import parse_environment
 
 __all__ = ["PREPROCESSINGS", "Environment"]
@@ -12,7 +13,7 @@ __all__ = ["PREPROCESSINGS", "Environment"]
 PREPROCESSINGS = ("gymnasium", "stable-baselines3", "cleanrl", "ale")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(kw_only=True)
 class Environment:
     """How the frames that a network sees are made: a gymnasium id, and what is done to its images.
 

@@ -1,13 +1,13 @@
 """Play episodes with a network, and what came of them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
 from torch import Tensor, nn
 
+from ckptfmt.format.record import record
 from ckptfmt.rl.acting import Action, Actor, explores
 from ckptfmt.rl.envs.atari import EpisodicLife
 from ckptfmt.rl.envs.description import layers
@@ -27,7 +27,7 @@ class Watcher(Interface):
         """Be told what came of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Episode:
     """One episode: the sum of its rewards, how many actions it took, the seed it began with."""
 
@@ -40,7 +40,7 @@ class Episode:
         return {"return": self.total, "steps": self.steps, "seed": self.seed}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evaluation:
     """Episodes, and the protocol they were played by."""
 

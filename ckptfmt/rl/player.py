@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Unpack
 
 import imageio.v2 as imageio
@@ -17,6 +17,7 @@ from ckptfmt.families.config import Config
 from ckptfmt.families.facts import Reading
 from ckptfmt.families.spaces import is_agent
 from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.record import record
 from ckptfmt.rl.acting import explores
 from ckptfmt.rl.described import parse_environment, refuse_untrusted
 from ckptfmt.rl.environment import Environment
@@ -36,7 +37,7 @@ _FRAMES_PER_SECOND = 60
 _ALL_ACTIONS = 18
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Player:
     """What `open_player` found; observations of `env` are divided as `environment` says.
 

@@ -1,10 +1,11 @@
 """How an evaluation is played: whole games or lives, how random, for how long; with two protocols of the literature."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Self
 
 from ckptfmt.errors import CkptError
+from ckptfmt.format.record import record
 from ckptfmt.rl.environment import Environment
 
 __all__ = ["PROTOCOLS", "Protocol", "named_protocol"]
@@ -13,7 +14,7 @@ __all__ = ["PROTOCOLS", "Protocol", "named_protocol"]
 _EPSILON = 0.001
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(kw_only=True)
 class Protocol:
     """What decides a return beside the network: in the manifest it stands with every evaluation.
 

@@ -6,13 +6,13 @@ rank's replay buffer in the memory of the first.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed
 
 from ckptfmt.errors import WriteError
+from ckptfmt.format.record import record
 from ckptfmt.format.tensors import ArrayPayload, payloads
 
 __all__ = ["Given", "gather", "once", "rank", "world_size"]
@@ -34,7 +34,7 @@ def world_size() -> int:
     return distributed.get_world_size() if _several() else 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Given:
     """What all ranks give: `files` are this rank's arrays by file, in rank 0 those of the others as well.
 
@@ -46,7 +46,7 @@ class Given:
     own: Sequence[ArrayPayload] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Remote(ArrayPayload):
     """An array of another rank, of which a part is asked for when it is written."""
 

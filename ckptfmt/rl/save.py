@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from ckptfmt.families.spaces import check_spaces
 from ckptfmt.format.files import REPLAY, STATE, WEIGHTS
 from ckptfmt.format.manifest import Lineage, Manifest, Resume, render_manifest
 from ckptfmt.format.parse import parse_manifest
+from ckptfmt.format.record import record
 from ckptfmt.format.tensors import Part
 from ckptfmt.remote.url import is_url
 from ckptfmt.rl.environment import Environment
@@ -118,7 +118,7 @@ def save_model_checkpoint(
     return once(write_once, encode=render_manifest, decode=read, where=where, own=whole.own)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Held:
     """What this rank has of a training: the network's tensors, and the state around it, nothing gathered yet."""
 

@@ -10,7 +10,7 @@ all looks, so that looking early costs nothing.
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import nn
 from ckptfmt.errors import CkptError
 from ckptfmt.families.alternatives import alternatives, variants
 from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.record import record
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.play import play_episodes
 from ckptfmt.rl.player import Player, open_player
@@ -39,7 +40,7 @@ _ASSUMED = "assumed"
 _TEST = "paired t-test of returns on the same seeds, its level of 0.01 shared over candidates and looks"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Candidate:
     """A value that a field may have, and the returns of the agent that has it, by seed."""
 
@@ -52,7 +53,7 @@ class Candidate:
         return {"value": value, "returns": list(self.returns)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Measured:
     """What playing showed of one field.
 
@@ -79,7 +80,7 @@ class Measured:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Settlement:
     """What was measured of a checkpoint, where, and whether it was written down."""
 

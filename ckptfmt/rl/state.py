@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.format.manifest import Resume
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.rl.alike import check_alike, check_range, item, refuse
 from ckptfmt.rl.networks import is_spread, load_named, plain_names, whole
@@ -54,7 +55,7 @@ class HasArrays(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Captured:
     """A training state as arrays: what goes into the two files, and what a resume will find and miss.
 

@@ -10,11 +10,11 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.jsontext import parse
+from ckptfmt.format.record import record
 from ckptfmt.share._keys import PrivateKey, PublicKey, hint, is_genuine, sign_bytes
 
 __all__ = ["MAX_BUNDLE", "Statement", "make_bundle", "open_bundle"]
@@ -27,7 +27,7 @@ _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://model_signing/signature/v1.0"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Statement:
     """What a bundle states: the SHA-256 of each file, and which names were left out on purpose."""
 

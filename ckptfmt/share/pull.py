@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, WeightsError
@@ -10,6 +9,7 @@ from ckptfmt.format.far import must_be_there
 from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SIGNATURE, WEIGHTS, compressed_name, read_manifest
 from ckptfmt.format.manifest import FileEntry
 from ckptfmt.format.parse import parse_manifest
+from ckptfmt.format.record import record
 from ckptfmt.look.validate.integrity import FileCheck
 from ckptfmt.remote.far import open_far
 from ckptfmt.remote.folder import FarFolder
@@ -27,7 +27,7 @@ Progress = Callable[[int], None]
 _SPACE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pulled:
     """What was copied here; `files` maps the names to the bytes that they have here."""
 

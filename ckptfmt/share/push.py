@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_near, read_manifest, release
 from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.record import record
 from ckptfmt.look.lineage import find_checkpoints
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.failure import Absent
@@ -20,7 +20,7 @@ __all__ = ["Pushed", "push", "push_all"]
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pushed:
     """What lies at a URL now; `status` is pushed, unchanged where it lay there already, or planned.
 

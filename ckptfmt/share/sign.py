@@ -7,7 +7,6 @@ folder. It states the SHA-256 of every file, which stand in the manifest, so tha
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, MissingFile, WeightsError
@@ -28,6 +27,7 @@ from ckptfmt.format.files import (
 )
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import parse_manifest
+from ckptfmt.format.record import record
 from ckptfmt.format.shards import plain_name
 from ckptfmt.look.validate import validate
 from ckptfmt.share._bundle import MAX_BUNDLE, Statement, make_bundle, open_bundle
@@ -42,7 +42,7 @@ _COMPRESSED = ".zst"
 _BLOCK = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Signature:
     """A signature that was made: its file, the files it vouches for, the hint of the public key."""
 
@@ -63,7 +63,7 @@ class Signature:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verification:
     """What came of holding a checkpoint against its signature.
 

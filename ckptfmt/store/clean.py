@@ -6,12 +6,13 @@ plays a part. Only names that writers give are looked at, and only what is prove
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.far import in_a_store
 from ckptfmt.format.files import MANIFEST, is_there, release
+from ckptfmt.format.record import record
 from ckptfmt.format.writernames import WriterName, parse_writer_name
 from ckptfmt.remote.url import is_url
 from ckptfmt.store.write.failure import reported
@@ -25,7 +26,7 @@ __all__ = ["Leftover", "clean", "leftovers"]
 State = Literal["left", "removed", "restored", "kept"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leftover:
     """Something that a writer put beside its target; `held_by` says which living one uses it, "" for none.
 
@@ -60,7 +61,7 @@ def clean(path: str | os.PathLike[str], *, deep: bool = True) -> tuple[Leftover,
     return tuple(left for group in _groups(os.fspath(path), deep) for left in group.cleaned())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Group:
     """What lies beside one target, in the folder that `folder` describes."""
 

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ckptfmt.format.record import record
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.kept import kept_file
 from ckptfmt.store.write import Compression, TensorFile, rewrite_files
@@ -12,7 +12,7 @@ from ckptfmt.store.write import Compression, TensorFile, rewrite_files
 __all__ = ["FormChange", "compress", "decompress"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FormChange:
     """How many bytes each file of a checkpoint takes, before and after; `changed` are the files written anew."""
 

@@ -1,15 +1,15 @@
 """What a checkpoint holds, to be written again: its tensors, each verified as it is read."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from ckptfmt.format.record import record
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write import Compression, TensorFile
 
 __all__ = ["KeptTensor", "kept_file"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeptTensor:
     """A tensor of a checkpoint that is open."""
 

@@ -3,12 +3,12 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import SAFETENSORS
 from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.record import record
 from ckptfmt.format.versions import FORMAT_VERSION, SHARDED_VERSION
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.kept import kept_file
@@ -17,7 +17,7 @@ from ckptfmt.store.write import Compression, write_checkpoint
 __all__ = ["Merge", "merge"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Merge:
     """What became of the checkpoint at `path`: how many `parts` its files had, and where the whole one lies.
 

@@ -11,7 +11,7 @@ import re
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, printable
@@ -30,6 +30,7 @@ from ckptfmt.format.files import (
 from ckptfmt.format.manifest import FileEntry, Lineage, Manifest
 from ckptfmt.format.parse import LineEnds, parse_manifest
 from ckptfmt.format.provenance import created_by, instant
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
 from ckptfmt.format.travelled import lf
 from ckptfmt.store.checkpoint import Checkpoint
@@ -45,7 +46,7 @@ _DIGEST = re.compile(rb'"(?:digest": ?"blake3:|blake3": ?")([0-9a-f]{64})"')
 _Bytes = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Repair:
     """What was done: `restored` maps damaged tensors to the checkpoint they were taken from.
 
@@ -218,7 +219,7 @@ def _rebuild(
     return done
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _OwnFile:
     tensors: Mapping[str, StoredTensor]
     form: Compression | None

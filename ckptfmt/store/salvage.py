@@ -3,13 +3,13 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from ckptfmt.errors import WeightsError
 from ckptfmt.format.datafile import DataFile, TwoForms
 from ckptfmt.format.digest import tensor_digest
 from ckptfmt.format.files import compressed_name, open_file
 from ckptfmt.format.opened import open_data
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.store.write import Compression
 
@@ -19,7 +19,7 @@ __all__ = ["StoredTensor", "as_before", "open_damaged", "open_unlisted"]
 _BLOCK = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredTensor:
     """A tensor as it lies in an open file."""
 

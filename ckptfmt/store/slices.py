@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,12 +9,13 @@ from ckptfmt.errors import WeightsError, printable
 from ckptfmt.format.digest import Hasher
 from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.joined import Piece
+from ckptfmt.format.record import record
 from ckptfmt.store.datafiles import DataFiles
 
 __all__ = ["Box", "box_into", "whole_chunks", "whole_digest"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Box:
     """A part of a tensor: what lies from `at` on, `shape` wide in each dimension."""
 

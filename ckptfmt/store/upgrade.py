@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import raw_manifest
+from ckptfmt.format.record import record
 from ckptfmt.format.upgrade import Step, raised, version_of
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.kept import kept_file
@@ -17,7 +17,7 @@ from ckptfmt.store.write import Compression, update_manifest, write_checkpoint
 __all__ = ["Upgrade", "upgrade"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Upgrade:
     """What was done to the checkpoint at `path`: the `steps`, none where it is of the version asked for already.
 

@@ -4,11 +4,11 @@ import math
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import MANIFEST
+from ckptfmt.format.record import record
 from ckptfmt.look.figures import evaluation_points, training_step
 from ckptfmt.look.trace import TRACE, open_trace
 from ckptfmt.store.checkpoint import Checkpoint
@@ -23,7 +23,7 @@ _MOST = 200_000
 _MOST_TRACES = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A checkpoint: its name, which is its path below the folder, and when its folder was last changed."""
 
@@ -32,7 +32,7 @@ class Entry:
     changed_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """One line of the table; `trouble` says why a checkpoint cannot be opened."""
 
@@ -52,7 +52,7 @@ class Row:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Listing:
     """What lay in a folder when it was last changed."""
 

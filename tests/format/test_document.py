@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -7,9 +6,10 @@ import pytest
 from ckptfmt.errors import ManifestError
 from ckptfmt.format.document import Document, document, object_schema, value
 from ckptfmt.format.kinds import choice, count, free, listing, mapping, optional, pattern, text
+from ckptfmt.format.record import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Leaf(Document):
     """A leaf."""
 
@@ -17,7 +17,7 @@ class Leaf(Document):
     word: str = value(choice("red", "blue"), "Its colour.", default="red")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(kw_only=True, slots=False)
 class Tree(Document):
     """A tree."""
 
@@ -46,7 +46,7 @@ def test_a_field_is_left_out_while_it_holds_its_default_and_means_it_where_it_is
 
 
 def test_a_document_that_gains_a_field_reads_what_was_written_before_and_writes_it_back_as_it_was():
-    @dataclass(frozen=True, kw_only=True)
+    @record(kw_only=True, slots=False)
     class Grown(Tree):
         """A tree of a later version."""
 

@@ -5,7 +5,6 @@ data of a known layout; where none of these decides, `Unplaced` says what nothin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from ckptfmt.families.answer import Placement
@@ -14,6 +13,7 @@ from ckptfmt.families.atari_dqn.grouping import Group, by_names, by_order, natur
 from ckptfmt.families.atari_dqn.layouts import Layout
 from ckptfmt.families.atari_dqn.topology import Fit, Topology
 from ckptfmt.families.names import kin, stream
+from ckptfmt.format.record import record
 
 __all__ = ["Assignment", "Unplaced", "assign", "placements"]
 
@@ -22,7 +22,7 @@ class Unplaced(Exception):
     """Tensors of equal shape cannot be told apart; the text says which."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assignment:
     """The layers in their roles: convolutions in order, hidden layers and heads by role of the topology."""
 

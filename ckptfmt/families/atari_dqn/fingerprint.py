@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from ckptfmt.format.record import record
 
 __all__ = ["MAX_CONVS", "MAX_MATRICES", "MAX_TENSORS", "Fingerprint", "Shape", "chains"]
 
@@ -14,7 +15,7 @@ Shape = tuple[int, ...]
 MAX_CONVS, MAX_TENSORS, MAX_MATRICES = 6, 200, 16
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Fingerprint:
     """The shapes of a state dict, without names, sorted by what they can be."""
 

@@ -1,12 +1,12 @@
 """What the rows of the output layers mean: actions, atoms, or something shapes do not tell."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ckptfmt.families.atari_dqn.config import architecture_name
 from ckptfmt.families.atari_dqn.layouts import Layout
 from ckptfmt.families.atari_dqn.topology import Fit
 from ckptfmt.families.evidence import Facts
+from ckptfmt.format.record import record
 
 __all__ = ["ALE_ACTIONS", "Reading", "readings"]
 
@@ -24,7 +24,7 @@ _MANY = (
 _FEWEST_ATOMS = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reading:
     """One meaning of the heads' rows; `doubt` says why it is not claimed, `options` what would decide."""
 

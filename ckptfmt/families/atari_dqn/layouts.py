@@ -8,8 +8,9 @@ others were found for each. It is inferred where the file also holds the config 
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
+
+from ckptfmt.format.record import record
 
 __all__ = ["LAYOUTS", "Layout", "recognise"]
 
@@ -20,7 +21,7 @@ _STREAMS = r"(fc|value_stream|advantage_stream)"
 _FACTORS = r"epsilon_(input|output)"
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Layout:
     """A code base's way of naming.
 

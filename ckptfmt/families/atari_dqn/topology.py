@@ -6,11 +6,12 @@ over is explained, noise buffers and a support and no more. Names play no part h
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
 from ckptfmt.families.atari_dqn.fingerprint import Fingerprint, Shape
+from ckptfmt.format.record import record
 
 __all__ = ["NOISE_STYLES", "Fit", "Layer", "Role", "Topology", "fits", "topologies"]
 
@@ -38,7 +39,7 @@ NOISE_STYLES: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """One linear layer of a topology: its role, and the shape (out, in) of its weight."""
 
@@ -46,7 +47,7 @@ class Layer:
     shape: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Topology:
     """A wiring: one stream or two, how the hidden layer is shared, plain or noisy layers, all sizes.
 
@@ -96,7 +97,7 @@ class Topology:
         return Counter(shape for layer in self.layers for shape in noise_shapes(style, layer.shape))
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Fit:
     """How a topology compares with the shapes of a file; `support` is the shape of the support, if any."""
 

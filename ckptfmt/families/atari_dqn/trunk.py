@@ -6,13 +6,13 @@ trunk on a screen of 84×84 comes first, and what is left open is refused or mar
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.encoder import Conv, Encoder
 from ckptfmt.families.evidence import Origin
+from ckptfmt.format.record import record
 
 __all__ = ["Trunk", "TrunkUnknown", "infer"]
 
@@ -50,7 +50,7 @@ class TrunkUnknown(Exception):
     """The strides and paddings cannot be told; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trunk:
     """An encoder, the (channels, height, width) it takes, where both come from, and a note on what else fits."""
 

@@ -7,11 +7,12 @@ before a byte is read, so that no description reaches outside its storage or exp
 import math
 import struct
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from ckptfmt.errors import SourceError, TooCostly, printable
 from ckptfmt.format.dtypes import DTYPES, bits_of, by_storage, storage_bits
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes import gather
 from ckptfmt.legacy.bytes.blocks import Block
 from ckptfmt.legacy.pickle.inert import Opaque
@@ -47,7 +48,7 @@ def item_size(dtype: str | None) -> int:
     return bits // 8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Storage:
     """A run of elements of a source; `dtype` is None where only the tensors in it know theirs."""
 
@@ -59,7 +60,7 @@ class Storage:
     device: str = "cpu"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StorageId:
     """What a pickle says of a storage it refers to: its key, dtype, device and number of elements."""
 
@@ -98,7 +99,7 @@ def _view(value: Any) -> tuple[str, int, int] | None:
     raise SourceError("its pickle refers to a part of a storage in a way that torch does not", code="source.storage")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class LegacyTensor:
     """A tensor described by its place in a storage; `strides` and `offset` count elements.
 

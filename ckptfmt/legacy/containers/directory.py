@@ -2,10 +2,10 @@
 
 import re
 import struct
-from dataclasses import dataclass
 from typing import NoReturn
 
 from ckptfmt.errors import SourceError, TooCostly, printable
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.blocks import Block
 
 __all__ = [
@@ -43,7 +43,7 @@ _UNIX, _LINK = 3, 0xA
 _BAD_NAME = re.compile(r"[\x00-\x1f\\]|^/|(^|/)\.\.?(/|$)|//|^$|^.:")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A record of the archive: `stored` bytes at `start` that unpack to `size` bytes with the CRC `crc`."""
 

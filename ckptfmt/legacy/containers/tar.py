@@ -4,10 +4,10 @@ POSIX.1-1988 (ustar) headers, with GNU long names and the harmless part of pax h
 """
 
 import re
-from dataclasses import dataclass
 from typing import NoReturn
 
 from ckptfmt.errors import SourceError, TooCostly, printable
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.blocks import Block, Window, pieces
 
 __all__ = ["Member", "is_tar", "read_members"]
@@ -26,7 +26,7 @@ _PAX_RECORD = re.compile(rb"([0-9]{1,6}) ([^=\n]+)=")
 _BAD_NAME = re.compile(r"[\x00-\x1f]|^/|(^|/)\.\.(/|$)|^$")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Member:
     """A regular file in the archive."""
 

@@ -8,10 +8,11 @@ follow each other without hole or overlap from the first byte of the archive to 
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn
 
 from ckptfmt.errors import SourceError, printable
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.blocks import Block, Spool, Window, pieces
 from ckptfmt.legacy.bytes.packed import FEED, Inflater, one_stream
 from ckptfmt.legacy.containers.directory import (
@@ -33,7 +34,7 @@ MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _LOCAL = struct.Struct("<4s5H3L2H")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Record:
     """Bytes of a source that must have a certain CRC-32."""
 
@@ -42,7 +43,7 @@ class Record:
     crc: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Archive:
     """An archive whose directory was checked; its records are read where they lie."""
 

@@ -4,11 +4,11 @@ An honest one names a dozen classes, all of them known; whatever else it names i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import SourceError, UnsafeSource, printable
 from ckptfmt.format.dtypes import by_torch
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.blocks import Block
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.pickle import pickles
@@ -41,7 +41,7 @@ HONEST = frozenset(
 _MAX_LENGTH = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stored:
     """A tensor as the index describes it: its dtype, its shape, and the shape of each part by where it begins."""
 
@@ -50,7 +50,7 @@ class Stored:
     parts: Mapping[tuple[int, ...], tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slice:
     """Bytes of a file that are one part of a tensor, or all of what is no tensor (`at` is None)."""
 
@@ -61,7 +61,7 @@ class Slice:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """What a folder holds: tensors, other values by name, slices, and the way to each value in the saved object."""
 

@@ -3,10 +3,10 @@
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from ckptfmt.errors import SourceError, printable
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.blocks import Block, Spool
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.bytes.gather import dense
@@ -21,7 +21,7 @@ _RUN = 512
 _LISTED = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """A part of a tensor: where its first element lies in the whole, its elements, and the file that holds it."""
 

@@ -1,10 +1,10 @@
 """Every tensor of a foreign object, each once: what of it was not taken, and why."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import printable
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find.keys import key_text
 from ckptfmt.legacy.find.nest import items
@@ -61,7 +61,7 @@ class _Place:
         return f"{member} : {inner}" if member and inner else member or inner
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leftover:
     """Tensors that lie together and were not taken, with the reason."""
 

@@ -1,10 +1,10 @@
 """Several networks in one flat dict: online and target copies side by side, wrappers around all names."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from ckptfmt.families.names import words
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 
 __all__ = ["Part", "Role", "is_network", "role_of", "split"]
@@ -26,7 +26,7 @@ _MAX_PREFIX = 16
 Tensors = Mapping[str, LegacyTensor]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """One network of a flat dict: the prefix that was left away, its role, its tensors."""
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -11,6 +11,7 @@ from ckptfmt.families.evidence import Wiring
 from ckptfmt.families.names import words
 from ckptfmt.families.skeleton import Shapes
 from ckptfmt.format.dtypes import WHOLE
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import layers, modules
 from ckptfmt.legacy.find.copies import Role, is_network, role_of, split
@@ -38,7 +39,7 @@ _MEMORY = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class _Place:
     """An object in the nest, its keys from the root, and what lies around it."""
 
@@ -57,7 +58,7 @@ class _Place:
         return f"{self.member} : {inner}" if self.member and inner else self.member or inner
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Network:
     """Tensors that lay together: where, in which role, under which names.
 

@@ -1,9 +1,10 @@
 """The containers of a foreign object: what lies in each, and which of them hold the tensors of a network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.find.copies import is_network
@@ -24,7 +25,7 @@ _MAX_VISITS = 2_000_000
 _TENSORDICT, _PARAMETERS = "_tensordict", "_param_td"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Held:
     """The tensors of a container by name, and the kinds of those that are not read.
 

@@ -4,9 +4,9 @@ It knows protocols 0 to 5 (PEP 307, 3154, 574). Nothing that a pickle names is l
 what may stand for a call is in `builders`, what a name may be in `names`, what it all may cost in `budget`.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.blocks import Block, MemoryBlock
 from ckptfmt.legacy.bytes.budget import Budget
 from ckptfmt.legacy.pickle import graph
@@ -18,7 +18,7 @@ from ckptfmt.legacy.pickle.opcodes import Reader
 __all__ = ["Opaque", "Pickle", "load"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pickle:
     """An object read from a pickle; `end` is the offset behind it.
 

@@ -1,12 +1,12 @@
 """What was changed, added, removed or renamed: single changes as data, and what decides which count."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.plain import plain
+from ckptfmt.format.record import record
 
 __all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "manifest_changes", "paths"]
 
@@ -26,7 +26,7 @@ _VOLATILE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tolerance:
     """Elements count as unchanged while |b - a| <= `atol` + `rtol` * |a|; the default lets nothing pass."""
 
@@ -37,7 +37,7 @@ class Tolerance:
         return self.rtol > 0 or self.atol > 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ManifestChange:
     """One value that differs; `path` is dotted, `a` or `b` is None where the other side alone has it.
 
@@ -57,7 +57,7 @@ class ManifestChange:
         return {"op": self.op, "path": self.path, **values, "volatile": self.volatile}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class WeightChange:
     """One tensor that differs, as it is in b (in a, where it was removed).
 
@@ -87,7 +87,7 @@ class WeightChange:
         return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filter:
     """Which changes count: those named by `only` (all, where it is empty) and by none of `ignore`.
 

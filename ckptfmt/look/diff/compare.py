@@ -4,13 +4,13 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.freeform import decode_free
 from ckptfmt.format.notebook import Folds, Shown
+from ckptfmt.format.record import record
 from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes, paths
 from ckptfmt.look.diff.views import TensorView, View, open_view
 
@@ -19,7 +19,7 @@ __all__ = ["Diff", "Side", "diff"]
 _Tensors = Mapping[tuple[str, str], TensorView]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Side:
     """One of the two that are compared; `kind` is checkpoint or legacy.
 
@@ -36,7 +36,7 @@ class Side:
         return {"path": self.path, "kind": self.kind, "digest": self.digest, "verified": self.verified}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Diff(Shown):
     """What `diff` found: `manifest` changes by path, `weights` changes in the order of the tensors in b.
 

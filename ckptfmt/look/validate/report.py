@@ -1,17 +1,18 @@
 """What a look at a checkpoint found."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ckptfmt.errors import Problem
 from ckptfmt.format.notebook import Folds, Shown
+from ckptfmt.format.record import record
 
 __all__ = ["Report", "counts"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report(Shown):
     """What `validate` found in the checkpoint at `path`; `bytes` of it were read.
 

@@ -1,12 +1,13 @@
 """One step of an environment, and the first sight of the next episode where it ended one."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from ckptfmt.format.record import record
 
 __all__ = ["Elsewhere", "Played", "play"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Played:
     """What came of an action: `after` is what was seen then, `following` what the next action is chosen by."""
 

@@ -11,13 +11,13 @@ has and gives out itself, to values of the same kinds and sizes.
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from ckptfmt.errors import WeightsError
+from ckptfmt.format.record import record
 from ckptfmt.rl.alike import check_alike, check_names, check_range, has_text, item, refuse
 from ckptfmt.rl.envs.description import layers
 from ckptfmt.rl.envs.make import Env
@@ -87,7 +87,7 @@ _FIXED = frozenset(
 _FIXED_TYPES = (gymnasium.Space, gymnasium.envs.registration.EnvSpec)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EnvState:
     """The state of each layer from the outermost in, and the attributes that could not be stored."""
 

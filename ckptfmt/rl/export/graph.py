@@ -4,7 +4,6 @@ A recurrent network takes one step: what it remembers goes in beside what it see
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from ckptfmt.families.blocks import Cell
 from ckptfmt.families.network import NetworkConfig
+from ckptfmt.format.record import record
 from ckptfmt.rl.export.compare import draw_seen
 from ckptfmt.rl.families.factory import create_model_from_config
 
@@ -20,7 +20,7 @@ __all__ = ["Graph", "graph_of"]
 _PARTS = {"lstm": ("h", "c"), "gru": ("h",)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Graph:
     """The inputs of a network, each with the axis along which a batch lies, and its outputs."""
 

@@ -1,6 +1,5 @@
 """A network's architecture as a table."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.spaces import Spaces, is_agent
+from ckptfmt.format.record import record
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.families.network import BlockNetwork
 from ckptfmt.rl.families.noisy import NoisyLinear
@@ -16,7 +16,7 @@ from ckptfmt.rl.families.noisy import NoisyLinear
 __all__ = ["Description", "Layer", "describe"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(kw_only=True)
 class Layer:
     """One layer with weights: its name, kind, the shape that leaves it (batch left out) and its tensors."""
 
@@ -37,7 +37,7 @@ class Layer:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(kw_only=True)
 class Description:
     """What a network is made of; `gives` says in words what it does, and `n_action` is None of real actions."""
 

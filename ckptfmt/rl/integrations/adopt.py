@@ -1,7 +1,6 @@
 """Take a live network of another code base for one of a known family, once it is shown to be that network."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
@@ -17,6 +16,7 @@ from ckptfmt.families.evidence import Facts
 from ckptfmt.families.facts import Given
 from ckptfmt.families.spaces import spaces_of
 from ckptfmt.families.tell import classify
+from ckptfmt.format.record import record
 from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.families.atari_dqn import QNetwork
 from ckptfmt.rl.families.factory import create_model_from_config
@@ -34,7 +34,7 @@ _CLOSE = 1e-3
 _PLAIN = "q-network/dqn"
 
 
-@dataclass(frozen=True)
+@record(slots=False)
 class Adopted:
     """A network of another code base under canonical names: `state_dict` gives its weights as they are now.
 

@@ -1,16 +1,17 @@
 """What is drawn from a replay buffer at a time."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
+
+from ckptfmt.format.record import record
 
 __all__ = ["Batch"]
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Batch:
     """`size` transitions over n steps: `returns` is the discounted sum of their rewards, `discounts` what the value
     of the next observation is multiplied with (0 where the episode ended), `weights` corrects for the

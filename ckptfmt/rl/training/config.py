@@ -4,12 +4,13 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, Self
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.encoder import ENCODERS as KNOWN_ENCODERS
+from ckptfmt.format.record import record
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.protocol import Protocol
 
@@ -23,7 +24,7 @@ def _setting(default: Any, doc: str, least: float = -math.inf, most: float = mat
     return dataclasses.field(default=default, metadata={"doc": doc, "least": least, "most": most})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(kw_only=True)
 class TrainConfig:
     """Everything that decides how a training goes; the same settings and seed give the same weights on a CPU."""
 

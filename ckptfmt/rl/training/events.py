@@ -1,13 +1,12 @@
 """What a training tells while it runs."""
 
-from dataclasses import dataclass
-
+from ckptfmt.format.record import record
 from ckptfmt.rl.play import Evaluation
 
 __all__ = ["Evaluated", "Event", "Progress", "Saved"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Progress:
     """Where the training is; the return is over the last 100 episodes, None before the first one ends."""
 
@@ -21,7 +20,7 @@ class Progress:
     seconds_left: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Evaluated:
     """An evaluation at `step`, and whether it is the best so far."""
 
@@ -30,7 +29,7 @@ class Evaluated:
     best: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Saved:
     """A checkpoint that is on the disk; `kind` is interval, best or last."""
 

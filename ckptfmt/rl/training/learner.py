@@ -2,7 +2,6 @@
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ckptfmt.format.record import record
 from ckptfmt.rl.families.noisy import reset_noise
 from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
@@ -19,7 +19,7 @@ from ckptfmt.rl.training.quantiles import middles, quantile_losses
 __all__ = ["Learner", "project"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Tensors:
     """A batch on the device of the network."""
 

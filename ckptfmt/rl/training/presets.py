@@ -4,10 +4,10 @@ A preset is where the settings begin: those of a file and options win over it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
+from ckptfmt.format.record import record
 
 __all__ = ["PRESETS", "TECHNIQUES", "Preset", "preset_settings"]
 
@@ -21,7 +21,7 @@ TECHNIQUES: Mapping[str, bool] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Preset:
     """Settings, and where they were published."""
 

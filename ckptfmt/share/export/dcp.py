@@ -6,10 +6,10 @@ where each begins and ends. It is written as a save by one process would be; the
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ckptfmt.format.dtypes import by_torch
+from ckptfmt.format.record import record
 from ckptfmt.share.export.newfolder import write_new_folder
 from ckptfmt.share.export.opcodes import Call, Instance, Name, pickled
 from ckptfmt.share.export.target import Outline, left_out, stored_tensors
@@ -23,7 +23,7 @@ _METADATA = "torch.distributed.checkpoint.metadata"
 _DTYPES = {dtype: name for name, dtype in by_torch().items()}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slice:
     """A part of a tensor: where it begins in it, its lengths, and its bytes in a file of the folder."""
 

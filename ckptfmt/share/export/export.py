@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from ckptfmt.errors import CkptError, ConversionError, MissingPackage, missing_package
+from ckptfmt.format.record import record
 from ckptfmt.share.export.cleanrl import CLEANRL
 from ckptfmt.share.export.dcp import dcp_outline, write_dcp_folder
 from ckptfmt.share.export.hubfolder import hub_outline, write_hub_folder
@@ -30,7 +30,7 @@ _FOLDERS: Mapping[str, tuple[Callable[[Checkpoint, str], Outline], str]] = {
 TARGETS = (*_BUILT_IN, *_WITH_TORCH, *_FOLDERS)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Export:
     """What was written, how the other library loads it, what was left out.
 

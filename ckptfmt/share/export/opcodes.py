@@ -2,15 +2,15 @@
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import ConversionError, printable
+from ckptfmt.format.record import record
 
 __all__ = ["Call", "Instance", "Name", "Outside", "pickled"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     """A class or a function by the module that holds it."""
 
@@ -18,7 +18,7 @@ class Name:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """What a class or a function returns for these arguments."""
 
@@ -26,7 +26,7 @@ class Call:
     arguments: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Instance:
     """An object of a class that is given its state without a call of its constructor; no two are equal, as keys."""
 
@@ -34,7 +34,7 @@ class Instance:
     state: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outside:
     """What lies outside of the pickle, by the id under which its reader finds it."""
 

@@ -4,7 +4,6 @@ A script has sizes of its own, written into its classes, so that most networks a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 
 from ckptfmt.families.actor_critic import ActorCriticConfig
@@ -14,6 +13,7 @@ from ckptfmt.families.blocks import Body, Convs, Mlp
 from ckptfmt.families.encoder import NATURE
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.families.q_network import QConfig
+from ckptfmt.format.record import record
 from ckptfmt.share.export.target import require, unfit
 
 __all__ = ["Script", "script_of"]
@@ -27,7 +27,7 @@ _Q, _PPO, _REAL = ((120, 84), "relu"), ((64, 64), "tanh"), ((256, 256), "relu")
 _TRUNK = ("network.0", "network.2", "network.4", "network.7")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Script:
     """A script: its file, the classes of it, and the name of each layer of ours in each of its state dicts.
 

@@ -1,7 +1,6 @@
 """What an export makes: a target's file, what it cannot hold, and the checkpoint seen with the target's eyes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ckptfmt.errors import ConversionError, ManifestError, printable
@@ -9,6 +8,7 @@ from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.config import Config
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.format.files import REPLAY, STATE
+from ckptfmt.format.record import record
 from ckptfmt.look.figures import finite
 from ckptfmt.share.export.torchfile import StoredTensor
 from ckptfmt.store.checkpoint import Checkpoint
@@ -28,7 +28,7 @@ __all__ = [
 _WHERE_TO = "export it to torch or onnx"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outline:
     """What an export will make, known before a byte is written.
 
@@ -45,7 +45,7 @@ class Outline:
     algorithm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """A form in which another library reads networks.
 

@@ -9,10 +9,10 @@ import math
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ckptfmt.errors import ConversionError, printable
+from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import STORAGE_DTYPES
 from ckptfmt.share.export.opcodes import Call, Name, Outside, pickled
 
@@ -31,7 +31,7 @@ _STORAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredTensor:
     """A tensor to be written: its dtype (a safetensors name), its shape, and a call that gives its bytes."""
 

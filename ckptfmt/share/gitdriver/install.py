@@ -5,11 +5,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.record import record
 from ckptfmt.store.write.newfile import write_new
 
 __all__ = ["ATTRIBUTES", "Installation", "install"]
@@ -21,7 +21,7 @@ ATTRIBUTES = (
 _OURS = tuple(line.partition(" ")[0] for line in ATTRIBUTES)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Installation:
     """What was written: the file of attributes with the lines added to it, and the settings of git."""
 

@@ -3,13 +3,13 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.files import MANIFEST, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import load_manifest
+from ckptfmt.format.record import record
 from ckptfmt.format.writernames import parse_writer_name
 from ckptfmt.share.pack.coding import PART
 
@@ -19,7 +19,7 @@ __all__ = ["Cut", "RunFolder", "cuts", "walk"]
 _GATHERED = 256 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cut:
     """A part of a file before it is stored; `width` is how many bytes an element has there."""
 
@@ -28,7 +28,7 @@ class Cut:
     width: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFolder:
     """A folder of the run: its path from the run ("" for the run itself), its files, what is left out.
 

@@ -8,13 +8,13 @@ import json
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.compressed import honest_text
 from ckptfmt.format.digest import new_blake3
 from ckptfmt.format.jsontext import excess
+from ckptfmt.format.record import record
 from ckptfmt.share.pack.coding import PART
 
 __all__ = [
@@ -56,7 +56,7 @@ class BadArchive(CkptError, ValueError):
         super().__init__(what, where=where, fix=fix, code=code)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """A piece of a file: `stored` bytes at `offset` give `size`; `base` is the part it is the difference to, or -1."""
 
@@ -67,7 +67,7 @@ class Part:
     base: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PackedFile:
     """A file of the run; `path` has slashes between names."""
 
@@ -77,7 +77,7 @@ class PackedFile:
     parts: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Index:
     """All of it: the name of the run, its folders (those without files too), its files, the parts."""
 
@@ -87,7 +87,7 @@ class Index:
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Footer:
     """Where the index lies, how many bytes it takes and gives, its digest, the digest of all before the last."""
 

@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import TargetExists, WriteError
 from ckptfmt.format.files import open_near, release
+from ckptfmt.format.record import record
 from ckptfmt.share.pack.cutting import walk
 from ckptfmt.share.pack.index import BadArchive
 from ckptfmt.share.pack.unpack import check
@@ -18,7 +18,7 @@ from ckptfmt.store.write.linux import sync_folder
 __all__ = ["Packed", "pack"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Packed:
     """What went into an archive; `left` are links, devices and leftovers of writers, which did not."""
 

@@ -3,10 +3,10 @@
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import TargetExists
+from ckptfmt.format.record import record
 from ckptfmt.share.pack.archive import Archive
 from ckptfmt.share.pack.index import PackedFile
 from ckptfmt.store.write.datafile import create, write_all
@@ -19,7 +19,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAKEN = "exists and is not empty"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unpacked:
     """What was taken out of an archive, and where it is now; `dest` is "" where it was only looked at."""
 

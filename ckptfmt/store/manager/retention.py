@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from ckptfmt.format.record import record
 from ckptfmt.store.manager.steps import Entry
 
 __all__ = ["Retention", "ranked"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(kw_only=True)
 class Retention:
     """Keep the `last` newest, the `best` by `metric` and those whose step is a multiple of `every`.
 

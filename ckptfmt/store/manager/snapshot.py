@@ -3,16 +3,17 @@
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ckptfmt.errors import WriteError
+from ckptfmt.format.record import record
 from ckptfmt.format.tensors import ArrayPayload, Part, payloads
 
 __all__ = ["Buffers", "Snapshot", "abandoned"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(slots=False)
 class Snapshot(ArrayPayload):
     """A copied tensor, whose parts stop coming once `abandoned` is set."""
 
@@ -21,7 +22,7 @@ class Snapshot(ArrayPayload):
     # As large as a writer's blocks, so that an abandoned save stops within one of them.
     def chunks(self, size: int = 4 << 20) -> Iterator[memoryview]:
         """Return the bytes in parts of `size`; raise `WriteError` where the save was abandoned."""
-        for part in super(Snapshot, self).chunks(size):
+        for part in super().chunks(size):
             if self.abandoned.is_set():
                 raise abandoned()
             yield part

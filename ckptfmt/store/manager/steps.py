@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.errors import CkptError, NotACheckpoint
@@ -13,6 +12,7 @@ from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, open_folder, release
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
+from ckptfmt.format.record import record
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.url import is_url
 
@@ -27,7 +27,7 @@ _TOGETHER = 16
 _FORM = re.compile(r"step-(\d{12,})")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A checkpoint that a manager wrote: its step, its metrics, the digests of its weights and of its manifest."""
 

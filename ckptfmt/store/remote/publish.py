@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from ckptfmt.errors import CkptError, Locked, TargetExists
 from ckptfmt.format.far import REMOVED, is_manifest, is_tombstone, replaceable, tombstone, unfinished
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, is_companion
+from ckptfmt.format.record import record
 from ckptfmt.remote.bucket import BucketFolder
 from ckptfmt.remote.failure import Absent, StoreError, Taken
 from ckptfmt.remote.store import Found
@@ -40,7 +41,7 @@ _MOST_OVER = 30
 _MARK = b"ckptfmt: an upload was taken over\n"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sent:
     """A file to be sent: its bytes, a call that gives them in parts, one that raises where it has changed since."""
 

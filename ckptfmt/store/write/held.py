@@ -10,9 +10,9 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ckptfmt.format.files import MANIFEST, SIGNATURE, release
+from ckptfmt.format.record import record
 from ckptfmt.format.shards import is_data_file
 from ckptfmt.store.write.heads import HEAD, resembles
 from ckptfmt.store.write.linux import rename_new
@@ -36,7 +36,7 @@ _LARGE = 1 << 20
 _MADE: dict[int, set[tuple[int, int]]] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Held:
     """A file or folder that is called `name` in `folder`; `file` is its descriptor.
 

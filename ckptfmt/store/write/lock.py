@@ -13,10 +13,10 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ckptfmt.errors import Locked, WriteError, printable
 from ckptfmt.format.files import release
+from ckptfmt.format.record import record
 from ckptfmt.format.writernames import lock_name, owner_name, stage_name
 from ckptfmt.store.write.heads import is_signature
 from ckptfmt.store.write.held import Held, hold_open, kind_of
@@ -36,7 +36,7 @@ _PAUSE = 0.005
 _HELD: set[int] = set()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Owner:
     """Which process wrote a lock file."""
 
@@ -60,7 +60,7 @@ class Owner:
         return False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Lock:
     """A lock file that is ours; `lay_there` says whether a writer that died may have left it."""
 

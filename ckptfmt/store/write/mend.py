@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from ckptfmt.format.files import is_there
+from ckptfmt.format.record import record
 from ckptfmt.format.writernames import WriterName, aside_name, parse_writer_name
 from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.linux import sync_folder
@@ -16,7 +16,7 @@ __all__ = ["Mended", "mend", "set_aside"]
 _UNREADABLE = "may not be looked at"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mended:
     """What became of a leftover; `why` says why one is still there."""
 

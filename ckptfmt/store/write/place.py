@@ -8,11 +8,11 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError, printable
 from ckptfmt.format.far import in_a_store
 from ckptfmt.format.files import release
+from ckptfmt.format.record import record
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.held import Held, hold_open, kind_of
 from ckptfmt.store.write.linux import sync_folder
@@ -27,7 +27,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _LONGEST_NAME = 220
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """A target under lock: `path` as it was given, its name in the folder that `folder` describes."""
 

@@ -12,11 +12,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.digest import Hasher
+from ckptfmt.format.record import record
 
 __all__ = ["BLOCK", "Found", "ReadBack", "Worker", "start_worker"]
 
@@ -32,7 +32,7 @@ _IDLE: deque[bytearray] = deque(maxlen=_BUFFERS)
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """What lies in a file: SHA-256 of the whole, the digest of each segment."""
 

@@ -5,10 +5,10 @@ to the one that has the least to write so far.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ckptfmt.format.files import SAFETENSORS
+from ckptfmt.format.record import record
 from ckptfmt.format.shards import shard_name
 from ckptfmt.store.write.tensorfile import TensorFile
 
@@ -18,7 +18,7 @@ __all__ = ["Share", "announce", "share_out"]
 _Key = tuple[str, str, tuple[int, ...] | None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Share:
     """What one rank writes: files by the name that each gets; `total` are the bytes of all ranks."""
 

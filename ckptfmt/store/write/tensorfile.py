@@ -1,11 +1,12 @@
 """What goes into one safetensors file, before it is written: tensors, shared names, and the form it is to have."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple, Protocol
 
 from ckptfmt.errors import WrongSize, printable
 from ckptfmt.format.manifest import Slice
+from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
 from ckptfmt.store.write.readback import BLOCK
 
@@ -33,7 +34,7 @@ class Payload(Protocol):
         """Return the bytes, row-major and little-endian, in parts."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compression:
     """How a file is compressed: at a zstd level, and only where it gets smaller by the share `least` at least.
 
@@ -59,7 +60,7 @@ class Shaped(NamedTuple):
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorFile:
     """What goes into one safetensors file; `tied` maps names that are not stored to the stored name they share.
 

@@ -1,7 +1,7 @@
 """Which agent of Stable-Baselines3 a network is: its algorithm, its spaces, and what its tensors are called there."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ckptfmt.families.actor_critic import ActorCriticConfig
@@ -11,6 +11,7 @@ from ckptfmt.families.encoder import NATURE
 from ckptfmt.families.network import NetworkConfig, PolicyConfig
 from ckptfmt.families.q_network import QConfig
 from ckptfmt.families.quantile_q import QuantileQConfig
+from ckptfmt.format.record import record
 from ckptfmt.share.export.sb3.layers import LIBRARY, Row, Seen, look_at
 from ckptfmt.share.export.target import require, unfit
 
@@ -22,7 +23,7 @@ _CLIP = (-2.0, 2.0)
 _CLAMP = (-20.0, 2.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Agent:
     """A network with the eyes of Stable-Baselines3.
 

@@ -1,11 +1,12 @@
 """The algorithms of Stable-Baselines3 and sb3-contrib that a network of ours can be an agent of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ckptfmt.convert.settings import agents_of
 from ckptfmt.families.names import words
+from ckptfmt.format.record import record
 from ckptfmt.look.figures import finite
 from ckptfmt.share.export.opcodes import Name
 
@@ -30,7 +31,7 @@ _COUNTS = frozenset({
 _MOST = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Algorithm:
     """An algorithm: where its policies are, what they are called, and what of a training it goes on with.
 

@@ -1,9 +1,8 @@
 """What Stable-Baselines3 calls the layers of its networks, and which bodies of ours have a place in them."""
 
-from dataclasses import dataclass
-
 from ckptfmt.families.blocks import Body, Convs, Mlp
 from ckptfmt.families.encoder import NATURE
+from ckptfmt.format.record import record
 from ckptfmt.share.export.target import unfit
 
 __all__ = ["Row", "Seen", "look_at"]
@@ -11,7 +10,7 @@ __all__ = ["Row", "Seen", "look_at"]
 LIBRARY = "Stable-Baselines3"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """Linear layers one behind another: our name, outputs and activation of each."""
 
@@ -24,7 +23,7 @@ class Row:
         return {name: tuple(f"{one}.{2 * i}" for one in theirs) for i, name in enumerate(self.names)}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Seen:
     """What sees: the features extractor of frames, where there is one, and the linear layers behind it.
 

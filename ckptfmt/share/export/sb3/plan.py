@@ -1,12 +1,12 @@
 """What a zip of Stable-Baselines3 will say of a checkpoint's network, decided before a byte is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf, prod
 from typing import Any
 
 from ckptfmt.errors import printable
 from ckptfmt.families.activations import ACTIVATIONS
+from ckptfmt.format.record import record
 from ckptfmt.look.figures import finite
 from ckptfmt.share.export.opcodes import Name
 from ckptfmt.share.export.sb3 import spaces
@@ -24,7 +24,7 @@ _PIXELS = 255.0
 _UNBOUNDED = 3.4028234663852886e38
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Plan:
     """An agent and all that its zip says beside the weights.
 

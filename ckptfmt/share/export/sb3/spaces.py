@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ckptfmt.format.record import record
 from ckptfmt.share.export.opcodes import Call, Name
 
 __all__ = ["Space", "box", "choices", "discrete", "told"]
@@ -15,7 +15,7 @@ _DTYPES = ("float32", "float64", "float16", "uint8", "int8", "int16", "int32", "
 _MOST = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Space:
     """A space; `attributes` are those that Stable-Baselines3 writes as text, for readers that run nothing."""
 
