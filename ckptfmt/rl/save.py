@@ -2,8 +2,8 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ def save_model_checkpoint(
     Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
     """
     where = os.fspath(checkpoint_path)
+    describe = cache(partial(_description, environment, model_config, where))
 
     def write_of(files: Mapping[str, Any], notes: Sequence[Any], ranks: Ranks | None = None) -> Manifest:
         return write(
@@ -77,7 +78,7 @@ def save_model_checkpoint(
             state=files.get(STATE),
             replay=files.get(REPLAY),
             resume=_resume(notes),
-            environment=_description(environment, model_config, where),
+            environment=describe(),
             evaluation=evaluation,
             lineage=lineage or Lineage(kind="trained", code=code_revision()),
             extra=extra,
@@ -86,32 +87,57 @@ def save_model_checkpoint(
             peers=ranks,
         )
 
-    held: list[_Held] = []
-
-    def hold() -> dict[str, Any]:
-        held.append(_Held(plain_names(model), state.capture(gather=False) if state else None))
-        return held[0].note(rank())
+    def check(weights: Mapping[str, Any]) -> None:
+        if not allow_nan:
+            refuse_nan(weights, where)
+        describe()
 
     ranks = ranks_now(patience)
-    notes = [hold()] if ranks is None else Steps(ranks, where).take("give its state", hold)
+    held, notes = _hold(model, state, ranks, where)
     resumes = [note["resume"] for note in notes]
     if ranks is not None and _is_sharded(sharded, notes, checkpoint_path):
-        given: list[Mapping[str, Any]] = []
+        return write_of(_pieces(held, check, ranks, where), resumes, ranks)
+    return _by_one(held, check, partial(write_of, notes=resumes), where)
 
-        def check() -> None:
-            given.append(held[0].pieces(ranks.rank))
-            if not allow_nan:
-                refuse_nan(given[0][WEIGHTS], where)
-            _description(environment, model_config, where)
 
-        Steps(ranks, where).take("give its tensors", check)
-        return write_of(given[0], resumes, ranks)
-    whole = gather(lambda: (held[0].gathered(), None), where)
+def _hold(
+    model: HasTensors, state: TrainingState | None, ranks: Ranks | None, where: str
+) -> tuple["_Held", list[dict[str, Any]]]:
+    """Return what this rank has, and the notes of all; raise `WriteError` in all where one rank has nothing to give."""
+    mine: list[_Held] = []
+
+    def hold() -> dict[str, Any]:
+        mine.append(_Held(plain_names(model), state.capture(gather=False) if state else None))
+        return mine[0].note(rank())
+
+    notes = [hold()] if ranks is None else Steps(ranks, where).take("give its state", hold)
+    return mine[0], notes
+
+
+def _pieces(held: "_Held", check: Callable[[Mapping[str, Any]], None], ranks: Ranks, where: str) -> Mapping[str, Any]:
+    """Return the slices that this rank writes, once those of all have passed the check."""
+    given: list[Mapping[str, Any]] = []
+
+    def give() -> None:
+        given.append(held.pieces(ranks.rank))
+        check(given[0][WEIGHTS])
+
+    Steps(ranks, where).take("give its tensors", give)
+    return given[0]
+
+
+def _by_one(
+    held: "_Held",
+    check: Callable[[Mapping[str, Any]], None],
+    write_of: Callable[[Mapping[str, Any]], Manifest],
+    where: str,
+) -> Manifest:
+    """Return the manifest of what rank 0 wrote of all that the ranks hold."""
+    whole = gather(lambda: (held.gathered(), None), where)
 
     def write_once() -> Manifest:
-        if not allow_nan:
-            refuse_nan(whole.files[WEIGHTS], where)
-        return write_of(whole.files, resumes)
+        check(whole.files[WEIGHTS])
+        return write_of(whole.files)
 
     # The manifest is sent to the other ranks: their machine need not have the folder.
     read = partial(parse_manifest, where=where)

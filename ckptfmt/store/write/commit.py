@@ -69,13 +69,7 @@ def write_checkpoint(
     if unknown := sorted(name for name in files if plain_name(name) is None):
         raise WriteError(f"{unknown[0]} is not the name of a checkpoint's file", where=where, code="write.file-name")
     if is_url(path):
-        # The import that waits, here and below: few write into a store.
-        from ckptfmt.store.remote.write import publish_near, staged_near
-
-        with staged_near(where) as near:
-            manifest = write_checkpoint(near, files, build, bulk=bulk)
-            publish_near(near, where, take_over=overwrite)
-        return manifest
+        return _write_far(where, files, build, take_over=overwrite, bulk=bulk)
     with (
         reported(where),
         uncollected(_TENSOR_SPACE * sum(len(file.tensors) for file in files.values())),
@@ -96,6 +90,23 @@ def write_checkpoint(
             publish_folder(place, staged, manifest, replacing=before)
             if published is not None and staged.is_at(place.name):
                 published(staged.file)
+    return manifest
+
+
+def _write_far(
+    where: str,
+    files: Mapping[str, TensorFile],
+    build: Callable[[Mapping[str, FileEntry]], Manifest],
+    *,
+    take_over: bool,
+    bulk: bool,
+) -> Manifest:
+    # The import that waits, here and below: few write into a store.
+    from ckptfmt.store.remote.write import publish_near, staged_near
+
+    with staged_near(where) as near:
+        manifest = write_checkpoint(near, files, build, bulk=bulk)
+        publish_near(near, where, take_over=take_over)
     return manifest
 
 
