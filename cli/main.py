@@ -64,7 +64,9 @@ _HANDLES_PIPES = ("train", "serve", "convert")
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line `words` (those of the process unless given) and return the exit code."""
     given = list(sys.argv[1:] if words is None else words)
-    _listen_to_signals(given)
+    # A program that gives the words has signals of its own, and pipes that must not end it.
+    if words is None:
+        _listen_to_signals(given)
     if _answered(given):
         return 0
     # Nothing that is loaded at the start is garbage, and looking for some takes a tenth of it.

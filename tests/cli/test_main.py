@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from ckptfmt.cli.main import COMMANDS
+from ckptfmt.cli.main import COMMANDS, main
 
 import ckptfmt
 
@@ -276,3 +276,10 @@ def test_a_conversion_of_a_dqn_loads_no_other_family_and_no_reader_of_images_fro
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (run.stderr.splitlines()[-1], (tmp_path / "out" / "manifest.json").is_file()) == ("end", True)
+
+
+def test_a_program_that_runs_a_command_keeps_its_signals(capsys):
+    before = [signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT)]
+    assert main(["schema"]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT)] == before
+    assert capsys.readouterr().out.startswith("{")
