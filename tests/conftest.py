@@ -16,6 +16,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("ckptfmt", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ckptfmt")
 
+# Files that take minutes come first: of two processes, one would run them at the end while the other has nothing to do.
+_LONG = frozenset({"test_faults.py", "test_benchmarks.py", "test_train.py", "test_ranks.py"})
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--passed-to", metavar="FILE", help="Write the names of the tests that passed into this file.")
@@ -23,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _LONG)
     if not (given := config.getoption("--without")):
         return
     done = set(Path(given).read_text().splitlines())

@@ -19,6 +19,9 @@ from ckptfmt.format.kinds import optional
 
 __all__ = ["FAMILY", "ActorQConfig", "critic_tensors", "read_critics"]
 
+# Each is held against all others. REDQ, of those that are known, keeps the most critics, ten, and a target of each.
+_MOST_CHAINS = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActorQConfig(PolicyConfig):
@@ -107,6 +110,8 @@ def _chains(sides: Sides) -> tuple[Chain, list[Chain]]:
             return policy, others
         raise Unfit("its layers do not follow one another")
     chains = parted(sides.own)
+    if len(chains) > _MOST_CHAINS:
+        raise Unfit(f"it has {len(chains)} networks beside one another")
     for policy in chains:
         others = [chain for chain in chains if chain is not policy]
         size = action_size(policy, others)

@@ -32,6 +32,7 @@ WORDS = {
     "git": [["textconv", "URL"]],
     "inspect": [["URL", "--stats"], ["NEW"]],
     "lineage": [["URL"]],
+    "merge": [["URL", "--out", "OUT"]],
     "pack": [["URL", "OUT"], ["PATH", "NEW"]],
     "play": [["URL", "--episodes", "1"]],
     "pull": [["URL", "OUT"]],

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from ckptfmt.rl.play import Episode, Evaluation
 from ckptfmt.rl.player import add_evaluation
 from ckptfmt.rl.protocol import Protocol
-from tests.store.test_property import NEIGHBOURS, TEXT, fresh, holds
+from tests.store.test_property import NEIGHBOURS, TEXT, assert_kept, fresh
 
 EPISODES = st.lists(st.builds(Episode, st.floats(), st.integers(), st.integers()), min_size=1, max_size=3)
 PROTOCOLS = st.builds(Protocol, epsilon=st.floats(0, 1), name=st.none() | TEXT) | st.just(Protocol())
@@ -25,4 +25,4 @@ def test_an_evaluation_is_written_whole_or_is_an_error(episodes, protocol, neigh
         # The mean of infinities of both signs is none, which NumPy says too.
         warnings.simplefilter("ignore", RuntimeWarning)
         evaluation = Evaluation(tuple(episodes), protocol)
-        holds(root, root / "out", lambda: add_evaluation(root / "out", evaluation), neighbour)
+        assert_kept(root, root / "out", lambda: add_evaluation(root / "out", evaluation), neighbour)

@@ -5,7 +5,16 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from ckptfmt.share.export.scripts import Script, script_of
-from ckptfmt.share.export.target import Outline, Target, left_out, pixel_scale, require, require_config, stored_tensors
+from ckptfmt.share.export.target import (
+    Outline,
+    Target,
+    left_out,
+    pixel_scale,
+    require,
+    require_config,
+    require_plain,
+    stored_tensors,
+)
 from ckptfmt.share.export.torchfile import StoredTensor, write_torch_file
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -14,6 +23,7 @@ __all__ = ["CLEANRL"]
 
 def _outline(checkpoint: Checkpoint, dest: str, algorithm: str) -> Outline:
     config: Any = require_config(checkpoint, "CleanRL")
+    require_plain(config, "CleanRL")
     script = script_of(config)
     scale = pixel_scale(checkpoint, config)
     seen = "pixels by 255" if script.divisor != 1 else "features by nothing"

@@ -21,6 +21,7 @@ __all__ = [
     "pixel_scale",
     "require",
     "require_config",
+    "require_plain",
     "stored_tensors",
     "unfit",
 ]
@@ -71,10 +72,7 @@ def require(true: bool, what: str) -> None:
 
 
 def require_config(checkpoint: Checkpoint, target: str) -> Config:
-    """Return the config of a network of any family; raise `ConversionError` where it is unknown, or none of `target`.
-
-    Neither library keeps running statistics inside of its networks.
-    """
+    """Return the config of a network of any family; raise `ConversionError` where it is unknown."""
     config: Config | None = checkpoint.config
     if config is None:
         what = "its architecture is unknown"
@@ -83,13 +81,19 @@ def require_config(checkpoint: Checkpoint, target: str) -> Config:
         raise unfit(
             f"{target} needs to know the network, and {what}", "export it to torch, which takes tensors as they are"
         )
-    kept = [getattr(config, name, "none") for name in ("normalizer", "value_normalizer")]
-    require(kept == ["none", "none"], f"{target}'s networks normalise nothing by running statistics, and this one does")
-    stretched = getattr(config, "deviation_range", None) and getattr(config, "deviation_bound", "") == "tanh"
-    require(not stretched, f"{target}'s networks clamp deviations, and this one stretches a tanh over their range")
-    several = getattr(config, "policy", None) is None and getattr(config, "n_critics", None) is not None
-    require(not several, f"{target}'s networks of Q-values are one, and here are several")
     return config
+
+
+def require_plain(config: Any, library: str) -> None:
+    """Raise `ConversionError` for what networks of no library have: running statistics, several that give Q-values."""
+    kept = [getattr(config, name, "none") for name in ("normalizer", "value_normalizer")]
+    require(
+        kept == ["none", "none"], f"{library}'s networks normalise nothing by running statistics, and this one does"
+    )
+    stretched = getattr(config, "deviation_range", None) and getattr(config, "deviation_bound", "") == "tanh"
+    require(not stretched, f"{library}'s networks clamp deviations, and this one stretches a tanh over their range")
+    several = getattr(config, "policy", None) is None and getattr(config, "n_critics", None) is not None
+    require(not several, f"{library}'s networks of Q-values are one, and here are several")
 
 
 def left_out(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ckptfmt.share.export.sb3.agents import Agent, agent_of
 from ckptfmt.share.export.sb3.algorithms import ALGORITHMS, Algorithm, settings, told_algorithm
 from ckptfmt.share.export.sb3.layers import LIBRARY
 from ckptfmt.share.export.sb3.spaces import Space
-from ckptfmt.share.export.target import pixel_scale, require, require_config, unfit
+from ckptfmt.share.export.target import pixel_scale, require, require_config, require_plain, unfit
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Plan", "plan"]
@@ -63,6 +63,7 @@ def plan(checkpoint: Checkpoint, asked: str) -> Plan:
     Raises `ConversionError` for a network that is none of Stable-Baselines3's.
     """
     config: Any = require_config(checkpoint, LIBRARY)
+    require_plain(config, LIBRARY)
     agent = agent_of(config)
     info = checkpoint.training_info
     algorithm = ALGORITHMS[_chosen(agent, info, asked)]
