@@ -33,7 +33,12 @@ def validate_many(
 
     `executor` is what `convert_many` takes; `deep` and `strict` are those of `validate`.
     """
-    return _each(partial(_validated, deep=deep, strict=strict), paths, executor)
+    return _each(
+        partial(_validated, deep=deep, strict=strict),
+        lambda path: Report(path, (Problem.of(_deadly(path)),), deep=deep, strict=strict),
+        paths,
+        executor,
+    )
 
 
 def summarize_many(
@@ -43,11 +48,14 @@ def summarize_many(
 
     `executor` is what `convert_many` takes.
     """
-    return _each(_summarized, paths, executor)
+    return _each(_summarized, _deadly, paths, executor)
 
 
 def _each(
-    work: Callable[[str], _Result], paths: Sequence[str | os.PathLike[str]], executor: _Executor
+    work: Callable[[str], _Result],
+    died: Callable[[str], _Result],
+    paths: Sequence[str | os.PathLike[str]],
+    executor: _Executor,
 ) -> Iterator[_Result]:
     names = [os.fspath(path) for path in paths]
     if executor is None:
@@ -59,9 +67,16 @@ def _each(
         known[number] = result
         while given in known:
             found = known.pop(given)
-            # What the workers died of, or left, is looked at here: reading harms nobody.
-            yield work(names[given]) if isinstance(found, Undone) else found
+            # What workers left is looked at here, what two of them died of is not: it may end this process too.
+            left = died if found is Undone.DEADLY else work
+            yield left(names[given]) if isinstance(found, Undone) else found
             given += 1
+
+
+def _deadly(path: str) -> CkptError:
+    return CkptError(
+        "two workers that looked at it died", where=path, fix="look at it alone to see why", code="convert.worker"
+    )
 
 
 def _validated(path: str, *, deep: bool, strict: bool) -> Report:
