@@ -25,9 +25,9 @@ import torch.distributed.checkpoint as dcp
 
 import ckptfmt
 from ckptfmt.errors import NotACheckpoint
-from tests.faults.uploads import environment
 from tests.remote import servers
 from tests.remote.proxy import DROP, LOSE, PASS, Late, Proxy
+from tests.remote.servers import s3_environment
 
 KINDS = ("two at once", "killed", "answer lost", "500, 503, 429", "late put")
 SHAPE = (192, 1024)
@@ -99,7 +99,7 @@ def fork(do: Callable[[], None], port: int) -> int:
     """Start something in a process of its own, whose S3 is at a port: the clients' threads do not survive a fork."""
     child = os.fork()
     if child == 0:
-        os.environ.update(environment(port))
+        os.environ.update(s3_environment(port))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         try:
             do()

@@ -17,23 +17,13 @@ from tests.remote import servers
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def environment(port: int) -> dict[str, str]:
-    """Return what points the client to the S3 at a port."""
-    return {
-        "AWS_ACCESS_KEY_ID": servers.KEY,
-        "AWS_SECRET_ACCESS_KEY": servers.SECRET,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_REGION": "us-east-1",
-    }
-
-
 class Bench:
     """A bucket of a running S3, checkpoints to be sent, and what was found so far."""
 
     def __init__(self, port: int, folder: Path, megabytes: int = 4) -> None:
         self.port, self.folder = port, folder
         self.bucket = f"s3://faults{os.urandom(4).hex()}"
-        os.environ.update(environment(port))
+        os.environ.update(servers.s3_environment(port))
         open_store(parse(self.bucket)).put("made", b"", "tests")
         self.checkpoints = [self._make(seed, megabytes) for seed in (1, 2)]
         self.packed = self._make(2, megabytes, "packed", compress=True, state={"m": numpy.zeros(99_999)})
@@ -59,7 +49,7 @@ class Bench:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **environment(port or self.port)},
+            env={**os.environ, **servers.s3_environment(port or self.port)},
         )
 
     def leave_half(self, url: str) -> None:

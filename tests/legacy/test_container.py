@@ -269,7 +269,7 @@ def test_every_cut_of_a_file_is_refused(make, saved, build):
     data = getattr(make, build)(VALUES)
     last = len(data.rstrip(b"\0")) if build == "torch_tar" else len(data)
     for length in range(0, last, 7):
-        refusal(saved(data[:length]))
+        assert refusal(saved(data[:length]))
 
 
 def test_places_that_are_no_file_are_refused(tmp_path):

@@ -39,18 +39,9 @@ def seaweed(tmp_path_factory) -> Iterator[int]:
 def s3(seaweed) -> Iterator[int]:
     """The port of an S3, to which the environment of this process points."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in s3_environment(seaweed).items():
+        for name, value in servers.s3_environment(seaweed).items():
             patch.setenv(name, value)
         yield seaweed
-
-
-def s3_environment(port: int) -> dict[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": servers.KEY,
-        "AWS_SECRET_ACCESS_KEY": servers.SECRET,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_REGION": "us-east-1",
-    }
 
 
 @pytest.fixture
@@ -78,7 +69,7 @@ def proxy(seaweed) -> Iterator[Proxy]:
 @pytest.fixture
 def proxied(proxy, monkeypatch) -> str:
     """The URL of a bucket that is reached through the proxy."""
-    for name, value in s3_environment(proxy.port).items():
+    for name, value in servers.s3_environment(proxy.port).items():
         monkeypatch.setenv(name, value)
     return made(f"s3://p{uuid.uuid4().hex[:12]}")
 
