@@ -19,9 +19,9 @@ from benchmarks.bench import Bench
 from benchmarks.measure import run
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.store import open_store
-from tests.faults.uploads import environment
 from tests.remote import servers
 from tests.remote.proxy import Proxy
+from tests.remote.servers import s3_environment
 
 # Of which each tensor has 16 MiB.
 _TENSORS = 64
@@ -44,9 +44,9 @@ def push(bench: Bench, bucket: str, source: str) -> None:
     print(f"pull of it: {back.seconds:.1f} s, {back.memory:.0f} MB of memory at most")
     seconds = statistics.median(_timed(lambda: ckptfmt.open(url).read("t5")) for _ in range(_ROUNDS))
     proxy = Proxy(int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
-    os.environ.update(environment(proxy.port))
+    os.environ.update(s3_environment(proxy.port))
     run([sys.executable, "-c", _READ, url])
-    os.environ.update(environment(proxy.upstream))
+    os.environ.update(s3_environment(proxy.upstream))
     proxy.close()
     asked = ", ".join(f"{method} {path.rpartition('/')[2]}" for method, path in proxy.seen)
     print(f"one tensor of it, opened and verified: {seconds * 1000:.0f} ms, {len(proxy.seen)} requests: {asked}")
@@ -91,7 +91,7 @@ def main() -> None:
     short = options.parse_args().short
     with tempfile.TemporaryDirectory(prefix="ckptfmt-bench-") as folder, servers.seaweed(Path(folder) / "s3") as port:
         bench, bucket = Bench(folder, short), f"s3://bench{os.urandom(4).hex()}"
-        os.environ.update(environment(port))
+        os.environ.update(s3_environment(port))
         open_store(parse(bucket)).put("made", b"", "benchmark")
         size, source = bench.size(4 << 20, 1 << 10), bench.path("source")
         run([sys.executable, "-c", _MAKE, source, str(size), str(_TENSORS)])

@@ -14,7 +14,7 @@ from .help import HELP_NAMES, definitions, paragraphs
 from .output import Output
 from .ranges import range_in_words
 
-__all__ = ["Argument", "Command", "argument", "command", "exit_zero", "option"]
+__all__ = ["Argument", "Command", "argument", "command", "exit_zero", "option", "waiting"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -118,6 +118,17 @@ def option(*names: str, group: str = "Options", **settings: Any) -> Callable[[F]
 def exit_zero(function: F) -> F:
     """Add `--exit-zero`."""
     return _setting("--exit-zero", "exit_zero", True, "Exit 0 even if the answer is no, for pipelines.")(function)
+
+
+def waiting(written: str) -> Callable[[F], F]:
+    """Return what adds `--wait`, how long to wait for another writer of what is `written`."""
+    return option(
+        "--wait",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="SECONDS",
+        help=f"How long to wait while another process writes {written}.",
+    )
 
 
 def _refuse_secret(word: Any) -> None:

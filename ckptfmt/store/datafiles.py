@@ -14,6 +14,9 @@ from ckptfmt.format.safetensors import tensor_bytes
 
 __all__ = ["DataFiles"]
 
+# As much at once as a frame holds.
+_PART = 4 << 20
+
 _Asked = TypeVar("_Asked")
 _Got = TypeVar("_Got")
 
@@ -145,9 +148,6 @@ class DataFiles:
             unread.remove(name)
             if not unread:
                 self._begun(file)[0].check_stored()
-
-
-_PART = 4 << 20
 
 
 def _unseen(_: memoryview) -> None:

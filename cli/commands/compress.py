@@ -8,7 +8,7 @@ from ckptfmt.store.forms import compress as shrink
 
 from ..complete import checkpoints
 from ..forms import change_forms
-from ..options import argument, command, option
+from ..options import argument, command, option, waiting
 from ..output import Output
 
 __all__ = ["compress"]
@@ -21,13 +21,7 @@ __all__ = ["compress"]
 @option("--all", "everything", is_flag=True, help="Compress the weights too, and every file that gets smaller at all.")
 @option("--level", type=click.IntRange(1, 19), default=3, metavar="N", help="Compression level of zstd [3].")
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
-@option(
-    "--wait",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="How long to wait while another process writes the checkpoint.",
-)
+@waiting("the checkpoint")
 def compress(output: Output, paths: tuple[str, ...], everything: bool, level: int, dry_run: bool, wait: float) -> int:
     """Compress checkpoints; their digests stay the same.
 

@@ -19,7 +19,7 @@ from ckptfmt.legacy.fingerprint import size_of
 from ckptfmt.legacy.folders import policy_file, refuse_folder
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
-from ..options import argument, command, option
+from ..options import argument, command, option, waiting
 from ..output import Output
 from ..wording import OPTIONS
 
@@ -113,13 +113,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
 @option("--compress", is_flag=True, help="Compress the weights if that makes them a tenth smaller.")
 @option("--force", is_flag=True, help="Replace the checkpoint at DEST.")
-@option(
-    "--wait",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="How long to wait while another process writes DEST.",
-)
+@waiting("DEST")
 @option(
     "--allow-unsafe-globals",
     "allow_unsafe",

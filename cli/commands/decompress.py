@@ -2,13 +2,11 @@
 
 from functools import partial
 
-import click
-
 from ckptfmt.store.forms import decompress as expand
 
 from ..complete import checkpoints
 from ..forms import change_forms
-from ..options import argument, command, option
+from ..options import argument, command, option, waiting
 from ..output import Output
 
 __all__ = ["decompress"]
@@ -17,13 +15,7 @@ __all__ = ["decompress"]
 @command(examples=["ckpt decompress runs/step-200", "ckpt decompress runs/* --dry-run"])
 @argument("paths", "The checkpoints.", nargs=-1, required=True, metavar="CHECKPOINT...", shell_complete=checkpoints)
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
-@option(
-    "--wait",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="How long to wait while another process writes the checkpoint.",
-)
+@waiting("the checkpoint")
 def decompress(output: Output, paths: tuple[str, ...], dry_run: bool, wait: float) -> int:
     """Undo ckpt compress.
 

@@ -5,7 +5,7 @@ import click
 from ckptfmt.store.merge import merge as put_together
 
 from ..complete import checkpoints
-from ..options import argument, command, option
+from ..options import argument, command, option, waiting
 from ..output import Output
 from ..text import plural
 
@@ -23,13 +23,7 @@ __all__ = ["merge"]
 @option("--out", type=click.Path(), metavar="DIR", help="Write the whole checkpoint there.")
 @option("--in-place", is_flag=True, help="Replace the checkpoint by the whole one.")
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
-@option(
-    "--wait",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="SECONDS",
-    help="How long to wait while another process writes the checkpoint.",
-)
+@waiting("the checkpoint")
 def merge(output: Output, path: str, out: str | None, in_place: bool, dry_run: bool, wait: float) -> int:
     """Put a checkpoint that lies in parts together.
 

@@ -6,7 +6,7 @@ from ckptfmt.remote.far import open_far
 from ckptfmt.remote.url import is_url
 from ckptfmt.share.pull import pull as pull_checkpoint
 
-from ..options import argument, command, option
+from ..options import argument, command, option, waiting
 from ..output import Output
 from ..text import plural, size
 
@@ -23,7 +23,7 @@ __all__ = ["pull"]
 @argument("url", "Where from: s3:// gs:// az:// https:// or hf://OWNER/NAME[@REVISION].")
 @argument("dest", "The folder to write.", type=click.Path())
 @option("--force", "overwrite", is_flag=True, help="Replace a checkpoint that is there.")
-@option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Wait for another writer of DEST.")
+@waiting("DEST")
 def pull(output: Output, url: str, dest: str, overwrite: bool, wait: float) -> int:
     """Copy a checkpoint to this machine, verified as it arrives.
 
