@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import distributed
@@ -25,12 +26,20 @@ class Ranks:
 
     def __init__(self, patience: float = PATIENCE) -> None:
         self.patience = patience
-        self.world = distributed.group.WORLD
         self.broken = False
+        # Torch holds its groups until they are destroyed. Held here as well they would outlive that, and a thread of
+        # gloo that lets go of a tensor while the interpreter ends aborts the process.
+        self._world = ref(distributed.group.WORLD)
         try:
-            self._group: Any = distributed.new_group(backend="gloo", timeout=timedelta(seconds=patience))
+            self._group = ref(distributed.new_group(backend="gloo", timeout=timedelta(seconds=patience)))
         except RuntimeError:
             raise self._silent() from None
+
+    @property
+    def usable(self) -> bool:
+        """Return whether these are the processes of now, and all of them have answered so far."""
+        world = self._world()
+        return not self.broken and world is not None and world is distributed.group.WORLD
 
     @property
     def rank(self) -> int:
@@ -47,7 +56,8 @@ class Ranks:
         try:
             sizes = [int(size) for size in self._gathered(torch.tensor([len(message)]))]
             padded = torch.zeros(max(sizes), dtype=torch.uint8)
-            padded[: len(message)] = torch.frombuffer(bytearray(message), dtype=torch.uint8)
+            if message:  # torch reads no empty buffer
+                padded[: len(message)] = torch.frombuffer(bytearray(message), dtype=torch.uint8)
             told = self._gathered(padded)
         except RuntimeError:  # gloo's error for a time that is up, and for a process that is gone
             self.broken = True
@@ -60,7 +70,7 @@ class Ranks:
 
     def _gathered(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         answers = [torch.zeros_like(tensor) for _ in range(self.size)]
-        distributed.all_gather(answers, tensor, group=self._group)
+        distributed.all_gather(answers, tensor, group=self._group())
         return answers
 
     def _silent(self) -> WriteError:
@@ -80,6 +90,6 @@ def ranks_now(patience: float = PATIENCE) -> Ranks | None:
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return None
     known = _NOW[0] if _NOW else None
-    if known is None or known.broken or known.world is not distributed.group.WORLD or known.patience != patience:
+    if known is None or not known.usable or known.patience != patience:
         _NOW[:] = [Ranks(patience)]
     return _NOW[0]

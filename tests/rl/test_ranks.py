@@ -148,6 +148,8 @@ while step < until:
         ema.update_parameters(plain)
 save_model_checkpoint(net, config, {"step": step}, out, state=state())
 sys.stdout.write(f"replay {rank} {crc32(replay.frames.tobytes())}\\n")
+# It holds the group: as long as it lives, so do the threads of gloo.
+del net
 distributed.destroy_process_group()
 """
 
