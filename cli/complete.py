@@ -1,4 +1,4 @@
-"""What the shell offers for an argument: folders that hold a manifest, and tensor names from it.
+"""What the shell offers for an argument: folders that hold a manifest, tensor names from it, and schemas.
 
 A shell that inserts a word runs what is in it, and each shell quotes in its own way, some not at all. So a
 name is offered only where every shell reads it as one plain word: others, written by strangers or by people
@@ -15,8 +15,9 @@ import click
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import MANIFEST, open_file, open_folder, read_exactly, release
 from ckptfmt.format.jsontext import parse
+from ckptfmt.format.schemas import schema_names
 
-__all__ = ["checkpoints", "tensors"]
+__all__ = ["checkpoints", "schemas", "tensors"]
 
 # A pressed key must not wait for a walk through a whole disk.
 _MAX_DEPTH = 4
@@ -42,6 +43,11 @@ def tensors(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str
     for path in _given(ctx):
         names.update(_names(path))
     return _offered(name for name in names if name.startswith(incomplete))
+
+
+def schemas(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of the schemas that come with this package."""
+    return [name for name in schema_names() if name.startswith(incomplete)]
 
 
 def _offered(words: Iterator[str]) -> list[str]:

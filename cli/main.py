@@ -29,7 +29,7 @@ COMMANDS = {
         "report": "Write one page about a checkpoint, or about two.",
         "verify": "Check the signature of a checkpoint.",
         "families": "List the known families of networks, or show one in full.",
-        "schema": "Print a JSON Schema: of manifests, of --json answers, or of configs.",
+        "schema": "Print a JSON Schema: of manifests, of --json answers, or of a family's config.",
     },
     "Change": {
         "clean": "List or remove what interrupted saves left behind.",

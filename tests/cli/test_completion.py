@@ -47,6 +47,10 @@ def test_options_complete(tmp_path):
     assert complete(tmp_path, "ckpt schema --color n") == ["never"]
 
 
+def test_schemas_complete(tmp_path):
+    assert complete(tmp_path, "ckpt schema actor-") == ["actor-critic", "actor-q"]
+
+
 @pytest.mark.parametrize("command", ["validate", "inspect", "diff"])
 def test_paths_complete_to_folders_that_hold_a_manifest(runs, command):
     assert complete(runs, f"ckpt {command} runs/a") == ["runs/a-1", "runs/a-2"]

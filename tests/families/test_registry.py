@@ -1,13 +1,16 @@
 """Families are found by the name of something installed; a name in a manifest imports nothing else."""
 
+import json
 import sys
 from importlib.metadata import EntryPoint
 
 import pytest
+from ckptfmt.cli.main import main
 
 from ckptfmt.errors import CkptError
 from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn import FAMILY
+from ckptfmt.families.config import config_schema
 from ckptfmt.families.tell import classify
 
 PLUG_IN = """
@@ -177,3 +180,11 @@ def test_a_name_that_is_not_of_its_distribution_is_passed_over(installed):
     installed("other-lab/linear", "ckpt_lab:FAMILY", PLUG_IN.replace("ckpt-lab/linear", "other-lab/linear"))
     assert registry.names() == registry.own()
     assert registry.find("other-lab/linear") is None
+
+
+def test_the_schema_of_a_plug_in_is_printed_as_those_of_ours_are(installed, capsys):
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", PLUG_IN)
+    assert main(["schema", "ckpt-lab/linear"]) == 0
+    assert json.loads(capsys.readouterr().out) == config_schema(registry.find("ckpt-lab/linear").config)
+    assert main(["schema", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ckpt-lab/linear  version 1"

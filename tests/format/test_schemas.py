@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from ckptfmt.codes import codes
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError, UnsupportedVersion
+from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import read_blueprint
 from ckptfmt.families.encoder import Encoder
@@ -32,7 +33,7 @@ from ckptfmt.format.manifest import (
     TensorEntry,
     Transform,
 )
-from ckptfmt.format.schemas import SCHEMAS, load_schema, schema_text
+from ckptfmt.format.schemas import load_schema, schema_names, schema_text
 from ckptfmt.format.versions import check_version
 from ckptfmt.look.anatomy import summarize_source
 from ckptfmt.look.diff import diff
@@ -49,7 +50,7 @@ INVALID = sorted((FIXTURES / "invalid").iterdir())
 FOREIGN = sorted((FIXTURES / "foreign").rglob("*.pth"))
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("name", schema_names())
 def test_a_schema_is_a_schema_and_refers_to_nothing_outside(name):
     schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
@@ -59,7 +60,7 @@ def test_a_schema_is_a_schema_and_refers_to_nothing_outside(name):
     assert used == set(schema["$defs"])
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("name", schema_names())
 def test_everything_in_a_schema_is_described(name):
     schema = load_schema(name)
     named = [item for node in nodes(schema) for item in node.get("properties", {}).items()]
@@ -334,12 +335,21 @@ def test_an_answer_has_a_result_or_an_error_and_not_both():
     assert undocumented({"ckpt": "0", "command": "x", "ok": True, "exit": 0}) != []
 
 
-def test_an_unknown_schema_is_refused_in_one_sentence():
+@pytest.mark.parametrize(
+    ("name", "version", "line"),
+    [
+        ("manifest", 9, "there are no schemas of version 9 of the format; use version 1"),
+        ("../codes", 1, f"there is no schema '../codes'; use one of {', '.join(schema_names())}"),
+    ],
+)
+def test_an_unknown_schema_is_refused_in_one_sentence(name, version, line):
     with pytest.raises(UnsupportedVersion) as caught:
-        schema_text("manifest", 9)
-    assert (
-        str(caught.value) == "there is no schema 'manifest' of version 9; use version 1 of: manifest, report, atari-dqn"
-    )
+        schema_text(name, version)
+    assert str(caught.value) == line
+
+
+def test_every_family_has_a_schema():
+    assert schema_names() == ("manifest", "report", *registry.own())
 
 
 def test_codes_have_the_severities_that_answers_may_have():

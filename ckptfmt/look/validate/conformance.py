@@ -62,7 +62,7 @@ def _config_errors(manifest: Any, relaxed: bool) -> list[tuple[list[Any], Valida
 
 
 def schema_errors(document: Any, schema: str) -> list[str]:
-    """Return `path: what is wrong` for each departure of any document from a schema of `schemas.SCHEMAS`."""
+    """Return `path: what is wrong` for each departure of any document from a schema of `schema_names`."""
     errors = _validator(schema, False).iter_errors(document)
     return [f"{_place(list(error.absolute_path))}: {_sentence(error)}" for error in errors]
 
