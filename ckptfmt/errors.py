@@ -11,30 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 __all__ = [
-    "AssumedWarning",
-    "BadPickle",
-    "CkptError",
-    "ConfigError",
-    "ConversionError",
-    "Locked",
-    "ManifestError",
-    "MissingFile",
-    "MissingPackage",
-    "NotACheckpoint",
-    "Problem",
-    "SourceError",
-    "TargetExists",
-    "TooCostly",
-    "Unreadable",
-    "UnsafeSource",
-    "UnsupportedVersion",
-    "WeightsError",
-    "WouldAssume",
-    "WriteError",
-    "WrongSize",
-    "missing_package",
-    "printable",
-]
+    "AssumedWarning", "BadPickle", "CkptError", "ConfigError", "ConversionError", "Locked", "ManifestError",
+    "MissingFile", "MissingPackage", "NotACheckpoint", "Problem", "SourceError", "TargetExists", "TooCostly",
+    "Unreadable", "UnsafeSource", "UnsupportedVersion", "WeightsError", "WouldAssume", "WriteError", "WrongSize",
+    "missing_package", "printable",
+]  # fmt: skip
 
 # Control characters, formats (bidirectional overrides among them), surrogates, private use, unassigned,
 # and the two separators that some terminals treat as line ends.

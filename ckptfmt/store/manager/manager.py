@@ -1,24 +1,22 @@
 """The manager of a run's checkpoints."""
 
 import contextlib
-import itertools
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
-from ckptfmt.errors import CkptError, Locked, ManifestError, NotACheckpoint, Problem
+from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, Problem
 from ckptfmt.families.config import Config
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.clean import clean
 from ckptfmt.store.manager.background import Background
+from ckptfmt.store.manager.pruning import Pruning
 from ckptfmt.store.manager.retention import Retention, ranked
 from ckptfmt.store.manager.sigterm import on_sigterm
 from ckptfmt.store.manager.snapshot import Buffers, abandoned
 from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, step_name
 from ckptfmt.store.save import write
-from ckptfmt.store.write import remove_checkpoint
 from ckptfmt.store.write.failure import reported
 from ckptfmt.store.write.together import Peers
 
@@ -73,9 +71,8 @@ class CheckpointManager:
         self._report = report
         self._on_saved = on_saved
         self._peers = peers
-        self._cleaned = False
-        self._kept: set[int] = set()
         self._index = Index(self.folder)
+        self._pruning = Pruning(self.folder, self.retention, self._index)
         self._background = Background() if background else None
         self._buffers = Buffers(self._background.abandoned) if self._background else None
 
@@ -113,7 +110,7 @@ class CheckpointManager:
                 if self._on_saved is not None:
                     self._on_saved(step, manifest)
                 if self._peers is None or self._peers.rank == 0:
-                    self._clean_once()
+                    self._pruning.clean_once()
                     self._after(step)
 
         if self._peers is not None:
@@ -215,12 +212,6 @@ class CheckpointManager:
 
         background.submit(job)
 
-    def _clean_once(self) -> None:
-        """Remove what a run that died has left: nobody writes its steps again."""
-        if not self._cleaned and not self._is_far:
-            self._cleaned = True
-            clean(self.folder, deep=False)
-
     def _after(self, step: int) -> None:
         """Look at what was just saved, and remove what it makes superfluous."""
         # After a resume from an earlier step there may be later ones, which belong to the run that was left.
@@ -230,33 +221,8 @@ class CheckpointManager:
             return
         if before := next((entry for known in older[1:] if (entry := self._index.entry(known))), None):
             self._alarm_if_stale(saved, before)
-        if self.retention.is_given:
-            for entry in self._superfluous(older):
-                self._remove(entry)
-
-    def _superfluous(self, steps: list[int]) -> list[Entry]:
-        if self._is_far and not self.retention.best:
-            # Of thousands in a store only the manifests of those that go are read.
-            return self._index.entries(self.retention.beyond(steps)[::-1])
-        if not self.retention.best:
-            # The same on a disk, where a damaged one does not count among the newest.
-            whole = (step for step in steps if self._index.entry(step) is not None)
-            oldest = next(itertools.islice(whole, (self.retention.last or 1) - 1, None), 0)
-            return self._index.entries(self.retention.not_due(step for step in reversed(steps) if step < oldest))
-        return self.retention.superfluous(self._index.entries(steps))
-
-    def _remove(self, entry: Entry) -> None:
-        """Remove a superfluous checkpoint; what is not the one that was saved stays, which is said once."""
-        path = self.path(entry.step)
-        try:
-            remove_checkpoint(path, digest=entry.manifest_digest)
-        except Locked:
-            # A checkpoint that somebody writes stays until the next time.
-            return
-        except CkptError as e:
-            if entry.step not in self._kept:
-                self._kept.add(entry.step)
-                self._tell(Problem("manager.kept", path, f"{e.what}; it stays", e.fix, "warning"))
+        for problem in self._pruning.prune(older):
+            self._tell(problem)
 
     def _alarm_if_stale(self, saved: Entry, before: Entry) -> None:
         if saved.content_digest == before.content_digest:

@@ -1,0 +1,62 @@
+"""Remove the checkpoints of a run that nothing keeps any more."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+
+from ckptfmt.errors import CkptError, Locked, Problem
+from ckptfmt.remote.url import is_url
+from ckptfmt.store.clean import clean
+from ckptfmt.store.manager.retention import Retention
+from ckptfmt.store.manager.steps import Entry, Index, step_name
+from ckptfmt.store.write import remove_checkpoint
+
+__all__ = ["Pruning"]
+
+
+class Pruning:
+    """What is removed from the folder of a run; what must stay against the rule is said once, in a `Problem`."""
+
+    def __init__(self, folder: str, retention: Retention, index: Index) -> None:
+        self._folder = folder
+        self._is_far = is_url(folder)
+        self._retention = retention
+        self._index = index
+        self._cleaned = False
+        self._kept: set[int] = set()
+
+    def clean_once(self) -> None:
+        """Remove what a run that died has left: nobody writes its steps again."""
+        if not self._cleaned and not self._is_far:
+            self._cleaned = True
+            clean(self._folder, deep=False)
+
+    def prune(self, steps: Sequence[int]) -> Iterator[Problem]:
+        """Remove what is superfluous of `steps`, given newest first; yield what is worth knowing of those that stay."""
+        if not self._retention.is_given:
+            return
+        for entry in self._superfluous(steps):
+            yield from self._remove(entry)
+
+    def _superfluous(self, steps: Sequence[int]) -> list[Entry]:
+        if self._is_far and not self._retention.best:
+            # Of thousands in a store only the manifests of those that go are read.
+            return self._index.entries(self._retention.beyond(steps)[::-1])
+        if not self._retention.best:
+            # The same on a disk, where a damaged one does not count among the newest.
+            whole = (step for step in steps if self._index.entry(step) is not None)
+            oldest = next(itertools.islice(whole, (self._retention.last or 1) - 1, None), 0)
+            return self._index.entries(self._retention.not_due(step for step in reversed(steps) if step < oldest))
+        return self._retention.superfluous(self._index.entries(steps))
+
+    def _remove(self, entry: Entry) -> Iterator[Problem]:
+        path = os.path.join(self._folder, step_name(entry.step))
+        try:
+            remove_checkpoint(path, digest=entry.manifest_digest)
+        except Locked:
+            # A checkpoint that somebody writes stays until the next time.
+            return
+        except CkptError as e:
+            if entry.step not in self._kept:
+                self._kept.add(entry.step)
+                yield Problem("manager.kept", path, f"{e.what}; it stays", e.fix, "warning")
