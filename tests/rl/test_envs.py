@@ -18,6 +18,7 @@ from ckptfmt.rl.envs import Environment, describe_env, make_env
 from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.tree import flatten, unflatten
 
+CATCH = Environment(id="ckptfmt/Catch-v0")
 PONG = Environment(id="ALE/Pong-v5")
 
 
@@ -56,6 +57,19 @@ def assert_goes_on(environment, before, after):
 )
 def test_an_episode_goes_on_exactly_in_another_environment(environment):
     assert_goes_on(environment, before=120, after=400)
+
+
+def test_every_state_of_catch_can_be_gone_on_from():
+    env, other = make_env(CATCH), make_env(CATCH)
+    columns = set()
+    for seed in range(60):
+        env.reset(seed=seed)
+        for _ in range(10):
+            columns.add(env.unwrapped.ball[1])
+            restore_env(other, capture_env(env).layers)
+            assert other.unwrapped.ball == env.unwrapped.ball
+            env.step(0)
+    assert columns == set(range(12))
 
 
 _FRESH = """

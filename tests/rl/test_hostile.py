@@ -267,6 +267,8 @@ ATTRIBUTES = [
     ("FrameStackObservation", "stack_size", 10**9),
     ("Catch", "ball", [10**9, 0]),
     ("Catch", "ball", [0, -1]),
+    ("Catch", "ball", [0, 12]),
+    ("Catch", "ball", [11, 0]),
     ("Catch", "ball", [1]),
     ("Catch", "ball", "xy"),
     ("Catch", "paddle", 99),

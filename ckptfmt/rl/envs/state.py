@@ -11,6 +11,7 @@ has and gives out itself, to values of the same kinds and sizes.
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import gymnasium
@@ -44,13 +45,17 @@ _CHANGES: Mapping[str, frozenset[str]] = {
     "StickyAction": frozenset({"last_action", "is_sticky_actions", "num_repeats", "repeats_taken"}),
     "TimeLimit": frozenset({"_elapsed_steps"}),
 }
-# Numbers that an environment uses as places, without looking.
-_RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "AtariPreprocessing": {"lives": (0, 255)},
-    "Catch": {"ball": (0, 10), "drift": (-1, 1), "paddle": (0, 9)},
-    "EpisodicLife": {"lives": (0, 255), "games": (0, 2**53)},
-    "StickyAction": {"last_action": (0, 255), "num_repeats": (0, 1), "repeats_taken": (0, 1)},
-    "TimeLimit": {"_elapsed_steps": (0, 2**53)},
+# Numbers that an environment uses as places, without looking: one range for all numbers of an attribute, or one each.
+_RANGES: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = {
+    # The emulator counts lives in a byte of its memory.
+    "AtariPreprocessing": {"lives": ((0, 255),)},
+    # Of twelve rows and columns the ball is never seen in the last row: there the episode is over.
+    "Catch": {"ball": ((0, 10), (0, 11)), "drift": ((-1, 1),), "paddle": ((0, 9),)},
+    # Doubles count no further.
+    "EpisodicLife": {"lives": ((0, 255),), "games": ((0, 2**53),)},
+    # The last action is held to the actions of the game besides.
+    "StickyAction": {"last_action": ((0, 255),), "num_repeats": ((0, 1),), "repeats_taken": ((0, 1),)},
+    "TimeLimit": {"_elapsed_steps": ((0, 2**53),)},
 }
 _UNCHANGED = frozenset(
     {
@@ -221,10 +226,11 @@ def _check_known(layer: Any, name: str, stored: Any, live: Any, where: str) -> N
         refuse(f"holds {len(stored)}, must hold {len(live)}", where)
     if name not in _RANGES.get(kind, {}):
         return
-    least, most = _RANGES[kind][name]
+    ranges = _RANGES[kind][name]
     if name == "last_action":
-        most = int(layer.action_space.n) - 1
-    for number in stored if isinstance(stored, list) else [stored]:
+        ranges = ((0, int(layer.action_space.n) - 1),)
+    numbers = stored if isinstance(stored, list) else [stored]
+    for number, (least, most) in zip(numbers, cycle(ranges), strict=False):
         if number is not None or live is not None:
             check_range(number, least, most, where)
 
