@@ -26,6 +26,7 @@ _VALUES: Mapping[str, tuple[Any, ...]] = {
 }
 _OF_DEVIATIONS = ("deviation_is", "deviation_range", "deviation_bound")
 _OF_REAL_ACTIONS = ("squash", "action_scale")
+# Each is a network that is made and asked for its answers; a policy with everything open would have thousands.
 _MOST = 512
 
 

@@ -172,6 +172,7 @@ class Draft:
                 self.placements.append(Placement(f"{name}.{part}", source, squeeze=squeeze and item.size > 1))
             self.drop(item.extra, "what follows from running statistics, or counts for them")
         if self.outline.statistics:
+            # That of torch's own layers that normalise, which most took over; code bases with another one have a habit.
             self.take(normalizer_epsilon=1e-5, normalizer_range=None)
 
     def _given(self, family: Family, name: str) -> tuple[Witness, ...]:

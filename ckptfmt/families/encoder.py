@@ -177,6 +177,7 @@ def _whole(value: Any, name: str, least: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = least - 1
+    # The largest number of 32 bits with a sign: no size comes near it, and every reader holds it.
     if not least <= number < 2**31 or isinstance(value, bool):
         raise ManifestError(f"{name} must be a whole number of {least} or more", where="$.config.encoder.convs")
     return number

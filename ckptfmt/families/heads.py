@@ -93,6 +93,7 @@ def head_meaning(unit: Unit) -> frozenset[Meaning]:
 
 def usual_scale(draft: Draft) -> float:
     """Return what policies mostly divide what they see by: frames by 255, features by nothing."""
+    # Pixels are bytes: divided by 255 they lie in 0 to 1.
     return 255.0 if len(draft.fields["observation"]) == 3 else 1.0
 
 

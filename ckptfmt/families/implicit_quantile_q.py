@@ -67,6 +67,7 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
         draft.infer(n_fractions=fraction.units[0].outputs)
     if vector := levels(draft):
         draft.drop([vector.name], "levels that follow from their number")
+    # Dabney et al. 2018 choose an action by 32 fractions.
     draft.take(activation="relu", input_scale=1.0, first_cosine="1", n_taus=32)
     sees = f"{embedding.units[0].name} embeds cosines as wide as the features"
     return draft.propose(FAMILY, what="an implicit quantile network", sees=sees, witnesses=[Witness("structure", sees)])

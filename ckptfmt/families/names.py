@@ -64,6 +64,7 @@ def words(text: str) -> tuple[str, ...]:
     return _words(text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} {text[-_LONGEST // 2 :]}")
 
 
+# Each family takes the same names apart, of some hundred tensors; bounded, since whoever wrote a file chose them.
 @lru_cache(maxsize=4096)
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.lower() for word in _WORD.findall(text))

@@ -26,6 +26,7 @@ __all__ = [
     "HUB_WEIGHTS",
     "MANIFEST",
     "MAX_MANIFEST",
+    "MAX_SIGNATURE",
     "REPLAY",
     "SAFETENSORS",
     "SIGNATURE",
@@ -56,6 +57,8 @@ _STAND_INS = {WEIGHTS: HUB_WEIGHTS}
 _COMPRESSED = ".zst"
 # The bundle of the OpenSSF's model signing that vouches for a checkpoint, beside its own files.
 SIGNATURE = "model.sig"
+# A line of 200 characters for each of a few files, in base64 within base64; a hub folder has some dozens.
+MAX_SIGNATURE = 4 << 20
 # More than a hundred thousand tensors, at half a kilobyte each.
 MAX_MANIFEST = 64 << 20
 # What other tools put beside the files of a checkpoint and nobody mistakes for one of them: cards, signatures, films,

@@ -175,6 +175,7 @@ _ANYTHING = {
     "type": ["null", "boolean", "number", "string", "array", "object"],
     "items": {"$ref": "#/$defs/anything"},
     "additionalProperties": {"$ref": "#/$defs/anything"},
+    # The largest doubles: what is beyond them is infinite to most readers of JSON.
     "minimum": -1.7976931348623157e308,
     "maximum": 1.7976931348623157e308,
     "if": {"type": "object", "minProperties": 1, "maxProperties": 1},

@@ -15,8 +15,11 @@ from typing import Any
 __all__ = ["read_scalars", "scalar_files"]
 
 _FILES = ".tfevents."
+# A training writes a file each time it is gone on with: of more than this the newest are read.
 _MOST_FILES = 32
+# A scalar takes some fifty bytes in a file, so this is more than a hundred thousand of them.
 _MOST_BYTES = 8 << 20
+# A trainer logs a dozen values; more pictures than this nobody looks through on one page.
 _MOST_CURVES = 24
 # How often a training went on; each time the points read so far are looked through.
 _MOST_SESSIONS = 64
@@ -125,6 +128,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     while place < len(message):
         key, place = _varint(message, place)
         value: Any = None
+        # The last three bits of a key are the kind, the others the number of the field (Protocol Buffers, Encoding).
         if key & 7 == _VARINT:
             value, place = _varint(message, place)
         elif key & 7 == _BYTES:
@@ -144,6 +148,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
 def _varint(message: bytes, place: int) -> tuple[int, int]:
     """Return a number of seven bits a byte, and where it ends."""
     value = 0
+    # Ten bytes hold 64 bits; the eighth bit of each says that another one follows.
     for shift in range(0, 64, 7):
         if place >= len(message):
             break

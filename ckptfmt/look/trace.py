@@ -44,7 +44,9 @@ _MOST_STEPS = 100_000
 _MOST_SIDE = 2048
 # No network says more than this about one step: 18 actions of 200 quantiles are a twentieth of it.
 _MOST_VALUES = 1 << 16
+# What it tells of itself takes a few kilobytes.
 _MOST_METADATA = 1 << 20
+# Each action gets a bar of its own on the page; Atari has 18.
 _MOST_ACTIONS = 4096
 _DTYPES = {name: DTYPES[name].numpy for name in ("U8", "I64", "F32")}
 

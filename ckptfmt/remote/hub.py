@@ -22,6 +22,7 @@ except ImportError as e:
 
 __all__ = ["HubFolder", "told_by_hub"]
 
+# As much as other stores give at a time: a call costs nothing beside it, and no copy of a file stays in memory.
 _BLOCK = 1 << 20
 # Seconds without an answer: beyond what a slow line takes, short enough that nobody thinks it hangs.
 _TIMEOUT = 60.0
@@ -113,6 +114,7 @@ class HubFolder(FarFolder):
     def _check(self, answer: Any, name: str) -> None:
         if answer.status_code == 404:
             raise Absent(name)
+        # 416 is the answer to a range beyond the end: the caller tells from the size that it says.
         if answer.status_code >= 400 and answer.status_code != 416:
             raise _refused(answer.status_code, self.where)
 

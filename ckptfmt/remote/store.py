@@ -86,6 +86,7 @@ class Store:
     def stream(self, key: str) -> Iterator[memoryview]:
         """Yield an object in parts; raise `Absent`."""
         try:
+            # A call costs nothing beside a MiB, and no copy of an object stays in memory.
             for part in obstore.get(self._client, key).stream(min_chunk_size=1 << 20):
                 yield memoryview(part)
         except (BaseError, FileNotFoundError) as e:

@@ -73,9 +73,11 @@ def descent(found: Sequence[bool]) -> Markup:
     for place, (number, there) in enumerate(shown):
         x = (place + 0.5) * step
         if place:
+            # From the circle on the left to the next one, two pixels clear of both, with a head of four.
             nodes.append(f'<path class="edge" d="M{x - step + 9:.1f} 14H{x - 11:.1f}m-4-4l4 4-4 4"/>')
         nodes.append(f'<circle class="node{"" if there else " missing"}" cx="{x:.1f}" cy="14" r="7"/>')
         nodes.append(f'<text x="{x:.1f}" y="36" text-anchor="middle">{number}</text>')
+    # Room for circles of a radius of 7 and a line of text below them.
     return _svg(_CURVE_WIDTH, 40, "".join(nodes))
 
 

@@ -54,6 +54,7 @@ def _is_texts(value: Any) -> bool:
 
 
 _FLAG = (lambda value: isinstance(value, bool), "true or false")
+# No id of an environment is near as long, and what is refused stands in a sentence.
 _TEXT = (lambda value: isinstance(value, str) and len(value) <= 200, "text of at most 200 characters")
 # Ranges far beyond what is trained with, and far below what fills memory or never ends: a skip of 1,000 frames is 16
 # seconds of a game, and no game has a screen of 4,096 pixels a side.

@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.files import MAX_SIGNATURE
 from ckptfmt.format.jsontext import parse
 from ckptfmt.format.record import record
 from ckptfmt.share._keys import PrivateKey, PublicKey, hint, is_genuine, sign_bytes
 
-__all__ = ["MAX_BUNDLE", "Statement", "make_bundle", "open_bundle"]
+__all__ = ["Statement", "make_bundle", "open_bundle"]
 
-# A line of 200 characters for each of a few files, in base64 within base64; a hub folder has some dozens.
-MAX_BUNDLE = 4 << 20
 _PAYLOAD = "application/vnd.in-toto+json"
 _MEDIA = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
@@ -130,7 +129,7 @@ def _pae(payload: bytes) -> bytes:
 
 def _parse(data: bytes, where: str) -> dict[str, Any]:
     try:
-        parsed = parse(data, where=where, limit=MAX_BUNDLE)
+        parsed = parse(data, where=where, limit=MAX_SIGNATURE)
     except CkptError as e:
         raise _malformed(f"is not strict JSON: {e.what}", where) from None
     if not isinstance(parsed, dict):

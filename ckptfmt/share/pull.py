@@ -6,7 +6,15 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.format.far import must_be_there
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, SIGNATURE, WEIGHTS, compressed_name, read_manifest
+from ckptfmt.format.files import (
+    HUB_WEIGHTS,
+    MANIFEST,
+    MAX_SIGNATURE,
+    SIGNATURE,
+    WEIGHTS,
+    compressed_name,
+    read_manifest,
+)
 from ckptfmt.format.manifest import FileEntry
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.format.record import record
@@ -24,6 +32,7 @@ from ckptfmt.store.write.publish import publish_folder
 __all__ = ["Pulled", "pull"]
 
 Progress = Callable[[int], None]
+# The space that a folder, the names in it and the manifest take, beyond the other files.
 _SPACE = 1 << 20
 
 
@@ -73,6 +82,7 @@ def pull(
     data = read_manifest(far, where=url)
     manifest = parse_manifest(data, where=join(url, MANIFEST))
     names = {name: _stored(far, name) for name in manifest.files}
+    signature = _signature(far) if far.can_list else None
     with reported(where), hold_place(dest, wait=wait) as place, place.occupant(overwrite=overwrite) as before:
         require_space(place.folder, _SPACE + sum(size for _, size in names.values()), where=where)
         with stage(place, before) as staged:
@@ -83,10 +93,19 @@ def pull(
             write_file(staged.file, MANIFEST, data, where=where)
             os.fsync(staged.file)
             publish_folder(place, staged, manifest, replacing=before)
-    if far.can_list and far.size(SIGNATURE) is not None:
-        write_companion(where, SIGNATURE, far.fetch_all(SIGNATURE, _SPACE), overwrite=overwrite)
+    if signature is not None:
+        write_companion(where, SIGNATURE, signature, overwrite=overwrite)
     files = {entry.name: entry.stat().st_size for entry in os.scandir(where)}
     return Pulled(url, where, files, manifest.content_digest, manifest.manifest_digest)
+
+
+def _signature(far: FarFolder) -> bytes | None:
+    """Return the signature beside a checkpoint, None where there is none; raise `CkptError` for what is too large."""
+    size = far.size(SIGNATURE)
+    if size is not None and size > MAX_SIGNATURE:
+        what = f"is {size:,} bytes, too large for a signature"
+        raise CkptError(what, where=join(far.where, SIGNATURE), code="signature.malformed")
+    return far.fetch_all(SIGNATURE, MAX_SIGNATURE) if size is not None else None
 
 
 def _stored(far: FarFolder, name: str) -> tuple[str, int]:

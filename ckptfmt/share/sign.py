@@ -12,6 +12,7 @@ from typing import Any
 from ckptfmt.errors import CkptError, MissingFile, WeightsError
 from ckptfmt.format.files import (
     MANIFEST,
+    MAX_SIGNATURE,
     REPLAY,
     SIGNATURE,
     STATE,
@@ -30,7 +31,7 @@ from ckptfmt.format.parse import parse_manifest
 from ckptfmt.format.record import record
 from ckptfmt.format.shards import plain_name
 from ckptfmt.look.validate import validate
-from ckptfmt.share._bundle import MAX_BUNDLE, Statement, make_bundle, open_bundle
+from ckptfmt.share._bundle import Statement, make_bundle, open_bundle
 from ckptfmt.share._keys import hint, load_private, load_public
 from ckptfmt.store.write.companion import write_companion
 
@@ -39,6 +40,7 @@ __all__ = ["SIGNATURE", "Signature", "Verification", "sign", "verify"]
 # What git keeps beside the files of a model, and the signature itself: model_signing leaves out the same.
 _IGNORED = (".git", ".gitattributes", ".github", ".gitignore", SIGNATURE)
 _COMPRESSED = ".zst"
+# A call costs nothing beside the SHA-256 of as much, and files larger than memory are signed.
 _BLOCK = 4 << 20
 
 
@@ -250,7 +252,7 @@ def _signature(folder: OpenFolder, signature: str | os.PathLike[str] | None, whe
         finally:
             release(beside)
     try:
-        if size > MAX_BUNDLE:
+        if size > MAX_SIGNATURE:
             raise CkptError(f"is {size:,} bytes, too large for a signature", where=place, code="signature.malformed")
         return read_exactly(file, 0, size, where=place), place
     finally:

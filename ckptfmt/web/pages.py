@@ -32,6 +32,7 @@ __all__ = ["Answer", "Behaviour", "Missing", "Pages"]
 # What a page shows at once; each file of another program is read, which takes longer than a manifest.
 _ROWS = 100
 _FILES = 20
+# Of a tensor: its largest numbers, as many as one looks at, where to sort them all takes a page no longer than it may.
 _LARGEST = 20
 _MOST_ELEMENTS = 16 << 20
 # Columns by which the table sorts, and what stands in each.

@@ -375,6 +375,21 @@ def test_what_was_pushed_is_pulled_as_it_was(url, tmp_path):
     assert pulled.manifest_digest == pushed.manifest_digest
 
 
+def test_a_signature_comes_along_whole_or_the_checkpoint_does_not(bucket, checkpoint, tmp_path):
+    most = 4 << 20
+    for name, size in (("c", most), ("d", most + 1)):
+        store = open_store(parse(f"{bucket}/{name}"))
+        for file in ("weights.safetensors", "manifest.json"):
+            store.put(f"{name}/{file}", (checkpoint / file).read_bytes(), "x")
+        store.put(f"{name}/model.sig", b"x" * size, "x")
+    pull(f"{bucket}/c", tmp_path / "c")
+    assert (tmp_path / "c" / "model.sig").stat().st_size == most
+    with pytest.raises(CkptError) as caught:
+        pull(f"{bucket}/d", tmp_path / "d")
+    assert str(caught.value) == f"{bucket}/d/model.sig: is 4,194,305 bytes, too large for a signature"
+    assert not (tmp_path / "d").exists()
+
+
 def test_a_damaged_checkpoint_is_not_pulled(bucket, checkpoint, tmp_path):
     place = parse(f"{bucket}/c")
     data = bytearray((checkpoint / "weights.safetensors").read_bytes())

@@ -36,9 +36,12 @@ _CENTRAL = struct.Struct("<4s6H3L5H2L")
 # torch writes a record for each storage; the largest models have some thousands.
 _MAX_DIRECTORY = 32 << 20
 _MAX_ENTRIES = 1 << 16
+# Sections 4.6.9 and 4.4.4 of APPNOTE.TXT: the name in UTF-8 beside the plain one; bits of the flags. Encrypted is any
+# of three: the data, strongly, or the directory too.
 _UNICODE_PATH_EXTRA = 0x7075
 _UTF8, _DEFLATE_LEVEL, _ENCRYPTED = 0x0800, 0x0006, 0x2041
 _FULL16 = 0xFFFF
+# The system that made a record, section 4.4.2, and the four bits of its mode that say a symbolic link (stat.h).
 _UNIX, _LINK = 3, 0xA
 _BAD_NAME = re.compile(r"[\x00-\x1f\\]|^/|(^|/)\.\.?(/|$)|//|^$|^.:")
 
@@ -62,6 +65,7 @@ class Entry:
 def ends_as_archive(block: Block) -> bool:
     """Return whether the end of a block is that of a zip archive, whatever lies in front of it."""
     at, tail = _find_end(block)
+    # The last two bytes of the end record are the length of the comment that follows.
     return at >= 0 and at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail)
 
 

@@ -14,6 +14,7 @@ from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage, item_size
 
 __all__ = ["begins_as_torch7", "read_torch7"]
 
+# The numbers by which File.lua says what follows.
 _NIL, _NUMBER, _STRING, _TABLE, _TORCH, _BOOLEAN = range(6)
 # TYPE_FUNCTION, LEGACY_TYPE_RECUR_FUNCTION and TYPE_RECUR_FUNCTION of File.lua.
 _FUNCTIONS = (6, 7, 8)
@@ -26,6 +27,7 @@ _MAX_DIMENSIONS, _MAX_OBJECTS = 16, 1 << 20
 # The packages of modules, and what of a module is no gradient or buffer of its last pass.
 _OF_MODULES = ("nn", "cudnn", "nnx")
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
+# All numbers of a table are doubles in the file; a whole one becomes an integer where 64 bits hold it.
 _MOST = 2**63 - 1
 
 

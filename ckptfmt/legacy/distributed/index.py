@@ -38,6 +38,7 @@ HONEST = frozenset(
         *_DTYPES,
     }
 )
+# Sizes and places of torch are whole numbers of 64 bits, with a sign.
 _MAX_LENGTH = 2**63 - 1
 
 

@@ -18,6 +18,7 @@ from ckptfmt.legacy.distributed.kinds import shard_number
 __all__ = ["SHARDING", "check_whole", "read_shards"]
 
 SHARDING = "DCP_SHARDING_INFO"
+# It takes some sixty bytes for a tensor: this is room for a quarter of a million of them.
 _MAX_SHARDING = 16 << 20
 
 
@@ -93,6 +94,7 @@ def _places(said: str, tensors: Mapping[str, LegacyTensor]) -> dict[str, tuple[i
 
 def _begin(name: str, said: Any) -> tuple[int, ...]:
     at = said.get("saved_offsets") if isinstance(said, dict) else None
+    # Doubles count no further, and other readers of JSON have nothing else.
     if not isinstance(at, list) or not all(type(n) is int and 0 <= n < 2**53 for n in at):
         what = f"does not say where its part of {printable(name, 80)} begins"
         raise SourceError(what, fix="copy it again", code="source.shard")

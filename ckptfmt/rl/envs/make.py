@@ -31,6 +31,8 @@ from ckptfmt.rl.envs.scaled import ScaledObservation
 __all__ = ["Env", "is_atari", "make_env", "resolve", "usual_stack"]
 
 Env = gymnasium.Env[Any, Any]
+# Mnih et al. 2015 shrink the screen of a game to 84×84, and all wrappers of games do since.
+_SCREEN = 84
 _ZERO_PADDED = ("stable-baselines3", "ale")
 _GREY_FIRST = ("gymnasium", "ale")
 
@@ -64,7 +66,7 @@ def resolve(environment: Environment) -> Environment:
     usual: dict[str, Any] = {"frame_skip": 1, "noop_max": 0, "sticky_actions": 0.0}
     if is_atari(environment.id):
         # Mnih et al. 2015 for the frames, Machado et al. 2018 for the sticky actions.
-        usual = {"frame_skip": 4, "screen_size": 84, "noop_max": 30, "sticky_actions": 0.25}
+        usual = {"frame_skip": 4, "screen_size": _SCREEN, "noop_max": 30, "sticky_actions": 0.25}
     usual["stack_padding"] = "zero" if environment.preprocessing in _ZERO_PADDED else "reset"
     filled = {name: value for name, value in usual.items() if getattr(environment, name) is None}
     return dataclasses.replace(environment, **filled)
@@ -139,7 +141,7 @@ def _pool_grey(env: Env, description: Environment, noop_max: int) -> Env:
         env,
         noop_max=noop_max,
         frame_skip=description.frame_skip or 1,
-        screen_size=description.screen_size or 84,
+        screen_size=description.screen_size or _SCREEN,
         grayscale_obs=description.grayscale,
     )
 
@@ -153,7 +155,7 @@ def _pool_colours(env: Env, description: Environment) -> Env:
 
 def _shrink(env: Env, description: Environment) -> Env:
     """Take the colours out, then shrink (Stable-Baselines3), or the other way round (CleanRL)."""
-    size = description.screen_size or 84
+    size = description.screen_size or _SCREEN
     width, height = (size, size) if isinstance(size, int) else size
     if description.preprocessing == "stable-baselines3":
         return Warp(env, width, height)

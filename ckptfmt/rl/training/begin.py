@@ -20,6 +20,7 @@ from ckptfmt.rl.training.replay import Replay
 
 __all__ = ["Described", "describe_network", "is_block", "make_games", "make_model_config", "make_replay", "play_all"]
 
+# Pixels are bytes: divided by 255 they lie in 0 to 1.
 _PIXELS = 255.0
 # Espeholt et al. 2018: the channels of the three stages. Dabney et al. 2018: cosines, and fractions of an action.
 _IMPALA = (16, 32, 32)

@@ -55,6 +55,8 @@ class TrainConfig:
     prioritized_replay: bool = _setting(False, "prioritized replay: sample transitions by TD error (Schaul 2016)")
     n_step_learning: bool = _setting(False, "n-step returns (n_steps)")
 
+    # Mnih et al. 2015: 512 units. Bellemare et al. 2017: 51 atoms from -10 to 10, for rewards clipped to 1. Fortunato
+    # et al. 2018: sigma 0.5. Hessel et al. 2018: three steps.
     encoder: str = _setting("nature", "convolutions: nature, nips, data-efficient, or the residual ones of impala")
     hidden_size: int = _setting(512, "width of the hidden linear layers", 1)
     hidden_layers: int = _setting(2, "hidden linear layers of a network that sees vectors", 1)
@@ -90,6 +92,8 @@ class TrainConfig:
     seed: int = _setting(1, "seed of all random generators", 0, 2**31 - 1)
     device: str = _setting("auto", "cpu, cuda, cuda:1, or auto")
 
+    # Hessel et al. 2018: an episode of an evaluation ends after half an hour, 108,000 frames. Castro et al. 2018:
+    # 0.001. Twenty evaluations and checkpoints in a training of a million actions.
     eval_every: int = _setting(50_000, "actions between evaluations", 1)
     eval_episodes: int = _setting(5, "episodes per evaluation", 1)
     eval_epsilon: float = _setting(0.001, "probability of a random action in evaluations", 0, 1)

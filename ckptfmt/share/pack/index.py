@@ -99,6 +99,7 @@ class Footer:
 
     def begin(self) -> bytes:
         """Return the footer without its last digest, which covers this too."""
+        # The last field is a digest of 32 bytes.
         return FOOTER.pack(_END, self.offset, self.stored, self.size, self.index, b"")[:-32]
 
     @classmethod

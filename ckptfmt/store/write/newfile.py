@@ -36,6 +36,7 @@ def write_new(path: str, *, overwrite: bool = False) -> Iterator[str]:
             old = stack.enter_context(hold_open(folder, name))
             _check(old, path, overwrite=overwrite)
             staged = f".{name}.{secrets.token_hex(4)}.ckpt-new"
+            # As any program makes a file: the umask of whoever runs it takes away what others may not.
             file = os.open(staged, _CREATE, 0o666, dir_fd=folder)
             new = Held(folder, staged, -1, os.fstat(file))
             os.close(file)

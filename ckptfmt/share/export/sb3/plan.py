@@ -19,6 +19,7 @@ from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Plan", "plan"]
 
+# What Stable-Baselines3 divides images by, and none of its settings changes.
 _PIXELS = 255.0
 # Bounds that no action meets, for policies whose actions are clipped to those of the space.
 _UNBOUNDED = 3.4028234663852886e38
