@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["outcome_line", "show_conversion", "show_outcome", "show_tally"]
 
+# The width of the labels: the longest of them and two blanks. More reasons than these say nothing new.
 _INDENT = 9
 _MOST_REASONS = 3
 _CONTAINERS = {"torch-zip": "torch zip", "torch-stream": "torch stream", "torch-tar": "torch tar"}

@@ -9,6 +9,7 @@ from ckptfmt.errors import CkptError, missing_package
 __all__ = ["connect"]
 
 _DASK = "dask://"
+# Seconds for a scheduler to answer: far more than a busy one takes, and a wrong address is still told soon.
 _SECONDS = 20
 
 

@@ -15,6 +15,8 @@ from .wording import on_the_command_line
 
 __all__ = ["CLOSED_PIPE", "INTERRUPTED", "TROUBLE", "NoCommand", "explain"]
 
+# As diff and grep end: 1 where the answer is no, 2 where there is none. Shells say 128 and the number of a signal: 2 is
+# SIGINT, 13 SIGPIPE.
 ANSWERED_NO = 1
 TROUBLE = 2
 INTERRUPTED = 130

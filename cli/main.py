@@ -54,6 +54,7 @@ COMMANDS = {
         "completion": "Print the script that lets your shell complete ckpt commands.",
     },
 }
+# As `failure` has it, which takes longer to import than all that is here.
 _INTERRUPTED = 130
 _ABOUT = "Checkpoints for deep reinforcement learning that explain, prove and rebuild themselves."
 # A closed pipe ends a command at once. These are told by an exception instead: one must save first, the others
@@ -120,4 +121,5 @@ def _listen_to_signals(words: Sequence[str]) -> None:
 
 def _terminated(number: int, _: object) -> None:
     """End as the signal asks, but let what is half written be cleared away first."""
+    # As shells say that a signal ended a program.
     raise SystemExit(128 + number)

@@ -123,6 +123,7 @@ def _episodes(player: Player, given: Mapping[str, Any], watcher: TraceRecorder |
 def _known(player: Player) -> dict[str, Any] | None:
     """Return the last evaluation of the manifest that can be compared with."""
     for entry in reversed(player.manifest.evaluation):
+        # Whoever wrote it: sums of larger numbers are infinite, and the comparison would always hold.
         if all(isinstance(entry.get(name), int | float) and abs(entry[name]) < 1e300 for name in ("mean", "std")):
             return dict(entry)
     return None

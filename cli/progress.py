@@ -10,6 +10,7 @@ __all__ = ["Progress"]
 # Seconds: what ends sooner shows no bar, and a bar is drawn ten times a second at most.
 _PATIENCE = 0.5
 _PERIOD = 0.1
+# With a label and a percentage it fits into a line of 80 columns.
 _CELLS = 24
 
 

@@ -27,6 +27,7 @@ def settle_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> in
     return int(not found.is_whole)
 
 
+# As wide as the longest field that is measured, and two blanks.
 _LABEL = 14
 
 

@@ -13,6 +13,7 @@ from .text import count, number, plural, shape, short_digest, size
 
 __all__ = ["describe", "describe_line", "describe_source", "facts", "figures", "layers"]
 
+# The width of the labels: the longest of them and a blank. Facts are as many as fill a line or two of a terminal.
 _LABEL = 11
 _FIGURES = ("min", "max", "mean", "std", "zeros", "non_finite")
 _SHOWN_FACTS, _LONGEST_FACT = 6, 80

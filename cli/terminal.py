@@ -86,6 +86,7 @@ class Terminal:
         if columns.isdecimal() and int(columns) > 0:
             return int(columns)
         try:
+            # What terminals have had since there are any, and what the help is written for.
             return os.get_terminal_size(self._stream.fileno()).columns or 80 if self._stream else 80
         except (OSError, ValueError):
             return 80

@@ -39,8 +39,9 @@ def number(value: float) -> str:
         return f"{Decimal(value):.4g}"  # there are whole numbers that no float comes near
     if not math.isfinite(value):
         return str(value)
-    if value == int(value) and abs(value) < 1e15:
+    if value == int(value) and abs(value) < _EXACT:
         return f"{int(value):,}"
+    # Between a thousandth and ten thousand four decimals read better than an exponent.
     return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e4 else f"{value:.4f}"
 
 

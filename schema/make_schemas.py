@@ -19,6 +19,7 @@ from ckptfmt.format.manifest import Manifest
 __all__ = ["main", "render", "schemas"]
 
 _FOLDER = Path(__file__).resolve().parent / "v1"
+# As wide as the lines of the code.
 _WIDTH = 120
 _ABOUT = (
     "What manifest.json of a ckptfmt checkpoint says, version 1. The document is strict JSON: UTF-8, no key twice, no "

@@ -27,6 +27,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _CONTAINERS = frozenset({dict, list})
 _TOO_DEEP = f"nests deeper than {MAX_DEPTH} levels"
 _WORDS = {True: "true", False: "false", None: "null"}
+# All bytes but the few that make the structure, to be taken out of a text at once.
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
 # What a document may hold, however short each of it is: memory and time follow these and not its bytes.
 _MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 1_000_000, 2_000_000, 3_000_000

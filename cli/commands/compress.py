@@ -19,6 +19,7 @@ __all__ = ["compress"]
 )
 @argument("paths", "The checkpoints.", nargs=-1, required=True, metavar="CHECKPOINT...", shell_complete=checkpoints)
 @option("--all", "everything", is_flag=True, help="Compress the weights too, and every file that gets smaller at all.")
+# As the program zstd has it. 9 makes a replay of Pong a third smaller, in four times the time.
 @option("--level", type=click.IntRange(1, 19), default=3, metavar="N", help="Compression level of zstd [3].")
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
 @waiting("the checkpoint")

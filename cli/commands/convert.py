@@ -129,6 +129,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 )
 @option(
     "--jobs",
+    # Each is a process of its own; more of them than any machine has processors only wait.
     type=click.IntRange(1, 256),
     default=1,
     metavar="N",

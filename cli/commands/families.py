@@ -9,6 +9,7 @@ from ..output import Output
 
 __all__ = ["families"]
 
+# The width of the labels: the longest of them and two blanks.
 _LABEL = 9
 
 

@@ -11,6 +11,7 @@ from ckptfmt.look.lineage import lineage as trace
 from ..complete import checkpoints
 from ..options import argument, command, exit_zero, option
 from ..output import Output
+from ..text import short_digest
 
 __all__ = ["lineage"]
 
@@ -59,7 +60,7 @@ def _words(node: Ancestor) -> list[str]:
 def _dot(found: Descent) -> list[str]:
     lines = ["digraph lineage {"]
     for number, node in enumerate(found.nodes):
-        label = os.path.basename(node.path) if node.path else f"missing {node.digest[:19]}"
+        label = os.path.basename(node.path) if node.path else f"missing {short_digest(node.digest)}"
         lines.append(f"  n{number} [label={json.dumps(label)}];")
     for number, edge in enumerate(found.edges):
         lines.append(f"  n{number + 1} -> n{number} [label={json.dumps(edge['kind'])}];")

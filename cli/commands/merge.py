@@ -7,7 +7,7 @@ from ckptfmt.store.merge import merge as put_together
 from ..complete import checkpoints
 from ..options import argument, command, option, waiting
 from ..output import Output
-from ..text import plural
+from ..text import plural, short_digest
 
 __all__ = ["merge"]
 
@@ -38,6 +38,6 @@ def merge(output: Output, path: str, out: str | None, in_place: bool, dry_run: b
         output.line(f"{done.path}  is whole: nothing to do")
         return 0
     output.line(f"{done.path}  {plural(done.parts, 'part')} -> {', '.join(done.files)}")
-    output.line(output.paint(f"  still {done.content_digest[:15]}", "dim"))
+    output.line(output.paint(f"  weights unchanged ({short_digest(done.content_digest)})", "dim"))
     output.line("nothing written; run again without --dry-run" if dry_run else f"wrote {done.written}")
     return 0

@@ -14,6 +14,7 @@ __all__ = ["pack"]
 @command(examples=["ckpt pack runs/pong pong.ckptpack", "ckpt pack runs/pong pong.ckptpack --level 12"])
 @argument("run", "The folder of a run; everything in it is packed.", type=click.Path())
 @argument("path", "The archive to write.", metavar="FILE", type=click.Path())
+# As the program zstd has it; beyond 19 lie levels that take much more memory to unpack.
 @option("--level", type=click.IntRange(1, 19), default=3, metavar="N", help="Compression level of zstd [3].")
 @option("--force", "overwrite", is_flag=True, help="Replace the file that is there.")
 def pack(output: Output, run: str, path: str, level: int, overwrite: bool) -> int:

@@ -31,6 +31,7 @@ _TRACE = "A trace of it"
 @option(
     "--max-frames",
     type=click.IntRange(min=1),
+    # Half an hour at 60 frames a second, as evaluations of the literature end (Hessel et al. 2018).
     default=108_000,
     metavar="N",
     help="End an episode after this many frames [108000].",

@@ -11,6 +11,7 @@ from ckptfmt.store.upgrade import upgrade as raise_version
 from ..complete import checkpoints
 from ..options import argument, command, option
 from ..output import Output
+from ..text import short_digest
 
 __all__ = ["upgrade"]
 
@@ -59,5 +60,5 @@ def _tell(output: Output, done: Upgrade, dry_run: bool) -> None:
     for step in done.steps:
         for change in step.changes:
             output.line(f"  {step.old} -> {step.new}  {change}")
-    output.line(f"weights unchanged ({done.content_digest[:15]})")
+    output.line(f"weights unchanged ({short_digest(done.content_digest)})")
     output.line("nothing written; run again without --dry-run" if dry_run else f"wrote {done.written}")

@@ -39,6 +39,7 @@ class Compression:
     """How a file is compressed: at a zstd level, and only where it gets smaller by the share `least` at least.
 
     The level of a save is 1: of a Pong checkpoint with replay it makes 0.5 % more than 3, in two thirds of the time.
+    The weights in it get 8 % smaller, since mantissas are noise: not worth it that every reader unpacks them.
     """
 
     level: int = 1
