@@ -21,6 +21,7 @@ from ckptfmt.format.kinds import (
 )
 from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import METADATA, TensorInfo, build_header
+from ckptfmt.format.tensorcount import MAX_TENSORS
 
 __all__ = [
     "KINDS",
@@ -124,7 +125,9 @@ class SplitEntry(Document):
     """What of one file lies in slices."""
 
     tensors: Mapping[str, WholeEntry] = value(
-        mapping(document("whole", WholeEntry)), "Every tensor that lies in slices, by name.", since="1.1"
+        mapping(document("whole", WholeEntry), MAX_TENSORS),
+        "Every tensor that lies in slices, by name; of all files at most as many as one may have.",
+        since="1.1",
     )
 
 
@@ -135,10 +138,12 @@ class FileEntry(Document):
     bytes: int = value(count, "Size of the file.")
     sha256: str = value(sha256, "Digest of the whole file.")
     tensors: Mapping[str, TensorEntry] = value(
-        mapping(document("tensor", TensorEntry)), "Every tensor that is stored in the file, by name."
+        mapping(document("tensor", TensorEntry), MAX_TENSORS),
+        "Every tensor that is stored in the file, by name; of all files, tied names among them, at most as many as one "
+        "may have.",
     )
     tied: Mapping[str, str] = value(
-        mapping(text),
+        mapping(text, MAX_TENSORS),
         "Names of tensors that are not stored, each with the stored name whose bytes it shares.",
         default_factory=dict,
     )

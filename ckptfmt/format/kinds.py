@@ -82,13 +82,15 @@ def listing(kind: Kind) -> Kind:
     return Kind(parse, {"type": "array", "items": kind.schema}, kind.defs)
 
 
-def mapping(kind: Kind) -> Kind:
-    """Return the kind of an object whose keys are free and whose values are alike."""
+def mapping(kind: Kind, most: int | None = None) -> Kind:
+    """Return the kind of an object whose keys are free and whose values are alike, of `most` keys at most."""
     parse_entry = kind.parse
 
     def parse(item: Any, where: str, relaxed: bool) -> dict[str, Any]:
         if not isinstance(item, dict):
             raise wrong("must be an object", where)
+        if most is not None and len(item) > most:
+            raise wrong(f"holds {len(item):,} entries, more than the {most:,} allowed", where)
         if len(item) == 1 and (tag := next(iter(item))) in RESERVED:
             raise wrong(f"the key {tag} is reserved for numbers", where)
         parsed: dict[str, Any] = {}
@@ -102,7 +104,8 @@ def mapping(kind: Kind) -> Kind:
 
     # A tagged number has one key, and would be read as one where the manifest is compared.
     untagged = {"if": {"minProperties": 1, "maxProperties": 1}, "then": {"not": {"anyOf": _TAGGED}}}
-    return Kind(parse, {"type": "object", "additionalProperties": kind.schema, **untagged}, kind.defs)
+    bound = {} if most is None else {"maxProperties": most}
+    return Kind(parse, {"type": "object", "additionalProperties": kind.schema, **bound, **untagged}, kind.defs)
 
 
 def pattern(expression: str, meaning: str) -> Kind:

@@ -16,6 +16,7 @@ from ckptfmt.format.joined import shard_contradictions
 from ckptfmt.format.kinds import wrong
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.prerelease import settled
+from ckptfmt.format.tensorcount import count_tensors, too_many
 from ckptfmt.format.travelled import LINK_FIX, is_rewritten, link_text
 from ckptfmt.format.uncollected import uncollected
 from ckptfmt.format.versions import check_version
@@ -47,6 +48,9 @@ def raw_manifest(data: bytes, *, where: str) -> tuple[Mapping[str, Any], bool]:
     raw, rendered = jsontext.read_rendered(data, where=where, limit=MAX_MANIFEST)
     if not isinstance(raw, dict):
         raise wrong("must hold one JSON object", where)
+    # Before anything is made of the entries, each of which takes far more than its JSON.
+    if surplus := too_many(count_tensors(raw)):
+        raise ManifestError(surplus, where=where, code="weights.count")
     return raw, rendered
 
 

@@ -14,11 +14,11 @@ from ckptfmt.errors import WeightsError, WrongSize, printable
 from ckptfmt.format import jsontext
 from ckptfmt.format.dtypes import DTYPES, bits_of
 from ckptfmt.format.record import record
+from ckptfmt.format.tensorcount import too_many
 
 __all__ = [
     "MAX_HEADER",
     "MAX_RANK",
-    "MAX_TENSORS",
     "METADATA",
     "Header",
     "TensorInfo",
@@ -35,8 +35,6 @@ METADATA = {"format": "pt"}
 _METADATA = "__metadata__"
 # What NumPy and torch allow, 64 both.
 MAX_RANK = 64
-# More than any network has; each takes some microseconds of whoever reads them.
-MAX_TENSORS = 100_000
 # A product of sizes grows no further: beyond any store, and still cheap to multiply.
 _MAX_BITS = 2**256
 
@@ -171,8 +169,8 @@ def parse_header(read: Callable[[int, int], bytes], size: int, *, where: str) ->
         text.rstrip(b" "), where=where, limit=MAX_HEADER, error=WeightsError, code="weights.header"
     )
     metadata = _metadata(entries.pop(_METADATA, {}), where)
-    if len(entries) > MAX_TENSORS:
-        raise _bad(f"lists more than {MAX_TENSORS:,} tensors", where)
+    if surplus := too_many(len(entries)):
+        raise WeightsError(surplus, where=where, code="weights.count")
     # By their ends too: an empty tensor begins where the next one does and must come before it.
     tensors = sorted((_tensor(name, entry, where) for name, entry in entries.items()), key=lambda t: (t.begin, t.end))
     _check_cover(tensors, size - 8 - length, where)

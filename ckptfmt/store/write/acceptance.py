@@ -13,8 +13,9 @@ from ckptfmt.format import jsontext
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, WEIGHTS
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import parse_manifest
+from ckptfmt.format.tensorcount import too_many
 
-__all__ = ["accepted"]
+__all__ = ["accepted", "require_few"]
 
 
 def accepted(manifest: Manifest, *, where: str) -> tuple[bytes, Manifest]:
@@ -37,6 +38,13 @@ def accepted(manifest: Manifest, *, where: str) -> tuple[bytes, Manifest]:
         raise e from None
     _check_network(read, where)
     return data, read
+
+
+def require_few(count: int, *, where: str) -> None:
+    """Raise `WeightsError` where no reader accepts so many tensors: before they are written, and not behind it."""
+    if surplus := too_many(count):
+        fix = "stack tensors of one shape into one, or save two checkpoints"
+        raise WeightsError(surplus, where=where, fix=fix, code="weights.count")
 
 
 def _field(raw: Mapping[str, Any]) -> str:

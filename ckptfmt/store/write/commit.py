@@ -16,7 +16,7 @@ from ckptfmt.format.shards import plain_name
 from ckptfmt.format.uncollected import uncollected
 from ckptfmt.format.writernames import stage_name
 from ckptfmt.remote.url import as_path, is_url
-from ckptfmt.store.write.acceptance import accepted
+from ckptfmt.store.write.acceptance import accepted, require_few
 from ckptfmt.store.write.datafile import create, write_all, write_tensors
 from ckptfmt.store.write.failure import disturbed, reported, require_space
 from ckptfmt.store.write.held import Held, hold_open, note_files
@@ -68,6 +68,7 @@ def write_checkpoint(
     where = as_path(path)
     if unknown := sorted(name for name in files if plain_name(name) is None):
         raise WriteError(f"{unknown[0]} is not the name of a checkpoint's file", where=where, code="write.file-name")
+    require_few(sum(file.count for file in files.values()), where=where)
     if is_url(path):
         return _write_far(where, files, build, take_over=overwrite, bulk=bulk)
     with (

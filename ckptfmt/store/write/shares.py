@@ -20,10 +20,11 @@ _Key = tuple[str, str, tuple[int, ...] | None]
 
 @record
 class Share:
-    """What one rank writes: files by the name that each gets; `total` are the bytes of all ranks."""
+    """What one rank writes: files by the name that each gets; `total` bytes and `count` tensors are of all ranks."""
 
     files: Mapping[str, TensorFile]
     total: int
+    count: int
 
 
 def announce(files: Mapping[str, TensorFile]) -> list[Any]:
@@ -53,7 +54,7 @@ def share_out(files: Mapping[str, TensorFile], told: Sequence[list[Any]], rank: 
             own = {name for (place, name, _), owner in owners.items() if place == file and owner == rank}
             called = file if len(writers) == 1 else shard_name(file, writers.index(rank) + 1, len(writers))
             named[called] = _kept(files.get(file, TensorFile({})), own)
-    return Share(named, sum(sizes.values()))
+    return Share(named, sum(sizes.values()), len(sizes))
 
 
 def _owners(held: Mapping[_Key, list[int]], sizes: Mapping[_Key, int], ranks: int) -> dict[_Key, int]:

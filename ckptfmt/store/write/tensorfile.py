@@ -73,6 +73,11 @@ class TensorFile:
     compression: Compression | None = None
     slices: Mapping[str, Slice] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        """Return how many tensors the file lists, tied names among them."""
+        return len(self.tensors) + len(self.tied)
+
     def whole(self) -> dict[str, "Shaped"]:
         """Return every tensor by name, tied ones included, of slices what they are a part of."""
         shaped = {
