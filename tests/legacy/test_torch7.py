@@ -143,3 +143,30 @@ def test_a_table_with_a_key_twice_is_refused(tmp_path):
     with pytest.raises(SourceError) as caught, read(tmp_path / "net.t7"):
         pass
     assert str(caught.value) == f"{tmp_path}/net.t7: has a table with a key twice; copy or download it again"
+
+
+def function(writer, kind, upvalues):
+    """Return a function that closes over something: bytecode, then the table of what it closes over."""
+    return struct.pack("<i", kind) + writer.next() + struct.pack("<i", 5) + b"\x1bLJ\x01\x02" + writer.value(upvalues)
+
+
+@pytest.mark.parametrize("kind", [6, 7, 8])
+def test_tensors_that_a_function_closes_over_are_not_lost(kind, tmp_path):
+    one, other = (np.full((2, 2), value, np.float32) for value in (1, 2))
+    writer = Writer()
+    head = struct.pack("<i", 3) + writer.next() + struct.pack("<i", 2)
+    rows = writer.value("net") + writer.value({"weight": one})
+    rows += writer.value("preproc") + function(writer, kind, {1: {"name": "kernel", "value": other}})
+    (tmp_path / "net.t7").write_bytes(head + rows)
+    result = ckptfmt.convert(tmp_path / "net.t7", tmp_path / "out", architecture="none")
+    with ckptfmt.open(tmp_path / "out") as checkpoint:
+        kept = [array[0, 0] for array in checkpoint.tensors.values()]
+    assert (kept, [*result.dropped, *result.left]) == ([1], ["preproc/1"])
+
+
+def test_what_modules_hold_of_a_last_pass_is_said_to_be_dropped(tmp_path):
+    table, _ = agent()
+    (tmp_path / "net.t7").write_bytes(Writer().value(table))
+    result = ckptfmt.convert(tmp_path / "net.t7", tmp_path / "out", architecture="dqn", input_shape=(4, 44, 44))
+    assert result.dropped == ("last pass (optimizer state, 10 tensors)",)
+    assert result.left == ()

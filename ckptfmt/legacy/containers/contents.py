@@ -69,7 +69,7 @@ def _read_plain(block: Block, head: bytes, reading: Reading) -> Contents:
     if _is_safetensors(block, head):
         return "safetensors", _read_safetensors(block)
     if torch7.begins_as_torch7(head):
-        return "torch7", {"": torch7.read_torch7(block, reading.budget)}
+        return "torch7", torch7.read_torch7(block, reading.budget)
     refuse_unsupported(block)
     if ends_as_archive(block):
         zip.read_archive(block)

@@ -1,7 +1,8 @@
 """Files of Torch7 (Lua), in their binary form: tables, texts, numbers, tensors, and modules as tables of their fields.
 
-The format is that of torch7's File.lua. Functions in it are bytecode of Lua: they are stepped over. Every count is held
-against the bytes that are left; an object is known by its number and comes once.
+The format is that of torch7's File.lua. Functions in it are bytecode of Lua, which is stepped over, and what they close
+over, which is kept. Every count is held against the bytes that are left; an object is known by its number and comes
+once.
 """
 
 from typing import Any
@@ -29,6 +30,8 @@ _OF_MODULES = ("nn", "cudnn", "nnx")
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
 # All numbers of a table are doubles in the file; a whole one becomes an integer where 64 bits hold it.
 _MOST = 2**63 - 1
+# Where what modules hold of a last pass is put, gradients for one: no part of a network, and somebody's all the same.
+_PASS, _ROLE = "last pass", "optimizer"
 
 
 def begins_as_torch7(head: bytes) -> bool:
@@ -36,12 +39,15 @@ def begins_as_torch7(head: bytes) -> bool:
     return head.startswith((b"\4\0\0\0\1\0\0\0\3\0\0\0V 1", b"\3\0\0\0\1\0\0\0"))
 
 
-def read_torch7(block: Block, budget: Budget) -> Any:
-    """Return the object that fills a block; raise `SourceError` for anything else, `TooCostly` beyond the budget."""
+def read_torch7(block: Block, budget: Budget) -> dict[str, Any]:
+    """Return the object that fills a block, and beside it what its modules hold of the last pass, gradients for one.
+
+    Raises `SourceError` for anything else, `TooCostly` beyond the budget.
+    """
     reader = _Reader(block, budget)
     value = reader.value(0)
     reader.end()
-    return value
+    return {"": value, _PASS: {_ROLE: reader.passed}} if reader.passed else {"": value}
 
 
 class _Reader(Cursor):
@@ -50,6 +56,7 @@ class _Reader(Cursor):
     def __init__(self, block: Block, budget: Budget) -> None:
         super().__init__(block, budget)
         self._objects: dict[int, Any] = {}
+        self.passed: dict[str, LegacyTensor] = {}
 
     def value(self, depth: int) -> Any:
         """Return the object that begins here."""
@@ -80,8 +87,8 @@ class _Reader(Cursor):
             found = self._torch(depth)
         else:
             self.window(self._int())
-            self.value(depth + 1)
-            found = None
+            # What a function closes over may be a network as well as anything else.
+            found = self.value(depth + 1) or None
         self._objects[number] = found
         return found
 
@@ -111,7 +118,7 @@ class _Reader(Cursor):
             dtype = _KINDS[kind.removesuffix("Storage")]
             return Storage(str(len(self._objects)), dtype, self.window(self._long() * item_size(dtype)))
         fields = self.value(depth + 1)
-        return _module(fields) if package in _OF_MODULES and isinstance(fields, dict) else fields
+        return self._module(fields) if package in _OF_MODULES and isinstance(fields, dict) else fields
 
     def _tensor(self, dtype: str, depth: int) -> LegacyTensor | None:
         rank = self._int()
@@ -130,6 +137,23 @@ class _Reader(Cursor):
         self.budget.tensor(tensor)
         return tensor
 
+    def _module(self, fields: dict[Any, Any]) -> dict[Any, Any]:
+        """Return what a module keeps: its parameters in PyTorch's shapes, and the modules in it that have any."""
+        kept: dict[Any, Any] = {
+            name: fields[name] for name in _PARAMETERS if isinstance(fields.get(name), LegacyTensor)
+        }
+        for name, value in fields.items():
+            if isinstance(value, LegacyTensor) and name not in kept:
+                self.passed[f"{name}.{len(self.passed)}"] = value
+        planes = [fields.get(name) for name in ("nInputPlane", "kH", "kW")]
+        weight = kept.get("weight")
+        # Later releases keep the kernels of a convolution as the rows of a matrix.
+        if weight is not None and len(weight.shape) == 2 and all(type(size) is int and size > 0 for size in planes):
+            kept["weight"] = weight.split_last(tuple(size for size in planes if size is not None))
+        if isinstance(inner := fields.get("modules"), dict):
+            kept["modules"] = {key: module for key, module in inner.items() if module}
+        return kept
+
     def _string(self) -> str:
         return self.text(self._int()).decode("latin-1")
 
@@ -138,19 +162,6 @@ class _Reader(Cursor):
 
     def _long(self) -> int:
         return int(self.number("<q"))
-
-
-def _module(fields: dict[Any, Any]) -> dict[Any, Any]:
-    """Return what a module keeps: its parameters in PyTorch's shapes, or the modules in it that have any."""
-    if isinstance(inner := fields.get("modules"), dict):
-        return {"modules": {key: module for key, module in inner.items() if module}}
-    kept = {name: fields[name] for name in _PARAMETERS if isinstance(fields.get(name), LegacyTensor)}
-    planes = [fields.get(name) for name in ("nInputPlane", "kH", "kW")]
-    weight = kept.get("weight")
-    # Later releases keep the kernels of a convolution as the rows of a matrix.
-    if weight is not None and len(weight.shape) == 2 and all(type(size) is int and size > 0 for size in planes):
-        kept["weight"] = weight.split_last(tuple(size for size in planes if size is not None))
-    return kept
 
 
 def _plain(number: float) -> float | int:
