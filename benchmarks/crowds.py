@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,8 @@ from ckptfmt.format.manifest import Lineage
 from ckptfmt.store.manager.steps import step_name
 
 OPERATIONS = ("validate --fast", "inspect --line", "lineage", "clean", "save", "save, keep_best")
+
+_NAMES = 10_000
 
 
 def fill(folder: Path, count: int) -> None:
@@ -43,7 +46,11 @@ def fill(folder: Path, count: int) -> None:
         if place.exists():
             continue
         place.mkdir()
-        os.link(first / WEIGHTS, place / WEIGHTS)
+        # A filesystem gives one file 65,000 names at most.
+        if step % _NAMES:
+            os.link(folder / step_name(step - step % _NAMES) / WEIGHTS, place / WEIGHTS)
+        else:
+            shutil.copyfile(first / WEIGHTS, place / WEIGHTS)
         (place / MANIFEST).write_bytes(data)
 
 
