@@ -10,6 +10,7 @@ from typing import Any
 from ckptfmt.rl.families.describe import describe
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.events import Evaluated, Event, Progress, Saved
+from ckptfmt.rl.training.team import Team, joined
 from ckptfmt.rl.training.train import Trainer
 
 from .failure import INTERRUPTED
@@ -20,17 +21,26 @@ __all__ = ["resume_training", "start_training"]
 
 
 def start_training(output: Output, config: TrainConfig, out: str) -> int:
-    """Train from the first step, and return the exit code."""
-    shown = _Shown(output)
-    return _run(output, shown, Trainer(config, out, shown))
+    """Train from the first step, and return the exit code; under torchrun as one of its processes."""
+    with joined():
+        shown = _shown(output)
+        return _run(output, shown, Trainer(config, out, shown))
 
 
 def resume_training(output: Output, path: str, out: str | None, changes: Mapping[str, Any], *, trust: bool) -> int:
-    """Go on from a checkpoint, and return the exit code."""
-    shown = _Shown(output)
-    trainer = Trainer.resume(path, out, shown, trust=trust, **changes)
-    _say_how_exact(output, trainer)
-    return _run(output, shown, trainer)
+    """Go on from a checkpoint, and return the exit code; under torchrun as one of its processes."""
+    with joined():
+        shown = _shown(output)
+        trainer = Trainer.resume(path, out, shown, trust=trust, **changes)
+        _say_how_exact(output, trainer)
+        return _run(output, shown, trainer)
+
+
+def _shown(output: Output) -> "_Shown":
+    # What one of them says stands for all, but for an error of its own.
+    if Team().rank:
+        output.quiet, output.as_json = True, False
+    return _Shown(output)
 
 
 class _Shown:
@@ -90,7 +100,8 @@ def _run(output: Output, shown: _Shown, trainer: Trainer) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     network = describe(trainer.model_config)
-    where = f"{trainer.learner.device}, seed {trainer.config.seed}"
+    ranks = f", {trainer.team.size} ranks" if trainer.team.size > 1 else ""
+    where = f"{trainer.learner.device}, seed {trainer.config.seed}{ranks}"
     output.line(f"{network.architecture} on {trainer.config.env}, {network.parameters:,} parameters, {where}")
     try:
         last = trainer.run()

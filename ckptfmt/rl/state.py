@@ -98,7 +98,8 @@ class TrainingState:
     "schedulers" or "replay": a resume does not lack them.
 
     Of several processes (torch.distributed) each keeps what is its own: generators, environments, counters, replay.
-    Optimizer, target and schedulers are the same in all of them. `lacks` says, after `restore`, what this resume lacks.
+    Optimizer, target and schedulers are the same in all of them. `lacks` says, after `restore`, what this resume lacks,
+    `is_own` whether the counters are those of this very rank: one that there was not gets those of rank 0.
     """
 
     optimizer: torch.optim.Optimizer | None = None
@@ -110,6 +111,7 @@ class TrainingState:
     replay: HasArrays | None = None
     unused: Sequence[str] = ()
     lacks: tuple[str, ...] = field(default=(), init=False)
+    is_own: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         if unknown := [part for part in self.unused if part not in PARTS]:
@@ -177,6 +179,7 @@ class TrainingState:
         shared = _parts(checkpoint, "", verify)
         self._restore_modules(shared)
         self.lacks, prefix = self._missing(checkpoint, shared.get("ranks", 1))
+        self.is_own = prefix is not None
         if prefix is None:
             return dict(_named(shared, "counters"))
         parts = _parts(checkpoint, prefix, verify) if prefix else shared

@@ -68,7 +68,11 @@ def train(
     dry_run: bool,
     **given: Any,
 ) -> int:
-    """Train a network on an environment, or resume a training."""
+    """Train a network on an environment, or resume a training.
+
+    Under torchrun (torchrun --nproc-per-node=4 -m ckptfmt train ...) all processes train one network, each with games
+    and a replay buffer of its own; steps count the actions of all.
+    """
     if rainbow and preset not in (None, "rainbow"):
         raise click.UsageError("--rainbow is --preset rainbow, and another preset was given")
     begin = preset_settings("rainbow" if rainbow else preset)

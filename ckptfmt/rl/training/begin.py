@@ -84,8 +84,8 @@ def describe_network(
     return QConfig(**common, **streams, **(atoms if config.distributional_dqn else {}))
 
 
-def make_replay(config: TrainConfig, network: Described, dtype: Any) -> Replay:
-    """Return an empty replay buffer for frames of `dtype`."""
+def make_replay(config: TrainConfig, network: Described, dtype: Any, seed: int) -> Replay:
+    """Return an empty replay buffer for frames of `dtype`, whose draws begin with `seed`."""
     stack = config.environment.frame_stack
     first, *rest = network.input_shape
     return Replay(
@@ -98,7 +98,7 @@ def make_replay(config: TrainConfig, network: Described, dtype: Any) -> Replay:
         gamma=config.gamma,
         prioritized=config.prioritized_replay,
         alpha=config.replay_alpha,
-        seed=config.seed,
+        seed=seed,
     )
 
 

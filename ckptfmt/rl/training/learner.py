@@ -15,6 +15,7 @@ from ckptfmt.rl.families.noisy import reset_noise
 from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.quantiles import middles, quantile_losses
+from ckptfmt.rl.training.team import Team
 
 __all__ = ["Learner", "project"]
 
@@ -35,11 +36,11 @@ class Learner:
     """The online network, its slowly following target network (Mnih et al. 2015), and the optimizer.
 
     The network is of a family of action values: it has `get_q_values`, and `probabilities` or quantiles where its
-    settings ask for a distribution.
+    settings ask for a distribution. Of several processes each learns from a batch of its own, by the mean gradient.
     """
 
-    def __init__(self, online: Any, config: TrainConfig) -> None:
-        self.config = config
+    def __init__(self, online: Any, config: TrainConfig, team: Team | None = None) -> None:
+        self.config, self._team = config, team or Team()
         if config.channels_last:
             online = online.to(memory_format=torch.channels_last)
         self.online = online.train()
@@ -62,6 +63,7 @@ class Learner:
         loss = (losses * tensors.weights).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._team.average(self.online.parameters())
         nn.utils.clip_grad_norm_(self.online.parameters(), self.config.max_grad_norm)
         self.optimizer.step()
         return float(loss.detach()), errors.cpu().numpy()

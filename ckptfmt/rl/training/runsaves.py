@@ -7,9 +7,12 @@ from typing import Any
 from torch import nn
 
 from ckptfmt.errors import TargetExists, WriteError
+from ckptfmt.format.files import REPLAY, STATE
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.remote.url import is_url
 from ckptfmt.rl.networks import named_tensors
+from ckptfmt.rl.peers import Ranks
+from ckptfmt.rl.ranks import world_size
 from ckptfmt.rl.save import refuse_nan, save_model_checkpoint
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.training.begin import Described
@@ -24,6 +27,7 @@ class RunSaves:
 
     What lies in the folder counts, so that a resumed training removes what the one before it left. Checkpoints
     without a replay buffer are written while the training goes on; the others would need its memory twice.
+    Of several processes each writes what is its own.
     """
 
     def __init__(self, folder: str, keep: int, *, compress: bool = False) -> None:
@@ -35,8 +39,10 @@ class RunSaves:
             raise TargetExists(
                 "is a link, and the best checkpoint is not written through it", where=self._best, fix="remove the link"
             )
-        self._now = CheckpointManager(folder, keep_last=keep, on_saved=self._note, compress=compress)
-        self._later = CheckpointManager(folder, keep_last=keep, on_saved=self._note, compress=compress, background=True)
+        self._peers = Ranks() if world_size() > 1 else None
+        common: dict[str, Any] = {"keep_last": keep, "on_saved": self._note, "compress": compress, "peers": self._peers}
+        self._now = CheckpointManager(folder, **common)
+        self._later = CheckpointManager(folder, **common, background=True)
         self._kinds: dict[int, str] = {}
         self._done: SimpleQueue[Saved] = SimpleQueue()
 
@@ -59,6 +65,7 @@ class RunSaves:
         tensors, path = named_tensors(model), self._now.path(step)
         refuse_nan(tensors, path)
         captured = state.capture()
+        files = captured.pieces(self._peers.rank) if self._peers else captured.files()
         self._kinds[step] = kind
         later = kind == "interval" and captured.replay is None
         if not later:
@@ -70,8 +77,8 @@ class RunSaves:
             training_info,
             metrics=metrics,
             overwrite=True,
-            state=captured.state,
-            replay=captured.replay,
+            state=files[STATE],
+            replay=files.get(REPLAY),
             resume=captured.resume,
             **parts,
         )
@@ -106,6 +113,13 @@ class RunSaves:
 def _check_folder(folder: str) -> None:
     """Raise `WriteError` where checkpoints cannot be saved in a folder, which need not be there yet."""
     if is_url(folder):
+        if world_size() > 1:
+            raise WriteError(
+                "is in a store, where ranks cannot write together",
+                where=folder,
+                fix="train into a folder that all of them share, and push the checkpoints",
+                code="write.ranks-far",
+            )
         return
     place = os.path.abspath(folder)
     while not os.path.lexists(place):
