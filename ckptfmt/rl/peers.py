@@ -15,6 +15,8 @@ __all__ = ["PATIENCE", "Ranks", "ranks_now"]
 
 # Seconds until a rank that says nothing counts as gone: longer than any of them writes its part.
 PATIENCE = 600.0
+# What most messages fit into goes in one round, behind the length of the message; the rest of longer ones in another.
+_FRAME, _LENGTH = 4096, 8
 
 
 class Ranks:
@@ -54,15 +56,15 @@ class Ranks:
     def exchange(self, message: bytes) -> list[bytes]:
         """Return the messages of all ranks, in their order; raise `WriteError` where one does not answer in time."""
         try:
-            sizes = [int(size) for size in self._gathered(torch.tensor([len(message)]))]
-            padded = torch.zeros(max(sizes), dtype=torch.uint8)
-            if message:  # torch reads no empty buffer
-                padded[: len(message)] = torch.frombuffer(bytearray(message), dtype=torch.uint8)
-            told = self._gathered(padded)
+            told = self._gathered(_framed(message))
+            sizes = [int.from_bytes(bytes(part[:_LENGTH].numpy()), "little") for part in told]
+            if max(sizes) > _FRAME:
+                rest = self._gathered(_padded(message[_FRAME:], max(sizes) - _FRAME))
+                told = [torch.cat(both) for both in zip(told, rest, strict=True)]
         except RuntimeError:  # gloo's error for a time that is up, and for a process that is gone
             self.broken = True
             raise self._silent() from None
-        return [bytes(part[:size].numpy()) for part, size in zip(told, sizes, strict=True)]
+        return [bytes(part[_LENGTH : _LENGTH + size].numpy()) for part, size in zip(told, sizes, strict=True)]
 
     def pieces(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Return what this rank holds of tensors: all of a plain one, its slice of one that is spread over ranks."""
@@ -79,6 +81,14 @@ class Ranks:
             fix="look at the errors of the other ranks; where one only takes long, wait longer for it",
             code="write.silent-rank",
         )
+
+
+def _framed(message: bytes) -> torch.Tensor:
+    return _padded(len(message).to_bytes(_LENGTH, "little") + message[:_FRAME], _LENGTH + _FRAME)
+
+
+def _padded(data: bytes, size: int) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data.ljust(size, b"\0")), dtype=torch.uint8)
 
 
 # One for all saves in the foreground: to make a group is a step of all ranks.
