@@ -251,6 +251,7 @@ _EXTRAS = {
     "cryptography": "sign",
     "obstore": "remote",
     "huggingface_hub": "hub",
+    "h5py": "keras",
     **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "onnx"),
     **dict.fromkeys(("stable_baselines3", "sb3_contrib", "lightning"), "integrations"),
 }

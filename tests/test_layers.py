@@ -58,6 +58,7 @@ GUESTS = {
     "distributed": ("cli/executors",),
     "cryptography": ("share/_keys",),
     "obstore": ("remote/store",),
+    "h5py": ("legacy/containers/hdf5",),
     "huggingface_hub": ("remote/hub", "share/hub", "rl/"),
 }
 FORBIDDEN = ("pickle", "_pickle", "pickletools", "marshal", "shelve", "cloudpickle", "dill", "joblib")

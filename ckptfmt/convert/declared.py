@@ -9,7 +9,7 @@ from ckptfmt.convert.settings import agents_of, environment_of, facts_of, merged
 from ckptfmt.convert.texts import Text
 from ckptfmt.errors import ManifestError, UnsupportedVersion, printable
 from ckptfmt.families.atari_dqn.config import ModelConfig, architecture_name
-from ckptfmt.families.evidence import Facts
+from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.facts import known
 from ckptfmt.format.freeform import encode_free
 from ckptfmt.format.jsontext import render
@@ -36,7 +36,7 @@ class Declared:
 
     `settings` are further facts, found among training settings: they answer questions that the weights leave
     open but contradict nothing, since settings often name what a network does not use. `dropped` names, with
-    their paths, the objects that JSON cannot hold. `file` is the file's own name.
+    their paths, the objects that JSON cannot hold. `file` is the file's own name, `wiring` what a text says of layers.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -46,6 +46,7 @@ class Declared:
     environment: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     agent: tuple[str, ...] = ()
+    wiring: Wiring = field(default_factory=Wiring)
     dropped: tuple[str, ...] = ()
     file: str = ""
 
@@ -77,6 +78,7 @@ def read_declared(
         environment={**text.environment, **environment_of(settings)},
         extra={"model_config": strange} if strange else {},
         agent=(*agents_of({**strange, **settings, **plain}), *text.agent),
+        wiring=text.wiring,
         dropped=tuple(dropped),
         file=os.path.basename(where),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from ckptfmt.convert.declared import Declared
 from ckptfmt.errors import printable
 from ckptfmt.families.answer import Classification
-from ckptfmt.families.evidence import Facts
+from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.names import words
 from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.tell import tell
@@ -46,13 +46,19 @@ def classify_network(
         facts=facts,
         context=(*network.context, *declared.agent, *_exploration(network)),
         agents=declared.agent,
-        wiring=network.wiring,
+        wiring=network.wiring if network.wiring != Wiring() else _below(declared.wiring, network),
         others={other.path: other.shapes for other in others if other is not network and _is_of_its_own(other)},
         beside=tuple(other.path for other in others if other is not network and other.role in ("online", "unknown")),
         copied=any(_is_copy(other, network) for other in others),
         file=declared.file,
     )
     return _settled(tell(seen), seen, declared.settings.known())
+
+
+def _below(wiring: Wiring, network: Network) -> Wiring:
+    """Return what a text says of layers, by the names that they have in this network."""
+    windows = {name.removeprefix(network.prefix): window for name, window in wiring.windows.items()}
+    return replace(wiring, windows=windows)
 
 
 def _settled(answer: Classification, seen: Skeleton, settings: Mapping[str, Any]) -> Classification:

@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
+from ckptfmt.convert.wired import wired
 from ckptfmt.errors import ManifestError, Problem
 from ckptfmt.families.activations import ACTIVATIONS
+from ckptfmt.families.evidence import Wiring
 from ckptfmt.format import jsontext
 from ckptfmt.format.record import record
+from ckptfmt.legacy.containers.keraslayers import layers_in
 
 __all__ = ["Text", "read_texts"]
 
@@ -25,19 +28,23 @@ _BYTE = "uint8"
 
 @record
 class Text:
-    """A declaration: `facts` hold fields of `Facts`, `more` those of some config, `agent` what the agent is called."""
+    """A declaration: `facts` hold fields of `Facts`, `more` those of some config, `agent` what the agent is called.
+
+    `wiring` is what it says of the layers, by the names that these have in the file.
+    """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     training_info: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     agent: tuple[str, ...] = ()
+    wiring: Wiring = field(default_factory=Wiring)
 
 
 def read_texts(texts: Mapping[str, bytes], *, where: str) -> tuple[Text, tuple[Problem, ...]]:
     """Return what the texts of an archive declare, and a warning for one that cannot be read.
 
-    `texts` are those that containers know by name: `data` of Stable-Baselines3, `config` of d3rlpy.
+    `texts` are those that containers know by name: `data` of Stable-Baselines3, `config` of d3rlpy, `keras` of Keras.
     """
     for name, data in texts.items():
         try:
@@ -182,4 +189,11 @@ def _d3rlpy(data: Mapping[str, Any]) -> Text:
     return Text(facts, {}, {"type": kind, **params}, spaces if shape else {}, tuple(filter(None, agent)))
 
 
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], Text]] = {"data": _stable_baselines, "config": _d3rlpy}
+def _keras(data: Mapping[str, Any]) -> Text:
+    told = wired(layers_in(data))
+    return Text(facts=told.facts, more=told.more, wiring=told.wiring)
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Text]] = {
+    "data": _stable_baselines, "config": _d3rlpy, "keras": _keras,
+}  # fmt: skip

@@ -167,7 +167,6 @@ def test_the_source_is_described(make, saved):
 
 
 NO_CHECKPOINT = {
-    b"\x89HDF\r\n\x1a\n": f"is an HDF5 file (Keras or h5py), not a checkpoint; {WEIGHTS}",
     b"7z\xbc\xaf\x27\x1c": "is a 7z archive, not a checkpoint; unpack it and give the checkpoint in it",
     b"\x28\xb5\x2f\xfd": "is compressed with zstd, not a checkpoint; unpack it and give the checkpoint in it",
     b"GGUF\3\0\0\0": f"is a GGUF file of a language model, not a checkpoint; {WEIGHTS}",
@@ -203,7 +202,6 @@ def test_what_is_no_checkpoint_is_named(saved, data):
     [
         (["word/document.xml"], "is a zip archive, but no checkpoint: it has no data.pkl (document.xml)"),
         ([], "is a zip archive, but no checkpoint: it has no data.pkl (nothing)"),
-        (["config.json", "model.weights.h5"], "is a Keras model, which is not read here"),
         (["m/archive_format", "m/x"], "is a program of torch.export, which is not read here"),
         (["a/data.pkl", "b/data.pkl"], "has 2 records named data.pkl"),
         (["a/data.pkl", "a/x/DATA.PKL"], "has 2 records named data.pkl"),

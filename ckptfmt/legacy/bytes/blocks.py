@@ -143,6 +143,11 @@ class Spool:
         self._folder = "the folder for temporary files"
         self._file: IO[bytes] | None = None
 
+    @property
+    def room(self) -> int:
+        """Return how many bytes may still be added."""
+        return self._limit - self._end
+
     def add(self, chunks: Iterable[bytes]) -> Block:
         """Return a block that holds what the chunks hold; raise `SourceError` beyond the limit."""
         start = self._end

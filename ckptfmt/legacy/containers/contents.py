@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from ckptfmt.errors import SourceError, UnsafeSource, WeightsError, printable
-from ckptfmt.format.safetensors import MAX_HEADER, parse_header
+from ckptfmt.errors import SourceError, UnsafeSource, printable
+from ckptfmt.format.safetensors import MAX_HEADER
 from ckptfmt.legacy.bytes import packed
-from ckptfmt.legacy.bytes.blocks import Block, Window
-from ckptfmt.legacy.bytes.storages import LegacyTensor, Storage
+from ckptfmt.legacy.bytes.blocks import Block
 from ckptfmt.legacy.containers import baselines, inner, msgpack, npz, stream, tar, torch7, torchtar, torchzip, zip
 from ckptfmt.legacy.containers.directory import ends_as_archive
 from ckptfmt.legacy.containers.reading import Reading, check_whole, within
+from ckptfmt.legacy.containers.safetensors import read_safetensors
 from ckptfmt.legacy.containers.unsupported import HEAD, is_text, refusal, refuse_text, refuse_unsupported
-from ckptfmt.legacy.pickle.ndarray import strides_of
 
 __all__ = ["Contents", "read_contents"]
 
@@ -20,6 +19,9 @@ Contents = tuple[str, dict[str, Any]]
 
 _PICKLE = b"\x80"
 _STOP = b"."
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# What Keras has in an archive, with its metadata beside.
+_KERAS = frozenset({"model.weights.h5", "config.json"})
 
 
 def read_contents(block: Block, reading: Reading, wrapped: tuple[str, ...] = ()) -> Contents:
@@ -67,9 +69,14 @@ def _read_plain(block: Block, head: bytes, reading: Reading) -> Contents:
     if head.startswith(zip.MAGIC):
         return _read_zip(block, reading)
     if _is_safetensors(block, head):
-        return "safetensors", _read_safetensors(block)
+        return "safetensors", _with_metadata(block)
     if torch7.begins_as_torch7(head):
         return "torch7", torch7.read_torch7(block, reading.budget)
+    if head.startswith(_HDF5):
+        # What hardly a file needs is brought when one comes.
+        from ckptfmt.legacy.containers import keras
+
+        return "keras-hdf5", keras.read_keras(block, reading)
     refuse_unsupported(block)
     if ends_as_archive(block):
         zip.read_archive(block)
@@ -88,11 +95,13 @@ def _read_zip(block: Block, reading: Reading) -> Contents:
         return "sb3-zip", torchzip.read_stable_baselines(archive, reading)
     if baselines.is_baselines(archive):
         return "stable-baselines2-zip", {"": baselines.read_baselines(archive, reading)}
+    if archive.entries.keys() >= _KERAS:
+        from ckptfmt.legacy.containers import keras
+
+        return "keras-zip", keras.read_keras_archive(archive, reading)
     if npz.is_npz(archive):
         return "npz", {"": npz.read_npz(archive, reading)}
     names = [name.rpartition("/")[2] for name in archive.entries]
-    if "model.weights.h5" in names:
-        raise refusal("is a Keras model, which is not read here")
     if "archive_format" in names:
         raise refusal("is a program of torch.export, which is not read here", "save its state_dict with torch.save")
     shown = ", ".join(printable(name, 40) for name in names[:3]) or "nothing"
@@ -106,18 +115,9 @@ def _is_safetensors(block: Block, head: bytes) -> bool:
     return head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= MAX_HEADER and block.size > 9
 
 
-def _read_safetensors(block: Block) -> dict[str, Any]:
-    """Return the tensors by name, and the metadata beside them where there is any."""
-    try:
-        header = parse_header(block.read, block.size, where="")
-    except WeightsError as e:
-        raise SourceError(e.what, where=e.where, fix=e.fix, code="source.damaged") from None
-    tensors = {}
-    for info in header.tensors:
-        data = Window(block, header.data_start + info.begin, info.nbytes)
-        storage = Storage(info.name, info.dtype, data)
-        tensors[info.name] = LegacyTensor(info.dtype, info.shape, strides_of(info.shape), 0, storage)
-    return {"": tensors, "__metadata__": dict(header.metadata)} if header.metadata else {"": tensors}
+def _with_metadata(block: Block) -> dict[str, Any]:
+    tensors, metadata = read_safetensors(block)
+    return {"": tensors, "__metadata__": metadata} if metadata else {"": tensors}
 
 
 def _read_pickle(block: Block, head: bytes, reading: Reading) -> Contents:

@@ -19,7 +19,6 @@ _AS_BINARY = "save it in the binary form, which torch.save(file, object) writes"
 
 # (offset, first bytes, what it is, mend)
 _MAGIC = (
-    (0, b"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras or h5py)", _WEIGHTS),
     (0, b"GGUF", "is a GGUF file of a language model", _WEIGHTS),
     (0, b"7z\xbc\xaf\x27\x1c", "is a 7z archive", _UNPACK),
     (0, b"Rar!\x1a\x07", "is a RAR archive", _UNPACK),

@@ -7,7 +7,7 @@ from typing import Any
 from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find import modules
-from ckptfmt.legacy.find.copies import is_network
+from ckptfmt.legacy.find.copies import is_network, role_of
 from ckptfmt.legacy.find.keys import Keys, distinct, joined, key_text
 from ckptfmt.legacy.find.unread import kind_of
 from ckptfmt.legacy.pickle.inert import Opaque
@@ -139,10 +139,16 @@ def _layer(node: Any) -> tuple[list[tuple[Any, LegacyTensor]] | None, list[tuple
     pairs = [(key, _opened(item)) for key, item in items(node)]
     direct = [(key, item) for key, item in pairs if isinstance(item, LegacyTensor)]
     inner = [(key, item) for key, item in pairs if isinstance(item, dict | list | tuple) and item]
-    foreign = len(direct) + len(inner) < len(pairs) or OPTIMIZER_STATE & {key_text(key) for key, _ in pairs}
+    keys = [key_text(key) for key, _ in pairs]
+    foreign = len(direct) + len(inner) < len(pairs) or any(map(_is_optimizers, keys))
     if foreign or len(direct) > _LAYER or is_network(item for _, item in direct):
         return None, []
     return direct, inner
+
+
+def _is_optimizers(key: str) -> bool:
+    """Whether what lies there is the state of an optimizer, however few tensors it has."""
+    return key in OPTIMIZER_STATE or role_of(key) == "optimizer"
 
 
 def _flatten(value: Any) -> dict[str, LegacyTensor]:
