@@ -38,5 +38,5 @@ def _told(output: Output, done: FormChange, idle: str) -> tuple[str, ...]:
     if not done.changed:
         return output.paint(done.path, "bold"), f"  {size(before)}, {idle}"
     share = f" ({100 * after / before:.1f} %)" if before > after else ""
-    same = f"  still {short_digest(done.content_digest)}"
+    same = f"  weights unchanged ({short_digest(done.content_digest)})"
     return output.paint(done.path, "bold"), f"  {size(before)} -> {size(after)}{share}", output.paint(same, "dim")

@@ -83,6 +83,7 @@ class Command(click.Command):
             if isinstance(parameter, click.Option) and record is not None:
                 group = parameter.group if isinstance(parameter, Option) else "Output"
                 groups.setdefault(group, []).append(record)
+        # Last, whatever groups a command brings of its own.
         groups["Output"] = groups.pop("Output")
         return {name: rows for name, rows in groups.items() if rows}
 
@@ -151,6 +152,7 @@ def _setting(*declaration: Any) -> Callable[[F], F]:
         if given:
             setattr(ctx.ensure_object(Output), attribute, value)
 
+    # Eager: what is wrong with another option is told in the form that was asked for, wherever these stand.
     return click.option(*names, is_flag=True, expose_value=False, is_eager=True, callback=store, help=text)
 
 

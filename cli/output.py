@@ -23,6 +23,7 @@ _SIGNS = {
     "removed": ("-", "red"),
     "changed": ("~", "yellow"),
 }
+# Columns between two cells, and what a cell is not cut below: less than that says nothing of what it was.
 _GAP = 2
 _LEAST_WIDTH = 8
 

@@ -93,6 +93,7 @@ def _run(output: Output, shown: _Shown, trainer: Trainer) -> int:
     shown.stop = trainer.stop
     stopped: list[int] = []
 
+    # However often it comes: the trainer finishes its step and saves, and only then it ends.
     def stop(number: int, _: FrameType | None) -> None:
         stopped.append(number)
         trainer.stop()

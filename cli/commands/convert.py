@@ -108,7 +108,8 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 @option(
     "--strict",
     is_flag=True,
-    help="Exit 1 instead of assuming what the file does not show, or standing in for classes of other packages.",
+    help="Exit 1 instead of assuming what the file does not show, or putting placeholders in place of classes "
+    "of other packages.",
 )
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
 @option("--compress", is_flag=True, help="Compress the weights if that makes them a tenth smaller.")

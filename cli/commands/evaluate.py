@@ -37,7 +37,7 @@ __all__ = ["evaluate"]
 @option("--max-frames", type=click.IntRange(min=1), metavar="N", help="End an episode after this many frames [108000].")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
 @option("--game", metavar="ID", help="The environment, if the checkpoint does not name one.")
-@option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
+@option("--trust", is_flag=True, help="Trust its maker: allow settings and environments beyond what its network needs.")
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--dry-run", is_flag=True, help="Play, but leave the manifest as it is.")
 def evaluate(output: Output, path: str, **given: Any) -> int:

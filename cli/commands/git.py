@@ -22,7 +22,7 @@ _WORDS = {"install": (0,), "textconv": (1,), "diff": (1, 7, 9), "merge": (4,)}
 
 
 @command(examples=["ckpt git install", "ckpt git install --global"])
-@argument("action", "install; the others are called by git.", type=click.Choice(_ACTIONS))
+@argument("action", "install; the others are for git itself.", type=click.Choice(_ACTIONS))
 @argument("words", "What git passes to a driver.", nargs=-1, type=click.Path())
 @option("--global", "everywhere", is_flag=True, help="Install for all of your repositories, not for this one.")
 def git(output: Output, action: str, words: tuple[str, ...], everywhere: bool) -> int:

@@ -25,7 +25,7 @@ __all__ = ["merge"]
 @option("--dry-run", is_flag=True, help="Print what would be done; write nothing.")
 @waiting("the checkpoint")
 def merge(output: Output, path: str, out: str | None, in_place: bool, dry_run: bool, wait: float) -> int:
-    """Put a checkpoint that lies in parts together.
+    """Merge a checkpoint that lies in parts into whole files.
 
     Several processes that train together write a part each. Readers take both forms; the digest of the network is the
     same.

@@ -38,7 +38,7 @@ _TRACE = "A trace of it"
 )
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
 @option("--game", metavar="ID", help="The environment, if the file does not name one.")
-@option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
+@option("--trust", is_flag=True, help="Trust its maker: allow settings and environments beyond what its network needs.")
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--render", type=click.Choice(["human", "none"]), default="none", help="Show it in a window.")
 @option("--record", type=click.Path(), metavar="FILE", help="Write an MP4 of it.")
@@ -64,7 +64,7 @@ _TRACE = "A trace of it"
     default=4,
     metavar="N",
     group=_TRACE,
-    help="Make such a map every N steps [4].",
+    help="Make a saliency map every N steps [4].",
 )
 @option("--force", is_flag=True, group=_TRACE, help="Replace an existing trace.")
 @option("--expect", is_flag=True, help="Exit 1 if the mean is outside the manifest's mean ± deviation.")

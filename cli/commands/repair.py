@@ -48,7 +48,7 @@ def repair(
         output.line(output.sign("changed"), " ", output.paint(printable(name), "bold"), f"  from {sibling}")
     if done.rebuilt:
         output.line(f"manifest rebuilt: {done.rebuilt}; architecture {done.architecture or 'unknown'}")
-        output.line(f"{plural(len(done.unproved), 'tensor')} that nothing proves to be what they were")
+        output.line(f"{plural(len(done.unproved), 'tensor')} without a digest to hold them against")
     if done.written:
         output.line(f"wrote {done.written}")
     elif not done.restored and not done.rebuilt:

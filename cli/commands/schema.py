@@ -23,7 +23,7 @@ __all__ = ["schema"]
 @option("--version", "version", type=int, default=1, metavar="N", help="Major version of the format.")
 @option("--list", "listing", is_flag=True, help="List the schemas instead.")
 def schema(output: Output, name: str, version: int, listing: bool) -> int:
-    """Print a JSON Schema: of manifests, of --json answers, or of a family's config."""
+    """Print the JSON Schema of manifests, --json answers or configs."""
     if listing:
         names = [*schema_names(), *(family.name for family in known_families() if _is_brought(family.name))]
         output.result({"schemas": [{"name": name, "version": version} for name in names]})

@@ -26,11 +26,11 @@ __all__ = ["settle"]
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode [0].")
 @option("--field", "fields", multiple=True, metavar="NAME", help="Measure this field alone; may be given again.")
 @option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End an episode after this many actions.")
-@option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
+@option("--trust", is_flag=True, help="Trust its maker: allow settings and environments beyond what its network needs.")
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--dry-run", is_flag=True, help="Play, but leave the manifest as it is.")
 def settle(output: Output, path: str, **given: Any) -> int:
-    """Measure by playing what was assumed of a network."""
+    """Find out by playing what a conversion had to assume."""
     # This import waits: the help needs no torch.
     from ..settling import settle_checkpoint
 

@@ -23,6 +23,8 @@ _SETTINGS = "Settings"
 
 def _settings(function: Callable[..., int]) -> Callable[..., int]:
     """Add an option for every setting, named and explained as it is in the configuration."""
+    # Each decorator puts its option in front of those before. None where an option is not given: then the value of a
+    # file or a preset holds, which a default would override.
     for field in reversed(dataclasses.fields(TrainConfig)):
         name, text = field.name.replace("_", "-"), field.metadata["doc"]
         default = "" if field.default is None else f" [{field.default}]"
@@ -47,7 +49,7 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
 @option("--config", "file", type=click.Path(), metavar="FILE", help="A YAML file of settings; options override it.")
 @option("--out", type=click.Path(), metavar="DIR", help="Folder of the checkpoints.")
 @option("--resume", metavar="CHECKPOINT", shell_complete=checkpoints, help="Resume from a checkpoint of this trainer.")
-@option("--trust", is_flag=True, help="Trust what the checkpoint asks for beyond what its network needs.")
+@option("--trust", is_flag=True, help="Trust its maker: allow settings and environments beyond what its network needs.")
 @option(
     "--preset",
     type=click.Choice(list(PRESETS)),

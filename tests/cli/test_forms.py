@@ -119,7 +119,7 @@ def test_a_line_says_what_each_took_and_takes(ckpt, forms, tmp_path):
     assert (one["before"], one["changed"]) == (sizes, ["state.safetensors", "replay.safetensors"])
     run = ckpt("compress", "runs/a", "runs/b")
     assert run.code == 0
-    assert run.out.splitlines()[0].endswith(f"  still sha256 {digest[7:15]}")
+    assert run.out.splitlines()[0].endswith(f"  weights unchanged (sha256 {digest[7:15]})")
     assert ckpt("compress", "runs/a").out == f"runs/a  {size_text(one['after'])}, no file gets a tenth smaller\n"
     run = ckpt("compress", "runs/a", "nowhere")
     assert (run.code, run.err) == (2, "error: nowhere: no such folder; check the path\n")

@@ -192,3 +192,14 @@ def test_a_network_too_small_for_the_usual_convolutions_is_played(tmp_path):
     played = ckpt("play", saved, "--episodes", 1, "--json")
     assert played.stderr == ""
     assert json.loads(played.stdout)["result"]["environment"]["screen_size"] == 24
+
+
+def test_what_is_expected_is_asked_for_before_a_game_is_played(tmp_path):
+    config = ModelConfig(n_action=6, game="ALE/Pong-v5")
+    ckptfmt.save_model_checkpoint(create_model_from_config(config), config, {}, tmp_path / "new")
+    done = ckpt("play", tmp_path / "new", "--expect")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: ckpt play: --expect needs an evaluation in the manifest; make one with: ckpt evaluate; "
+        "see: ckpt play --help\n"
+    )
