@@ -1,16 +1,16 @@
 """The numbers of a tensor at a glance: range, mean, spread, zeros, and what is not finite."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from ckptfmt.format.files import WEIGHTS
-from ckptfmt.format.numeric import block_bytes, blocks, has_numbers, widen
+from ckptfmt.format.numeric import BLOCK, block_bytes, blocks, has_numbers, widen
 from ckptfmt.look.summary import TensorStats
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["TensorStats", "checkpoint_stats", "finite_of", "tensor_stats"]
+__all__ = ["TensorStats", "checkpoint_stats", "figures_of", "finite_of", "tensor_stats", "values_of"]
 
 
 def tensor_stats(chunks: Iterable[bytes | bytearray | memoryview], dtype: str) -> TensorStats | None:
@@ -18,12 +18,21 @@ def tensor_stats(chunks: Iterable[bytes | bytearray | memoryview], dtype: str) -
 
     Nothing but one block is held in memory; the sums are in float64 (Chan et al. 1983 for the spread).
     """
-    if not has_numbers(dtype):
-        return None
-    sums = _Sums()
+    return figures_of(values_of(chunks, dtype)) if has_numbers(dtype) else None
+
+
+def values_of(chunks: Iterable[bytes | bytearray | memoryview], dtype: str) -> Iterator[np.ndarray]:
+    """Yield a tensor's numbers as blocks of float64, of complex ones the magnitudes; the dtype must have numbers."""
     for block in blocks(chunks, block_bytes(dtype)):
         values = widen(block, dtype)
-        sums.add(np.abs(values) if values.dtype.kind == "c" else values)
+        yield np.abs(values) if values.dtype.kind == "c" else values
+
+
+def figures_of(values: Iterable[np.ndarray]) -> TensorStats:
+    """Return the figures of numbers that come in blocks of float64."""
+    sums = _Sums()
+    for block in values:
+        sums.add(block)
     return sums.result()
 
 
@@ -50,6 +59,8 @@ class _Sums:
         self._count = self._zeros = self._non_finite = 0
         self._mean = self._squares = 0.0
         self._min, self._max = math.inf, -math.inf
+        # Written anew for each block: memory asked for once costs no page faults.
+        self._apart = np.empty(BLOCK)
 
     def add(self, values: np.ndarray) -> None:
         """Take a block of float64 into account."""
@@ -63,7 +74,9 @@ class _Sums:
         # Values beyond the square root of the range have no spread in float64; it is infinite then.
         with np.errstate(over="ignore", invalid="ignore"):
             mean = finite.mean()
-            self._merge(finite.size, float(mean), float(((finite - mean) ** 2).sum()))
+            apart = np.subtract(finite, mean, out=self._apart[: finite.size])
+            apart *= apart
+            self._merge(finite.size, float(mean), float(apart.sum()))
 
     def _merge(self, count: int, mean: float, squares: float) -> None:
         total = self._count + count

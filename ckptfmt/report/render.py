@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ckptfmt.errors import printable
+from ckptfmt.report.compiled import Compiled
 from ckptfmt.report.draw import curve
 
 __all__ = ["figure", "follow_digest", "prepare", "render", "script_digest", "style", "style_digest"]
@@ -78,6 +79,7 @@ def _digest(text: str) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
+        bytecode_cache=Compiled(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
