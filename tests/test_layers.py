@@ -44,7 +44,7 @@ GUESTS = {
         "rl/",
         "web/",
     ),
-    "jinja2": ("report/render",),
+    "jinja2": ("report/compiled", "report/render"),
     "markupsafe": ("report/", "web/"),
     "starlette": ("web/",),
     "uvicorn": ("cli/commands/serve",),

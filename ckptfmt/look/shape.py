@@ -132,7 +132,7 @@ class _Lying:
             return tuple(np.sqrt(self._squares).tolist())
 
     def _counts(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return how many values lie in each bin, as `np.histogram` does, which takes ten times as long to find them."""
+        """Return how many values lie in each bin, as `np.histogram` does, which takes ten times as long."""
         places, bins = self._numbers[: len(values)], self._bins[: len(values)]
         np.divide(values, self._reach, out=places)
         places += 1
