@@ -5,13 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
-from ckptfmt.convert.wired import wired
 from ckptfmt.errors import ManifestError, Problem
 from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.evidence import Wiring
 from ckptfmt.format import jsontext
 from ckptfmt.format.record import record
-from ckptfmt.legacy.containers.keraslayers import layers_in
 
 __all__ = ["Text", "read_texts"]
 
@@ -190,6 +188,10 @@ def _d3rlpy(data: Mapping[str, Any]) -> Text:
 
 
 def _keras(data: Mapping[str, Any]) -> Text:
+    # Brought for the models of Keras alone.
+    from ckptfmt.convert.wired import wired
+    from ckptfmt.legacy.containers.keraslayers import layers_in
+
     told = wired(layers_in(data))
     return Text(facts=told.facts, more=told.more, wiring=told.wiring)
 

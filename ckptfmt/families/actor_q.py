@@ -7,13 +7,14 @@ from math import prod
 from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
 from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.claims import recogniser
-from ckptfmt.families.config import positive
+from ckptfmt.families.config import one_of, positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import action_size, drop_temperatures, read_policy, usual_scale
 from ckptfmt.families.network import PolicyConfig, ensemble_name, noise_names, policy_tensors
 from ckptfmt.families.outline import Chain
 from ckptfmt.families.registry import Family, Shape
 from ckptfmt.families.sides import Sides, chained, parted
+from ckptfmt.families.targets import COPIED, read_target, target_tensors
 from ckptfmt.format.document import value
 from ckptfmt.format.kinds import optional
 
@@ -28,6 +29,7 @@ class ActorQConfig(PolicyConfig):
     """What a policy and its critics are rebuilt from.
 
     The critics of real actions take what is seen with the action behind it; those of discrete ones give a value each.
+    What has a target copy is rebuilt with it, for whoever goes on training; no answer depends on one.
     """
 
     family = "actor-q"
@@ -39,6 +41,11 @@ class ActorQConfig(PolicyConfig):
     )
     value_trunk: Body | None = value(
         optional(body_kind), "The layers of a state value beside the critics; null where there is none.", default=None
+    )
+    target: str = value(
+        one_of("none", *COPIED),
+        "Which of its networks have a copy that follows them slowly, under their names behind `target.`.",
+        default="none",
     )
 
 
@@ -61,7 +68,7 @@ def _tensors(config: ActorQConfig) -> Tensors:
     if config.value_trunk is not None:
         body, features = body_tensors("value", config.value_trunk, seen)
         found |= body | linear_tensors("state_value", 1, prod(features))
-    return found
+    return found | target_tensors(found, config.target)
 
 
 def read_critics(draft: Draft, critics: Sequence[Chain]) -> None:
@@ -97,6 +104,7 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     _read_value(draft, policy, values)
     draft.take(activation="relu", input_scale=usual_scale(draft))
     drop_temperatures(draft)
+    read_target(draft, sides)
     return draft.propose(
         FAMILY, what="a policy and its critics", sees=why, witnesses=_witnesses(sides, policy, critics, discrete)
     )
@@ -156,5 +164,6 @@ FAMILY = Family(
     network_name=_name,
     tensors=_tensors,
     optional=noise_names,
+    unseen=("target",),
     recognise=recogniser(ActorQConfig.family, _read),
 )

@@ -32,7 +32,17 @@ Shape = tuple[int, ...]
 _MOST_FEATURES = 1024
 # Fields that say that something is not there, where nothing of it is.
 _SHOWN = frozenset(
-    {"trunk", "policy_trunk", "value_trunk", "advantage_trunk", "critic_trunk", "dueling", "deviation", "saved_scale"}
+    {
+        "trunk",
+        "policy_trunk",
+        "value_trunk",
+        "advantage_trunk",
+        "critic_trunk",
+        "dueling",
+        "deviation",
+        "saved_scale",
+        "target",
+    }
 )
 
 

@@ -30,7 +30,8 @@ def flattened(config: Any) -> Mapping[str, Shape]:
         if image is not None:
             inside = {name: shape for name, shape in tensors.items() if _is_in(name, prefix)}
             found |= {name: image for name, shape in inside.items() if _takes(name, shape, image)}
-    return found
+    # A target copy takes what the network does.
+    return found | {name: found[own] for name in tensors if (own := name.removeprefix("target.")) in found}
 
 
 def _behind(name: str, body: Body, seen: Shape) -> tuple[str, Shape | None, Shape]:

@@ -10,9 +10,9 @@ from ckptfmt.families.strings import strings
 from ckptfmt.families.vocabulary import Meaning, meaning, meanings
 from ckptfmt.format.record import record
 
-__all__ = ["Sides", "chained", "parted", "said_of"]
+__all__ = ["TARGET_WORDS", "Sides", "chained", "parted", "said_of"]
 
-_TARGET = frozenset({"target", "targets", "targ", "targs", "tgt", "old", "ema", "lagged", "slow"})
+TARGET_WORDS = frozenset({"target", "targets", "targ", "targs", "tgt", "old", "ema", "lagged", "slow"})
 _POLICY: frozenset[Meaning] = frozenset({"policy", "mean", "deviation", "action"})
 _CRITIC: frozenset[Meaning] = frozenset({"value", "q", "advantage", "quantile"})
 _ENDINGS = {"a": "policy", "c": "critic"}
@@ -48,7 +48,7 @@ class Sides:
     @cached_property
     def targets(self) -> tuple[Row, ...]:
         """The rows that are called targets, where each has a twin that is not."""
-        called = [row for row in self.outline.rows if _TARGET & {*row.words}]
+        called = [row for row in self.outline.rows if TARGET_WORDS & {*row.words}]
         others = Counter(_shapes(row) for row in self.outline.rows if row not in called)
         return tuple(called) if Counter(map(_shapes, called)) <= others else ()
 

@@ -115,6 +115,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "gaussian+twin-quantile-q": ("actor-q", {**ROW, **SQUASHED, **critics(16), "n_quantiles": 5}),
     "deterministic+q": ("actor-q", {**ROW, **ACTING, **critics(16, count=1)}),
     "deterministic+twin-q": ("actor-q", {**ROW, **ACTING, **critics(16)}),
+    "deterministic+twin-q, copies of all": ("actor-q", {**ROW, **ACTING, **critics(16), "target": "all"}),
+    "gaussian+twin-q, copies of critics": ("actor-q", {**ROW, **SQUASHED, **critics(16), "target": "critics"}),
     "deterministic+q, 256 and 256 units, scale saved": (
         "actor-q", {**ROW, **ACTING, **critics(256, 256, count=1), "saved_scale": True},
     ),

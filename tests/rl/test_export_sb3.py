@@ -207,6 +207,16 @@ def test_what_a_training_begins_anew_with_is_said(agent_file):
     )
 
 
+@pytest.mark.parametrize("called", ["gaussian+twin-q, copies of critics", "deterministic+twin-q, copies of all"])
+def test_target_copies_go_where_they_came_from(called, agent_file):
+    done, *_ = agent_file(called)
+    assert "target network" not in done.anew
+    model = kind("SAC" if "gaussian" in called else "TD3").load(done.dest, device="cpu")
+    own, copy = model.critic.state_dict(), model.critic_target.state_dict()
+    assert own.keys() == copy.keys()
+    assert not any(torch.equal(own[name], copy[name]) for name in own)
+
+
 @pytest.mark.parametrize("called", AGENTS)
 def test_pickles_name_nothing_but_policies_spaces_dtypes_and_activations(agent_file, called):
     with zipfile.ZipFile(agent_file(called)[0].dest) as archive:

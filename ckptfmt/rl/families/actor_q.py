@@ -3,9 +3,10 @@
 from math import prod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ckptfmt.families.actor_q import ActorQConfig
+from ckptfmt.families.targets import is_copied
 from ckptfmt.rl.families.blocks import State, linear
 from ckptfmt.rl.families.critics import make_critics, valued
 from ckptfmt.rl.families.network import PolicyNetwork
@@ -27,6 +28,8 @@ class ActorQ(PolicyNetwork):
         if config.value_trunk is not None:
             self.value = self._body(config.value_trunk, self.seen)
             self.state_value = linear(self.value.features, 1)
+        if config.target != "none":
+            self.target = _target(config)
 
     def run(self, x: Tensor, state: State | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return what the policy gives; `critics` of a real `action` where one is given, else of its own."""
@@ -41,6 +44,16 @@ class ActorQ(PolicyNetwork):
         if self.config.n_quantiles:
             return {**found, "critic_quantiles": values}
         return {**found, "critics": values.squeeze(-1)}
+
+
+def _target(config: ActorQConfig) -> nn.Module:
+    """Return the copies that follow the networks slowly: a network without what has none."""
+    copy = ActorQ(config.replace(target="none", normalizer="none", saved_scale=False))
+    for name in [name for name, _ in copy.named_children() if not is_copied(name, config.target)]:
+        delattr(copy, name)
+    for name in [name for name, _ in copy.named_parameters(recurse=False) if not is_copied(name, config.target)]:
+        delattr(copy, name)
+    return copy.requires_grad_(False)
 
 
 def build(config: ActorQConfig) -> ActorQ:

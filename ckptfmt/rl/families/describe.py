@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.spaces import Spaces, is_agent
+from ckptfmt.families.targets import PREFIX
 from ckptfmt.format.record import record
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.families.network import BlockNetwork
@@ -80,7 +81,7 @@ def describe(config: Any) -> Description:
     if isinstance(config, ModelConfig):
         outputs = _conv_outputs(config)
     named = [(name, module) for name, module in model.named_modules() if isinstance(module, _LAYERS)]
-    layers = [_layer(name, module, outputs.get(name)) for name, module in named]
+    layers = [_layer(name, module, outputs.get(name.removeprefix(PREFIX))) for name, module in named]
     layers += [_free(name, tensor) for name, tensor in model.named_parameters(recurse=False)]
     return Description(
         architecture=Blueprint.of(config).name,

@@ -36,7 +36,7 @@ def _outline(checkpoint: Checkpoint, dest: str, algorithm: str) -> Outline:
         f"{script.classes} of {script.file}, {acts}",
         _load(script, f'torch.load("{dest}", weights_only=True)'),
         lambda file: _write(checkpoint, script, file),
-        left_out(checkpoint),
+        (*left_out(checkpoint), *(("target copies",) if getattr(config, "target", "none") != "none" else ())),
     )
 
 

@@ -11,6 +11,7 @@ from ckptfmt.families.encoder import NATURE
 from ckptfmt.families.network import NetworkConfig, PolicyConfig
 from ckptfmt.families.q_network import QConfig
 from ckptfmt.families.quantile_q import QuantileQConfig
+from ckptfmt.families.targets import PREFIX, is_copied
 from ckptfmt.format.record import record
 from ckptfmt.share.export.sb3.layers import LIBRARY, Row, Seen, look_at
 from ckptfmt.share.export.target import require, unfit
@@ -30,7 +31,7 @@ class Agent:
     `algorithms` have such a network, the usual one first; `names` are those of each layer there, several where it
     stands in several networks; `kwargs` are what its policy is made with; `optimizers` say for each of its optimizers
     how the names of what it trains begin; `frames` is whether it sees any. `reordered` are tensors whose rows must be
-    put together by quantile.
+    put together by quantile, `target` is which of its networks have a target copy.
     """
 
     algorithms: tuple[str, ...]
@@ -41,13 +42,30 @@ class Agent:
     frames: bool = False
     use_sde: bool = False
     reordered: tuple[str, ...] = ()
+    target: str = "none"
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether each of its target networks there is a copy that lies here."""
+        copied = {layer for layer in self.names if self.target != "none" and is_copied(layer, self.target)}
+        return copied == {layer for layer, names in self.names.items() if any(map(_is_target, names))}
 
     def called(self, tensor: str) -> tuple[str, ...]:
-        """Return the names of one of our tensors there."""
+        """Return the names of one of our tensors there; what has no target copy here is its own."""
+        if tensor.startswith(PREFIX):
+            return tuple(name for name in self._called(tensor.removeprefix(PREFIX)) if _is_target(name))
+        copied = self.target != "none" and is_copied(tensor, self.target)
+        return tuple(name for name in self._called(tensor) if not (copied and _is_target(name)))
+
+    def _called(self, tensor: str) -> tuple[str, ...]:
         if tensor in self.names:
             return self.names[tensor]
         layer, _, parameter = tensor.rpartition(".")
         return tuple(f"{one}.{parameter}" for one in self.names[layer])
+
+
+def _is_target(name: str) -> bool:
+    return name.partition(".")[0].endswith("_target")
 
 
 def agent_of(config: object) -> Agent:
@@ -185,6 +203,7 @@ def _actor_q(config: ActorQConfig) -> Agent:
         optimizers={"actor.optimizer": "actor.", "critic.optimizer": own},
         frames=trunk.features_dim is not None,
         use_sde=config.deviation == "matrix",
+        target=config.target,
     )
 
 

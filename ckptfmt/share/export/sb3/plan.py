@@ -55,7 +55,8 @@ class Plan:
         if not self.algorithm.is_off_policy:
             return ("optimizer",)
         learned = ("entropy coefficient",) if self.is_tempered and self.coefficient is None else ()
-        return ("optimizer", "target network", "replay buffer", *learned)
+        target = () if self.agent.has_targets else ("target network",)
+        return ("optimizer", *target, "replay buffer", *learned)
 
 
 def plan(checkpoint: Checkpoint, asked: str) -> Plan:
