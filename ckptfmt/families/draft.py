@@ -89,7 +89,9 @@ class Draft:
         `last` is the activation behind the last layer where it is another than behind the others.
         """
         blocks: list[Block] = []
-        for kind, run in groupby(units, lambda unit: unit.kind):
+        habit = habit_of(self.seen.shapes)
+        alone = {unit.name for unit in units if habit.is_bare(".".join(unit.path))}
+        for (kind, bare), run in groupby(units, lambda unit: (unit.kind, unit.name in alone)):
             row = list(run)
             following = units[units.index(row[-1]) + 1 :]
             features = following[0].inputs if following else after
@@ -99,14 +101,17 @@ class Draft:
             elif kind == "cell":
                 for i, unit in enumerate(row):
                     blocks.append(self._cell(f"{prefix}.{len(blocks) + i}", unit))
+            elif bare:
+                blocks.append(self._mlp(place, row, activation="none"))
             elif last is not None and not following and len(row) > 1:
                 blocks.append(self._mlp(place, row[:-1]))
                 blocks.append(self._mlp(f"{prefix}.{len(blocks)}", row[-1:], activation=last))
             else:
                 blocks.append(self._mlp(place, row, activation=None if following else last))
         self.infer(**{name: tuple(blocks)})
-        if any(isinstance(block, Residual | Convs) for block in blocks) and not self.seen.wiring.windows:
-            # Strides, paddings and pooling have no weights.
+        unseen = any(isinstance(block, Residual | Convs) for block in blocks) and not self.seen.wiring.windows
+        if unseen or alone:
+            # Strides, paddings and pooling have no weights, and nor has a place where nothing follows.
             self.origin[name] = "assumed"
 
     def observe(self, unit: Unit) -> None:

@@ -18,12 +18,18 @@ __all__ = ["HABITS", "Habit", "habit_of"]
 class Habit:
     """A code base: what each of `names` is found in, and the fields of a config that it usually has.
 
-    `last` is what follows the last layer of a trunk, where that is another activation.
+    `last` is what follows the last layer of a trunk, where that is another activation; `bare` is found in the name of
+    a layer that nothing follows.
     """
 
     name: str
     names: tuple[str, ...]
     fields: Mapping[str, Any] = field(default_factory=dict)
+    bare: str = ""
+
+    def is_bare(self, layer: str) -> bool:
+        """Whether no activation follows a layer of this name."""
+        return bool(self.bare) and re.search(self.bare, layer) is not None
 
 
 _TANH = {"activation": "tanh"}
@@ -31,6 +37,8 @@ _ELU = {"activation": "elu", "input_scale": 1.0}
 # The code of Haarnoja et al. 2018 clamps the logarithm of deviations so, and libraries took it over.
 _CLAMPED = {"deviation_range": (-20.0, 2.0), "squash": "tanh"}
 _BOUNDED = {"deviation_range": (-5.0, 2.0), "deviation_bound": "tanh"}
+# In the place of an LSTM of the value, RecurrentPPO may have a linear layer alone.
+_NO_LSTM = r"(^|\.)critic$"
 # What each has in its source; frames are divided by 255 where its network does it itself.
 HABITS: tuple[Habit, ...] = (
     Habit(
@@ -40,8 +48,13 @@ HABITS: tuple[Habit, ...] = (
     ),
     Habit("Stable-Baselines3, off-policy", (r"actor\.latent_pi\.0\.", r"critic\.qf0\."), _CLAMPED),
     Habit("Stable-Baselines3, off-policy", (r"actor\.mu\.0\.", r"critic\.qf0\."), {"squash": "tanh"}),
-    Habit("Stable-Baselines3, on frames", (r"features_extractor\.cnn\.", r"action_net\."), {"input_scale": 255.0}),
-    Habit("Stable-Baselines3", (r"mlp_extractor\.", r"action_net\."), _TANH),
+    Habit(
+        "Stable-Baselines3, on frames",
+        (r"features_extractor\.cnn\.", r"action_net\."),
+        {"input_scale": 255.0},
+        _NO_LSTM,
+    ),
+    Habit("Stable-Baselines3", (r"mlp_extractor\.|lstm_actor\.", r"action_net\."), _TANH, _NO_LSTM),
     Habit("Stable-Baselines3, quantiles", (r"quantile_net\.quantile_net\.\d",), {"order": "quantile"}),
     Habit(
         "rl_games",

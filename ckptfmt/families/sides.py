@@ -17,6 +17,9 @@ _POLICY: frozenset[Meaning] = frozenset({"policy", "mean", "deviation", "action"
 _CRITIC: frozenset[Meaning] = frozenset({"value", "q", "advantage", "quantile"})
 _ENDINGS = {"a": "policy", "c": "critic"}
 _SUFFIX = "state_dict"
+# What Stable-Baselines3 calls its layers: an LSTM of both is called the actor's, and nothing then stands for that of
+# the value.
+_REMEMBERS, _HEAD, _VALUES = "lstm_actor", "action_net", frozenset({"lstm_critic", "critic"})
 
 
 @record(slots=False)
@@ -59,6 +62,8 @@ class Sides:
 
     def side(self, row: Row) -> str:
         """Return whose a row is by the last word of its path that says so, else the last letter, "" where none does."""
+        if _REMEMBERS in row.path and self._remember_together:
+            return ""
         pieces = [*reversed(row.path)]
         for piece in (*(piece for piece in pieces if len(piece) > 1), *(piece for piece in pieces if len(piece) == 1)):
             told = said_of(piece, self.common)
@@ -67,6 +72,11 @@ class Sides:
             if told & _CRITIC and not told & _POLICY:
                 return "critic"
         return self._by_ending(row)
+
+    @cached_property
+    def _remember_together(self) -> bool:
+        said = {piece for row in self.own for piece in row.path}
+        return _HEAD in said and not said & _VALUES
 
     def _by_ending(self, row: Row) -> str:
         """Return whose a row is of two that end in a and in c, as those of an actor and its critic do."""

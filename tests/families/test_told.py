@@ -52,6 +52,10 @@ CASES = {
     "a cell of each side, told by its last letter": (
         {"std": (3,)} | row("actor", 32, 16, 3) | row("critic", 32, 16, 1) | cell("memory_a.rnn", 11, 32)
         | cell("memory_c.rnn", 11, 32), "recurrent-actor-critic", "gaussian+lstm"),
+    "one cell before both, called the actor's": (
+        cell("lstm_actor", 4, 16) | row("mlp_extractor.policy_net", 16, 64, 64) | layer("action_net", 2, 64)
+        | row("mlp_extractor.value_net", 16, 64, 64) | layer("value_net", 1, 64),
+        "recurrent-actor-critic", "categorical+lstm"),
     "a letter for the value beside a word for the policy": (
         {"pi.log_std": (3,)} | row("pi.mu_net", 11, 64, 3) | row("v.v_net", 11, 64, 1), "actor-critic", "gaussian"),
     "logits beside a value": (row("pi.logits_net", 4, 64, 2) | row("v.v_net", 4, 64, 1), "actor-critic", "categorical"),
@@ -145,3 +149,11 @@ def test_a_policy_of_a_kind_that_is_not_rebuilt_is_none():
     shapes = row("policy_net", 5, 16, 4) | row("value_net", 5, 16, 1)
     answer = classify(shapes, facts=Facts(more={"policy": "bernoulli"}, declared=frozenset({"policy"})))
     assert answer.architecture is None
+
+
+def test_the_layer_in_place_of_an_lstm_of_the_value_is_followed_by_nothing():
+    config = classify(
+        cell("lstm_actor", 4, 16) | layer("critic", 16, 4) | row("mlp_extractor.policy_net", 16, 64)
+        | layer("action_net", 2, 64) | row("mlp_extractor.value_net", 16, 64) | layer("value_net", 1, 64)
+    ).chosen.config  # fmt: skip
+    assert [(block.sizes, block.activation) for block in config.value_trunk] == [((16,), "none"), ((64,), None)]

@@ -35,6 +35,11 @@ def cell(kind: str) -> list[dict[str, Any]]:
     return [*mlp(8), {"kind": "cell", "cell": kind, "size": 6}]
 
 
+def lstm(*sizes: int, layers: int = 1) -> list[dict[str, Any]]:
+    """An LSTM and linear layers behind it."""
+    return [{"kind": "cell", "cell": "lstm", "size": 6, "layers": layers}, *(mlp(*sizes) if sizes else [])]
+
+
 def apart(*sizes: int, **more: Any) -> dict[str, Any]:
     """A policy and a value, each with its own layers."""
     return {"policy_trunk": mlp(*sizes, **more), "value_trunk": mlp(*sizes, **more)}
@@ -102,6 +107,22 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "gaussian, plain deviation": ("actor-critic", {**ROW, **SPREAD, **TANH, **apart(16), "deviation_is": "plain"}),
     "gaussian, deviation of each state": ("actor-critic", {**ROW, **GAUSSIAN, **apart(16), "deviation": "head"}),
     "categorical+lstm": ("recurrent-actor-critic", {**ROW, **DISCRETE, "trunk": cell("lstm")}),
+    "categorical+lstm, one each": (
+        "recurrent-actor-critic",
+        {**ROW, **DISCRETE, **TANH, "policy_trunk": lstm(8, layers=2), "value_trunk": lstm(8, layers=2)},
+    ),
+    "categorical+lstm, one before both": (
+        "recurrent-actor-critic",
+        {**ROW, **DISCRETE, **TANH, "trunk": lstm(), "policy_trunk": mlp(8), "value_trunk": mlp(8)},
+    ),
+    "categorical+lstm on frames": (
+        "recurrent-actor-critic",
+        {**SMALL, **DISCRETE, "trunk": seeing(16), "policy_trunk": lstm(), "value_trunk": lstm()},
+    ),
+    "gaussian+lstm, the policy's alone": (
+        "recurrent-actor-critic",
+        {**ROW, **SPREAD, **TANH, "policy_trunk": lstm(8), "value_trunk": [*mlp(6, activation="none"), *mlp(8)]},
+    ),
     "gaussian+gru": ("recurrent-actor-critic", {**ROW, **SPREAD, "trunk": cell("gru")}),
     "gaussian+twin-q": ("actor-q", {**ROW, **SQUASHED, **critics(16, 8)}),
     "gaussian+twin-q, exploring by the state": (

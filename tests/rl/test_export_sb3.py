@@ -25,7 +25,7 @@ from ckptfmt.share.export import export
 from ckptfmt.share.export.sb3.algorithms import ALGORITHMS
 from ckptfmt.store.write import update_manifest
 
-from .examples import NETWORKS, config_of, save_network
+from .examples import NETWORKS, config_of, lstm, mlp, save_network
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus-families"
 # Which algorithm each example becomes, and what of it is compared.
@@ -41,6 +41,10 @@ AGENTS = {
     "multi-categorical": ("PPO", "logits, value of 32 observations"),
     "gaussian, 64 and 64 units": ("PPO", "mean, log std, value of 32 observations"),
     "gaussian, exploring by the state": ("PPO", "mean, log std, value of 32 observations"),
+    "categorical+lstm, one each": ("RecurrentPPO", "logits, value of 4 times 8 observations"),
+    "categorical+lstm, one before both": ("RecurrentPPO", "logits, value of 4 times 8 observations"),
+    "categorical+lstm on frames": ("RecurrentPPO", "logits, value of 4 times 8 frames"),
+    "gaussian+lstm, the policy's alone": ("RecurrentPPO", "mean, log std, value of 4 times 8 observations"),
     "gaussian+twin-q": ("SAC", "mean, log std, action, critics of 32 observations"),
     "gaussian+twin-q, exploring by the state": ("SAC", "mean, log std, action, critics of 32 observations"),
     "gaussian+twin-q on frames": ("SAC", "mean, log std, action, critics of 32 frames"),
@@ -123,7 +127,8 @@ def test_the_librarys_own_class_loads_evaluates_and_learns_on(agent_file, called
     done, env = agent_file(called, {"step": 1000, "gamma": 0.9})
     assert done.checked.startswith(f"{compared} equal")
     assert done.loads_with == f'{algorithm}.load("{done.dest}")'
-    rollout = {"n_steps": 16, "batch_size": 8} if algorithm in ("PPO", "A2C", "TRPO") else {"learning_starts": 5}
+    on_policy = algorithm in ("PPO", "A2C", "TRPO", "RecurrentPPO")
+    rollout = {"n_steps": 16, "batch_size": 8} if on_policy else {"learning_starts": 5}
     agent = kind(algorithm).load(
         done.dest, env=env, device="cpu", custom_objects={**rollout, "buffer_size": 100, "batch_size": 8}
     )
@@ -134,6 +139,50 @@ def test_the_librarys_own_class_loads_evaluates_and_learns_on(agent_file, called
     assert agent.num_timesteps >= 1024
     assert agent.gamma == 0.9
     assert any(not torch.equal(a, b) for a, b in zip(before, agent.policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"trunk": lstm(8)}, "policy and value share nothing but a features extractor and its LSTM"),
+        (
+            {"policy_trunk": [*mlp(8), *lstm()]},
+            "RecurrentPPO has one LSTM, right behind what it sees or its features extractor",
+        ),
+        ({"policy_trunk": [{**lstm()[0], "cell": "gru"}]}, "RecurrentPPO has LSTMs alone"),
+        ({"trunk": lstm(), "policy_trunk": lstm()}, "RecurrentPPO has one LSTM, or one for each side"),
+        ({"value_trunk": lstm()}, "RecurrentPPO has an LSTM before its policy"),
+        (
+            {"policy_trunk": lstm(), "value_trunk": lstm(layers=2)},
+            "RecurrentPPO has LSTMs of one size for policy and value",
+        ),
+        (
+            {"policy_trunk": lstm(), "value_trunk": mlp(6)},
+            "RecurrentPPO has a linear layer of the LSTM's size in place of the value's LSTM",
+        ),
+    ],
+)
+def test_a_memory_that_recurrent_ppo_has_not_is_refused(tmp_path, changes, what):
+    config = config_of("categorical+lstm", **{"trunk": [], **changes})
+    model = ckptfmt.create_model_from_config(config)
+    ckptfmt.save_model_checkpoint(model, config, {}, tmp_path / "ck")
+    with pytest.raises(ConversionError) as caught:
+        export(tmp_path / "ck", tmp_path / "agent.zip", to="sb3")
+    assert caught.value.what == f"Stable-Baselines3's {what}"
+
+
+def test_a_recurrent_agent_remembers_what_it_was_shown(agent_file, tmp_path):
+    done, _ = agent_file("categorical+lstm, one each")
+    agent = kind("RecurrentPPO").load(done.dest, device="cpu")
+    model, _, _ = ckptfmt.load_model_checkpoint(tmp_path / "ck")
+    seen = torch.randn(12, 1, 5)
+    with torch.no_grad():
+        ours = model.outputs(seen)["logits"].argmax(-1)
+    theirs, state = [], None
+    for step in seen.numpy():
+        action, state = agent.predict(step, state=state, deterministic=True)
+        theirs.append(action)
+    assert np.array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("algorithm", ["A2C", "TRPO"])
@@ -258,7 +307,7 @@ def test_bounds_that_are_none_are_not_taken(tmp_path, said):
 ZIPS = (
     *(f"sb3/{name}" for name in (
         "a2c-cnn", "dqn-cartpole", "dqn-cnn-control", "maskableppo-acrobot", "ppo-cartpole-relu", "ppo-cartpole",
-        "ppo-pendulum", "qrdqn-cartpole", "qrdqn-cnn-51", "sac-pendulum", "td3-pendulum",
+        "ppo-pendulum", "qrdqn-cartpole", "qrdqn-cnn-51", "recurrentppo-cartpole", "sac-pendulum", "td3-pendulum",
     )),
     *(f"wild/zoo-{name}" for name in (
         "a2c-LunarLander-v2", "a2c-Pendulum-v1", "dqn-CartPole-v1", "ppo-CartPole-v1", "ppo-LunarLanderContinuous-v2",
@@ -289,13 +338,14 @@ def test_a_zip_that_comes_in_goes_out_and_comes_in_again_as_the_same_network(tmp
         ("ppo-cartpole-relu", "CartPole-v1"),
         ("dqn-cartpole", "CartPole-v1"),
         ("qrdqn-cartpole", "CartPole-v1"),
+        ("recurrentppo-cartpole", "CartPole-v1"),
         ("ppo-pendulum", "Pendulum-v1"),
         ("sac-pendulum", "Pendulum-v1"),
         ("td3-pendulum", "Pendulum-v1"),
     ],
 )
 def test_a_zip_given_back_acts_as_before_in_its_own_game_and_learns_on(tmp_path, name, game):
-    algorithm = name.partition("-")[0].upper()
+    algorithm = {"RECURRENTPPO": "RecurrentPPO"}.get(called := name.partition("-")[0].upper(), called)
     before = kind(algorithm).load(CORPUS / "sb3" / f"{name}.zip", device="cpu")
     ckptfmt.convert(CORPUS / "sb3" / f"{name}.zip", tmp_path / "in")
     done = export(tmp_path / "in", tmp_path / "out.zip", to="sb3", check=True)

@@ -30,8 +30,9 @@ COLUMNS = ("sb3", "cleanrl", "torch", "onnx", "pt2")
 GRAPHS = (
     "dueling+distributional+noisy", "dueling", "dqn, residual", "dqn, normalised", "dueling, noisy",
     "quantile, by action", "iqn", "fqf", "lstm", "gru", "categorical on frames", "multi-categorical",
-    "gaussian, exploring by the state", "gaussian, plain deviation", "categorical+lstm", "gaussian+gru",
-    "gaussian+twin-q", "gaussian+twin-q+value", "gaussian+twin-quantile-q",
+    "gaussian, exploring by the state", "gaussian, plain deviation", "categorical+lstm",
+    "categorical+lstm, one each", "gaussian+gru", "gaussian+twin-q", "gaussian+twin-q+value",
+    "gaussian+twin-quantile-q",
     "deterministic+q, 256 and 256 units, scale saved", "categorical+twin-q", "gaussian", "beta", "state-value",
     "twin-q", "bcq",
 )  # fmt: skip

@@ -63,7 +63,9 @@ def compared(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], seen: Ten
         if not torch.allclose(our, their, rtol=1e-4, atol=1e-4 * float(our.abs().max())):
             raise differs(f"its {_words(name)} differ by up to {apart:.3g}", path)
         farthest = max(farthest, apart)
-    what = f"{', '.join(map(_words, theirs))} of {len(seen)} {'frames' if seen.dim() == 4 else 'observations'} equal"
+    kind = "frames" if seen.dim() > 3 else "observations"
+    count = f"{seen.shape[1]} times {len(seen)}" if seen.dim() in (3, 5) else len(seen)
+    what = f"{', '.join(map(_words, theirs))} of {count} {kind} equal"
     return f"{what}, bit for bit" if farthest == 0 else f"{what} but for {farthest:.1e}"
 
 

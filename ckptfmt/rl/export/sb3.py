@@ -14,6 +14,9 @@ from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["check_sb3"]
 
+# How many steps a recurrent agent is followed: enough for what it remembers to count.
+_STEPS = 8
+
 
 def check_sb3(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
     """Load the zip with the class of its algorithm and compare what its networks give."""
@@ -24,6 +27,9 @@ def check_sb3(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
         policy = kind.load(file, device="cpu").policy
     policy.set_training_mode(False)
     seen = draw_seen(checkpoint.config)
+    if outline.algorithm == "RecurrentPPO":
+        # As a recurrent network sees them: some steps of some episodes.
+        seen = seen.unflatten(0, (_STEPS, -1))
     with torch.no_grad():
         theirs = _given(outline.algorithm, policy, seen)
     given = {"action": theirs["action"]} if "critics" in theirs or "critic_quantiles" in theirs else {}
@@ -40,10 +46,29 @@ def _given(algorithm: str, policy: Any, seen: Tensor) -> Mapping[str, Tensor]:
             return {"q_values": quantiles.mean(2), "quantiles": quantiles}
         case "PPO" | "A2C" | "TRPO":
             return _actor_critic(policy, seen)
+        case "RecurrentPPO":
+            return _remembering(policy, seen)
         case "SAC" | "TQC":
             return _squashed(policy, seen)
     action = policy.actor(seen)
     return {"action": action, "critics": torch.stack(policy.critic(seen, action)).squeeze(-1)}
+
+
+def _remembering(policy: Any, seen: Tensor) -> Mapping[str, Tensor]:
+    """Return what a recurrent policy gives for (time, batch, …), from the beginning of an episode on."""
+    steps, count = seen.shape[:2]
+    # It takes episodes one behind another, each with its steps in a row.
+    rows = seen.transpose(0, 1).flatten(0, 1)
+    layers, _, size = policy.lstm_hidden_state_shape
+    begin = (torch.zeros(layers, count, size), torch.zeros(layers, count, size))
+    starts = torch.zeros(len(rows))
+    heads: list[Tensor] = []
+    # A distribution keeps its logits without what they have in common, so that those of the layer are taken.
+    policy.action_net.register_forward_hook(lambda layer, given, made: heads.append(made))
+    drawn = policy.get_distribution(rows, begin, starts)[0].distribution
+    real = {"mean": heads[0], "log_std": drawn.stddev.log()} if hasattr(policy, "log_std") else {"logits": heads[0]}
+    found = {**real, "value": policy.predict_values(rows, begin, starts).squeeze(-1)}
+    return {name: tensor.unflatten(0, (count, steps)).transpose(0, 1) for name, tensor in found.items()}
 
 
 def _actor_critic(policy: Any, seen: Tensor) -> Mapping[str, Tensor]:

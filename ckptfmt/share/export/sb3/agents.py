@@ -11,9 +11,11 @@ from ckptfmt.families.encoder import NATURE
 from ckptfmt.families.network import NetworkConfig, PolicyConfig
 from ckptfmt.families.q_network import QConfig
 from ckptfmt.families.quantile_q import QuantileQConfig
+from ckptfmt.families.recurrent_actor_critic import RecurrentActorCriticConfig
 from ckptfmt.families.targets import PREFIX, is_copied
 from ckptfmt.format.record import record
 from ckptfmt.share.export.sb3.layers import LIBRARY, Row, Seen, look_at
+from ckptfmt.share.export.sb3.recurrent import remembering
 from ckptfmt.share.export.target import require, unfit
 
 __all__ = ["Agent", "agent_of"]
@@ -77,10 +79,8 @@ def agent_of(config: object) -> Agent:
             return _values(config)
         case ActorQConfig():
             return _actor_q(config)
-        case ActorCriticConfig() if config.family == "actor-critic":
-            return _actor_critic(config)
         case ActorCriticConfig():
-            raise unfit(f"{LIBRARY} has recurrent agents in its RecurrentPPO alone, whose zips are not written here")
+            return _actor_critic(config)
     raise unfit(f"{LIBRARY} has no agents of the family {getattr(config, 'family', 'unknown')}")
 
 
@@ -119,7 +119,7 @@ def _q(
         algorithms=(algorithm,),
         names=names,
         kwargs={"net_arch": list(seen.row.sizes), **_extractor(seen), **kwargs},
-        activations=seen.row.activations,
+        activations=frozenset(seen.row.activations),
         optimizers={"policy.optimizer": f"{nets[0]}."},
         frames=seen.features_dim is not None,
         reordered=reordered,
@@ -136,7 +136,11 @@ def _actor_critic(config: ActorCriticConfig) -> Agent:
     require(config.deviation_range is None, f"{LIBRARY}'s PPO and A2C do not clamp deviations")
     require(config.mean_range is None, f"{LIBRARY}'s PPO and A2C do not clamp means")
     sde = config.deviation == "matrix"
-    names, seen, rows, kwargs = _extractors(config)
+    names, seen, (policy, value), kwargs = _extractors(config)
+    rows = policy.row, value.row
+    if config.family == RecurrentActorCriticConfig.family:
+        cells, value_row, more = remembering(seen if config.trunk else None, policy, value)
+        names, rows, kwargs = names | cells, (policy.row, value_row), kwargs | more
     head = {"gaussian": "mean"}.get(config.policy, "logits")
     names |= rows[0].called("mlp_extractor.policy_net") | rows[1].called("mlp_extractor.value_net")
     names |= {head: ("action_net",), "state_value": ("value_net",)}
@@ -144,33 +148,34 @@ def _actor_critic(config: ActorCriticConfig) -> Agent:
         names["deviation"] = ("log_std",)
     arch = {"pi": list(rows[0].sizes), "vf": list(rows[1].sizes)}
     return Agent(
-        algorithms=("PPO", "A2C", "TRPO"),
+        algorithms=("RecurrentPPO",) if "lstm_hidden_size" in kwargs else ("PPO", "A2C", "TRPO"),
         names=names,
         kwargs={"net_arch": arch, **_extractor(seen), **kwargs},
-        activations=rows[0].activations | rows[1].activations,
+        activations=frozenset(rows[0].activations + rows[1].activations),
         optimizers={"policy.optimizer": ""},
         frames=seen.features_dim is not None,
         use_sde=sde,
     )
 
 
-def _extractors(config: ActorCriticConfig) -> tuple[Names, Seen, tuple[Row, Row], dict[str, Any]]:
-    """Return names and kinds of what sees, and the rows of policy and value: one extractor for both, or one each."""
-    usual = config.activation
-    seen = look_at(config.trunk, "trunk", usual)
-    require(not seen.row.names, f"{LIBRARY}'s policy and value share nothing but a features extractor")
-    policy, value = (look_at(config.policy_trunk, "policy", usual), look_at(config.value_trunk, "value", usual))
+def _extractors(config: ActorCriticConfig) -> tuple[Names, Seen, tuple[Seen, Seen], dict[str, Any]]:
+    """Return names and kinds of what sees, and what policy and value are: one extractor for both, or one each."""
+    recurrent = config.family == RecurrentActorCriticConfig.family
+    bodies = {"trunk": config.trunk, "policy": config.policy_trunk, "value": config.value_trunk}
+    seen, policy, value = (look_at(body, name, config.activation, cells=recurrent) for name, body in bodies.items())
+    require(not seen.row.names, f"{LIBRARY}'s policy and value share nothing but a features extractor"
+            + (" and its LSTM" if recurrent else ""))  # fmt: skip
     if config.trunk or (policy.features_dim is None and value.features_dim is None):
         _check_frames(config, seen)
         require(policy.features_dim is None and value.features_dim is None, f"{LIBRARY} has one features extractor")
         names = seen.extractor("features_extractor", "pi_features_extractor", "vf_features_extractor")
-        return names, seen, (policy.row, value.row), {}
+        return names, seen, (policy, value), {}
     _check_frames(config, policy)
     require(
         policy.features_dim == value.features_dim, f"{LIBRARY}'s policy and value have features extractors of one kind"
     )
     names = policy.extractor("features_extractor", "pi_features_extractor") | value.extractor("vf_features_extractor")
-    return names, policy, (policy.row, value.row), {"share_features_extractor": False}
+    return names, policy, (policy, value), {"share_features_extractor": False}
 
 
 def _actor_q(config: ActorQConfig) -> Agent:
@@ -199,7 +204,7 @@ def _actor_q(config: ActorQConfig) -> Agent:
         algorithms=(called,) if gaussian else ("DDPG", "TD3") if config.n_critics == 1 else ("TD3",),
         names=names,
         kwargs=kwargs | ({"n_quantiles": config.n_quantiles} if config.n_quantiles else {}),
-        activations=actor.row.activations | critics[0].row.activations,
+        activations=frozenset(actor.row.activations + critics[0].row.activations),
         optimizers={"actor.optimizer": "actor.", "critic.optimizer": own},
         frames=trunk.features_dim is not None,
         use_sde=config.deviation == "matrix",

@@ -53,7 +53,12 @@ class Algorithm:
     @property
     def on_frames(self) -> str:
         """Return the class of its policies that see frames."""
-        return "ActorCriticCnnPolicy" if self.on_features == "ActorCriticPolicy" else "CnnPolicy"
+        actor = self.on_features.removesuffix("ActorCriticPolicy")
+        return "CnnPolicy" if actor == self.on_features else f"{actor}ActorCriticCnnPolicy"
+
+    def alias(self, frames: bool) -> str:
+        """Return the word by which its constructor takes the policy."""
+        return f"{'Cnn' if frames else 'Mlp'}{'Lstm' if self.on_features.startswith('Recurrent') else ''}Policy"
 
     @property
     def is_off_policy(self) -> bool:
@@ -88,6 +93,11 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             kwargs={"optimizer_kwargs": {"eps": 0.01 / 32}}, optimizer={"eps": 0.01 / 32},
         ),
         Algorithm(name="PPO", **_ACTOR_CRITIC, own=(*_ON_POLICY, "n_epochs", "target_kl")),
+        Algorithm(
+            name="RecurrentPPO", package="sb3_contrib", own=(*_ON_POLICY, "n_epochs", "target_kl"),
+            **{**_ACTOR_CRITIC, "policies": "sb3_contrib.common.recurrent.policies",
+               "on_features": "RecurrentActorCriticPolicy"},
+        ),
         Algorithm(name="TRPO", package="sb3_contrib", **_ACTOR_CRITIC, learning_rate=1e-3, own=_TRUSTED),
         Algorithm(
             name="A2C", **{**_ACTOR_CRITIC, "optimizer": _RMSPROP}, learning_rate=7e-4, own=_ON_POLICY,

@@ -95,8 +95,9 @@ def plan(checkpoint: Checkpoint, asked: str) -> Plan:
 def _chosen(agent: Agent, info: Mapping[str, Any], asked: str) -> str:
     if not asked:
         return told_algorithm(info, agent.algorithms) or agent.algorithms[0]
-    name = asked.upper().replace("-", "")
-    if name not in agent.algorithms:
+    wanted = asked.lower().replace("-", "")
+    name = next((name for name in agent.algorithms if name.lower() == wanted), "")
+    if not name:
         have = " or ".join(agent.algorithms)
         raise unfit(f"such a network is an agent of {have} there, not of {printable(asked, 40)}", f"choose {have}")
     return name

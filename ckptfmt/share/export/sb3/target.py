@@ -19,7 +19,7 @@ _GIVEN = ', custom_objects={"observation_space": env.observation_space, "action_
 def _outline(checkpoint: Checkpoint, dest: str, algorithm: str) -> Outline:
     made = plan(checkpoint, algorithm)
     name = made.algorithm.name
-    policy = "CnnPolicy" if made.agent.frames else "MlpPolicy"
+    policy = made.algorithm.alias(made.agent.frames)
     return Outline(
         f"{name}, {policy}, {_actions(checkpoint.config)}",
         f'{name}.load("{dest}"{"" if made.is_told else _GIVEN})',
