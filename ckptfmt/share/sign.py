@@ -9,8 +9,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ckptfmt.errors import CkptError, MissingFile, WeightsError
+from ckptfmt.errors import CkptError, MissingFile, WeightsError, printable
 from ckptfmt.format.files import (
+    HUB_WEIGHTS,
     MANIFEST,
     MAX_SIGNATURE,
     REPLAY,
@@ -19,6 +20,7 @@ from ckptfmt.format.files import (
     WEIGHTS,
     OpenFile,
     OpenFolder,
+    is_there,
     open_file,
     open_folder,
     open_near,
@@ -31,17 +33,17 @@ from ckptfmt.format.parse import parse_manifest
 from ckptfmt.format.record import record
 from ckptfmt.format.shards import plain_name
 from ckptfmt.look.validate import validate
+from ckptfmt.share._beside import digest_beside, is_beside
 from ckptfmt.share._bundle import Statement, make_bundle, open_bundle
-from ckptfmt.share._keys import hint, load_private, load_public
+from ckptfmt.share._keys import PrivateKey, hint, load_private, load_public
 from ckptfmt.store.write.companion import write_companion
 
 __all__ = ["SIGNATURE", "Signature", "Verification", "sign", "verify"]
 
-# What git keeps beside the files of a model, and the signature itself: model_signing leaves out the same.
-_IGNORED = (".git", ".gitattributes", ".github", ".gitignore", SIGNATURE)
+# What git and the hub's client keep beside the files of a model, and the signature itself; model_signing leaves out the
+# same where a signature says so.
+_IGNORED = (".cache", ".git", ".gitattributes", ".github", ".gitignore", SIGNATURE)
 _COMPRESSED = ".zst"
-# A call costs nothing beside the SHA-256 of as much, and files larger than memory are signed.
-_BLOCK = 4 << 20
 
 
 @record
@@ -115,19 +117,37 @@ def sign(
     folder = open_folder(path)
     try:
         text, manifest = _read(folder, where)
-        digests = dict(_expected(text, manifest, network=network))
+        stand_in = _stands_in(folder, manifest)
+        own = dict(_expected(text, manifest, network=network))
+        # By the names that they have here, so that model_signing finds them.
+        digests = {HUB_WEIGHTS if stand_in and name == WEIGHTS else name: digest for name, digest in own.items()}
         others = _others(folder, manifest)
         if not network:
-            digests |= {name: _sha256(folder, name, where) for name in others}
+            digests |= {name: digest_beside(folder, name, where=where) for name in others}
     finally:
         release(folder)
-    rest = (name for name in manifest.files if name not in digests)
+    rest = (name for name in manifest.files if name not in own)
     left_out = (MANIFEST, STATE, REPLAY, *rest, *others) if network else ()
     ignored = tuple(dict.fromkeys((*_IGNORED, *left_out)))
     name = os.path.basename(os.path.realpath(where))
-    bundle = make_bundle(private, name, Statement(digests, ignored))
+    bundle = _bundle(private, name, Statement(digests, ignored), where)
     write_companion(path, SIGNATURE, bundle, overwrite=overwrite)
     return Signature(where, SIGNATURE, tuple(sorted(digests)), hint(private.public_key()), network)
+
+
+def _bundle(key: PrivateKey, name: str, statement: Statement, where: str) -> bytes:
+    """Return the bundle, where it can be read again; raise `CkptError` where names or their number forbid it."""
+    try:
+        for text in (name, *statement.digests, *statement.ignored):
+            text.encode()
+    except UnicodeEncodeError:
+        what, fix = f"holds a file whose name is no text: {printable(text, 60)}", "rename it, or take it out"
+        raise CkptError(what, where=where, fix=fix, code="signature.beside") from None
+    bundle = make_bundle(key, name, statement)
+    if len(bundle) > MAX_SIGNATURE:
+        what = f"holds {len(statement.digests):,} files, more than one signature names"
+        raise CkptError(what, where=where, fix="take out what belongs elsewhere", code="signature.beside")
+    return bundle
 
 
 def verify(
@@ -156,6 +176,7 @@ def verify(
         if isinstance(stated, str):
             reasons = [f"{SIGNATURE} {stated}"]
         else:
+            stated = _by_our_names(stated)
             expected = dict(_expected(text, manifest, network=network))
             reasons = list(_departures(stated, expected, folder, where, set(manifest.files) | {MANIFEST}))
             covers = tuple(sorted(stated.digests))
@@ -189,11 +210,11 @@ def _departures(
 
 def _departure_of_other(name: str, digest: str, folder: OpenFolder, where: str) -> Iterator[str]:
     """Yield what is wrong with a signed file that no manifest lists, such as a model card."""
-    if "/" in name or name in ("", ".", ".."):
+    if not is_beside(name):
         yield f"{name} was signed and lies outside of the folder"
         return
     try:
-        if _sha256(folder, name, where) != digest:
+        if digest_beside(folder, name, where=where) != digest:
             yield f"{name} is not the one that was signed"
     except WeightsError as e:
         yield f"{name} was signed and {e.what}"
@@ -212,19 +233,23 @@ def _expected(text: bytes, manifest: Manifest, *, network: bool) -> Iterator[tup
 def _others(folder: OpenFolder, manifest: Manifest) -> list[str]:
     """Return the names in the folder that are neither the checkpoint's own nor left out on purpose."""
     own = {MANIFEST, *manifest.files, *(name + _COMPRESSED for name in manifest.files), *_IGNORED}
+    stand_in = {HUB_WEIGHTS} if _stands_in(folder, manifest) else set()
     names = os.listdir(folder) if isinstance(folder, int) else folder.names() if folder.can_list else ()
-    return sorted(name for name in names if name not in own)
+    return sorted(name for name in names if name not in own | stand_in)
 
 
-def _sha256(folder: OpenFolder, name: str, where: str) -> str:
-    file, size = open_file(folder, name, where=where)
-    try:
-        hasher = hashlib.sha256()
-        for offset in range(0, size, _BLOCK):
-            hasher.update(read_exactly(file, offset, min(_BLOCK, size - offset), where=os.path.join(where, name)))
-    finally:
-        release(file)
-    return hasher.hexdigest()
+def _stands_in(folder: OpenFolder, manifest: Manifest) -> bool:
+    """Whether the weights have the name here that hubs give them."""
+    names = (WEIGHTS, WEIGHTS + _COMPRESSED)
+    return WEIGHTS in manifest.files and not any(is_there(folder, n) for n in names) and is_there(folder, HUB_WEIGHTS)
+
+
+def _by_our_names(stated: Statement) -> Statement:
+    """Return a statement with the weights by our name of them: a folder of a hub has another, and they are the same."""
+    if WEIGHTS in stated.digests or HUB_WEIGHTS not in stated.digests:
+        return stated
+    names = {name: WEIGHTS if name == HUB_WEIGHTS else name for name in stated.digests}
+    return Statement({names[name]: digest for name, digest in stated.digests.items()}, stated.ignored)
 
 
 def _read(folder: OpenFolder, where: str) -> tuple[bytes, Manifest]:

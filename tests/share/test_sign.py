@@ -1,4 +1,6 @@
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 import ckptfmt
 from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.share._bundle import Statement, make_bundle
+from ckptfmt.share._keys import load_private
 from ckptfmt.share.sign import sign, verify
 from ckptfmt.store.forms import compress, decompress
 from ckptfmt.store.write import update_manifest
@@ -269,3 +273,57 @@ def test_what_model_signing_signs_is_verified_here(checkpoint, keys, others):
     assert not verify(checkpoint, others[1]).good
     edit(checkpoint)
     assert verify(checkpoint, keys[1]).reasons == ("manifest.json is not the one that was signed",)
+
+
+def test_a_folder_for_a_hub_is_signed_by_the_name_that_its_weights_have_there(checkpoint, keys):
+    (checkpoint / "weights.safetensors").rename(checkpoint / "model.safetensors")
+    (checkpoint / ".cache").mkdir()
+    (checkpoint / ".cache" / "download").write_text("left by a client of the hub")
+    given = (checkpoint, "--signature", checkpoint / "model.sig", "--public_key", keys[1])
+    for network in (True, False):
+        covers = sign(checkpoint, keys[0], network=network, overwrite=True).covers
+        assert covers == ("manifest.json", "model.safetensors")[network:]
+        assert verify(checkpoint, keys[1], network=network).good
+        assert model_signing("verify", "key", *given)
+    (checkpoint / "model.safetensors").rename(checkpoint / "weights.safetensors")
+    assert verify(checkpoint, keys[1]).good
+
+
+def test_what_model_signing_signs_of_a_hub_folder_is_verified_here(checkpoint, keys):
+    (checkpoint / "weights.safetensors").rename(checkpoint / "model.safetensors")
+    (checkpoint / ".cache").mkdir()
+    (checkpoint / ".cache" / "download").write_text("left by a client of the hub")
+    assert model_signing("sign", "key", checkpoint, "--signature", checkpoint / "model.sig", "--private_key", keys[0])
+    assert verify(checkpoint, keys[1]).good
+    (checkpoint / ".cache" / "download").write_text("another")
+    assert verify(checkpoint, keys[1]).reasons == (".cache/download is not the one that was signed",)
+    shutil.rmtree(checkpoint / ".cache")
+    assert verify(checkpoint, keys[1]).reasons == (".cache/download was signed and is missing",)
+    (checkpoint / ".cache").symlink_to("/etc")
+    assert verify(checkpoint, keys[1]).reasons == (".cache/download was signed and is missing",)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../b", "a//b", ".", "nul\0byte", "d/" * 40 + "x"])
+def test_a_statement_about_what_lies_elsewhere_is_not_followed(checkpoint, keys, name):
+    with ckptfmt.open(checkpoint) as opened:
+        files = opened.manifest.files
+        digests = {file: entry.sha256 for file, entry in files.items()}
+    digests["manifest.json"] = hashlib.sha256((checkpoint / "manifest.json").read_bytes()).hexdigest()
+    bundle = make_bundle(load_private(keys[0]), "ck", Statement({**digests, name: "0" * 64}, ()))
+    (checkpoint / "model.sig").write_bytes(bundle)
+    assert verify(checkpoint, keys[1]).reasons == (f"{name} was signed and lies outside of the folder",)
+
+
+def test_names_that_no_signature_can_hold_are_refused_before_it_is_written(checkpoint, keys):
+    odd = os.path.join(os.fsencode(checkpoint), b"\xff")
+    os.close(os.open(odd, os.O_CREAT | os.O_WRONLY))
+    with pytest.raises(CkptError) as caught:
+        sign(checkpoint, keys[0])
+    assert (caught.value.code, caught.value.fix) == ("signature.beside", "rename it, or take it out")
+    os.unlink(odd)
+    for number in range(10_000):
+        (checkpoint / f"{number:0200}").touch()
+    with pytest.raises(CkptError) as caught:
+        sign(checkpoint, keys[0])
+    assert caught.value.what == "holds 10,002 files, more than one signature names"
+    assert not (checkpoint / "model.sig").exists()
