@@ -6,7 +6,7 @@ import click
 
 from ckptfmt.errors import CkptError
 from ckptfmt.look.diff import diff as compare
-from ckptfmt.share.gitdriver import describe, install, merge
+from ckptfmt.share.gitdriver import are_manifests, describe, install, merge, merge_text
 from ckptfmt.share.gitdriver.describe import pointer
 from ckptfmt.store.write.newfile import write_new
 
@@ -49,7 +49,11 @@ def _install(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
 
 
 def _textconv(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
-    lines = list(describe(words[0]))
+    try:
+        lines = list(describe(words[0]))
+    except (CkptError, OSError) as e:
+        # git ends where a driver fails, and one broken file would hide the rest of a history.
+        lines = [f"cannot be shown: {e.what if isinstance(e, CkptError) else e.strerror}"]
     output.result({"action": "textconv", "lines": lines})
     for line in lines:
         output.line(line)
@@ -85,6 +89,10 @@ def _show_change(output: Output, old: str, new: str) -> None:
 
 def _merge(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
     base, ours, theirs, _ = words
+    if not are_manifests(base, ours, theirs):
+        merged = merge_text(base, ours, theirs)
+        output.result({"action": "merge", "bytes": os.path.getsize(ours)})
+        return 0 if merged else 1
     data = merge(base, ours, theirs)
     with write_new(ours, overwrite=True) as staged, open(staged, "wb") as file:
         file.write(data)

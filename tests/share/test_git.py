@@ -1,5 +1,6 @@
 """Real repositories, real git: its diff, its log, its merges."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -195,6 +196,85 @@ def test_lines_that_git_lfs_put_behind_ours_give_way_to_them(git):
     )
 
 
+def foreign(git, **lines: str) -> None:
+    """Write the manifest of a web application."""
+    said = {"name": "app", "a": "1", "b": "2", "c": "3", "start": "/", **lines}
+    (git.folder / "manifest.json").write_text(json.dumps(said, indent=1) + "\n")
+
+
+def test_a_manifest_of_another_program_is_merged_and_shown_as_git_does_it(repository):
+    foreign(repository)
+    repository("add", ".")
+    repository("commit", "-qm", "A web application")
+    branches(
+        repository,
+        lambda path: foreign(repository, name="ours"),
+        lambda path: foreign(repository, start="theirs"),
+    )
+    repository("merge", "-q", "--no-edit", "other")
+    said = json.loads((repository.folder / "manifest.json").read_text())
+    assert (said["name"], said["start"]) == ("ours", "theirs")
+    assert '+ "name": "ours",' in repository("log", "-p", "--", "manifest.json")
+    repository("branch", "-qD", "other")
+    branches(repository, lambda path: foreign(repository, a="x"), lambda path: foreign(repository, a="y"))
+    repository("merge", "--no-edit", "other", code=1)
+    text = (repository.folder / "manifest.json").read_text()
+    assert '<<<<<<< ours\n "a": "x",\n=======\n "a": "y",\n>>>>>>> theirs\n' in text
+
+
+def test_a_broken_file_in_a_history_does_not_end_the_log(repository):
+    agent = repository.folder / "agent"
+    (agent / "weights.safetensors").write_bytes(b"cut")
+    (agent / "manifest.json").write_text("<<<<<<< HEAD\n")
+    repository("commit", "-qam", "Broken")
+    told = repository("log", "-p")
+    assert "+cannot be shown: " in told
+    assert "+<<<<<<< HEAD" in told
+    assert "+fc.weight  F32 4×8" in told
+
+
+def test_who_only_reads_needs_no_name_to_read_a_history(repository):
+    for name in ("user.name", "user.email"):
+        repository("config", "--unset", name)
+    repository("config", "user.useConfigOnly", "true")
+    assert "+fc.weight  F32 4×8" in repository("log", "-p")
+    assert repository("notes", "--ref", "textconv/ckpt", "list") == ""
+
+
+HOSTILE = {
+    "a pipe": lambda path: os.mkfifo(path),
+    "a folder": lambda path: path.mkdir(),
+    "a link": lambda path: path.symlink_to("/etc/passwd"),
+    "a huge file": lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 1 << 40),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_strangers_attributes_are_refused_in_one_sentence(git, what):
+    HOSTILE[what](git.folder / ".gitattributes")
+    with pytest.raises(CkptError) as caught:
+        install(git.folder)
+    assert "\n" not in str(caught.value)
+    assert "ckpt" not in (git.folder / ".git" / "config").read_text()
+
+
+def test_attributes_that_are_no_text_stay_as_they_are(git):
+    (git.folder / ".gitattributes").write_bytes(b"caf\xe9.txt text\r\n*.md\x0btext\r\n")
+    assert len(install(git.folder).added) == 2
+    assert (git.folder / ".gitattributes").read_bytes().startswith(b"caf\xe9.txt text\n*.md\x0btext\nmanifest.json")
+    assert install(git.folder).added == ()
+
+
+def test_ones_own_attributes_behind_a_link_are_written_where_they_lie(git, tmp_path):
+    (tmp_path / "dotfiles").write_text("*.md text\n")
+    place = tmp_path / "home" / "config" / "git" / "attributes"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "dotfiles")
+    install(git.folder, everywhere=True)
+    assert (tmp_path / "dotfiles").read_text().startswith("*.md text\nmanifest.json diff=ckpt")
+    assert place.is_symlink()
+
+
 @pytest.fixture
 def lfs(git):
     """A repository that keeps its tensors in Git LFS, with one checkpoint in it."""
@@ -262,6 +342,10 @@ def test_a_clone_without_its_objects_says_so_everywhere_until_they_are_pulled(lf
     assert (code, "git lfs pull" in said) == (2, True)
     code, said = ckpt("export", agent, tmp_path / "net.pth", "--to", "torch", "--no-check")
     assert (code, "git lfs pull" in said) == (2, True)
+    log = ("-C", str(clone), "log", "-p", "--", "agent/weights.safetensors")
+    assert "the content was not fetched; run: git lfs pull" in lfs(*log)
     lfs("-C", str(clone), "lfs", "install", "--local")
+    monkeypatch.delenv("GIT_LFS_SKIP_SMUDGE")
     lfs("-C", str(clone), "lfs", "pull")
+    assert "+fc.weight  F32 4×8" in lfs(*log)
     assert ckpt("validate", agent)[0] == 0

@@ -2,6 +2,6 @@
 
 from ckptfmt.share.gitdriver.describe import describe
 from ckptfmt.share.gitdriver.install import Installation, install
-from ckptfmt.share.gitdriver.merge import merge
+from ckptfmt.share.gitdriver.merge import are_manifests, merge, merge_text
 
-__all__ = ["Installation", "describe", "install", "merge"]
+__all__ = ["Installation", "are_manifests", "describe", "install", "merge", "merge_text"]

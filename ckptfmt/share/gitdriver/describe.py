@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.format.files import MAX_MANIFEST
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST
 from ckptfmt.format.jsontext import parse
 from ckptfmt.format.numeric import block_bytes
+from ckptfmt.format.versions import FORMAT
 from ckptfmt.look.diff.views import LegacyView, open_view
 from ckptfmt.look.stats import tensor_stats
 
-__all__ = ["describe", "pointer"]
+__all__ = ["describe", "is_manifest", "pointer"]
 
 _POINTER = b"version https://git-lfs"
 # A pointer is three short lines; Git LFS takes nothing longer for one.
@@ -24,18 +25,25 @@ _LEFT_OUT = ("content_digest", "manifest_digest")
 def describe(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield the lines that stand for the file at `path`: a manifest, a file of tensors, a pointer of Git LFS.
 
-    A tensor is its name, dtype, shape, digest and figures. Raises `CkptError` where the file is none of these.
+    A tensor is its name, dtype, shape, digest and figures. A manifest of another program is its own lines. Raises
+    `CkptError` where the file is none of these.
     """
     if (oid := pointer(path)) is not None:
         yield f"git-lfs {printable(oid)}, the content was not fetched; run: git lfs pull"
         return
     with open(path, "rb") as file:
         first = file.read(1)
-        if first == b"{":
-            yield from _manifest(first + file.read(MAX_MANIFEST), os.fspath(path))
+        # git gives a copy, whose name ends as that of the file.
+        if first == b"{" or os.fspath(path).endswith(MANIFEST):
+            yield from _manifest(first + file.read(MAX_MANIFEST))
             return
     with open_view(path) as view:
         yield from _tensors(view) if isinstance(view, LegacyView) else ()
+
+
+def is_manifest(data: bytes) -> bool:
+    """Whether a file called manifest.json is a checkpoint's: other programs have files of that name as well."""
+    return _said(data) is not None
 
 
 def pointer(path: str | os.PathLike[str]) -> str | None:
@@ -48,10 +56,19 @@ def pointer(path: str | os.PathLike[str]) -> str | None:
     return words.get(b"oid", b"").decode("ascii", "replace")
 
 
-def _manifest(data: bytes, where: str) -> Iterator[str]:
-    said = parse(data, where=where, limit=MAX_MANIFEST)
-    if not isinstance(said, dict):
-        raise CkptError("is no manifest", where=where, code="git.unknown")
+def _said(data: bytes) -> dict[str, Any] | None:
+    try:
+        said = parse(data, where=MANIFEST, limit=MAX_MANIFEST)
+    except CkptError:
+        return None
+    return said if isinstance(said, dict) and said.get("format") == FORMAT else None
+
+
+def _manifest(data: bytes) -> Iterator[str]:
+    said = _said(data)
+    if said is None:
+        yield from data.decode("utf-8", "replace").splitlines()
+        return
     for name, value in said.items():
         if name not in _LEFT_OUT:
             # The tensors are told by the diff of their own file.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.files import open_file, open_near, read_exactly, release
 from ckptfmt.format.record import record
 from ckptfmt.store.write.newfile import write_new
 
@@ -18,6 +19,8 @@ ATTRIBUTES = (
     "manifest.json diff=ckpt merge=ckpt",
     "*.safetensors diff=ckpt-weights -merge",
 )
+# git reads no larger file of attributes (100 MB); one of a tenth of that is no longer written by people.
+_MOST = 10 << 20
 _OURS = tuple(line.partition(" ")[0] for line in ATTRIBUTES)
 
 
@@ -45,28 +48,34 @@ def install(folder: str | os.PathLike[str] = ".", *, everywhere: bool = False) -
     file = _users_attributes(where) if top is None else Path(top, ".gitattributes")
     scope = "--local" if top is not None else "--global"
     settings = _settings()
+    # The file first: lines that name a driver which is not there change nothing.
+    added = tuple(_add_attributes(file))
     for name, value in settings.items():
         _git(where, "config", scope, name, value)
-    return Installation(str(file), tuple(_add_attributes(file)), tuple(settings))
+    return Installation(str(file), added, tuple(settings))
 
 
 def _settings() -> dict[str, str]:
     """Return the settings of the drivers; they name this very Python, since an environment may not be active."""
     ckpt = f"{shlex.quote(sys.executable)} -P -m ckptfmt git"
+    merge = ckpt.replace("%", "%%")
+    # git would keep what it was told of a pointer of Git LFS after the content came; and it keeps that as notes, for
+    # which it ends with an error where nobody has told it who is reading.
+    kept = "false"
     return {
         "diff.ckpt.textconv": f"{ckpt} textconv",
-        "diff.ckpt.cachetextconv": "true",
+        "diff.ckpt.cachetextconv": kept,
         "diff.ckpt-weights.textconv": f"{ckpt} textconv",
-        "diff.ckpt-weights.cachetextconv": "true",
+        "diff.ckpt-weights.cachetextconv": kept,
         "diff.ckpt-weights.command": f"{ckpt} diff",
         "merge.ckpt.name": "checkpoints of one network, their evaluations united",
-        "merge.ckpt.driver": f"{ckpt} merge %O %A %B %P",
+        "merge.ckpt.driver": f"{merge} merge %O %A %B %P",
     }
 
 
 def _add_attributes(file: Path) -> Sequence[str]:
     """Add the lines that are missing; what is there for the same patterns gives way, other lines stay."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    lines = _lines(file)
     missing = [line for line in ATTRIBUTES if line not in lines]
     kept = [
         _without_driver(line) if line.partition(" ")[0] in _OURS and line not in ATTRIBUTES else line for line in lines
@@ -75,9 +84,31 @@ def _add_attributes(file: Path) -> Sequence[str]:
     if missing or kept != lines:
         file.parent.mkdir(parents=True, exist_ok=True)
         # A stranger's repository may hold a link under any name that can be guessed.
-        with write_new(os.fspath(file), overwrite=True) as staged, open(staged, "w", encoding="utf-8") as text:
-            text.write("\n".join([*kept, *missing]) + "\n")
+        with write_new(os.fspath(file), overwrite=True) as staged, open(staged, "wb") as text:
+            text.write(os.fsencode("\n".join([*kept, *missing]) + "\n"))
     return missing
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a file of attributes, whose names are bytes; [] where there is none."""
+    if not os.path.lexists(file):
+        return []
+    parent = os.fspath(file.parent)
+    folder = open_near(parent)
+    try:
+        opened, size = open_file(folder, file.name, where=parent)
+    finally:
+        release(folder)
+    try:
+        if size > _MOST:
+            fix = "name checkpoints in another file of attributes"
+            raise CkptError(
+                f"is {size:,} bytes, more than attributes are", where=str(file), fix=fix, code="git.refused"
+            )
+        data = read_exactly(opened, 0, size, where=str(file))
+    finally:
+        release(opened)
+    return [os.fsdecode(line) for line in data.splitlines()]
 
 
 def _without_driver(line: str) -> str:
@@ -89,9 +120,10 @@ def _without_driver(line: str) -> str:
 def _users_attributes(where: str) -> Path:
     named = _git(where, "config", "--global", "--default", "", "--type", "path", "--get", "core.attributesFile")
     if named.strip():
-        return Path(named.rstrip("\n"))
+        return Path(os.path.realpath(named.rstrip("\n")))
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return Path(home, "git", "attributes")
+    # One's own files often lie elsewhere, behind links.
+    return Path(os.path.realpath(os.path.join(home, "git", "attributes")))
 
 
 def _git(where: str, *words: str) -> str:

@@ -1,18 +1,22 @@
 """Two manifests of one network merged field by field; two different networks are never merged."""
 
 import os
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
-from ckptfmt.format.files import MAX_MANIFEST
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST
 from ckptfmt.format.parse import parse_manifest, raw_manifest
+from ckptfmt.share.gitdriver.describe import is_manifest
 
-__all__ = ["MergeConflict", "merge"]
+__all__ = ["MergeConflict", "are_manifests", "merge", "merge_text"]
 
 _MISSING: Any = object()
+# What git-merge-file(1) and the shell exit with from here on is an error.
+_REFUSED = 128
 # Made anew from the rest, and the list that is united.
 _APART = frozenset({"manifest_digest", "evaluation"})
 # By what and when a manifest was written says nothing of the network; the version that is merged into stands.
@@ -44,6 +48,25 @@ def merge(base: str | os.PathLike[str], ours: str | os.PathLike[str], theirs: st
     # What git is given is what a reader would take, or there is no merge.
     parse_manifest(data, where=place)
     return data
+
+
+def are_manifests(*paths: str | os.PathLike[str]) -> bool:
+    """Whether all files that are not empty are manifests of checkpoints: web applications have such names too."""
+    return all(is_manifest(_bytes(path)) for path in paths if os.path.getsize(path))
+
+
+def merge_text(base: str | os.PathLike[str], ours: str | os.PathLike[str], theirs: str | os.PathLike[str]) -> bool:
+    """Merge files of text into `ours` as git does it without a driver; return whether nothing is left to be chosen.
+
+    Where something is, its places are marked in the file. Raises `CkptError` where git cannot do it.
+    """
+    labels = [word for label in ("ours", "base", "theirs") for word in ("-L", label)]
+    command = ["git", "merge-file", "-q", *labels, "--", *map(os.fspath, (ours, base, theirs))]
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
+    # How many conflicts there are, or more than any file may have.
+    if 0 <= done.returncode < _REFUSED:
+        return done.returncode == 0
+    raise CkptError("git cannot merge it", where=MANIFEST, fix="choose one side", code="git.refused")
 
 
 def _united(old: Mapping[str, Any], a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +115,11 @@ def _set(target: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _read(path: str | os.PathLike[str], where: str) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        data = file.read(MAX_MANIFEST + 1)
+    data = _bytes(path)
     parse_manifest(data, where=where)
     return dict(raw_manifest(data, where=where)[0])
+
+
+def _bytes(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAX_MANIFEST + 1)
