@@ -89,6 +89,10 @@ def rename_file(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "best.safetensors")
 
 
+def rename_for_a_hub(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "model.safetensors")
+
+
 def rename_folder(folder: Path) -> None:
     folder.rename(folder.with_name("renamed"))
     folder.symlink_to("renamed")
@@ -138,6 +142,7 @@ CASES: dict[str, tuple[Callable[[Path], None], bool, bool]] = {
     "another file of tensors is added": (add_weights, False, False),
     "two files change their names with each other": (swap, False, False),
     "a file gets another name": (rename_file, False, False),
+    "the weights get the name that hubs give them": (rename_for_a_hub, True, False),
     "the folder gets another name": (rename_folder, True, True),
     "another checkpoint's files lie beside the signature": (exchange, False, False),
     "the manifest is edited, its own digest made anew": (edit, False, False),

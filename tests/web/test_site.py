@@ -334,3 +334,15 @@ def test_the_lineage_is_drawn_and_a_missing_parent_is_hollow(tmp_path):
     page = client.get("/lineage/b/third").text
     assert (page.count('class="node"'), page.count('class="node missing"'), page.count('class="edge"')) == (2, 1, 2)
     assert f'<span class="bad">missing</span> <code>{digests[0]}</code>' in page
+
+
+def test_a_pointer_of_git_lfs_is_said_to_be_one_on_every_page(tmp_path):
+    save(tmp_path / "agent")
+    with ckptfmt.open(tmp_path / "agent") as checkpoint:
+        entry = checkpoint.manifest.files["weights.safetensors"]
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{entry.sha256}\nsize {entry.bytes}\n"
+    (tmp_path / "agent" / "weights.safetensors").write_text(text)
+    site = TestClient(make_site(str(tmp_path)), base_url="http://127.0.0.1:8420")
+    assert site.get("/").status_code == 200
+    for path in ("/c/agent", "/c/agent.json", "/c/agent/t/fc.weight"):
+        assert "is a Git LFS pointer to these very bytes, which were not fetched" in site.get(path).text
