@@ -29,7 +29,7 @@ def check_sb3(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
     seen = draw_seen(checkpoint.config)
     if outline.algorithm == "RecurrentPPO":
         # As a recurrent network sees them: some steps of some episodes.
-        seen = seen.unflatten(0, (_STEPS, -1))
+        seen = seen.view(_STEPS, -1, *seen.shape[1:])
     with torch.no_grad():
         theirs = _given(outline.algorithm, policy, seen)
     given = {"action": theirs["action"]} if "critics" in theirs or "critic_quantiles" in theirs else {}
@@ -68,7 +68,7 @@ def _remembering(policy: Any, seen: Tensor) -> Mapping[str, Tensor]:
     drawn = policy.get_distribution(rows, begin, starts)[0].distribution
     real = {"mean": heads[0], "log_std": drawn.stddev.log()} if hasattr(policy, "log_std") else {"logits": heads[0]}
     found = {**real, "value": policy.predict_values(rows, begin, starts).squeeze(-1)}
-    return {name: tensor.unflatten(0, (count, steps)).transpose(0, 1) for name, tensor in found.items()}
+    return {name: tensor.view(count, steps, *tensor.shape[1:]).transpose(0, 1) for name, tensor in found.items()}
 
 
 def _actor_critic(policy: Any, seen: Tensor) -> Mapping[str, Tensor]:

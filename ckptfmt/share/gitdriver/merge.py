@@ -61,7 +61,7 @@ def merge_text(base: str | os.PathLike[str], ours: str | os.PathLike[str], their
     Where something is, its places are marked in the file. Raises `CkptError` where git cannot do it.
     """
     labels = [word for label in ("ours", "base", "theirs") for word in ("-L", label)]
-    command = ["git", "merge-file", "-q", *labels, "--", *map(os.fspath, (ours, base, theirs))]
+    command = ["git", "merge-file", "-q", *labels, "--", *(os.fspath(path) for path in (ours, base, theirs))]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
     # How many conflicts there are, or more than any file may have.
     if 0 <= done.returncode < _REFUSED:
