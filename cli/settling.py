@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean, pstdev
 from typing import Any
 
+from ckptfmt.families.encoder import Encoder
 from ckptfmt.rl.settle import Candidate, Measured, settle
 
 from .output import Output
@@ -43,4 +44,6 @@ def _verdict(found: Measured) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Encoder):
+        return f"{value.name} {value.activation}"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,7 @@
 """What the fields that weights never show may be: the values that are tried where something else can decide."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice, product
 from typing import Any
 
@@ -31,12 +32,16 @@ _MOST = 512
 
 
 def alternatives(config: Any, names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """Return what each of some fields of a config may be, its own value first; fields that have no trace left out."""
+    """Return what each of some fields of a config may be, its own value first; fields that have no trace left out.
+
+    An encoder may have other activations; its strides and paddings are those that fit its screen.
+    """
     known, shown = fields_of(type(config)), {}
     for name in names:
-        if name in known and name in _VALUES and _matters(config, name):
+        if name in known and (name in _VALUES or name == "encoder") and _matters(config, name):
             own = getattr(config, name)
-            shown[name] = (own, *(value for value in _VALUES[name] if value != own))
+            values = _VALUES.get(name) or tuple(replace(own, activation=act) for act in _VALUES["activation"])
+            shown[name] = (own, *(value for value in values if value != own))
     return shown
 
 

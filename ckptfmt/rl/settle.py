@@ -18,6 +18,7 @@ from torch import nn
 
 from ckptfmt.errors import CkptError
 from ckptfmt.families.alternatives import alternatives, variants
+from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.record import record
 from ckptfmt.rl.families.factory import create_model_from_config
@@ -29,7 +30,10 @@ from ckptfmt.store.write import update_manifest
 __all__ = ["Candidate", "Measured", "Settlement", "settle"]
 
 # What changes actions that are taken without chance, in the order in which it is measured.
-_FIELDS = ("input_scale", "activation", "squash", "order", "first_cosine", "dueling_join")
+_FIELDS = (
+    *("input_scale", "activation", "encoder", "squash", "action_scale", "order", "first_cosine"),
+    *("critic_join", "dueling_join"),
+)
 # Stricter than the usual 0.05: what is written down as measured is not looked at again.
 _LEVEL = 0.01
 # A t-test of two episodes has one degree of freedom, and calls next to no difference significant.
@@ -38,6 +42,13 @@ _FEWEST = 3
 _MOST = 96
 _ASSUMED = "assumed"
 _TEST = "paired t-test of returns on the same seeds, its level of 0.01 shared over candidates and looks"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a field as plain data."""
+    if isinstance(value, Encoder):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
 
 
 @record
@@ -49,8 +60,7 @@ class Candidate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the candidate as plain data."""
-        value = list(self.value) if isinstance(self.value, tuple) else self.value
-        return {"value": value, "returns": list(self.returns)}
+        return {"value": _plain(self.value), "returns": list(self.returns)}
 
 
 @record
@@ -72,10 +82,10 @@ class Measured:
         """Return what was measured as plain data."""
         return {
             "name": self.field,
-            "before": self.before,
+            "before": _plain(self.before),
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "chance": list(self.chance),
-            "chosen": self.chosen,
+            "chosen": _plain(self.chosen),
             "p": self.p,
         }
 
@@ -277,7 +287,7 @@ def _student(t: float, degrees: int) -> float:
 
 
 def _with(manifest: Manifest, whole: Settlement, settled: Sequence[Measured]) -> Manifest:
-    config = {**(manifest.config or {}), **{item.field: item.chosen for item in settled}}
+    config = {**(manifest.config or {}), **{item.field: _plain(item.chosen) for item in settled}}
     origin = {**manifest.config_origin, **dict.fromkeys((item.field for item in settled), "measured")}
     environment = dict(manifest.environment)
     if any(item.field == "input_scale" for item in settled):

@@ -93,6 +93,38 @@ def test_a_scale_and_a_join_that_are_hidden_are_measured_together_and_written_do
     assert returns(path) == [1.0] * 10
 
 
+def atari_catcher():
+    """Return the same agent as one of the eight: a convolution that changes nothing, then its hidden units."""
+    by_hand, _ = catcher()
+    encoder = {"convs": [{"channels": 1, "kernel": 1, "stride": 1}], "activation": "relu"}
+    config = ckptfmt.ModelConfig.from_dict({
+        "n_action": 3, "input_shape": [1, SIDE, SIDE], "encoder": encoder, "hidden_size": 36, "input_scale": 255.0,
+        "game": GAME,
+    })  # fmt: skip
+    model = ckptfmt.create_model_from_config(config)
+    with torch.no_grad():
+        model.conv[0].weight.fill_(1)
+        model.conv[0].bias.zero_()
+        for own, layer in ((model.fc[0], by_hand.trunk[0].linear[0]), (model.fc[2], by_hand.advantage_head)):
+            own.weight.copy_(layer.weight)
+            own.bias.copy_(layer.bias)
+    return model, config
+
+
+def test_the_activation_of_one_of_the_eight_is_measured_with_its_scale(tmp_path):
+    model, config = atari_catcher()
+    hidden = replace(config.encoder, activation="tanh")
+    path = saved(tmp_path / "a", model, config, input_scale=1.0, encoder=hidden)
+    found = ckptfmt.settle(path, episodes=30)
+    assert [(item.field, item.chosen) for item in found.fields] == [("input_scale", 255.0), ("encoder", config.encoder)]
+    manifest = ckptfmt.open(path).manifest
+    assert manifest.config["encoder"] == config.encoder.to_dict()
+    assert manifest.config_origin["encoder"] == "measured"
+    assert ckptfmt.validate(path).valid
+    assert json.loads(json.dumps(found.to_dict()))["fields"][1]["before"]["activation"] == "tanh"
+    assert returns(path) == [1.0] * 10
+
+
 def test_what_nothing_separates_stays_assumed(tmp_path):
     path = saved(tmp_path / "a", *catcher(), input_scale=1.0, dueling_join="mean")
     scale, join = ckptfmt.settle(path, episodes=30).fields
