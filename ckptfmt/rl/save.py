@@ -22,13 +22,13 @@ from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.networks import HasTensors, gathered, plain_names
 from ckptfmt.rl.peers import PATIENCE, Ranks, ranks_now
 from ckptfmt.rl.pieces import pieces, spread_bytes
-from ckptfmt.rl.ranks import gather, once, rank
+from ckptfmt.rl.ranks import Given, gather, once, rank
 from ckptfmt.rl.revision import code_revision
 from ckptfmt.rl.state import Captured, TrainingState
 from ckptfmt.store.save import write
 from ckptfmt.store.write.together import Steps
 
-__all__ = ["refuse_nan", "save_model_checkpoint"]
+__all__ = ["gathered_from_ranks", "held_by_rank", "refuse_nan", "save_model_checkpoint"]
 
 # From so many bytes on it is faster that each rank writes its own than that rank 0 gathers them.
 _MUCH = 64 << 20
@@ -98,6 +98,27 @@ def save_model_checkpoint(
     if ranks is not None and _is_sharded(sharded, notes, checkpoint_path):
         return write_of(_pieces(held, check, ranks, where), resumes, ranks)
     return _by_one(held, check, partial(write_of, notes=resumes), where)
+
+
+def held_by_rank(
+    model: HasTensors,
+    state: TrainingState | None,
+    ranks: Ranks,
+    where: str,
+    check: Callable[[Mapping[str, Any]], None],
+) -> tuple[Mapping[str, Any], Resume | None]:
+    """Return the tensors that this rank writes, by file, and what a resume finds of all; all ranks call it.
+
+    Nothing is gathered. What `check` raises for the weights of one is raised there, and `WriteError` in the others.
+    """
+    held, notes = _hold(model, state, ranks, where)
+    return _pieces(held, check, ranks, where), _resume([note["resume"] for note in notes])
+
+
+def gathered_from_ranks(model: HasTensors, state: TrainingState | None, where: str) -> tuple[Given, Resume | None]:
+    """Return what all ranks give to rank 0, by file, to be written in `once`, and what a resume finds of it."""
+    held, notes = _hold(model, state, ranks_now(), where)
+    return gather(lambda: (held.gathered(), None), where), _resume([note["resume"] for note in notes])
 
 
 def _hold(

@@ -70,7 +70,7 @@ class CheckpointManager:
         self._wait = wait
         self._report = report
         self._on_saved = on_saved
-        self._peers = peers
+        self.peers = peers
         self._index = Index(self.folder)
         self._pruning = Pruning(self.folder, self.retention, self._index)
         self._background = Background() if background else None
@@ -102,20 +102,20 @@ class CheckpointManager:
                 "wait": self._wait,
                 "compress": self._compress,
                 "extra": extra,
-                "peers": self._peers,
+                "peers": self.peers,
                 **others,
             }
             with reported(path):
                 manifest = write(path, arrays, config, training_info, **options)
                 if self._on_saved is not None:
                     self._on_saved(step, manifest)
-                if self._peers is None or self._peers.rank == 0:
+                if self.peers is None or self.peers.rank == 0:
                     self._pruning.clean_once()
                     self._after(step)
 
-        if self._peers is not None:
-            tensors = self._peers.pieces(tensors)
-            parts |= {name: self._peers.pieces(parts[name]) for name in _ARRAYS if parts.get(name) is not None}
+        if self.peers is not None:
+            tensors = self.peers.pieces(tensors)
+            parts |= {name: self.peers.pieces(parts[name]) for name in _ARRAYS if parts.get(name) is not None}
         if self._background is None:
             keep(tensors, parts)
         else:

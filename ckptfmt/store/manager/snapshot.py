@@ -8,6 +8,7 @@ from typing import Any
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.record import record
+from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.format.tensors import ArrayPayload, Part, payloads
 
 __all__ = ["Buffers", "Snapshot", "abandoned"]
@@ -62,8 +63,12 @@ class Buffers:
                 free.append(buffer)
 
     def _copy(self, payload: ArrayPayload) -> Snapshot:
-        free = self._free[len(payload.data)]
-        buffer = free.pop() if free else bytearray(len(payload.data))
-        view = memoryview(buffer)
-        view[:] = payload.data
+        size = tensor_bytes(payload.dtype, payload.shape)
+        free = self._free[size]
+        buffer = free.pop() if free else bytearray(size)
+        view, position = memoryview(buffer), 0
+        # Part by part: those of another process come when they are asked for.
+        for part in payload.chunks():
+            view[position : position + len(part)] = part
+            position += len(part)
         return Snapshot(payload.dtype, payload.shape, view, self._abandoned)
