@@ -12,7 +12,7 @@ from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.manager.background import Background
 from ckptfmt.store.manager.pruning import Pruning
-from ckptfmt.store.manager.retention import Retention, ranked
+from ckptfmt.store.manager.retention import Retention, order
 from ckptfmt.store.manager.sigterm import on_sigterm
 from ckptfmt.store.manager.snapshot import Buffers, abandoned
 from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, step_name
@@ -143,9 +143,9 @@ class CheckpointManager:
     def best(self, metric: str | None = None, mode: Literal["max", "min"] | None = None) -> Checkpoint | None:
         """Return the best checkpoint whose every byte verifies, opened; None where none has the metric."""
         self._raise_error()
-        entries = self._index.entries(self.steps())
-        order = ranked(entries, metric or self.retention.metric, mode or self.retention.mode)
-        return self._first_whole([entry.step for entry in order])
+        self._index.forget()
+        values = self._index.values(self.steps(), metric or self.retention.metric)
+        return self._first_whole(order(values, mode or self.retention.mode))
 
     def restore(self, step: int | None = None) -> Checkpoint:
         """Return the checkpoint of `step`, or the latest, verified and opened.

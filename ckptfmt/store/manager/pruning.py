@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ckptfmt.errors import CkptError, Locked, Problem
 from ckptfmt.remote.url import is_url
 from ckptfmt.store.clean import clean
-from ckptfmt.store.manager.retention import Retention
+from ckptfmt.store.manager.retention import Retention, order
 from ckptfmt.store.manager.steps import Entry, Index, step_name
 from ckptfmt.store.write import remove_checkpoint
 
@@ -39,15 +39,25 @@ class Pruning:
             yield from self._remove(entry)
 
     def _superfluous(self, steps: Sequence[int]) -> list[Entry]:
-        if self._is_far and not self._retention.best:
-            # Of thousands in a store only the manifests of those that go are read.
-            return self._index.entries(self._retention.beyond(steps)[::-1])
+        """Return what goes, oldest first: of thousands only the manifests of those that decide are read."""
+        newest = self._newest(steps)
+        older = self._retention.not_due(step for step in reversed(steps) if not newest or step < newest[-1])
         if not self._retention.best:
-            # The same on a disk, where a damaged one does not count among the newest.
-            whole = (step for step in steps if self._index.entry(step) is not None)
-            oldest = next(itertools.islice(whole, (self._retention.last or 1) - 1, None), 0)
-            return self._index.entries(self._retention.not_due(step for step in reversed(steps) if step < oldest))
-        return self._retention.superfluous(self._index.entries(steps))
+            return self._index.entries(older) if newest else []
+        # Metrics that were looked at once may be older than the file, those of entries are not: these decide.
+        deciding = {*newest, *self._best(steps), *older}
+        return self._retention.superfluous(self._index.entries(sorted(deciding)))
+
+    def _newest(self, steps: Sequence[int]) -> list[int]:
+        """Return the newest that are kept; on a disk a damaged one does not count, in a store none is looked at."""
+        whole = iter(steps) if self._is_far else (step for step in steps if self._index.entry(step) is not None)
+        return list(itertools.islice(whole, self._retention.last or 1))
+
+    def _best(self, steps: Sequence[int]) -> list[int]:
+        """Return the best whose manifest can be used."""
+        values = self._index.values(steps, self._retention.metric)
+        usable = (step for step in order(values, self._retention.mode) if self._index.entry(step) is not None)
+        return list(itertools.islice(usable, self._retention.best))
 
     def _remove(self, entry: Entry) -> Iterator[Problem]:
         path = os.path.join(self._folder, step_name(entry.step))

@@ -1,13 +1,13 @@
 """Which checkpoints of a run are kept: any reason suffices."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from ckptfmt.format.record import record
 from ckptfmt.store.manager.steps import Entry
 
-__all__ = ["Retention", "ranked"]
+__all__ = ["Retention", "order", "ranked"]
 
 
 @record(kw_only=True)
@@ -38,11 +38,6 @@ class Retention:
         """Return whether there is a reason to remove anything."""
         return self.last is not None or self.best is not None or self.every is not None
 
-    def beyond(self, steps: Iterable[int]) -> list[int]:
-        """Return the steps that neither their age nor their number keeps; where `best` is given, it may keep some."""
-        newest = set(sorted(steps)[-(self.last or 1) :])
-        return self.not_due(s for s in steps if s not in newest)
-
     def not_due(self, steps: Iterable[int]) -> list[int]:
         """Return the steps that are no multiple of `every`."""
         return [step for step in steps if self.every is None or step % self.every]
@@ -60,12 +55,18 @@ class Retention:
 
 
 def ranked(entries: Sequence[Entry], metric: str, mode: str) -> list[Entry]:
-    """Return the entries that have the metric, best first; of equals the newer one comes first. NaN is worst."""
+    """Return the entries that have the metric, in the order of `order`."""
+    by_step = {entry.step: entry for entry in entries if metric in entry.metrics}
+    return [by_step[step] for step in order({step: entry.metrics[metric] for step, entry in by_step.items()}, mode)]
+
+
+def order(values: Mapping[int, float], mode: str) -> list[int]:
+    """Return steps by their values, best first; of equals the newer one comes first. NaN is worst."""
     sign = 1 if mode == "max" else -1
 
-    def value(entry: Entry) -> tuple[float, int]:
-        number = entry.metrics[metric]
+    def place(step: int) -> tuple[float, int]:
+        number = values[step]
         # NaN compares as neither less nor more, and would leave the order to chance.
-        return (-math.inf if math.isnan(number) else sign * number), entry.step
+        return (-math.inf if math.isnan(number) else sign * number), step
 
-    return sorted((entry for entry in entries if metric in entry.metrics), key=value, reverse=True)
+    return sorted(values, key=place, reverse=True)

@@ -41,6 +41,33 @@ def test_the_latest_and_the_best_are_separate_promises(tmp_path):
     assert step_of(manager.restore(4)) == 4
 
 
+def test_the_best_is_decided_by_what_another_process_has_written_since(tmp_path):
+    manager = CheckpointManager(tmp_path, keep_last=1, keep_best=1, keep_every=10)
+    for step, reward in [(1, 5.0), (10, 7.0), (11, 1.0)]:
+        manager.save(step, array(step), metrics={"reward": reward})
+    assert manager.steps() == [11, 10]
+    CheckpointManager(tmp_path).save(11, array(11), metrics={"reward": 9.0}, overwrite=True)
+    manager.save(12, array(12), metrics={"reward": 0.0})
+    manager.save(13, array(13), metrics={"reward": 0.0})
+    assert manager.steps() == [13, 11, 10]
+    CheckpointManager(tmp_path).save(11, array(11), metrics={"reward": -9.0}, overwrite=True)
+    assert step_of(manager.best()) == 10
+    manager.save(14, array(14), metrics={"reward": 0.0})
+    assert manager.steps() == [14, 10]
+
+
+def test_a_best_whose_manifest_cannot_be_used_keeps_no_place(tmp_path):
+    manager = CheckpointManager(tmp_path, keep_last=1, keep_best=1)
+    manager.save(1, array(1), metrics={"reward": 5.0})
+    manager.save(2, array(2), metrics={"reward": 9.0})
+    manifest = tmp_path / "step-000000000002" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"step": 2', b'"step":  2'))
+    again = CheckpointManager(tmp_path, keep_last=1, keep_best=1)
+    again.save(3, array(3), metrics={"reward": 6.0})
+    again.save(4, array(4), metrics={"reward": 0.0})
+    assert again.steps() == [4, 3, 2]  # what cannot be read is left alone
+
+
 def test_every_kth_step_is_kept_and_without_a_reason_all_are(tmp_path):
     spaced = CheckpointManager(tmp_path / "spaced", keep_every=3)
     kept = CheckpointManager(tmp_path / "all")
