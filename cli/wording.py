@@ -24,6 +24,7 @@ OPTIONS = {
     "key": "--key",
     "n_action": "--n-actions",
     "n_atoms": "--n-atoms",
+    "out_dir": "--out-dir",
     "overwrite": "--force",
     "siblings": "--from",
     "strict": "--strict",

@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Unpack
@@ -110,7 +111,7 @@ def convert(
     progress: Callable[[int], None] | None = None,
     **facts: Unpack[Given],
 ) -> Conversion:
-    """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run.
+    """Make a checkpoint at `dest` of the legacy file `source`, of which nothing is run; both may be URLs.
 
     `facts` are what the file does not hold, such as `n_action`; `settings` are further fields of `ModelConfig`. With
     `strict` nothing is assumed that an answer of the network depends on, and no placeholder stands for a class of
@@ -125,7 +126,10 @@ def convert(
     """
     if wrong := sorted(set(facts) - set(FACTS)):
         raise TypeError(f"convert() knows no fact {wrong[0]!r}; it knows {', '.join(FACTS)}")
-    with make_plan(source, key=key, allow_unsafe=allow_unsafe, given=dict(facts), settings=settings) as plan:
+    with (
+        _near(source) as path,
+        make_plan(path, key=key, allow_unsafe=allow_unsafe, given=dict(facts), settings=settings) as plan,
+    ):
         if strict and plan.legacy.placeholders:
             raise _stands_in(plan)
         if strict and plan.decisive:
@@ -140,6 +144,16 @@ def convert(
             manifest = _write(plan, dest, tensors, form, overwrite=overwrite, wait=wait, bulk=bulk)
         plan.warnings += _diverged(plan, tensors)
         return _report(plan, os.fspath(dest), manifest)
+
+
+def _near(source: str | os.PathLike[str]) -> AbstractContextManager[str | os.PathLike[str]]:
+    """Return the path of a source, or of what lies at a URL for as long as it is read."""
+    if os.path.lexists(source) or not is_url(source):
+        return nullcontext(source)
+    # The import that waits: few sources lie in a store.
+    from ckptfmt.convert.fetched import fetched
+
+    return fetched(os.fspath(source))
 
 
 def _would_assume(plan: Plan) -> WouldAssume:

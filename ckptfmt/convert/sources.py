@@ -11,6 +11,7 @@ from ckptfmt.format.record import record
 from ckptfmt.legacy.address import refuse_address
 from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.legacy.sharded import INDEX, shards_of
+from ckptfmt.remote.url import is_url, join
 
 __all__ = ["Item", "Sources", "find_sources"]
 
@@ -50,7 +51,8 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
     The tree of a folder is mirrored, a file's suffix left out unless two would collide. Whatever can be no
     checkpoint by its name and first bytes is counted and left alone, and so are hidden and empty files, those of
     optimizers, what was unpacked beside its zip, checkpoints of this format, and `out_dir` itself. Files of one
-    network are one with their index. Raises `SourceError` for a path that does not exist.
+    network are one with their index. Below the URL of a folder the name alone decides. Raises `SourceError` for a path
+    that does not exist.
     """
     roots = [os.fspath(path) for path in paths]
     out = os.fspath(out_dir)
@@ -61,6 +63,10 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
     for root in roots:
         if not os.path.isdir(root):
             if not os.path.lexists(root):
+                if is_url(root):
+                    far, passed = _far(root, out)
+                    found, others = {**found, **far}, others + passed
+                    continue
                 refuse_address(root, where=root)
                 raise SourceError("there is no such file", where=root, fix="check the path", code="source.missing")
             found[root] = os.path.basename(root)
@@ -76,6 +82,21 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
             else:
                 others += 1
     return Sources(tuple(_items(found, out)), others)
+
+
+def _far(url: str, out: str) -> tuple[dict[str, str], int]:
+    """Return the sources at a URL with what each is called below it, and how many others there are."""
+    # The import that waits: few sources lie in a store.
+    from ckptfmt.convert.farsources import far_files
+
+    found, others, seen = {}, 0, False
+    for name, size in far_files(url, out):
+        seen = True
+        if size and (size < 0 or _by_name(os.path.basename(name))):
+            found[join(url, name) if name else url] = name or os.path.basename(url.rstrip("/"))
+        else:
+            others += 1
+    return (found, others) if seen else ({url: os.path.basename(url.rstrip("/"))}, 0)
 
 
 def _items(found: dict[str, str], out: str) -> Iterator[Item]:
@@ -126,24 +147,34 @@ def _is_entered(folder: str, out: str) -> bool:
 def _may_be_checkpoint(path: str) -> bool:
     if not os.path.isfile(path):
         return False
-    if os.path.getsize(path) == 0 or _BESIDE & frozenset(words(os.path.basename(path))):
+    if os.path.getsize(path) == 0:
         return False
     if path.endswith(INDEX):
         return bool(_shards(path))
-    name, suffix = os.path.splitext(path.lower())
-    packed = suffix in _PACKED
-    if packed:
-        name, suffix = os.path.splitext(name)
-    if suffix in _SUFFIXES:
-        return True
-    if packed and suffix:
-        return False
+    by_name = _by_name(os.path.basename(path))
+    if by_name is not None:
+        return by_name
     try:
         with open(path, "rb") as file:
             # The longest of them has six bytes; a read of eight is a read of one.
             return file.read(8).startswith(_MAGICS)
     except OSError:
         return True
+
+
+def _by_name(name: str) -> bool | None:
+    """Return whether a file may be a checkpoint by its name; None where its content decides."""
+    if _BESIDE & frozenset(words(name)):
+        return False
+    if name.endswith(INDEX):
+        return True
+    stem, suffix = os.path.splitext(name.lower())
+    packed = suffix in _PACKED
+    if packed:
+        stem, suffix = os.path.splitext(stem)
+    if suffix in _SUFFIXES:
+        return True
+    return False if packed and suffix else None
 
 
 def _stem(name: str) -> str:

@@ -19,7 +19,7 @@ from ckptfmt.legacy.folders import policy_file, refuse_folder
 from ckptfmt.legacy.listing import digest_of_list
 from ckptfmt.legacy.open import LegacyFile, Source, open_block, read
 
-__all__ = ["INDEX", "open_source", "shards_of"]
+__all__ = ["INDEX", "is_shard", "open_source", "shards_of"]
 
 INDEX = ".index.json"
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<part>[0-9]{5})-of-(?P<parts>[0-9]{5})(?P<suffix>\.(?:safetensors|bin|pt|pth))")
@@ -59,6 +59,11 @@ def open_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> 
         legacy.close()
         raise
     return legacy
+
+
+def is_shard(name: str) -> bool:
+    """Return whether a file is called as one of several of one network."""
+    return _SHARD.fullmatch(name) is not None
 
 
 def shards_of(path: str) -> Mapping[str, tuple[str, ...]]:

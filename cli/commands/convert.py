@@ -80,7 +80,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 )
 @argument(
     "paths",
-    "The file to convert and the checkpoint folder to write; with --out-dir any number of files and folders.",
+    "The file to convert and the checkpoint folder to write; with --out-dir any number of files and folders; or URLs.",
     nargs=-1,
     required=True,
     metavar="SOURCE [DEST]",
@@ -188,7 +188,7 @@ def convert(
 
 def _bytes(path: str) -> int:
     try:
-        return size_of(path)
+        return 0 if "://" in path else size_of(path)
     except (OSError, ValueError):  # the conversion says what is wrong with it
         return 0
 

@@ -1,7 +1,8 @@
 import pytest
 
+from ckptfmt.convert.convert import convert
 from ckptfmt.convert.sources import find_sources
-from ckptfmt.errors import SourceError
+from ckptfmt.errors import CkptError, SourceError
 from ckptfmt.legacy.open import read
 
 
@@ -19,12 +20,27 @@ from ckptfmt.legacy.open import read
     ],
 )  # fmt: skip
 def test_an_address_is_told_with_what_to_do(address, fix):
-    for ask in (read, lambda path: find_sources([path], "out")):
-        with pytest.raises(SourceError) as refusal:
-            ask(address)
-        assert (refusal.value.what, refusal.value.fix) == ("is an address, not a file of this machine", fix)
-        assert refusal.value.code == "source.remote"
-        assert str(refusal.value) == f"{address}: is an address, not a file of this machine; {fix}"
+    with pytest.raises(SourceError) as refusal:
+        read(address)
+    assert (refusal.value.what, refusal.value.fix) == ("is an address, not a file of this machine", fix)
+    assert refusal.value.code == "source.remote"
+    assert str(refusal.value) == f"{address}: is an address, not a file of this machine; {fix}"
+
+
+def test_a_page_of_the_hub_is_not_fetched_as_a_file(tmp_path):
+    with pytest.raises(SourceError) as refusal:
+        convert("https://huggingface.co/sb3/dqn/tree/main", tmp_path / "out")
+    assert refusal.value.fix == "download it first: hf download sb3/dqn"
+
+
+def test_an_address_of_another_kind_names_those_that_are_known(tmp_path):
+    for ask in (lambda path: convert(path, tmp_path / "out"), lambda path: find_sources([path], "out")):
+        with pytest.raises(CkptError) as refusal:
+            ask("ssh://host/x")
+        assert str(refusal.value) == (
+            "ssh://host/x: is a URL of the scheme ssh, which is not known here; "
+            "use one of s3, gs, az, https, http, hf, file"
+        )
 
 
 def test_standard_input_is_not_read_and_said_so(tmp_path, monkeypatch):

@@ -62,7 +62,8 @@ from tests.rl.test_lightning import Agent
 agent = Agent()
 torch.manual_seed(rank)
 data = torch.utils.data.TensorDataset(torch.randint(0, 256, (64, 4, 36, 36)).float(), torch.rand(64, 3))
-callback = SaveCheckpoints(folder + "/lightning", adopt(agent.q_network, make_env(Environment(id="ckptfmt/Catch-v0"))), every=4)
+env = make_env(Environment(id="ckptfmt/Catch-v0"))
+callback = SaveCheckpoints(folder + "/lightning", adopt(agent.q_network, env), every=4)
 trainer = lightning.Trainer(
     max_steps=10, callbacks=[callback], accelerator="cpu", devices=2, strategy="ddp", logger=False,
     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

@@ -13,6 +13,7 @@ __all__ = [
     "Kind",
     "files_of",
     "is_distributed",
+    "is_of_folder",
     "kind_of",
     "refuse_part",
     "shard_number",
@@ -54,6 +55,11 @@ def files_of(folder: str) -> list[str]:
     return [name for name in names if name == INDEX or name.endswith(PART)]
 
 
+def is_of_folder(name: str) -> bool:
+    """Return whether a file is called as one of such a folder."""
+    return name == INDEX or name.endswith(PART) or shard_number(name) > 0
+
+
 def shard_number(name: str) -> int:
     """Return which process wrote a shard, counted from 1; 0 for what is not named as one."""
     found = _SHARD.fullmatch(name)
@@ -63,7 +69,7 @@ def shard_number(name: str) -> int:
 def refuse_part(path: str) -> None:
     """Raise `SourceError` for a file of such a folder: by itself it holds parts of tensors."""
     name = os.path.basename(path)
-    if not (name == INDEX or name.endswith(PART) or shard_number(name)):
+    if not is_of_folder(name):
         return
     folder = os.path.dirname(path) or "."
     if os.path.isfile(path) and is_distributed(folder):
