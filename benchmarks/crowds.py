@@ -1,7 +1,8 @@
-"""What 10 to 100,000 checkpoints in one folder cost: `python -m benchmarks.crowds FOLDER [MOST]`.
+"""What 10 to 100,000 checkpoints cost, in a folder or in a bucket: `python -m benchmarks.crowds FOLDER_OR_URL [MOST]`.
 
-Each is a checkpoint of a manager whose weights are hard links of one file. Every operation runs in a process of its own
-and says how long the first answer took, how long each checkpoint, and how much memory the process had at most.
+Each is a checkpoint of a manager whose weights are those of the first one, in a folder as hard links. Every operation
+runs in a process of its own and says how long the first answer took, how long each checkpoint, and how much memory the
+process had at most, as a line of JSON; `python -m benchmarks.crowds --draw LINES SVG TITLE` makes the picture of them.
 """
 
 import itertools
@@ -19,70 +20,97 @@ from pathlib import Path
 import numpy as np
 
 import ckptfmt
+from benchmarks.chart import curves
 from ckptfmt.format.files import MANIFEST, WEIGHTS
-from ckptfmt.format.manifest import Lineage
+from ckptfmt.format.manifest import Lineage, Manifest
+from ckptfmt.remote.url import is_url
 from ckptfmt.store.manager.steps import step_name
 
-OPERATIONS = ("validate --fast", "inspect --line", "lineage", "clean", "save", "save, keep_best")
-
+OPERATIONS = ("validate --fast", "inspect --line", "lineage", "clean", "latest", "save", "save, keep_best")
 _NAMES = 10_000
 
 
-def fill(folder: Path, count: int) -> None:
+def fill(place: str, count: int) -> None:
     """Make as many checkpoints as are wanted; those that are there stay."""
-    manager = ckptfmt.CheckpointManager(folder)
-    if not manager.steps():
+    manager = ckptfmt.CheckpointManager(place)
+    if not (there := set(manager.steps())):
         manager.save(0, {"w": np.zeros(64, "f4")}, metrics={"reward": 0.0})
-    first = folder / step_name(0)
-    with ckptfmt.open(first) as checkpoint:
+    with ckptfmt.open(manager.path(0)) as checkpoint:
         manifest = checkpoint.manifest
+    put = _into_bucket(place) if is_url(place) else _into_folder(Path(place))
+    for step, data in _family(manifest, count):
+        if step not in there:
+            put(step, data)
+
+
+def _family(manifest: Manifest, count: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the manifest of each further step, the child of the one before."""
     parent = manifest.manifest_digest
     for step in range(1, count):
-        place = folder / step_name(step)
         noted = {"manager": {"step": step, "metrics": {"reward": float(step % 997)}}}
         line = Lineage(kind="resumed", parent=parent)
         data = replace(manifest, extra=noted, lineage=line, content_digest="", manifest_digest="").sealed_bytes()
         parent = json.loads(data)["manifest_digest"]
-        if place.exists():
-            continue
+        yield step, data
+
+
+def _into_folder(folder: Path):  # type: ignore[no-untyped-def]
+    def put(step: int, data: bytes) -> None:
+        place = folder / step_name(step)
         place.mkdir()
         # A filesystem gives one file 65,000 names at most.
         if step % _NAMES:
             os.link(folder / step_name(step - step % _NAMES) / WEIGHTS, place / WEIGHTS)
         else:
-            shutil.copyfile(first / WEIGHTS, place / WEIGHTS)
+            shutil.copyfile(folder / step_name(0) / WEIGHTS, place / WEIGHTS)
         (place / MANIFEST).write_bytes(data)
 
-
-def paths(folder: Path, count: int) -> Iterator[str]:
-    """Yield the checkpoints that are looked at."""
-    return (str(folder / step_name(step)) for step in range(count))
+    return put
 
 
-def answers(operation: str, folder: Path, count: int) -> Iterator[object]:
+def _into_bucket(url: str):  # type: ignore[no-untyped-def]
+    from ckptfmt.remote.address import parse
+    from ckptfmt.remote.store import open_store
+
+    folder = parse(url)
+    store = open_store(folder)
+    weights, _ = store.read_all(f"{folder.key}/{step_name(0)}/{WEIGHTS}", 1 << 20)
+
+    def put(step: int, data: bytes) -> None:
+        store.put(f"{folder.key}/{step_name(step)}/{WEIGHTS}", weights, "")
+        store.put(f"{folder.key}/{step_name(step)}/{MANIFEST}", data, "")
+
+    return put
+
+
+def answers(operation: str, place: str, count: int) -> Iterator[object]:
     """Do one operation, and yield each answer as it comes."""
-    if operation == "validate --fast":
-        yield from ckptfmt.validate_many(list(paths(folder, count)), deep=False)
-    elif operation == "inspect --line":
-        yield from ckptfmt.summarize_many(list(paths(folder, count)))
+    if operation in ("validate --fast", "inspect --line"):
+        paths = [f"{place}/{step_name(step)}" for step in range(count)]
+        fast = operation == "validate --fast"
+        yield from ckptfmt.validate_many(paths, deep=False) if fast else ckptfmt.summarize_many(paths)
     elif operation == "lineage":
         from ckptfmt.look.lineage import lineage
 
-        yield lineage(folder / step_name(count - 1))
+        yield lineage(f"{place}/{step_name(count - 1)}")
     elif operation == "clean":
-        yield ckptfmt.clean(folder)
+        yield ckptfmt.clean(place)
+    elif operation == "latest":
+        yield ckptfmt.CheckpointManager(place).latest()
     else:
         best = 3 if "best" in operation else None
-        manager = ckptfmt.CheckpointManager(folder, keep_last=5, keep_every=1, keep_best=best)
+        manager = ckptfmt.CheckpointManager(place, keep_last=5, keep_every=1, keep_best=best)
+        # In a bucket the step of a checkpoint that was removed is not written again.
+        begin = count + 3 if best else count
         for extra in range(3):
-            manager.save(count + extra, {"w": np.full(64, extra, "f4")}, metrics={"reward": 1.0})
+            manager.save(begin + extra, {"w": np.full(64, extra, "f4")}, metrics={"reward": 1.0})
             yield extra
 
 
-def measure(operation: str, folder: Path, count: int) -> dict[str, float]:
+def measure(operation: str, place: str, count: int) -> dict[str, float]:
     """Return seconds to the first answer and to the last one, and the peak of memory in MiB."""
     begin = time.perf_counter()
-    found = answers(operation, folder, count)
+    found = answers(operation, place, count)
     next(found)
     first = time.perf_counter() - begin
     number = 1 + sum(1 for _ in found)
@@ -92,24 +120,49 @@ def measure(operation: str, folder: Path, count: int) -> dict[str, float]:
     return {"first_s": first, "total_s": total, "each_ms": rest * 1e3, "peak_mib": peak}
 
 
+def draw(lines: Path, picture: Path, title: str) -> None:
+    """Draw the seconds of each operation over the number of checkpoints; of saves those of the first one."""
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in sorted(rows, key=lambda row: (OPERATIONS.index(row["operation"]), row["count"])):
+        seconds = row["first_s"] if row["operation"].startswith("save") else row["total_s"]
+        found.setdefault(row["operation"], []).append((row["count"], seconds))
+    picture.write_text(curves(title, ("checkpoints", "seconds"), found, {}))
+
+
 def main() -> None:
-    """Measure each operation at each number, or one of them where its name is given."""
-    folder, most = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
+    """Measure each operation at each number, or one of them where its name is given; or draw."""
+    if sys.argv[1] == "--draw":
+        draw(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
+        return
+    root, most = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
     if len(sys.argv) > 3:
-        sys.stdout.write(json.dumps(measure(sys.argv[3], folder, most)))
+        sys.stdout.write(json.dumps(measure(sys.argv[3], root, most)))
         return
     for count in itertools.takewhile(lambda n: n <= most, (10, 100, 1_000, 10_000, 100_000)):
-        place = folder / str(count)
-        place.mkdir(parents=True, exist_ok=True)
+        place = f"{root}/{count}"
+        if not is_url(place):
+            Path(place).mkdir(parents=True, exist_ok=True)
         fill(place, count)
         for operation in OPERATIONS:
-            words = [sys.executable, "-m", "benchmarks.crowds", str(place), str(count), operation]
+            # In a bucket there is nothing to be cleaned: a writer takes over what another one left.
+            if operation == "clean" and is_url(place):
+                continue
+            words = [sys.executable, "-m", "benchmarks.crowds", place, str(count), operation]
             said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
             found = {name: round(value, 4) for name, value in json.loads(said).items()}
-            sys.stdout.write(f"{count:7,} {operation:16} {found}\n")
+            sys.stdout.write(json.dumps({"count": count, "operation": operation, **found}) + "\n")
             sys.stdout.flush()
-            for step in range(count, count + 3):
-                subprocess.run(["rm", "-rf", str(place / step_name(step))], check=True)
+            if operation.startswith("save"):
+                _take_back(place, count)
+
+
+def _take_back(place: str, count: int) -> None:
+    """Remove what a save has added."""
+    from ckptfmt.store.write import remove_checkpoint
+
+    for step in itertools.takewhile(lambda step: step >= count, ckptfmt.CheckpointManager(place).steps()):
+        remove_checkpoint(f"{place}/{step_name(step)}")
 
 
 if __name__ == "__main__":

@@ -99,9 +99,12 @@ def whole(tensor: torch.Tensor, name: str = "") -> torch.Tensor:
 
 
 def shard_like(tensor: torch.Tensor, live: Any) -> torch.Tensor:
-    """Return a whole tensor spread as `live` is; every process takes its piece of its own copy."""
+    """Return a tensor spread as `live` is; of a whole one every process takes its piece of its own copy."""
     if not is_spread(live) or tensor.shape != live.shape:
         return tensor
+    if is_spread(tensor):
+        spread: torch.Tensor = tensor.redistribute(live.device_mesh, live.placements)  # type: ignore[attr-defined]
+        return spread
     # It takes a second to import, and where there is something spread it is imported already.
     from torch.distributed.tensor import distribute_tensor
 

@@ -15,7 +15,7 @@ from ckptfmt.format.safetensors import shape_text
 from ckptfmt.rl.alike import check_alike, item, refuse
 from ckptfmt.rl.networks import shard_like
 
-__all__ = ["restore_optimizer"]
+__all__ = ["numbered", "restore_optimizer"]
 
 # What each of torch's own keeps for a parameter; what it keeps only under an option of its group.
 _KEPT: dict[type[optim.Optimizer], frozenset[str]] = {
@@ -57,6 +57,12 @@ def restore_optimizer(optimizer: optim.Optimizer, state: Any, where: str = "opti
         optimizer.load_state_dict({"state": spread, "param_groups": groups})
     except (ValueError, KeyError, TypeError, RuntimeError) as e:
         refuse(f"is no state of this optimizer: {e}", where)
+
+
+def numbered(optimizer: optim.Optimizer) -> dict[int, torch.Tensor]:
+    """Return the parameters by the numbers that stand for them in a state."""
+    groups = optimizer.state_dict()["param_groups"]
+    return {number: parameter for number, (_, _, parameter) in _parameters(optimizer, groups).items()}
 
 
 def _spread(entries: Mapping[str, Any], parameter: Any) -> dict[str, Any]:

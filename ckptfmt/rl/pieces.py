@@ -12,7 +12,7 @@ from ckptfmt.rl.networks import is_spread, plain_names
 from ckptfmt.rl.stored import read_slice, read_tensor, torch_dtype
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["fill_pieces", "is_spread_out", "piece", "pieces", "spread_bytes"]
+__all__ = ["fill_pieces", "is_spread_out", "piece", "pieces", "read_spread", "spread_bytes"]
 
 
 def pieces(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,13 +81,22 @@ def fill_pieces(model: torch.nn.Module, checkpoint: Checkpoint, *, verify: bool 
             _fill(tensor, name, checkpoint, verify)
 
 
-def _fill(tensor: Any, name: str, checkpoint: Checkpoint, verify: bool) -> None:
+def read_spread(checkpoint: Checkpoint, name: str, file: str, live: Any, *, verify: bool = True) -> torch.Tensor:
+    """Return a tensor spread over ranks as `live` is, which has its shape: each reads what it holds, and no more."""
+    dtype = torch_dtype(checkpoint.info(name, file).dtype) or live.dtype
+    tensor = torch.empty_like(live, dtype=dtype, requires_grad=False)
+    with torch.no_grad():
+        _fill(tensor, name, checkpoint, verify, file)
+    return tensor
+
+
+def _fill(tensor: Any, name: str, checkpoint: Checkpoint, verify: bool, file: str = WEIGHTS) -> None:
     if not is_spread(tensor):
-        tensor.copy_(read_tensor(checkpoint, name, verify=verify))
+        tensor.copy_(read_tensor(checkpoint, name, file, verify=verify))
         return
     shape, at = _place(tensor)
     if shape is not None and all(shape):
-        tensor.to_local().copy_(read_slice(checkpoint, name, at, shape, verify=verify))
+        tensor.to_local().copy_(read_slice(checkpoint, name, at, shape, file, verify=verify))
 
 
 def _place(tensor: Any) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:

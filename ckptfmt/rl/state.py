@@ -15,7 +15,8 @@ from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.rl.alike import check_alike, check_range, item, refuse
 from ckptfmt.rl.networks import is_spread, load_named, plain_names, whole
-from ckptfmt.rl.optimizers import restore_optimizer
+from ckptfmt.rl.optimizers import numbered, restore_optimizer
+from ckptfmt.rl.pieces import read_spread
 from ckptfmt.rl.ranks import rank, world_size
 from ckptfmt.rl.rng import capture_generator, capture_global, restore_generator, restore_global
 from ckptfmt.rl.stored import StoredArrays, read_tensors
@@ -176,7 +177,7 @@ class TrainingState:
                 fix="resume from a checkpoint that the trainer saved",
                 code="resume.nothing",
             )
-        shared = _parts(checkpoint, "", verify)
+        shared = _parts(checkpoint, "", verify, self._spread())
         self._restore_modules(shared)
         self.lacks, prefix = self._missing(checkpoint, shared.get("ranks", 1))
         self.is_own = prefix is not None
@@ -193,6 +194,15 @@ class TrainingState:
         # Last, since what was made or reset above may have drawn from the shared generators.
         restore_global(item(parts, "rng", STATE))
         return dict(_named(parts, "counters"))
+
+    def _spread(self) -> dict[str, Any]:
+        """Return the live tensors that are spread over ranks, by what their names in the state begin with."""
+        live: dict[str, Any] = {}
+        if self.optimizer is not None:
+            live |= {f"optimizer/state/{number}": tensor for number, tensor in numbered(self.optimizer).items()}
+        if self.target is not None:
+            live |= {f"target/{name}": tensor for name, tensor in plain_names(self.target).items()}
+        return {name: tensor for name, tensor in live.items() if is_spread(tensor) and not tensor.is_meta}
 
     def _missing(self, checkpoint: Checkpoint, saved: Any) -> tuple[tuple[str, ...], str | None]:
         """Return what this resume lacks, and what the names of this rank begin with; None where it gave nothing."""
@@ -239,20 +249,34 @@ def _flat(shared: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[dict[str, 
     return flatten(own), {name: array for name, array in flatten(shared).items() if is_spread(array)}
 
 
-def _parts(checkpoint: Checkpoint, prefix: str, verify: bool) -> Mapping[str, Any]:
-    """Return what the state file holds of one rank by part; raise `WeightsError` where it is no such thing."""
+def _parts(
+    checkpoint: Checkpoint, prefix: str, verify: bool, spread: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    """Return what the state file holds of one rank by part; raise `WeightsError` where it is no such thing.
+
+    What belongs to a tensor in `spread` is spread as that one, and no rank reads all of it.
+    """
     entry = checkpoint.manifest.contents[STATE]
     # Names may share a stored tensor, but not so many that what is read is far more than what is there.
     if sum(_bytes(checkpoint, name) for name in checkpoint.names(STATE)) > _MOST_SHARED * entry.bytes:
         refuse("holds far fewer bytes than its description says", STATE)
     names = [name for name in checkpoint.names(STATE) if name.startswith(prefix or "rank-") is bool(prefix)]
-    tensors = read_tensors(checkpoint, STATE, names, verify=verify)
+    lies = {name: live for name in names if (live := _live(checkpoint, name, spread or {})) is not None}
+    tensors = read_tensors(checkpoint, STATE, (name for name in names if name not in lies), verify=verify)
+    tensors |= {name: read_spread(checkpoint, name, STATE, live, verify=verify) for name, live in lies.items()}
     parts = unflatten({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
     if not isinstance(parts, dict):
         refuse("must be a mapping of parts", STATE)
     if not isinstance(parts.get("environments", []), list):
         refuse("must be a list", "environments")
     return parts
+
+
+def _live(checkpoint: Checkpoint, name: str, spread: Mapping[str, Any]) -> Any:
+    """Return the live tensor that a stored one is spread as: its own, or of the parameter that it is kept for."""
+    live = spread.get(name, spread.get(name.rpartition("/")[0]))
+    fits = live is not None and tuple(checkpoint.info(name, STATE).shape) == tuple(live.shape)
+    return live if fits else None
 
 
 def _named(parts: Mapping[str, Any], part: str) -> Iterator[tuple[str, Any]]:

@@ -38,16 +38,20 @@ def read_tensor(
 
 
 def read_slice(
-    checkpoint: Checkpoint, name: str, at: tuple[int, ...], shape: tuple[int, ...], *, verify: bool = True
+    checkpoint: Checkpoint,
+    name: str,
+    at: tuple[int, ...],
+    shape: tuple[int, ...],
+    file: str = WEIGHTS,
+    *,
+    verify: bool = True,
 ) -> torch.Tensor:
     """Return the box of a tensor that begins `at` and has this shape, on the CPU; raises as `read_tensor`."""
-    dtype = torch_dtype(checkpoint.info(name).dtype)
+    dtype = torch_dtype(checkpoint.info(name, file).dtype)
     if dtype is None:
-        raise WeightsError(
-            f"{printable(name)} is of a dtype that torch cannot hold", where=WEIGHTS, code="weights.dtype"
-        )
+        raise WeightsError(f"{printable(name)} is of a dtype that torch cannot hold", where=file, code="weights.dtype")
     data = bytearray(math.prod(shape) * dtype.itemsize)
-    checkpoint.read_slice(memoryview(data), name, at, shape, verify=verify)
+    checkpoint.read_slice(memoryview(data), name, at, shape, file, verify=verify)
     return torch.frombuffer(data, dtype=dtype).reshape(shape)
 
 

@@ -148,6 +148,38 @@ with torch.no_grad():
     if rank == 2:
         net.first.weight.to_local()[0, 0] = float("nan")
 attempt("nan", lambda: ckptfmt.save_model_checkpoint(net, None, None, folder + "/nan", sharded=True, patience=60))
+
+
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.wide = nn.Parameter(torch.ones(2048, 4096))  # 32 MiB, and 64 MiB of moments
+
+
+def made():
+    net = Wide()
+    fully_shard(net, mesh=init_device_mesh("cpu", (4,)))
+    return net, torch.optim.Adam(net.parameters(), lr=0.01)
+
+
+def memory(field):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) >> 10 for line in file if line.startswith(field))
+
+
+net, optimizer = made()
+net.wide.grad = torch.ones_like(net.wide)
+optimizer.step()
+ckptfmt.save_model_checkpoint(net, None, None, folder + "/wide", state=training(net, optimizer), patience=60)
+net, optimizer = made()
+with Checkpoint(folder + "/wide") as checkpoint:
+    before = memory("VmRSS")
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    training(net, optimizer).restore(checkpoint)
+    say("memory", memory("VmHWM") - before)
+moment = optimizer.state[net.wide]["exp_avg"]
+say("moments", (type(moment).__name__, bool((moment.to_local() == 0.1).all())))
 attempt("far", lambda: ckptfmt.save_model_checkpoint(
     other, None, None, "s3://bucket/x", sharded=True, patience=60))
 distributed.destroy_process_group()
@@ -186,6 +218,14 @@ def test_a_training_goes_on_in_every_rank(said):
     for rank in range(4):
         assert lines["counters", rank] == str(({"rank": rank}, ()))
         assert lines["goes-on", rank] == "True"
+
+
+def test_no_rank_reads_more_of_an_optimizer_than_it_holds(said):
+    _, lines = said
+    for rank in range(4):
+        assert lines["moments", rank] == "('DTensor', True)"
+        # Of 64 MiB each holds 16, and reads one moment of 8 beside them.
+        assert int(lines["memory", rank]) < 40
 
 
 @pytest.mark.parametrize(
