@@ -35,23 +35,23 @@ def sort_weights(changes: Iterable[WeightChange], order: str) -> list[WeightChan
     return list(changes)
 
 
-def show_diff(output: Output, found: Diff, weights: Sequence[WeightChange]) -> None:
+def show_diff(output: Output, found: Diff) -> None:
     """Write what changed in the manifest and in the weights, and how many tensors did."""
     manifest = _told(output, found)
     if manifest:
         output.line(output.paint("manifest", "dim"))
         output.table([(_marked(output, change.op, change.path), _values(change)) for change in manifest])
-    if weights:
-        output.table([_row(output, change) for change in weights], header=_HEADER, right=(1, 2, 3))
+    if found.weights:
+        output.table([_row(output, change) for change in found.weights], header=_HEADER, right=(1, 2, 3))
     output.line(_tally(found))
 
 
-def show_bars(output: Output, found: Diff, weights: Sequence[WeightChange]) -> None:
+def show_bars(output: Output, found: Diff) -> None:
     """Write one bar a tensor, all on one scale, so that an even change looks even."""
-    moved = [change.rel_l2 for change in weights if change.rel_l2 is not None and math.isfinite(change.rel_l2)]
+    moved = [change.rel_l2 for change in found.weights if change.rel_l2 is not None and math.isfinite(change.rel_l2)]
     most = max(moved, default=0.0)
     rows = []
-    for change in weights:
+    for change in found.weights:
         share = min((change.rel_l2 or 0.0) / most, 1.0) if most else 0.0
         bar = output.paint("█" * round(_BAR * share), _COLOURS[change.op])
         rows.append((_marked(output, change.op, change.name), _figure(change.rel_l2), bar or _kind(change)))
@@ -73,23 +73,23 @@ def show_behaviour(output: Output, found: "Behaviour") -> None:
     output.line(f"{found.compared} of the choice: {found.mean_a:.4g} -> {found.mean_b:.4g}, {apart}{correlation}")
 
 
-def show_names(output: Output, found: Diff, weights: Sequence[WeightChange], *, status: bool) -> None:
+def show_names(output: Output, found: Diff, *, status: bool) -> None:
     """Write the path of each value and the name of each tensor that changed."""
     named = [(change.op, change.path) for change in _told(output, found)]
-    named += [(change.op, _name(change)) for change in weights]
+    named += [(change.op, _name(change)) for change in found.weights]
     for op, name in named:
         output.line(f"{_LETTERS[op]} {name}" if status else name)
 
 
-def show_markdown(output: Output, found: Diff, weights: Sequence[WeightChange]) -> None:
+def show_markdown(output: Output, found: Diff) -> None:
     """Write the same as tables for a comment on a pull request."""
     output.line(f"{_code(found.a.path)} → {_code(found.b.path)}: {_tally(found)}")
     manifest = _told(output, found)
     if manifest:
         rows = [(_SIGNS[change.op], _code(change.path), _code(_values(change))) for change in manifest]
         _markdown_table(output, ("", "manifest", ""), rows)
-    if weights:
-        tensors = [(_SIGNS[c.op], _code(_name(c)), *_figures(c), _code(_kind(c))) for c in weights]
+    if found.weights:
+        tensors = [(_SIGNS[c.op], _code(_name(c)), *_figures(c), _code(_kind(c))) for c in found.weights]
         _markdown_table(output, ("", *_HEADER), tensors)
 
 

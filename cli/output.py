@@ -90,10 +90,9 @@ class Output:
             return
         cells = [[self._cell(cell) for cell in row] for row in rows]
         head = [[self.paint(cell, "dim") for cell in header]] if header else []
-        widths = [max(cell.width for cell in column) for column in zip(*head, *cells, strict=True)]
+        widths = [max([len(cell.shown) for cell in column]) for column in zip(*head, *cells, strict=True)]
         fitted = self._fit(widths, right)
-        for row in (*head, *cells):
-            self.out.write(self._row(row, fitted, right))
+        self.out.write_rows(self._row(row, fitted, right) for row in (*head, *cells))
 
     def result(self, value: Any) -> None:
         """Set the `result` of the JSON document."""
@@ -181,9 +180,9 @@ class Output:
 
     def _row(self, row: Sequence[Painted], widths: Sequence[int], right: Sequence[int]) -> Painted:
         parts = []
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            shown = cell if cell.width <= width else self._cut(cell, width)
-            pad = " " * (width - shown.width)
+        for i, cell in enumerate(row):
+            shown = cell if len(cell.shown) <= widths[i] else self._cut(cell, widths[i])
+            pad = " " * (widths[i] - len(shown.shown))
             parts.append(pad + shown if i in right else shown + pad)
         return Painted((" " * _GAP).join(parts).rstrip(" "))
 

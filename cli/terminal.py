@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Self, TextIO
 
@@ -94,9 +94,9 @@ class Terminal:
     def paint(self, text: str, *styles: str) -> Painted:
         """Return text, escaped and as this stream can show it, in the given styles if it has colour."""
         shown = self._plain(text)
-        codes = ";".join(_CODES[style] for style in styles)
-        painted = f"\x1b[{codes}m{shown}\x1b[0m" if self.colour and codes and shown else shown
-        return Painted(painted, shown)
+        if not (self.colour and styles and shown):
+            return Painted(shown)
+        return Painted(f"\x1b[{';'.join(_CODES[style] for style in styles)}m{shown}\x1b[0m", shown)
 
     def write(self, *parts: str, end: str = "\n") -> None:
         """Write the parts as one line; what is not painted is escaped first."""
@@ -104,6 +104,12 @@ class Terminal:
             with self._told():
                 line = "".join(p if isinstance(p, Painted) else self.paint(p) for p in parts)
                 self._stream.write((line if parts and isinstance(parts[0], Obeyed) else unobeyed(line)) + end)
+
+    def write_rows(self, rows: Iterable[Painted]) -> None:
+        """Write each as a line of its own: a table may have a hundred thousand."""
+        if self._stream is not None:
+            with self._told():
+                self._stream.writelines(f"{unobeyed(row)}\n" for row in rows)
 
     def flush(self) -> None:
         """Hand on what was written, so that an error in doing so is seen."""

@@ -117,7 +117,6 @@ def summarize_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str]) -> Sum
             return summarize_checkpoint(opened)
     manifest = checkpoint.manifest
     tensors = tuple(_tensors(manifest, checkpoint.network))
-    whole = manifest.to_dict()
     return Summary(
         path=checkpoint.path,
         format_version=manifest.format_version,
@@ -128,8 +127,8 @@ def summarize_checkpoint(checkpoint: Checkpoint | str | os.PathLike[str]) -> Sum
         network=_network(manifest),
         training=dict(manifest.training_info) or None,
         evaluation=manifest.evaluation,
-        lineage=whole.get("lineage"),
-        conversion=whole.get("conversion"),
+        lineage=manifest.lineage.to_dict() if manifest.lineage else None,
+        conversion=manifest.conversion.to_dict() if manifest.conversion else None,
         content_digest=manifest.content_digest,
         manifest_digest=manifest.manifest_digest,
         totals=totals(t for t in tensors if t.file == WEIGHTS),

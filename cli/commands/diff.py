@@ -1,5 +1,7 @@
 """ckpt diff: what changed."""
 
+from dataclasses import replace
+
 import click
 
 from ckptfmt.look.diff import diff as compare
@@ -9,6 +11,7 @@ from ..complete import checkpoints
 from ..differences import show_bars, show_behaviour, show_diff, show_markdown, show_names, sort_weights
 from ..options import argument, command, exit_zero, option
 from ..output import Output
+from ..text import plural
 
 __all__ = ["diff"]
 
@@ -88,15 +91,18 @@ def diff(
     found = compare(
         a, b, only=only, ignore=ignore, rtol=rtol, atol=atol, numbers=numbers, key=key, allow_unsafe=allow_unsafe
     )
-    weights = sort_weights(found.weights, sort or "")
+    found = replace(found, weights=tuple(sort_weights(found.weights, sort or "")))
     behaviour = behaviour_of(a, b, frames) if frames is not None else None
     told = {"behaviour": behaviour.to_dict()} if behaviour else {}
-    output.result({**found.to_dict(), "weights": [change.to_dict() for change in weights], **told})
+    if output.as_json:
+        output.result({**found.to_dict(), **told})
     if names:
-        show_names(output, found, weights, status=form == "name-status")
+        show_names(output, found, status=form == "name-status")
     else:
         show = {"stat": show_bars, "md": show_markdown}.get(form or "", show_diff)
-        show(output, found, weights)
+        show(output, found)
+    if found.unlisted:
+        output.note(f"the manifests differ in {plural(found.unlisted, 'field')} more than are listed")
     if behaviour:
         show_behaviour(output, behaviour)
     return 0 if found.same else 1

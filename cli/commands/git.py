@@ -84,7 +84,7 @@ def _show_change(output: Output, old: str, new: str) -> None:
         return
     found = compare(old, new)
     output.result({"action": "diff", "diff": found.to_dict()})
-    show_diff(output, found, found.weights)
+    show_diff(output, found)
 
 
 def _merge(output: Output, words: tuple[str, ...], everywhere: bool) -> int:

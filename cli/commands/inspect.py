@@ -86,14 +86,16 @@ def inspect(
             else:
                 summary = _select(_summary(path, stats), name, pattern, sort)
                 summary = summary if listed else replace(summary, tensors=())
-                answers.append(summary.to_dict())
+                if output.as_json:
+                    answers.append(summary.to_dict())
                 _show(output, summary, name=name, line=line, searched=pattern is not None)
         except CkptError as e:
             if len(wanted) == 1:
                 raise
             output.error(e)
             troubles += 1
-    output.result(answers[0] if len(wanted) == 1 else {"checkpoints": answers})
+    if output.as_json:
+        output.result(answers[0] if len(wanted) == 1 else {"checkpoints": answers})
     return TROUBLE if troubles else 0
 
 

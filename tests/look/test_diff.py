@@ -312,3 +312,19 @@ def test_a_large_checkpoint_is_believed_and_that_is_said(tmp_path):
     found = diff(tmp_path / "a", tmp_path / "b")
     assert found.same
     assert (found.a.verified, found.b.verified) == (False, False)
+
+
+def test_of_a_manifest_more_changes_than_anybody_reads_are_counted(pair):
+    a, b = pair(*[weights()] * 2, *({"training_info": {f"k{i}": i + add for i in range(10_005)}} for add in (0, 1)))
+    found = diff(a, b)
+    assert (len(found.manifest), found.unlisted, found.same) == (10_000, 5, False)
+    assert (found.to_dict()["unlisted"], len(found.to_dict()["manifest"])) == (5, 10_000)
+
+
+def test_a_name_as_long_as_a_manifest_is_not_in_the_path_of_all_that_is_below_it(pair):
+    long = {"k" * 1_000_000: {"deeper" * 1_000: {f"k{i}": i for i in range(1_000)}}}
+    other = {"k" * 1_000_000: {"deeper" * 1_000: {f"k{i}": i + 1 for i in range(1_000)}}}
+    found = diff(*pair(weights(), weights(), {"training_info": long}, {"training_info": other}))
+    assert len(found.manifest) == 1_000
+    assert max(len(change.path) for change in found.manifest) < 1_300
+    assert found.manifest[7].path.endswith(".k7")

@@ -141,7 +141,17 @@ def manifest_changes(a: Mapping[str, Any], b: Mapping[str, Any], chosen: Filter)
 
 
 _LEGACY = ("architecture", "config", "environment", "training_info", "extra")
+# Characters of a path; 64 levels of names of usual length take fewer.
+_LONGEST = 600
 _ABSENT: Any = type("Absent", (), {})()
+
+
+def _inner(path: str, name: Any) -> str:
+    """Return the path of a value in another one, of which no more is kept than somebody reads.
+
+    A key may be as long as a manifest, and stands in the path of everything below it.
+    """
+    return f"{path if len(path) <= _LONGEST else path[: _LONGEST - 1] + '…'}.{str(name)[:_LONGEST]}"
 
 
 def _compare(path: str, a: Any, b: Any, volatile: bool) -> Iterator[ManifestChange]:
@@ -150,7 +160,7 @@ def _compare(path: str, a: Any, b: Any, volatile: bool) -> Iterator[ManifestChan
         left, right = (side if isinstance(side, Mapping) else {} for side in (a, b))
         if all(isinstance(side, Mapping) or side is _ABSENT for side in (a, b)):
             for name in {**left, **right}:
-                inner = f"{path}.{name}"
+                inner = _inner(path, name)
                 shown = volatile or inner in _VOLATILE
                 yield from _compare(inner, left.get(name, _ABSENT), right.get(name, _ABSENT), shown)
             return
@@ -166,7 +176,7 @@ def paths(value: Any, path: str = "") -> Iterator[str]:
     """Yield the dotted path of each value in a manifest, of an empty object its own."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from paths(item, f"{path}.{name}" if path else str(name))
+            yield from paths(item, _inner(path, name) if path else str(name)[:_LONGEST])
     else:
         yield path
 

@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
@@ -15,6 +15,9 @@ from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, Wei
 from ckptfmt.look.diff.views import TensorView, View, open_view
 
 __all__ = ["Diff", "Side", "diff"]
+
+# More changes of a manifest than anybody reads, and each takes some hundred bytes.
+_MOST = 10_000
 
 _Tensors = Mapping[tuple[str, str], TensorView]
 
@@ -40,8 +43,8 @@ class Side:
 class Diff(Shown):
     """What `diff` found: `manifest` changes by path, `weights` changes in the order of the tensors in b.
 
-    `identical` counts the tensors that are the same on both sides, `close` those that differ only within the
-    tolerance that was given.
+    Of the manifest the first 10,000 changes are listed; `unlisted` counts those beyond. `identical` counts the tensors
+    that are the same on both sides, `close` those that differ only within the tolerance that was given.
     """
 
     a: Side
@@ -50,11 +53,12 @@ class Diff(Shown):
     weights: tuple[WeightChange, ...]
     identical: int
     close: int = 0
+    unlisted: int = 0
 
     @property
     def same(self) -> bool:
         """Return whether nothing differs but what is volatile."""
-        return not self.weights and all(change.volatile for change in self.manifest)
+        return not (self.weights or self.unlisted) and all(change.volatile for change in self.manifest)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -65,7 +69,7 @@ class Diff(Shown):
 
     def _notebook_(self) -> tuple[str, Folds]:
         counts = ", ".join(f"{count:,} {op}" for op, count in self.counts.items() if count)
-        first = "the same" if self.same else f"{len(self.manifest):,} fields differ, tensors: {counts}"
+        first = "the same" if self.same else f"{len(self.manifest) + self.unlisted:,} fields differ, tensors: {counts}"
         weights = ((c.name, c.op, "" if c.rel_l2 is None else f"{c.rel_l2:.4g}") for c in self.weights)
         return f"{self.a.path} -> {self.b.path}: {first}", {
             "manifest": ((change.path, change.a, change.b) for change in self.manifest),
@@ -80,6 +84,7 @@ class Diff(Shown):
             "sides": {"a": self.a.to_dict(), "b": self.b.to_dict()},
             "same": self.same,
             "manifest": [change.to_dict() for change in self.manifest],
+            "unlisted": self.unlisted,
             "weights": [change.to_dict() for change in self.weights],
             "counts": self.counts,
         }
@@ -111,7 +116,9 @@ def diff(
     chosen = Filter(tuple(only), tuple(ignore))
     with _open_both(a, b, key, allow_unsafe) as (left, right):
         _refuse_unknown(chosen, left, right)
-        changes = tuple(manifest_changes(decode_free(left.manifest), decode_free(right.manifest), chosen))
+        changes = manifest_changes(decode_free(left.manifest), decode_free(right.manifest), chosen)
+        listed = tuple(islice(changes, _MOST))
+        unlisted = sum(1 for _ in changes)
         found = list(_tensor_changes(left.tensors, right.tensors, chosen))
         tolerance = Tolerance(rtol, atol)
         differing = [change for change in found if change is not None]
@@ -121,7 +128,7 @@ def diff(
             from ckptfmt.look.diff.measure import measure_all
 
             differing, close = measure_all(differing, left.tensors, right.tensors, tolerance)
-        return Diff(_side(left), _side(right), changes, tuple(differing), found.count(None), close)
+        return Diff(_side(left), _side(right), listed, tuple(differing), found.count(None), close, unlisted)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def measure(a: Iterator[bytes], b: Iterator[bytes], dtypes: tuple[str, str], tol
         for left, right in zip(a, b, strict=True):
             if dtypes[0] == dtypes[1] and left == right:
                 _add_equal(total, left, dtypes[0])
-            elif room is None or not _add_finite(total, left, right, dtypes[0], room):
+            elif room is None or len(left) < _SMALL or not _add_finite(total, left, right, dtypes[0], room):
                 _add(total, left, right, dtypes, tolerance)
     return total
 
@@ -153,6 +153,8 @@ def _differing(left: bytes, right: bytes, a: np.ndarray, b: np.ndarray, dtypes: 
 _WIDE_INTEGERS = (("I64", "I64"), ("U64", "U64"))
 # What float64 cannot hold, or not in one number.
 _SPECIAL = frozenset({"I64", "U64", "C64"})
+# Bytes of a block that is shorter than a row by far, for which rows of zeros would cost more than its numbers.
+_SMALL = 4096
 # Sums are taken in rows and then over them, which keeps rounding small; a row of float64 fits a core's cache.
 _ROW = 8192
 
@@ -167,4 +169,4 @@ def _integer_gap(left: bytes, right: bytes, dtype: str) -> np.ndarray:
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     # Not BLAS: its threads would fight over the cores with ours, at a hundred times the cost.
-    return float(np.einsum("i,i->", a.conj(), b).real)
+    return float(np.einsum("i,i->", a.conj() if a.dtype.kind == "c" else a, b).real)

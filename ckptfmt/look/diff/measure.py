@@ -1,10 +1,12 @@
 """The numbers of changed tensors, on all cores."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.numeric import block_bytes, blocks, has_numbers
 from ckptfmt.look.diff.changes import Tolerance, WeightChange
 from ckptfmt.look.diff.distance import measure
@@ -12,6 +14,8 @@ from ckptfmt.look.diff.views import TensorView
 
 __all__ = ["measure_all"]
 
+# Bytes of a job for one thread: to hand over a small tensor costs more than its numbers.
+_JOB = 1 << 20
 # Blocks taken at once: threads that hand the interpreter's lock to each other for every small one wait for it longer
 # than they work.
 _AT_ONCE = 4
@@ -32,8 +36,24 @@ def measure_all(
 
     # Bounds the memory: of two compressed sides each thread may hold a stored and a decoded frame, 16 MB in all.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(measured, changes))
+        done = pool.map(lambda job: list(map(measured, job)), _jobs(changes))
+        found = [change for job in done for change in job]
     return [change for change in found if change is not None], found.count(None)
+
+
+def _jobs(changes: list[WeightChange]) -> Iterator[list[WeightChange]]:
+    """Yield the changes in their order, small tensors together."""
+    job: list[WeightChange] = []
+    size = 0
+    for change in changes:
+        job.append(change)
+        # Beside its bytes a tensor takes some calls, which are worth as much as some hundred of them.
+        size += math.prod(change.shape) * bits_of(change.dtype) // 8 + 512
+        if size >= _JOB:
+            yield job
+            job, size = [], 0
+    if job:
+        yield job
 
 
 def _measure(change: WeightChange, a: TensorView, b: TensorView, tolerance: Tolerance) -> WeightChange | None:
