@@ -1,7 +1,7 @@
 """How a diff is told: in full, as bars, as names, or as Markdown."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckptfmt.errors import printable
@@ -150,21 +150,41 @@ def _values(change: ManifestChange) -> str:
 
 def _short(value: Any) -> str:
     """Return a value for a line; lists of evaluations and the like are told whole by --json alone."""
-    text = _value(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    parts: list[str] = []
+    room = _LONGEST
+    for part in _parts(value):
+        parts.append(part[: _LONGEST + 1])
+        room -= len(part)
+        if room < 0:
+            return f"{''.join(parts)[: _LONGEST - 1]}…"
+    return "".join(parts)
 
 
-def _value(value: Any) -> str:
+def _parts(value: Any) -> Iterator[str]:
+    """Yield a value as it is told, part by part: of a long one only the beginning is asked for."""
+    if isinstance(value, list | tuple):
+        yield "["
+        for i, one in enumerate(value):
+            yield ", " * bool(i)
+            yield from _parts(one)
+        yield "]"
+    elif isinstance(value, Mapping):
+        yield "{"
+        for i, (name, one) in enumerate(value.items()):
+            yield f"{', ' * bool(i)}{name}: "
+            yield from _parts(one)
+        yield "}"
+    else:
+        yield _plain(value)
+
+
+def _plain(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "none"}[value]
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{name}: {_value(one)}' for name, one in value.items())}}}"
     text = str(value)
     return short_digest(text) if text.startswith("sha256:") else text
 

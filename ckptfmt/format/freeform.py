@@ -73,7 +73,10 @@ def _encode(value: Any, where: str, fallback: _Fallback | None, depth: int) -> A
         case Mapping():
             return _encode_mapping(value, where, fallback, depth)
         case list() | tuple():
-            return [_encode(item, f"{where}[{i}]", fallback, depth + 1) for i, item in enumerate(value)]
+            return [
+                item if is_plain(item) else _encode(item, f"{where}[{i}]", fallback, depth + 1)
+                for i, item in enumerate(value)
+            ]
     if (scalar := _scalar(value)) is not None:
         return _encode(scalar, where, fallback, depth)
     if fallback is not None:
@@ -96,7 +99,9 @@ def _encode_mapping(value: Mapping[Any, Any], where: str, fallback: _Fallback | 
             raise ManifestError(
                 f"two keys are both written '{printable(name, 60)}'", where=where, code="manifest.free-form"
             )
-        encoded[name] = _encode(item, f"{where}.{printable(name, 60)}", fallback, depth + 1)
+        # A path is put together only for what may be wrong.
+        plain = is_plain(item)
+        encoded[name] = item if plain else _encode(item, f"{where}.{printable(name, 60)}", fallback, depth + 1)
     # A user's own mapping that looks like a tagged number would come back as one.
     if len(encoded) == 1 and (tag := next(iter(encoded))) in ("$float", "$int"):
         raise ManifestError(f"the key {tag} is reserved", where=where, code="manifest.free-form")

@@ -116,6 +116,9 @@ class Filter:
         return left[0] if left else None
 
     def _counts(self, kind: str, *names: str) -> bool:
+        if not (self.only or self.ignore):
+            return True
+
         def named(words: Iterable[str]) -> bool:
             return any(word == kind or any(_fits(word, name) for name in names) for word in words)
 

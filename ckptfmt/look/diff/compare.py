@@ -8,7 +8,6 @@ from itertools import chain, islice
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.format.freeform import decode_free
 from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.format.record import record
 from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes, paths
@@ -116,7 +115,7 @@ def diff(
     chosen = Filter(tuple(only), tuple(ignore))
     with _open_both(a, b, key, allow_unsafe) as (left, right):
         _refuse_unknown(chosen, left, right)
-        changes = manifest_changes(decode_free(left.manifest), decode_free(right.manifest), chosen)
+        changes = manifest_changes(left.manifest, right.manifest, chosen)
         listed = tuple(islice(changes, _MOST))
         unlisted = sum(1 for _ in changes)
         found = list(_tensor_changes(left.tensors, right.tensors, chosen))

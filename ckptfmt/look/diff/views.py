@@ -12,7 +12,10 @@ from ckptfmt.errors import ConversionError
 from ckptfmt.families.blueprint import Blueprint, layer_order
 from ckptfmt.families.facts import known
 from ckptfmt.format.digest import content_digest, tensor_digest
+from ckptfmt.format.document import fields_of
 from ckptfmt.format.files import WEIGHTS
+from ckptfmt.format.freeform import decode_free
+from ckptfmt.format.manifest import Manifest
 from ckptfmt.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ __all__ = ["CheckpointView", "LegacyView", "TensorView", "View", "open_view"]
 
 # Files up to this size are read and checked before their digests are believed; it takes milliseconds.
 _READ = 128 << 20
+# The parts of a manifest that hold anything, and what they are where they hold nothing.
+_EMPTY: Mapping[str, Any] = {"config": None, "environment": {}, "training_info": {}, "evaluation": (), "extra": {}}
 
 
 class TensorView:
@@ -59,8 +64,7 @@ class CheckpointView:
         self.verified = sum(entry.bytes for entry in self._checkpoint.manifest.files.values()) <= _READ
         if self.verified:
             self._verify()
-        # Files are compared tensor by tensor, and take most of a manifest.
-        self.manifest: Mapping[str, Any] = replace(self._checkpoint.manifest, files={}, split={}).to_dict()
+        self.manifest = _fields(self._checkpoint.manifest)
         files = self._checkpoint.manifest.contents
         places = ((file, name) for file in files for name in layer_order(self._checkpoint.names(file), self.network))
         self.tensors = {place: self._tensor(*place) for place in places}
@@ -118,13 +122,14 @@ class LegacyView:
         self._stored = stored
         self.network = Blueprint.of(plan.config) if plan.config else None
         self.tensors = {(WEIGHTS, name): named[name] for name in layer_order(named, self.network)}
-        self.manifest: Mapping[str, Any] = {
+        said = {
             "architecture": self.network.architecture.to_dict() if self.network else None,
             "config": plan.config.to_dict() if plan.config else None,
             "environment": plan.declared.environment,
             "training_info": plan.declared.training_info,
             "extra": plan.declared.extra,
         }
+        self.manifest: Mapping[str, Any] = decode_free(said)
 
     @property
     def digest(self) -> str:
@@ -142,6 +147,17 @@ class LegacyView:
                 self._plan.legacy.check_unchanged()
         finally:
             self._plan.close()
+
+
+def _fields(manifest: Manifest) -> Mapping[str, Any]:
+    """Return the fields of a manifest in their order, values decoded, but for its files.
+
+    These are compared tensor by tensor. What is free of form may be most of a manifest, and is taken as it was read.
+    """
+    free = {name: item for name, item in _EMPTY.items() if getattr(manifest, name) != item}
+    rest = decode_free(replace(manifest, files={}, split={}, **free).to_dict())
+    held = {**rest, **{name: getattr(manifest, name) for name in free}}
+    return {name: held[name] for name in [*fields_of(Manifest), *manifest.unknown] if name in held}
 
 
 # What can be compared; `tensors` are by (file, name), tied names included.
