@@ -169,7 +169,7 @@ def _stands_in(plan: Plan) -> WouldAssume:
     names = [printable(name, 80) for name in plan.legacy.placeholders]
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     return WouldAssume(
-        f"would read placeholders for {', '.join(names[:_NAMED])}{more}",
+        f"would put placeholders in place of {', '.join(names[:_NAMED])}{more}",
         where=plan.path,
         fix="leave strict=True out",
         code="convert.placeholders",

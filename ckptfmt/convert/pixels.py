@@ -19,7 +19,7 @@ _MOST = 1 << 30
 def channels_first(weight: LegacyTensor, image: tuple[int, ...]) -> LegacyTensor:
     """Return a weight (outputs, height · width · channels) with its columns as those of (channels, height, width)."""
     if weight.nbytes > _MOST:
-        raise ConversionError(f"a weight of {weight.nbytes:,} bytes behind a flatten is more than is put in order here")
+        raise ConversionError(f"a weight of {weight.nbytes:,} bytes behind a flatten is too large to be reordered here")
     channels, height, width = image
     # (outputs, height, width, channels) as (outputs, channels, height, width).
     pixels = weight.split_last((height, width, channels)).turn((0, 3, 1, 2))
@@ -34,8 +34,8 @@ def refuse_sides(config: Any, where: str) -> None:
     for conv, size in _padded(config):
         if conv is None or any(not _is_even(conv, size, i) for i in (0, 1)):
             raise ConversionError(
-                "its convolutions are those of JAX or TensorFlow and fit only with padding, which those put on one "
-                "side more than on the other; a network that does so is not rebuilt",
+                "its convolutions come from JAX or TensorFlow and fit only with padding, which these may put more on "
+                "one side than on the other; such a network is not rebuilt",
                 where=where,
                 fix="give input_shape= where its screen is another, or keep the weights: architecture=none",
                 code="convert.ambiguous",

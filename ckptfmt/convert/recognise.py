@@ -34,7 +34,7 @@ def classify_network(
         return Classification(refusal=f"{printable(name)} is a {kind}, which cannot be stored")
 
     if not network.is_classified:
-        return Classification(refusal=f"{len(network.tensors):,} tensors are more than are looked at")
+        return Classification(refusal=f"{len(network.tensors):,} tensors are more than any network here has")
 
     def values(name: str) -> list[float]:
         return [float(number) for number in network.tensors[name].numbers()]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ckptfmt.families.evidence import Facts
 
-__all__ = ["agents_of", "environment_of", "facts_of", "merged"]
+__all__ = ["agents_of", "environment_of", "facts_of", "image_shape", "merged"]
 
 _HOLDERS = (
     *("args", "cfg", "config", "hparams", "hyper_parameters", "hyperparameters", "hyperparams", "params"),
@@ -62,7 +62,7 @@ def facts_of(settings: Mapping[str, Any]) -> Facts:
         said = next((settings[word] for word in spellings if word in settings), None)
         if type(said) is int or (type(said) is float and name not in _WHOLE):
             found[name] = said
-    if (shape := next(filter(None, (_image(settings.get(word)) for word in _SHAPES)), None)) is not None:
+    if (shape := next(filter(None, (image_shape(settings.get(word)) for word in _SHAPES)), None)) is not None:
         found["input_shape"] = shape
     if (scale := _scale(settings)) is not None:
         found.setdefault("input_scale", scale)
@@ -96,7 +96,7 @@ def _named(item: Any) -> str:
     return item if isinstance(item, str) else ""
 
 
-def _image(shape: Any) -> tuple[int, int, int] | None:
+def image_shape(shape: Any) -> tuple[int, int, int] | None:
     """Return channels, height and width of an image, whichever comes first in a shape."""
     # `type` and not `isinstance`: true is a whole number in Python.
     if not isinstance(shape, list | tuple) or len(shape) != 3 or not all(type(n) is int and n > 0 for n in shape):

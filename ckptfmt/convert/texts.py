@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any
 
+from ckptfmt.convert.settings import image_shape
 from ckptfmt.errors import ManifestError, Problem
 from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.evidence import Wiring
@@ -62,7 +63,7 @@ def _stable_baselines(data: Mapping[str, Any]) -> Text:
     facts: dict[str, Any] = {}
     if (n_action := _count(acts.get("n"))) is not None and _class(acts).endswith("Discrete"):
         facts["n_action"] = n_action
-    if (shape := _image(seen)) is not None:
+    if (shape := image_shape(seen.get("_shape"))) is not None:
         facts["input_shape"] = shape
         scaled = str(kwargs.get("normalize_images", True)) == "True" and _is_bytes(seen)
         # Its preprocessing divides images of bytes by 255 unless the policy was told not to.
@@ -116,16 +117,6 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def _image(space: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    """Return channels, height and width of a space of images, whichever comes first in it."""
-    shape = space.get("_shape")
-    if not isinstance(shape, list) or len(shape) != 3 or not all(_count(size) for size in shape):
-        return None
-    # Stacks of frames are thinner than screens are wide, so the smaller end are the channels.
-    channels, height, width = shape if shape[0] <= shape[2] else (shape[2], shape[0], shape[1])
-    return channels, height, width
-
-
 def _is_bytes(space: Mapping[str, Any]) -> bool:
     """Whether Stable-Baselines3 takes a space for images of bytes, which it divides by 255."""
     ends = _end(space, "low") or "0", _end(space, "high") or "255"
@@ -175,7 +166,7 @@ def _d3rlpy(data: Mapping[str, Any]) -> Text:
     discrete = kind in ("dqn", "double_dqn", "nfq") or kind.startswith("discrete_")
     if discrete and (n_action := _count(data.get("action_size"))):
         facts["n_action"] = n_action
-    if (image := _image({"_shape": shape})) is not None:
+    if (image := image_shape(shape)) is not None:
         facts["input_shape"] = image
         scaler = _dict(params.get("observation_scaler")).get("type", "none")
         if scaler in ("pixel", "none"):

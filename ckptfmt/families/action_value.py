@@ -36,7 +36,7 @@ def _tensors(config: ActionValueConfig) -> Tensors:
 def _read(draft: Draft, sides: Sides) -> Proposal:
     critics, size = parted(sides.own), draft.said("action_dim")
     if draft.seen.facts.architecture is None or size is None or not critics:
-        raise Unfit("nobody says that they are critics, and of how many numbers an action is")
+        raise Unfit("nothing says that they are critics, or how many numbers an action has")
     read_critics(draft, critics)
     if critics[0].heads[0].outputs != 1 or critics[0].is_pixels or critics[0].inputs <= size:
         raise Unfit("they do not take what is seen together with an action")
@@ -50,8 +50,8 @@ FAMILY = Family(
     name="action-value",
     about="Critics of real actions without a policy",
     examples=("q", "twin-q"),
-    told_by="being said: architecture action-value/q and action_dim",
-    never="what a lone row means",
+    told_by="only by being given: architecture action-value/q, and action_dim",
+    never="what a single output means",
     config=ActionValueConfig,
     network_name=lambda config: ensemble_name("q", config.n_critics),
     tensors=_tensors,

@@ -76,7 +76,7 @@ def read_actor_critic(draft: Draft, sides: Sides, family: Family) -> Proposal:
 def _chains(sides: Sides) -> tuple[Chain, Chain, int]:
     """Return the chains of policy and value, each from what is seen on, and how many layers they share."""
     if not sides.policy or not sides.critic:
-        raise Unfit("it has not both a policy and a value")
+        raise Unfit("it does not have both a policy and a value")
     shared = sum(len(row.units) for row in sides.rest)
     policy, critic = chained([*sides.rest, *sides.policy]), chained([*sides.rest, *sides.critic])
     if policy and critic and shared and policy.units[:shared] == critic.units[:shared]:

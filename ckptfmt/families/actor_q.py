@@ -99,6 +99,7 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     if (draft.fields["policy"] == "categorical") != discrete:
         raise Unfit("its critics do not value what the policy gives")
     read_critics(draft, critics)
+    # A critic of a given action has one number to say of it; more are quantiles (Kuznetsov et al. 2020).
     if not discrete and critics[0].heads[0].outputs > 1:
         draft.infer(n_quantiles=critics[0].heads[0].outputs)
     _read_value(draft, policy, values)
@@ -125,7 +126,7 @@ def _chains(sides: Sides) -> tuple[Chain, list[Chain]]:
         size = action_size(policy, others)
         if size and all(chain.inputs == policy.inputs + size and len(chain.heads) == 1 for chain in others):
             return policy, others
-    raise Unfit("it has not both a policy and critics")
+    raise Unfit("it does not have both a policy and critics")
 
 
 def _read_value(draft: Draft, policy: Chain, values: Sequence[Chain]) -> None:
@@ -147,6 +148,7 @@ def _witnesses(sides: Sides, policy: Chain, critics: Sequence[Chain], discrete: 
         )
         return [Witness("structure", says)]
     spoken = sides.spoken(sides.policy), sides.spoken(sides.critic)
+    # Shapes alone are those of any two heads of as many rows.
     if not all(spoken):
         return []
     return [

@@ -43,10 +43,10 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     one, other = chained([*rest, *values]), chained([*rest, *imitation])
     shared = sum(len(row.units) for row in rest)
     if not values or not imitation or one is None or other is None or one.units[:shared] != other.units[:shared]:
-        raise Unfit("it has not both Q-values and an imitation")
+        raise Unfit("it does not have both Q-values and an imitation")
     rows = {head.outputs for head in (*one.heads, *other.heads)}
     if len(rows) != 1 or len(one.heads) + len(other.heads) != 2 or 1 in rows:
-        raise Unfit("its two heads have other numbers of rows")
+        raise Unfit("its two heads have different numbers of rows")
     if shared:
         draft.body("trunk", "trunk", one.units[:shared], (*one.units, *one.heads)[shared].inputs)
     for name, chain in (("q", one), ("imitation", other)):

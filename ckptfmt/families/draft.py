@@ -117,7 +117,7 @@ class Draft:
     def observe(self, unit: Unit) -> None:
         """Say that a network sees what its first layer takes; convolutions have said so of themselves."""
         if unit.inputs > _MOST_FEATURES:
-            raise Unfit(f"{unit.inputs} features are those of a trunk that is not here")
+            raise Unfit(f"{unit.inputs} features come from a trunk that is not in the file")
         if unit.kind != "conv":
             self._seen((unit.inputs,), "inferred")
 
@@ -195,12 +195,12 @@ class Draft:
         if said in (name, f"{family.name}/{name}"):
             return (Witness("given", "architecture= says so"),)
         if said is not None:
-            raise Unfit("it is said to be another")
+            raise Unfit("it is said to be of another family")
         return ()
 
     def _seen(self, shape: Shape, origin: Origin) -> None:
         if self.fields.get("observation", shape) != shape:
-            raise Unfit("its parts see different things")
+            raise Unfit("its parts take different observations")
         self.fields["observation"], self.origin["observation"] = shape, origin
 
     def _mlp(self, place: str, row: Sequence[Unit], activation: str | None = None) -> Mlp:
@@ -264,7 +264,7 @@ class Draft:
             self._layer(f"{place}.stage.{i // each}.{i % each}", unit)
         size = screen(self.seen.facts.input_shape, lambda n: channels[-1] * halved(n, len(channels)) ** 2 == features)
         if not size:
-            raise Unfit(f"{features} features are those of no usual screen")
+            raise Unfit(f"no usual screen gives {features} features")
         known = self.seen.facts.input_shape
         self._seen((row[0].inputs, size, size), self.seen.facts.origin("input_shape") if known else "assumed")
         return Residual(channels=channels, blocks=each // 2)

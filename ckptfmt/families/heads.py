@@ -107,7 +107,7 @@ def drop_temperatures(draft: Draft) -> None:
 def _two(draft: Draft, chain: Chain) -> str:
     one, other = chain.heads
     if one.outputs != other.outputs:
-        raise Unfit("its two heads have other numbers of rows")
+        raise Unfit("its two heads have different numbers of rows")
     told = [head_meaning(head) for head in chain.heads]
     if any("epsilon" in name for name in draft.outline.noise) or any(_is_half(unit) for unit in chain.units):
         raise Unfit("its mean and its deviation are those of a noisy layer")
@@ -190,8 +190,8 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
     head, said = chain.heads[0], draft.said("policy")
     if said is not None:
         if said not in DISTRIBUTIONS:
-            raise Unfit(f"a policy that is {printable(said, 40)} is none that is rebuilt here")
-        return str(said), "somebody says so"
+            raise Unfit(f"no policy of the kind {printable(said, 40)} is rebuilt here")
+        return str(said), "it was said to be one"
     if (named := draft.seen.facts.architecture) and "/" in named:
         kind = named.partition("/")[2].partition("+")[0]
         if kind in ("categorical", "multi-categorical", "gaussian", "deterministic"):
@@ -203,7 +203,7 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
     if critics and all(critic.heads[0].outputs == head.outputs for critic in critics):
         return "categorical", "the critics value as many actions as it has"
     if draft.said("n_action") == head.outputs:
-        return "categorical", "so many actions are known"
+        return "categorical", "its number of outputs is the known number of actions"
     told = head_meaning(head)
     if logits := next((piece for piece in head.path if _LOGITS & {*words(piece)}), ""):
         return "categorical", f"'{logits}' is a name of logits"

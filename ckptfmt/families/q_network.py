@@ -90,7 +90,7 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     if several := _several(sides):
         return _read_several(draft, *several)
     streams = told_streams(sides)
-    if any(map(is_atari, streams.chains)) or _is_dueling_atari(streams):
+    if any(map(is_atari, streams.chains)):
         raise Unfit("it has the layers of an Atari DQN")
     if levels(draft) or any(
         map(is_quantile, (*draft.seen.context, *draft.seen.agents, *(piece for row in sides.own for piece in row.path)))
@@ -167,14 +167,6 @@ def _read_several(draft: Draft, chains: list[Chain], shared: int) -> Proposal:
     draft.take(activation="relu", input_scale=1.0, critic_join="min")
     sees = f"{first.heads[0].name} is one of {len(chains)} heads of Q-values"
     return draft.propose(FAMILY, what="several Q-networks", sees=sees, witnesses=[Witness("word", sees)])
-
-
-def _is_dueling_atari(streams: Streams) -> bool:
-    """Convolutions of both streams, and one hidden layer of both or of each."""
-    if streams.advantage is None:
-        return False
-    own = [units[: len(units)] for units in streams.chains]
-    return all(is_atari(units) for units in own)
 
 
 def _support(draft: Draft, streams: Streams) -> Unit | None:

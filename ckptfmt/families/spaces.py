@@ -88,7 +88,7 @@ def check_spaces(config: Any, env: Any, where: str, *, inside: bool = False) -> 
         wrong.append(f"{seen} {shape_text(own.input_shape)} (network) and {shape_text(shape)} (environment)")
     if wrong:
         raise CkptError(
-            f"network and environment do not fit: {', '.join(wrong)}",
+            f"network and environment do not match: {', '.join(wrong)}",
             where=where,
             fix="make the environment that the network was trained on",
             code="environment.unfit",

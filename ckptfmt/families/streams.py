@@ -102,6 +102,7 @@ def told_streams(sides: Sides) -> Streams:
         or one.units[:shared] != other.units[:shared]
     ):
         raise Unfit("its streams do not follow one trunk")
+    # A value has a row for each atom or quantile, an advantage as many for every action.
     if other.heads[0].outputs % one.heads[0].outputs:
         raise Unfit("its streams do not fit one another")
     return Streams(one, other, shared, f"{advantage[0].units[0].name} is a name of an advantage")
@@ -129,6 +130,7 @@ def read_streams(draft: Draft, streams: Streams, per_action: int = 1) -> None:
     draft.head("value_head", value.heads[0])
     draft.head("advantage_head", advantage.heads[0])
     draft.infer(dueling=True)
+    # Wang et al. 2016 subtract the mean; no weight shows it.
     draft.take(dueling_join="mean")
 
 

@@ -29,7 +29,7 @@ def _tensors(config: ValueConfig) -> Tensors:
 def _read(draft: Draft, sides: Sides) -> Proposal:
     chain = chained(sides.own)
     if chain is None or [head.outputs for head in chain.heads] != [1] or draft.seen.facts.architecture is None:
-        raise Unfit("nobody says that its one number is the value of a state")
+        raise Unfit("nothing says that its single output is a state value")
     draft.body("trunk", "trunk", chain.units, chain.features)
     draft.head("state_value", chain.heads[0])
     draft.observe((chain.units or chain.heads)[0])
@@ -41,8 +41,8 @@ FAMILY = Family(
     name="value",
     about="A state value without a policy",
     examples=("state-value",),
-    told_by="being said: architecture value/state-value",
-    never="what a lone row means",
+    told_by="only by being given: architecture value/state-value",
+    never="what a single output means",
     config=ValueConfig,
     network_name=lambda config: f"state-value{config.cell_name()}",
     tensors=_tensors,

@@ -111,11 +111,11 @@ def _group_contradictions(files: Files, plain: str, split: Mapping[str, WholeEnt
         for name, kept in files[file].tied.items():
             place = f"$.files.{file}.tied.{printable(name)}"
             if tied.setdefault(name, kept) != kept:
-                yield _problem(place, "shares another tensor than in another part")
+                yield _problem(place, "shares one tensor here and another in another part")
             elif name in stored and name not in files[file].tensors:
                 yield _problem(place, "is stored in another part")
     for name in split.keys() - stored.keys():
-        yield _problem(f"$.split.{plain}.tensors.{printable(name)}", "is of a tensor that lies nowhere")
+        yield _problem(f"$.split.{plain}.tensors.{printable(name)}", "is of a tensor that no part holds")
     for name, group in stored.items():
         if why := _piece_contradiction(group, split.get(name)):
             yield _problem(f"$.files.{group[0].file}.tensors.{printable(name)}", why)
@@ -136,7 +136,7 @@ def _piece_contradiction(group: list[Piece], whole: WholeEntry | None) -> str:
             said = f"{piece.entry.dtype} {shape_text(part.of)}"
             return f"is a slice of {said}, split says {whole.dtype} {shape_text(shape)}"
         if not len(shape) == len(part.at) == len(piece.shape):
-            return "is a slice of another number of dimensions"
+            return "is a slice with another number of dimensions"
     if whole.dtype and bits_of(whole.dtype) % 8:
         return f"is a slice of {whole.dtype}, whose elements are parts of a byte"
     return "" if _is_grid(group, shape) else f"does not lie in slices that cover {shape_text(shape)} once"

@@ -198,7 +198,7 @@ def _told(metadata: Mapping[str, str], where: str) -> Told:
     told = Told(**given)
     names = all(isinstance(name, str) for name in told.actions) and len(told.actions) <= _MOST_ACTIONS
     if not names or not told.frames_per_second > 0 or told.saliency_every < 1:
-        raise BadTrace("what it tells of itself cannot be", where=where, fix="record it again")
+        raise BadTrace("its metadata contradicts itself", where=where, fix="record it again")
     return told
 
 
@@ -208,7 +208,11 @@ def _check(tensors: Mapping[str, TensorInfo], told: Told, where: str) -> None:
     def require(found: bool, name: str) -> None:
         if not found:
             shape = f", {shape_text(tensors[name].shape)}" if name in tensors else ""
-            raise BadTrace(f"'{printable(name, 60)}' is not as in a trace{shape}", where=where, fix="record it again")
+            raise BadTrace(
+                f"'{printable(name, 60)}' has another shape or dtype than in a trace{shape}",
+                where=where,
+                fix="record it again",
+            )
 
     def is_of(name: str, dtype: str, rank: int) -> bool:
         return name in tensors and tensors[name].dtype == dtype and len(tensors[name].shape) == rank

@@ -40,7 +40,7 @@ def parse(url: str) -> Url:
     scheme, rest = found["scheme"], found["rest"]
     if "?" in rest or "#" in rest or (scheme != "hf" and "@" in rest.partition("/")[0]):
         raise CkptError(
-            f"a URL of {scheme} with a password or a query is not taken: it would stand in outputs, logs and manifests",
+            f"a URL of {scheme} with a password or a query is refused: it would end up in outputs, logs and manifests",
             fix="leave it out, and give the key in the environment",
             code="remote.url",
         )

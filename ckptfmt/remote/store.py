@@ -131,7 +131,7 @@ class Store:
                 return there
             if over is None or there.e_tag != over.e_tag:
                 raise Taken(key)
-        raise StoreError("the store says again and again that it is busy with it", where=self._where(key))
+        raise StoreError("the store keeps saying that it is busy with this object", where=self._where(key))
 
     def upload(self, key: str, parts: Iterable[bytes], writer: str) -> None:
         """Write a large object under a name that is the writer's alone, a few parts in memory at a time."""

@@ -23,7 +23,7 @@ def is_url(path: str | os.PathLike[str]) -> bool:
         return False
     if re.match(_SQUEEZED, text):
         raise CkptError(
-            "is a URL that was made a path, which took a slash from it",
+            "is a URL that was turned into a path, which dropped a slash",
             where=text,
             fix="give the URL as text",
             code="remote.url",

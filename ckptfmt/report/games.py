@@ -27,7 +27,7 @@ def played_part(trace: str | os.PathLike[str], played: Sequence[Checkpoint]) -> 
             raise BadTrace(
                 f"was played by another network, {printable(opened.told.name, 60)}",
                 where=os.fspath(trace),
-                fix="give the checkpoint that played it, or record one of this",
+                fix="give the checkpoint that played it, or record a trace of this one",
                 code="trace.other",
             )
         return agent_part(opened)

@@ -161,4 +161,4 @@ def _answer(
     for name in ("q_values", "logits") if getattr(getattr(model, "config", None), "choices", None) is None else ():
         if name in said:
             return said[name].double().cpu().numpy(), name
-    raise CkptError(f"its network gives {', '.join(said)}, and no value for each of some actions", code="trace.shape")
+    raise CkptError(f"its network gives {', '.join(said)}, not one value for each action", code="trace.shape")

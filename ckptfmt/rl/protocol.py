@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Self
 
-from ckptfmt.errors import CkptError
 from ckptfmt.format.record import record
 from ckptfmt.rl.environment import Environment
 
-__all__ = ["PROTOCOLS", "Protocol", "named_protocol"]
+__all__ = ["PROTOCOLS", "Protocol"]
 
 # Hessel et al. 2018 and Dopamine evaluate with it: enough to leave a loop.
 _EPSILON = 0.001
@@ -104,15 +103,3 @@ PROTOCOLS: Mapping[str, Protocol] = {
         full_action_space=False,
     ),
 }
-
-
-def named_protocol(name: str) -> Protocol:
-    """Return a protocol by its name; raise `CkptError` where there is none of that name."""
-    if name not in PROTOCOLS:
-        raise CkptError(
-            f"there is no protocol {name}",
-            where="protocol",
-            fix=f"use {' or '.join(PROTOCOLS)}",
-            code="protocol.unknown",
-        )
-    return PROTOCOLS[name]

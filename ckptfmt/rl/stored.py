@@ -32,6 +32,7 @@ def read_tensor(
             f"{printable(name)} is {info.dtype}, which torch cannot hold", where=file, code="weights.dtype"
         )
     data = checkpoint.read(name, file, verify=verify)
+    # torch.frombuffer takes no empty buffer.
     if not data:
         return torch.empty(info.shape, dtype=_DTYPES[info.dtype])
     return torch.frombuffer(data, dtype=_DTYPES[info.dtype]).reshape(info.shape)

@@ -139,6 +139,7 @@ def _fill_tag(tag: str, value: Any, arrays: dict[str, Any]) -> Any:
             return deque(_fill(_of(items, list), arrays), maxlen=most)
         case "$pairs":
             return {_fill(key, arrays): _fill(item, arrays) for key, item in _of(value, list)}
+    # Taken out, so that two places cannot share one array, and what no place names shows.
     array = arrays.pop(_of(value, str))
     match tag:
         case "$tensor":

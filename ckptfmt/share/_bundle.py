@@ -102,14 +102,14 @@ def _read_statement(said: Mapping[str, Any], where: str) -> Statement | str:
 
 def _resources(rows: Any, where: str) -> list[tuple[str, str]]:
     if not isinstance(rows, list) or not rows:
-        raise _malformed("states no files", where)
+        raise _malformed("lists no files", where)
     found: dict[str, str] = {}
     for row in rows:
         name, digest = (row.get("name"), row.get("digest")) if isinstance(row, dict) else (None, None)
         if not isinstance(name, str) or not isinstance(digest, str) or row.get("algorithm") != "sha256":
-            raise _malformed("states a file without its name or SHA-256", where)
+            raise _malformed("lists a file without its name or SHA-256", where)
         if name in found:
-            raise _malformed(f"states '{printable(name, 60)}' twice", where)
+            raise _malformed(f"lists '{printable(name, 60)}' twice", where)
         found[name] = digest
     return list(found.items())
 

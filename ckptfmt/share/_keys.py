@@ -39,7 +39,7 @@ def load_private(path: str | os.PathLike[str], password: bytes | None = None) ->
         what = "is no private key in PEM form" if password is None else "does not open with this password"
         raise _unfit(what, where, "make one with: openssl ecparam -name prime256v1 -genkey -noout") from None
     if not isinstance(key, ed25519.Ed25519PrivateKey) and not _on_a_known_curve(key, ec.EllipticCurvePrivateKey):
-        raise _unfit("is of a kind that signs no models", where, "use a P-256 key")
+        raise _unfit("is a key of a kind that signs no models", where, "use a P-256 key")
     return key  # type: ignore[return-value]
 
 
@@ -47,14 +47,14 @@ def load_public(path: str | os.PathLike[str]) -> PublicKey:
     """Return the public key of a PEM file: P-256, P-384, P-521 or Ed25519."""
     where, data = os.fspath(path), _read(path)
     if b"PRIVATE KEY" in data:
-        raise _unfit("is a private key, which belongs to who signs", where, "give the public key of the pair")
+        raise _unfit("is a private key, which only the signer should have", where, "give the public key of the pair")
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
-        fix = "take it from the private one with: openssl ec -in private.pem -pubout"
+        fix = "derive it from the private one with: openssl ec -in private.pem -pubout"
         raise _unfit("is no public key in PEM form", where, fix) from None
     if not isinstance(key, ed25519.Ed25519PublicKey) and not _on_a_known_curve(key, ec.EllipticCurvePublicKey):
-        raise _unfit("is of a kind that signs no models", where, "use a P-256 key")
+        raise _unfit("is a key of a kind that signs no models", where, "use a P-256 key")
     return key  # type: ignore[return-value]
 
 

@@ -59,6 +59,7 @@ def upload(
     if dry_run:
         return "planned", ""
     checkpoint.verify()
+    # The client draws bars of its own wherever it runs, into the answer of whoever calls this.
     disable_progress_bars()
     with contextlib.ExitStack() as held:
         added = _added(checkpoint, mine, url, names, held)
@@ -127,6 +128,7 @@ def _commit(
         progress(operation.upload_info.size)
     names = HubFolder(url).names() if parent else {}
     places = {operation.path_in_repo for operation in added}
+    # What an older checkpoint had and this one has not would be taken for a part of it.
     gone = [f"{url.key}/{name}" if url.key else name for name in names if is_data_file(name) or name == HUB_WEIGHTS]
     operations = [*added, *(CommitOperationDelete(place) for place in gone if place not in places)]
     done = api.create_commit(

@@ -87,6 +87,7 @@ def push(
             return Pushed(where, url, "unchanged", *told)
         if dry_run:
             return Pushed(where, url, "planned", *told)
+        # A damaged checkpoint in a bucket could not be replaced by a whole one.
         checkpoint.verify()
     from ckptfmt.store.remote.write import publish_near
 

@@ -129,6 +129,7 @@ def sign(
     rest = (name for name in manifest.files if name not in own)
     left_out = (MANIFEST, STATE, REPLAY, *rest, *others) if network else ()
     ignored = tuple(dict.fromkeys((*_IGNORED, *left_out)))
+    # Told and not vouched for: a folder that is renamed stays what was signed.
     name = os.path.basename(os.path.realpath(where))
     bundle = _bundle(private, name, Statement(digests, ignored), where)
     write_companion(path, SIGNATURE, bundle, overwrite=overwrite)
@@ -182,6 +183,7 @@ def verify(
             covers = tuple(sorted(stated.digests))
     finally:
         release(folder)
+    # By here the manifest is the one that was signed, so its digests can be relied on.
     if not reasons and deep:
         reasons = [f"{p.where}: {p.message}" for p in validate(path).errors]
     unsigned = tuple(name for name in others if name not in covers) if not network else ()

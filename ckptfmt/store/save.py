@@ -70,6 +70,7 @@ def save(
         extra=extra,
         wait=wait,
         compress=compress,
+        # The folder that was written, and not whatever lies under its name by then.
         published=partial(_keep, folders),
     )
     return Checkpoint.of_written(path, folders[0], manifest) if folders else Checkpoint(path)
@@ -107,6 +108,7 @@ def write(
     """
     network = _network(config)
     files = _files({WEIGHTS: tensors, STATE: state, REPLAY: replay}, Compression() if compress else None)
+    # A rank has slices alone; what they make together is checked before rank 0 writes the manifest.
     if network is not None and peers is None:
         _check_network(network, files, os.fspath(path))
 

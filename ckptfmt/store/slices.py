@@ -52,6 +52,7 @@ def box_into(target: memoryview, box: Box, pieces: Sequence[Piece], files: DataF
         shared = box.overlap(held)
         if shared is None:
             continue
+        # It lies in the target as it lies in the file, so it is read to its place, without a copy.
         if shared == held and _is_run(shared, box):
             begin = _position(shared, box) * width
             part = target[begin : begin + shared.size * width]
@@ -116,6 +117,7 @@ _BLOCK = 1 << 20
 def _assembled(block: Box, held: Sequence[tuple[Box, Callable[[int], bytes]]], width: int) -> bytes:
     """Return the bytes of a block of the whole; of each piece it has the next ones, since both go row by row."""
     shares = [(shared, read) for box, read in held if (shared := block.overlap(box))]
+    # The usual case, of slices along the first dimension: one piece has the whole block, and its next bytes are those.
     if len(shares) == 1:
         return shares[0][1](block.size * width)
     data = bytearray(block.size * width)
@@ -167,7 +169,7 @@ def _wrong(pieces: Sequence[Piece], files: DataFiles) -> WeightsError:
         for _ in files.chunks(piece.file, piece.name, size=_BLOCK, verify=True):
             pass
     return WeightsError(
-        f"{printable(pieces[0].name)}: its slices are sound and do not make the tensor that split has",
+        f"{printable(pieces[0].name)}: its slices are intact, but together they are not the tensor that split lists",
         where=files.place(pieces[0].file),
         fix="re-save the checkpoint",
         code="weights.split",

@@ -79,7 +79,7 @@ def test_strict_refuses_placeholders_for_classes_of_other_packages(tmp_path, mon
     with pytest.raises(WouldAssume) as caught:
         convert(tmp_path / "agent.pkl", tmp_path / "out", strict=True)
     assert str(caught.value) == (
-        f"{tmp_path / 'agent.pkl'}: would read placeholders for agents.Agent; leave strict=True out"
+        f"{tmp_path / 'agent.pkl'}: would put placeholders in place of agents.Agent; leave strict=True out"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["agent.pkl"]
     assert convert(tmp_path / "agent.pkl", tmp_path / "out").tensors == 1

@@ -135,9 +135,7 @@ def failures(bench: Bench, rounds: int) -> Counter[str]:
         found["rounds"] += 1
         found["committed"] += state == 1
         found["said to be done"] += code == 0
-        told = (
-            "was committed, and could not be looked at again" in said or "whether it was committed is not known" in said
-        )
+        told = "was committed, but could not be read back" in said or "whether it was committed is not known" in said
         found["committed, and said that it may be"] += state == 1 and told
         true = state == 1 if code == 0 else state == "none" or (state == 1 and told)
         found["violations"] += not true or (code != 0 and not said.startswith("error: "))

@@ -40,7 +40,7 @@ from ckptfmt.look.diff import diff
 from ckptfmt.look.stats import checkpoint_stats
 from ckptfmt.look.summary import summarize_checkpoint
 from ckptfmt.look.validate import counts, validate
-from ckptfmt.look.validate.conformance import departures, schema_errors
+from ckptfmt.look.validate.conformance import departures
 from ckptfmt.store.checkpoint import Checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -260,8 +260,8 @@ def answer(command: str, result, code: int = 0) -> dict:
 
 def undocumented(document) -> list[str]:
     """Return departures from the schema of answers, and the fields that it does not know."""
-    return schema_errors(document, "report") + [
-        f"{error.json_path}: {error.message}" for error in CLOSED.iter_errors(document)
+    return [
+        f"{error.json_path}: {error.message}" for error in (*OPEN.iter_errors(document), *CLOSED.iter_errors(document))
     ]
 
 
@@ -276,6 +276,7 @@ def closed(schema):
     return made
 
 
+OPEN = Draft202012Validator(load_schema("report"))
 CLOSED = Draft202012Validator(closed(load_schema("report")))
 
 
@@ -326,7 +327,7 @@ def test_lines_of_training_and_of_many_files_are_described():
         {"source": "a.pth", "dest": "out/a", "status": "failed", "conversion": None, "error": error},
     ]
     for line in lines:
-        assert schema_errors(line, "report") == []
+        assert list(OPEN.iter_errors(line)) == []
 
 
 def test_an_answer_has_a_result_or_an_error_and_not_both():

@@ -38,14 +38,20 @@ def test_zstd_gives_a_safetensors_file_that_other_readers_open(tmp_path):
 
 
 WRONG = {
-    "rewards": (np.zeros((12, 2), np.float32), "'rewards' is not as in a trace, 12×2"),
-    "episodes": (np.zeros(11, np.int64), "'episodes' is not as in a trace, 11"),
-    "actions": (np.zeros(12, np.float32), "'actions' is not as in a trace, 12"),
-    "frames": (np.zeros((12, 24, 20, 4), np.uint8), "'frames' is not as in a trace, 12×24×20×4"),
-    "observations": (np.zeros((13, 2, 4, 4), np.uint8), "'observations' is not as in a trace, 13×2×4×4"),
-    "saliency": (np.zeros((12, 8, 8), np.uint8), "'saliency' is not as in a trace, 12×8×8"),
-    "outputs.q_values": (np.zeros((12, 1 << 17), np.float32), "'outputs.q_values' is not as in a trace, 12×131072"),
-    "strange": (np.zeros(12, np.float32), "'strange' is not as in a trace, 12"),
+    "rewards": (np.zeros((12, 2), np.float32), "'rewards' has another shape or dtype than in a trace, 12×2"),
+    "episodes": (np.zeros(11, np.int64), "'episodes' has another shape or dtype than in a trace, 11"),
+    "actions": (np.zeros(12, np.float32), "'actions' has another shape or dtype than in a trace, 12"),
+    "frames": (np.zeros((12, 24, 20, 4), np.uint8), "'frames' has another shape or dtype than in a trace, 12×24×20×4"),
+    "observations": (
+        np.zeros((13, 2, 4, 4), np.uint8),
+        "'observations' has another shape or dtype than in a trace, 13×2×4×4",
+    ),
+    "saliency": (np.zeros((12, 8, 8), np.uint8), "'saliency' has another shape or dtype than in a trace, 12×8×8"),
+    "outputs.q_values": (
+        np.zeros((12, 1 << 17), np.float32),
+        "'outputs.q_values' has another shape or dtype than in a trace, 12×131072",
+    ),
+    "strange": (np.zeros(12, np.float32), "'strange' has another shape or dtype than in a trace, 12"),
 }
 
 
@@ -61,7 +67,7 @@ def test_arrays_that_contradict_one_another_are_refused(tmp_path, name):
 def test_a_trace_without_a_step_is_refused(tmp_path):
     held = {name: array[:0] for name, array in traces.arrays().items()}
     with (
-        pytest.raises(BadTrace, match="'rewards' is not as in a trace, 0"),
+        pytest.raises(BadTrace, match="'rewards' has another shape or dtype than in a trace, 0"),
         open_trace(traces.write(tmp_path / "a", held)),
     ):
         pass
@@ -71,10 +77,10 @@ def test_a_trace_without_a_step_is_refused(tmp_path):
     ("given", "what"),
     [
         ({"actions": "NOOP"}, "its actions is of the wrong type"),
-        ({"actions": (1,)}, "what it tells of itself cannot be"),
-        ({"saliency_every": 0}, "what it tells of itself cannot be"),
+        ({"actions": (1,)}, "its metadata contradicts itself"),
+        ({"saliency_every": 0}, "its metadata contradicts itself"),
         ({"saliency_every": True}, "its saliency_every is of the wrong type"),
-        ({"frames_per_second": -1.0}, "what it tells of itself cannot be"),
+        ({"frames_per_second": -1.0}, "its metadata contradicts itself"),
         ({"environment": ["x"]}, "its environment is of the wrong type"),
         ({"name": 3}, "its name is of the wrong type"),
     ],

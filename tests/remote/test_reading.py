@@ -211,9 +211,9 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(url):
 def test_a_url_that_was_made_a_path_is_told(tmp_path):
     import pathlib
 
-    with pytest.raises(CkptError, match="is a URL that was made a path, which took a slash from it"):
+    with pytest.raises(CkptError, match="is a URL that was turned into a path, which dropped a slash"):
         ckptfmt.open(pathlib.Path("s3://bucket/run"))
-    with pytest.raises(CkptError, match="is a URL that was made a path, which took a slash from it"):
+    with pytest.raises(CkptError, match="is a URL that was turned into a path, which dropped a slash"):
         ckptfmt.save(pathlib.Path("s3://bucket/run"), {"a": numpy.zeros(2)})
 
 

@@ -64,7 +64,7 @@ def test_what_an_upload_left_is_in_the_way_until_it_is_taken_over(url, checkpoin
     place = parse(url)
     open_store(place).put(f"{place.key}/weights.safetensors", b"half", "a dead writer")
     open_store(place).put(f"{place.key}/replay.safetensors", b"half", "a dead writer")
-    with pytest.raises(TargetExists, match="holds what an upload left that did not finish, or that goes on"):
+    with pytest.raises(TargetExists, match="holds files of an upload that did not finish, or is still running"):
         push(checkpoint, url)
     push(checkpoint, url, overwrite=True)
     assert ckptfmt.validate(url).problems == ()
@@ -203,7 +203,7 @@ def test_what_fails_after_the_commit_says_that_it_was_committed(url, checkpoint,
     with pytest.raises(StoreError) as caught:
         push(checkpoint, url)
     assert str(caught.value) == (
-        f"{url}: was committed, and could not be looked at again: the store failed (500); look with: ckpt validate URL"
+        f"{url}: was committed, but could not be read back: the store failed (500); look with: ckpt validate URL"
     )
     monkeypatch.undo()
     assert ckptfmt.validate(url).problems == ()

@@ -115,7 +115,7 @@ def test_the_report_of_a_checkpoint_shows_a_game_that_it_played_and_no_other(tmp
         report(tmp_path / "a", trace=traces.write(tmp_path / "b.trace"))
     assert str(raised.value) == (
         f"{tmp_path / 'b.trace'}: was played by another network, pong-042; "
-        "give the checkpoint that played it, or record one of this"
+        "give the checkpoint that played it, or record a trace of this one"
     )
 
 

@@ -89,7 +89,7 @@ def test_a_network_with_other_actions_or_frames_than_its_environment_is_refused(
     with pytest.raises(CkptError) as caught:
         save_model_checkpoint(model, config, None, tmp_path / "a", environment=make_env(Environment(id="ALE/Pong-v5")))
     assert str(caught.value) == (
-        f"{tmp_path / 'a'}: network and environment do not fit: actions 3 (network) and 6 (environment), "
+        f"{tmp_path / 'a'}: network and environment do not match: actions 3 (network) and 6 (environment), "
         "frames 4×20×20 (network) and 4×84×84 (environment); make the environment that the network was trained on"
     )
     assert not (tmp_path / "a").exists()

@@ -13,7 +13,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
-from ckptfmt.errors import CkptError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.envs import Environment, describe_env, make_env
 from ckptfmt.rl.envs.atari import EpisodicLife
@@ -21,7 +20,7 @@ from ckptfmt.rl.envs.description import layers
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.play import evaluate, play_episodes
 from ckptfmt.rl.player import open_player
-from ckptfmt.rl.protocol import PROTOCOLS, Protocol, named_protocol
+from ckptfmt.rl.protocol import PROTOCOLS, Protocol
 from ckptfmt.rl.save import save_model_checkpoint
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.exact import assert_resume_exact
@@ -159,12 +158,6 @@ def test_evaluate_writes_the_protocol_into_the_manifest_and_says_where_it_differ
     assert evaluation["episodes"][0]["steps"] == 20
     assert (evaluation["protocol"]["name"], evaluation["protocol"]["epsilon"]) == ("machado-2018", 0.01)
     assert (evaluation["protocol"]["max_frames"], evaluation["protocol"]["sticky_actions"]) == (80, 0.25)
-
-
-def test_a_protocol_of_another_name_is_refused():
-    with pytest.raises(CkptError) as caught:
-        named_protocol("bellemare-2013")
-    assert str(caught.value) == "protocol: there is no protocol bellemare-2013; use machado-2018 or mnih-2015"
 
 
 _NEVER_FIRES = """

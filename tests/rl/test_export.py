@@ -280,7 +280,7 @@ def test_a_scale_that_divides_nothing_is_refused_in_one_sentence(tmp_path, told)
         with pytest.raises(ManifestError) as caught:
             export(tmp_path / "ck", tmp_path / "out", to=to)
         assert str(caught.value).startswith(
-            f"{tmp_path}/ck $.environment.observation_scale: must be a number of more than 0"
+            f"{tmp_path}/ck $.environment.observation_scale: must be a number greater than 0"
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ck"]
 

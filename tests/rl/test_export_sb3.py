@@ -216,7 +216,8 @@ def test_another_algorithm_than_there_are_is_refused(tmp_path):
     with pytest.raises(ConversionError) as caught:
         export(tmp_path / "ck", tmp_path / "agent.zip", to="sb3", algorithm="SAC")
     assert str(caught.value) == (
-        f"{tmp_path}/ck: such a network is an agent of PPO or A2C or TRPO there, not of SAC; choose PPO or A2C or TRPO"
+        f"{tmp_path}/ck: Stable-Baselines3 has such a network in PPO or A2C or TRPO, not in SAC; "
+        "choose PPO or A2C or TRPO"
     )
     with pytest.raises(CkptError, match="an export to torch has no algorithm; leave it out, or export to sb3"):
         export(tmp_path / "ck", tmp_path / "net.pth", to="torch", algorithm="PPO")

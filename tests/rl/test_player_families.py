@@ -157,7 +157,7 @@ def test_a_network_that_only_values_is_refused_before_anything_is_played(family,
         (
             "policy",
             "CartPole-v1",
-            "network and environment do not fit: actions 1 real numbers (network) and 2 (environment), "
+            "network and environment do not match: actions 1 real numbers (network) and 2 (environment), "
             "observations 3 (network) and 4 (environment)",
         ),
     ],

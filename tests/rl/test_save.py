@@ -172,7 +172,7 @@ def test_the_environment_given_must_fit(tmp_path):
     with pytest.raises(CkptError) as caught:
         load_model_checkpoint(tmp_path / "a", env=env)
     assert str(caught.value) == (
-        f"{tmp_path / 'a'}: network and environment do not fit: actions 4 (network) and 3 (environment), "
+        f"{tmp_path / 'a'}: network and environment do not match: actions 4 (network) and 3 (environment), "
         "frames 4×36×36 (network) and 2×36×36 (environment); make the environment that the network was trained on"
     )
 

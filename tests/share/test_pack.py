@@ -262,7 +262,7 @@ def test_an_index_that_claims_to_be_huge_is_refused_unread(tmp_path):
     end, offset, stored, size, index, _ = FOOTER.unpack(data[-FOOTER.size :])
     data[-FOOTER.size :] = FOOTER.pack(end, offset, stored, 1 << 40, index, b"")
     (tmp_path / "a.pack").write_bytes(data)
-    with pytest.raises(BadArchive, match="its footer does not fit it"):
+    with pytest.raises(BadArchive, match="its footer does not fit its size"):
         check(tmp_path / "a.pack")
     data[-FOOTER.size :] = struct.pack("<8sQQQ32s32s", end, offset, stored, size + 1, index, b"")
     (tmp_path / "a.pack").write_bytes(data)
@@ -273,7 +273,7 @@ def test_an_index_that_claims_to_be_huge_is_refused_unread(tmp_path):
 def test_an_index_that_shrinks_as_none_does_is_refused_in_little_memory(tmp_path):
     (tmp_path / "a.pack").write_bytes(forged(put("run", value="r" * (64 << 20))))
     tracemalloc.start()
-    with pytest.raises(BadArchive, match="its footer does not fit it"):
+    with pytest.raises(BadArchive, match="its footer does not fit its size"):
         check(tmp_path / "a.pack")
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
@@ -374,4 +374,4 @@ def test_an_index_whose_folders_take_more_text_than_itself_is_refused():
     footer = Footer(len(MARK), 1, len(text), new_blake3(text).digest(), b"")
     with pytest.raises(BadArchive) as caught:
         parse_index(text, footer, "a.pack")
-    assert str(caught.value) == "a.pack: its paths are too deep and too many; copy it again"
+    assert str(caught.value) == "a.pack: its paths take more folders than those of any run; copy it again"

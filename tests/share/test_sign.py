@@ -187,7 +187,7 @@ def test_keys_that_cannot_be_used_are_told_apart(checkpoint, keys, tmp_path):
     (tmp_path / "text").write_text("hello")
     said = {
         keys[1]: "is a public key, and only a private one signs",
-        rsa_key[0]: "is of a kind that signs no models",
+        rsa_key[0]: "is a key of a kind that signs no models",
         locked[0]: "is encrypted",
         tmp_path / "text": "is no private key in PEM form",
         tmp_path / "none": "cannot be read: No such file or directory",
@@ -196,7 +196,7 @@ def test_keys_that_cannot_be_used_are_told_apart(checkpoint, keys, tmp_path):
         with pytest.raises(CkptError) as caught:
             sign(checkpoint, path)
         assert caught.value.what == what
-    with pytest.raises(CkptError, match="is a private key, which belongs to who signs"):
+    with pytest.raises(CkptError, match="is a private key, which only the signer should have"):
         verify(checkpoint, keys[0])
     assert not (checkpoint / "model.sig").exists()
 

@@ -38,6 +38,7 @@ def build(
 ) -> Candidate:
     """Return the candidate of a sure reading; raise `Undecided` or `NoSupport` where it may not be claimed."""
     shapes, values, facts = seen.shapes, seen.values, seen.facts
+    # A known code base, or whoever names the architecture, has said already that these are sigmas.
     if reading.noisy and assignment is not None and layout is None and facts.architecture is None:
         _check_sigmas(assignment)
     support = find(fit, shapes, values)
@@ -54,6 +55,7 @@ def build(
     origin |= dict.fromkeys(
         ("n_action", "dueling_dqn", "distributional_dqn", "noisy_networks", "hidden_size"), "inferred"
     )
+    # Without the ends of its support C51 gives no Q-values; what else was told is told all the same.
     whole = not reading.distributional or None not in (fields["v_min"], fields["v_max"])
     notes = fields.pop("notes")
     return Candidate(
@@ -113,13 +115,16 @@ def _trunk(
             padding=layout.padding if layout else None,
             settled=_settled(layout, facts),
             windows=windows,
+            # No weight shows it; ReLU is what Mnih et al. 2015 have, and nearly all after them.
             activation=facts.encoder.activation if facts.encoder else wiring.activation or "relu",
         )
     except trunk.TrunkUnknown as e:
+        # A screen settles which of the usual strides it was; where it is known already, only the strides themselves do.
         option = "encoder" if facts.input_shape and not windows else "input_shape"
         raise Undecided(f"the strides of the convolutions are not known: {e}", (option,)) from None
     if facts.encoder is not None:
         found = replace(found, encoder_origin=facts.origin("encoder"))
+    # A module that tells its strides, and not what follows them, leaves part of the encoder to be assumed.
     elif windows and not wiring.activation:
         found = replace(found, encoder_origin="assumed")
     scale, source = _scale(facts, layout)
@@ -145,6 +150,7 @@ def _given_windows(convs: Sequence[Shape], facts: Facts) -> list[Window] | None:
     said = [(conv.channels, *conv.kernel) for conv in facts.encoder.convs]
     if said != [(conv[0], *conv[2:]) for conv in convs]:
         raise Undecided("the encoder that is given has other convolutions than the file")
+    # The strides that are told from shapes are one number each, and this is held against those.
     if any(len({*conv.stride}) > 1 or len({*conv.padding}) > 1 for conv in facts.encoder.convs):
         raise Undecided("the encoder that is given has a stride or padding that differs by direction")
     return [(conv.stride[0], conv.padding[0]) for conv in facts.encoder.convs]

@@ -130,6 +130,7 @@ def topologies(found: Fingerprint) -> Iterator[Topology]:
         return
     convs = found.chain
     for hidden, features in found.matrices:
+        # A flattened map has all its channels whole; one unit is a head and no hidden layer.
         if features % convs[-1][0] or hidden < 2:
             continue
         for streams, heads, size in _outputs(found, hidden, features):
@@ -152,6 +153,7 @@ def _outputs(found: Fingerprint, hidden: int, features: int) -> Iterator[tuple[S
 def _pairs(rows: list[int]) -> Iterator[tuple[int, int]]:
     for value in rows:
         for advantage in rows:
+            # A value has a row for each atom, an advantage as many for every action.
             if advantage % value == 0:
                 yield value, advantage
 
@@ -159,6 +161,7 @@ def _pairs(rows: list[int]) -> Iterator[tuple[int, int]]:
 def fits(found: Fingerprint) -> list[Fit]:
     """Return how each topology compares with the shapes, nearest first."""
     compared = [fit for topology in topologies(found) for fit in _compare(topology, found.counts)]
+    # Of those that are as near, the one with the fewest parts.
     return sorted(compared, key=lambda fit: (fit.distance, fit.topology.noisy, fit.topology.streams != "single"))
 
 

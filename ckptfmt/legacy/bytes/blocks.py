@@ -10,7 +10,7 @@ from typing import IO, Protocol
 
 from ckptfmt.errors import SourceError, TooCostly
 
-__all__ = ["CHUNK", "Block", "FileBlock", "MemoryBlock", "Spool", "Window", "pieces", "root_of"]
+__all__ = ["CHUNK", "Block", "FileBlock", "MemoryBlock", "Spool", "Window", "changed", "identity", "pieces", "root_of"]
 
 # What is held in memory of a file at once: large enough that reads cost nothing, small beside any network.
 CHUNK = 4 << 20
@@ -70,9 +70,9 @@ class FileBlock:
         try:
             now, there = os.fstat(self._descriptor), os.stat(path)
         except OSError:
-            raise _changed("is not there any more") from None
-        if _identity(now) != _identity(self._state) or (there.st_dev, there.st_ino) != (now.st_dev, now.st_ino):
-            raise _changed("changed while it was read")
+            raise changed("is not there any more") from None
+        if identity(now) != identity(self._state) or (there.st_dev, there.st_ino) != (now.st_dev, now.st_ino):
+            raise changed("changed while it was read")
 
     def close(self) -> None:
         """Close the file."""
@@ -93,7 +93,7 @@ class FileBlock:
             parts.append(self._pread(offset + have, size - have))
             have += len(parts[-1])
             if not parts[-1]:
-                raise _changed("became shorter while it was read")
+                raise changed("became shorter while it was read")
         return b"".join(parts)
 
     def _pread(self, offset: int, size: int) -> bytes:
@@ -107,12 +107,14 @@ class FileBlock:
             ) from None
 
 
-def _identity(state: os.stat_result) -> tuple[int, ...]:
+def identity(state: os.stat_result) -> tuple[int, ...]:
+    """Return what tells one state of a file from another: which file it is, its size and the times of its changes."""
     # Whoever writes may put the time of the last write back; that of the last change nobody sets.
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def _changed(what: str) -> SourceError:
+def changed(what: str) -> SourceError:
+    """Return the error for a file that is not what it was when it was opened."""
     return SourceError(what, fix="let the writing program finish, then try again", code="source.changed")
 
 

@@ -103,7 +103,7 @@ class _Reader(Cursor):
         try:
             return self.text(size).decode()
         except UnicodeDecodeError:
-            raise damaged("holds a text that is none") from None
+            raise damaged("holds text that is not UTF-8") from None
 
     def _extension(self, size: int, depth: int) -> Any:
         kind = self.take(1)[0]

@@ -28,11 +28,11 @@ def read_classic(names: Mapping[str, int], open_file: Callable[[str], Block], re
     Raises `SourceError` for an index and files that do not fit, and `UnsafeSource` for what attacks ask for.
     """
     if INDEX not in names:
-        what, fix = f"has no {INDEX}, so its save was not finished", "give a folder whose save was"
+        what, fix = f"has no {INDEX}, so its save was not finished", "give the folder of a finished save"
         raise SourceError(what, fix=fix, code="source.shard")
     if UNFINISHED in names:
         what = f"holds {UNFINISHED}, so the last save into it was not finished"
-        raise SourceError(what, fix="give a folder whose save was", code="source.stale")
+        raise SourceError(what, fix="give the folder of a finished save", code="source.stale")
     with within(INDEX):
         index = read_index(open_file(INDEX), reading.budget)
     reading.protocol = index.protocol

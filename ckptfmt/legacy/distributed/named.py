@@ -4,11 +4,11 @@ import os
 import stat
 
 from ckptfmt.errors import SourceError, printable
+from ckptfmt.legacy.bytes.blocks import changed, identity
 
 __all__ = ["NamedBlock", "open_folder"]
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_Identity = tuple[int, ...]
 
 
 def open_folder(path: str) -> int:
@@ -36,7 +36,7 @@ class NamedBlock:
             os.close(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise SourceError("is not a file", fix="copy the folder again", code="source.not-a-file")
-        self._identity = _identity(state)
+        self._identity = identity(state)
         self.size = state.st_size
 
     def read(self, offset: int, size: int) -> bytes:
@@ -55,7 +55,7 @@ class NamedBlock:
         finally:
             os.close(descriptor)
         if len(data) != size:
-            raise _changed()
+            raise changed("changed while it was read")
         return data
 
     def check_unchanged(self) -> None:
@@ -63,7 +63,7 @@ class NamedBlock:
         try:
             self._check(os.stat(self.name, dir_fd=self._folder, follow_symlinks=False))
         except OSError:
-            raise _changed() from None
+            raise changed("changed while it was read") from None
 
     def _open(self) -> int:
         try:
@@ -74,17 +74,8 @@ class NamedBlock:
             raise _unreadable(e) from None
 
     def _check(self, state: os.stat_result) -> None:
-        if _identity(state) != self._identity:
-            raise _changed()
-
-
-def _identity(state: os.stat_result) -> _Identity:
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _changed() -> SourceError:
-    what, fix = "changed while it was read", "let the writing program finish, then try again"
-    return SourceError(what, fix=fix, code="source.changed")
+        if identity(state) != self._identity:
+            raise changed("changed while it was read")
 
 
 def _unreadable(e: OSError | ValueError) -> SourceError:

@@ -66,19 +66,19 @@ class Machine:
     def _int_line(self) -> None:
         value = parse_int(self._reader.line())
         if value is None:
-            self._reader.damaged("an integer is no number")
+            self._reader.damaged("an integer is not written as one")
         self._stack.push(value)
 
     def _float_line(self) -> None:
         value = parse_float(self._reader.line())
         if value is None:
-            self._reader.damaged("a float is no number")
+            self._reader.damaged("a float is not written as one")
         self._stack.push(value)
 
     def _string_line(self) -> None:
         data = unescape(self._reader.line())
         if data is None:
-            self._reader.damaged("a string is not in quotes, or has escapes that are none")
+            self._reader.damaged("a string is not in quotes, or has escapes that Python does not write")
         self._budget.text(len(data))
         self._stack.push(text_of_python2(data))
 
@@ -87,7 +87,7 @@ class Machine:
         self._budget.text(len(line))
         text = parse_unicode(line)
         if text is None:
-            self._reader.damaged("a string is no text")
+            self._reader.damaged("a string has escapes that Python does not write")
         self._stack.push(text)
 
     def _string(self, width: int) -> None:

@@ -59,7 +59,7 @@ def _element(dtype: Any) -> tuple[str, bool]:
             # The second of a dtype's state is its byte order; without one the code says it.
             order = state[1] if isinstance(state, tuple) and len(state) > 1 else (found[1] if found else "")
             return (found[2] + found[3], order == ">") if found else ("", False)
-    raise malformed("gives an array a dtype that is none")
+    raise malformed("gives an array something that is no dtype")
 
 
 def reconstruct(args: tuple[Any, ...]) -> Opaque:
@@ -140,7 +140,7 @@ def numbers_of(
 ) -> LegacyTensor:
     """Return an array of a dtype of safetensors, of whole bytes, over its bytes; raises as `array_of`."""
     if not all(type(n) is int and n >= 0 for n in shape):
-        raise malformed("gives an array a shape that is none")
+        raise malformed("gives an array something that is no shape")
     block = _block(data)
     need = math.prod(shape) * bits_of(stored) // 8
     if block.size != need:

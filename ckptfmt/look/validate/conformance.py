@@ -19,7 +19,7 @@ from ckptfmt.families.config import config_schema
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.schemas import load_schema
 
-__all__ = ["departures", "schema_errors"]
+__all__ = ["departures"]
 
 # Parts of a manifest in which users keep what they like.
 _FREE = frozenset({"environment", "training_info", "evaluation", "extra"})
@@ -40,7 +40,7 @@ def departures(manifest: Any, *, relaxed: bool = False) -> Iterator[Problem]:
     `relaxed` reading is for a newer minor version: fields and words that this version does not know pass.
     """
     seen: set[str] = set()
-    errors = [(list(error.absolute_path), error) for error in _validator("manifest", relaxed).iter_errors(manifest)]
+    errors = [(list(error.absolute_path), error) for error in _validator(relaxed).iter_errors(manifest)]
     errors += _config_errors(manifest, relaxed)
     for path, error in sorted(errors, key=lambda pair: [str(part) for part in pair[0]]):
         place = _place(path)
@@ -61,15 +61,9 @@ def _config_errors(manifest: Any, relaxed: bool) -> list[tuple[list[Any], Valida
     return [(["config", *error.absolute_path], error) for error in errors]
 
 
-def schema_errors(document: Any, schema: str) -> list[str]:
-    """Return `path: what is wrong` for each departure of any document from a schema of `schema_names`."""
-    errors = _validator(schema, False).iter_errors(document)
-    return [f"{_place(list(error.absolute_path))}: {_sentence(error)}" for error in errors]
-
-
 @cache
-def _validator(name: str, relaxed: bool) -> Any:
-    schema = load_schema(name)
+def _validator(relaxed: bool) -> Any:
+    schema = load_schema("manifest")
     return _STRICT(_relax(schema) if relaxed else schema)
 
 
@@ -101,7 +95,7 @@ def _code(error: ValidationError, path: list[Any]) -> str:
     return "config.value" if path and path[0] == "config" and len(path) > 1 else "manifest.value"
 
 
-def _sentence(error: ValidationError, code: str = "") -> str:
+def _sentence(error: ValidationError, code: str) -> str:
     if error.validator in ("required", "additionalProperties"):
         return "is no file of a checkpoint" if code == "manifest.file-name" else error.message
     if error.validator == "not":

@@ -22,7 +22,7 @@ def unlike_whole(
             found = pieces(files, plain)
             for name, whole in entry.tensors.items():
                 if whole_digest(tuple(whole.shape), found[name], data, whole.digest) != whole.digest:
-                    message = "its slices are sound, and do not make the tensor that the manifest says"
+                    message = "its slices are intact, but together they are not the tensor that the manifest lists"
                     yield Problem("weights.split", f"{plain} {printable(name)}", message, "re-save the checkpoint")
     except WeightsError as e:  # a file was exchanged since it was checked
         yield Problem.of(e)

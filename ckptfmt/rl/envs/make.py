@@ -51,7 +51,10 @@ def make_env(environment: Environment, *, render_mode: str | None = None, truste
     _refuse_imports(description, trusted)
     base = _make_base(description, render_mode)
     if description.preprocessing not in PREPROCESSINGS:
-        raise _cannot(description, f"its frames are of {printable(description.preprocessing)}, which is not known")
+        raise _cannot(
+            description,
+            f"its frames are preprocessed as in {printable(description.preprocessing)}, which is not known here",
+        )
     try:
         env = _preprocess_atari(base, description) if is_atari(description.id) else _preprocess(base, description)
         env = _stack(env, description)
@@ -174,7 +177,7 @@ def _preprocess(base: Env, description: Environment) -> Env:
         env = wrappers.StickyAction(env, description.sticky_actions)
     if not _gives_images(env):
         if (description.frame_skip or 1) > 1:
-            raise TypeError("its observations are no images, and frames are skipped of these alone")
+            raise TypeError("its observations are no images, and frame_skip is for images only")
         return _limit(env if _is_row(env) else wrappers.FlattenObservation(env), description)
     if len(env.observation_space.shape or ()) == 1:
         return _limit(env, description)

@@ -57,7 +57,7 @@ def compared(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], seen: Ten
     for name, given in theirs.items():
         our, their = ours[name].detach(), given.detach()
         if our.shape != their.shape:
-            raise differs(f"its {_words(name)} are {tuple(their.shape)}, not {tuple(our.shape)}", path)
+            raise differs(f"its {_words(name)} have the shape {tuple(their.shape)}, not {tuple(our.shape)}", path)
         apart = float((our - their).abs().max())
         # Other kernels add in another order; 24 bits of a sum of some thousand terms are good to about this.
         if not torch.allclose(our, their, rtol=1e-4, atol=1e-4 * float(our.abs().max())):

@@ -33,6 +33,7 @@ class Trainer(Training):
     def advance(self, until: int) -> None:
         """Train until so many steps are taken or `stop` is called, without the checkpoint of the end."""
         config, started, first = self.config, time.perf_counter(), self.step
+        # The evaluation that was given up when the training before this one was stopped.
         if self.owed and not self._stopped():
             self._evaluate()
         while self.step < until and not self._stopped():
@@ -44,6 +45,7 @@ class Trainer(Training):
                 self._report(first, started)
             if self._due(config.eval_every):
                 self._evaluate()
+            # The last step has a checkpoint of its own, which `run` saves.
             if self._due(config.save_every) and self.step < config.total_steps and not self._stopped():
                 self._save("interval")
 
@@ -71,6 +73,7 @@ class Trainer(Training):
 
     def _keep(self, i: int, action: int, played: Played) -> None:
         """Take note of one step in environment `i`."""
+        # Mnih et al. 2015: one learning rate for games whose scores differ by thousands.
         learned = max(-1.0, min(1.0, played.reward)) if self.config.clip_rewards else played.reward
         ends = played.terminated, played.truncated
         self.replay.add(i, self.observations[i], action, learned, *ends, played.after)

@@ -165,7 +165,9 @@ def _checked(function: str, checkpoint: Checkpoint, staged: str, check: bool | N
     except Exception as e:  # a library of others may raise anything
         said = str(e).strip().partition("\n")[0] or type(e).__name__
         fix = "check the version of that library, or leave the check out"
-        raise CkptError(f"is not loaded there: {said}", where=outline.loads_with, fix=fix, code="export.differs") from e
+        raise CkptError(
+            f"that library cannot load it: {said}", where=outline.loads_with, fix=fix, code="export.differs"
+        ) from e
     return found
 
 

@@ -97,7 +97,7 @@ def _on_policy(config: ActorCriticConfig) -> Script:
 
 
 def _on_frames(config: ActorCriticConfig, real: bool) -> Script:
-    require(not real, "CleanRL's PPO on frames takes one of several actions")
+    require(not real, "CleanRL's PPO on frames has discrete actions only")
     require(config.observation == _FRAMES, "CleanRL's network takes 4×84×84 frames")
     own = config.policy_trunk or config.value_trunk
     require(not own, "CleanRL's PPO on frames has no layers between its trunk and its heads")

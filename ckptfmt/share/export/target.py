@@ -93,7 +93,7 @@ def require_plain(config: Any, library: str) -> None:
     stretched = getattr(config, "deviation_range", None) and getattr(config, "deviation_bound", "") == "tanh"
     require(not stretched, f"{library}'s networks clamp deviations, and this one stretches a tanh over their range")
     several = getattr(config, "policy", None) is None and getattr(config, "n_critics", None) is not None
-    require(not several, f"{library}'s networks of Q-values are one, and here are several")
+    require(not several, f"{library}'s agents have one network of Q-values, and this one has several")
 
 
 def left_out(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def environment_scale(checkpoint: Checkpoint) -> float:
     scale = finite(told)
     if scale is None or scale <= 0:
         raise ManifestError(
-            f"must be a number of more than 0, not {printable(told, 60)}",
+            f"must be a number greater than 0, not {printable(told, 60)}",
             where=f"{checkpoint.path} $.environment.observation_scale",
             code="environment.value",
         )

@@ -60,12 +60,14 @@ def walk(run: str) -> Iterator[RunFolder]:
 
 def cuts(size: int, entry: FileEntry | None) -> Iterator[Cut]:
     """Yield where a file of so many bytes is cut: at its tensors, if the manifest tells them."""
+    # One that is compressed, or was changed, does not have its tensors where the manifest says.
     if entry is None or entry.bytes != size:
         yield from _cut(0, size, 1)
         return
     header, infos = entry.header
     begin, gathered, last = 0, 0, 1
     for length, width in [(len(header), 1), *((info.nbytes, _width(info.dtype)) for info in infos)]:
+        # Bytes are sorted by their place in an element before they are compressed, so a part has elements of one width.
         if gathered and (width != last or gathered + length > _GATHERED):
             yield from _cut(begin, gathered, last)
             begin, gathered = begin + gathered, 0

@@ -110,7 +110,7 @@ class Footer:
             raise BadArchive("ends as no archive of a run does, it was cut short or is something else", where=where)
         fits = offset >= len(MARK) and offset + stored + FOOTER.size == archive_bytes
         if not fits or size > MAX_INDEX or not honest_text(size, stored):
-            raise BadArchive("its footer does not fit it", where=where)
+            raise BadArchive("its footer does not fit its size", where=where)
         return cls(offset, stored, size, index, whole)
 
 
@@ -153,9 +153,9 @@ def _parts(rows: list[list[int]]) -> Iterator[Part]:
     for number, row in enumerate(rows):
         stored, size, width, base = map(_whole, row)
         if not 0 < size <= PART or width not in _WIDTHS or not -1 <= base < number or stored < 1:
-            raise BadArchive(f"part {number:,} cannot be")
+            raise BadArchive(f"part {number:,} has sizes that no archive has")
         if base >= 0 and rows[base][1] != size:
-            raise BadArchive(f"part {number:,} is the difference to one of another size")
+            raise BadArchive(f"part {number:,} is the difference from a part of another size")
         depths.append(depths[base] + 1 if base >= 0 else 0)
         if depths[-1] > LONGEST_CHAIN:
             raise BadArchive(f"part {number:,} has more than {LONGEST_CHAIN} parents")
@@ -169,18 +169,18 @@ def _file(entry: dict[str, Any], parts: tuple[Part, ...]) -> PackedFile:
         raise BadArchive("a file names a part that is not there")
     size = sum(parts[number].size for number in numbers)
     if size != entry["bytes"] or not _DIGEST.fullmatch(entry["blake3"]):
-        raise BadArchive("the parts of a file do not make it")
+        raise BadArchive("the parts of a file do not add up to its size")
     return PackedFile(_path(entry["path"]), size, entry["blake3"], numbers)
 
 
 def _check(index: Index, end: int) -> None:
     if sum(part.stored for part in index.parts) + len(MARK) != end:
-        raise BadArchive("its parts do not fill it")
+        raise BadArchive("its parts do not add up to its size")
     files = {file.path for file in index.files}
     folders = set(index.folders)
     above = _above(files | folders)
     if len(files) + len(folders) != len(index.files) + len(index.folders) or files & (folders | above):
-        raise BadArchive("two of its files have one name")
+        raise BadArchive("two of its files have the same name")
 
 
 def _above(paths: set[str]) -> set[str]:
@@ -192,7 +192,7 @@ def _above(paths: set[str]) -> set[str]:
         # What lies above a folder that was found was found with it.
         while folder and folder not in found:
             if (taken := taken + len(folder)) > _MAX_ABOVE:
-                raise BadArchive("its paths are too deep and too many")
+                raise BadArchive("its paths take more folders than those of any run")
             found.add(folder)
             folder = folder.rpartition("/")[0]
     return found

@@ -101,7 +101,9 @@ def _publish(parent: int, staged: str, name: str, where: str, *, overwrite: bool
         try:
             os.link(staged, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
         except FileExistsError:
-            raise TargetExists("came into being while it was written", where=where, fix="choose another name") from None
+            raise TargetExists(
+                "was created by another program while this was written", where=where, fix="choose another name"
+            ) from None
         except OSError:
             # No second names here: a rename would replace silently what comes between the look and it.
             if os.path.lexists(where):

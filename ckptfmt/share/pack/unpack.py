@@ -44,6 +44,7 @@ def check(path: str | os.PathLike[str]) -> Unpacked:
     with Archive(path) as archive:
         archive.check_whole()
         for file in archive.index.files:
+            # Whoever reads a file to its end has held it against its digest.
             for _ in archive.read(file):
                 pass
         return Unpacked(archive.path, "", archive.index.run, archive.index.files)
@@ -71,6 +72,7 @@ def _write(archive: Archive, files: Sequence[PackedFile], folders: Sequence[str]
     if os.path.lexists(where) and (not os.path.isdir(where) or os.listdir(where)):
         raise TargetExists(_TAKEN, where=where, fix="choose another folder")
     parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    # Beside the target, since a rename does not leave its filesystem; of a name that no other unpacking has.
     staged = os.path.join(above, f".{name}.unpacking-{os.urandom(8).hex()}")
     tree = _Tree(staged)
     try:
@@ -82,6 +84,7 @@ def _write(archive: Archive, files: Sequence[PackedFile], folders: Sequence[str]
             tree.file(archive, file)
         tree.flush()
         try:
+            # An empty folder is replaced by it; one into which somebody wrote meanwhile is not.
             os.rename(staged, os.path.join(above, name))
         except (FileExistsError, NotADirectoryError):
             raise TargetExists(_TAKEN, where=where, fix="choose another folder") from None
@@ -130,6 +133,7 @@ class _Tree:
 
     def flush(self) -> None:
         """Make the names last."""
+        # Files were flushed as they were written; their names are in the folders, the innermost first.
         for place in reversed(self._folders.values()):
             folder = os.open(place, _FOLDER)
             try:

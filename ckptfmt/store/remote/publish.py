@@ -69,7 +69,7 @@ class _Upload:
             raise _committed(self.folder.where)
         if there and not self.take_over:
             raise TargetExists(
-                "holds what an upload left that did not finish, or that goes on",
+                "holds files of an upload that did not finish, or is still running",
                 where=self.folder.where,
                 fix="add overwrite=True to take it over, or choose another URL",
             )
@@ -103,11 +103,11 @@ class _Upload:
                 self._clean(sent)
             there = self.folder.list()
         except CkptError as e:
-            what = f"was committed, and could not be looked at again: {e.what}"
+            what = f"was committed, but could not be read back: {e.what}"
             raise StoreError(what, where=self.folder.where, fix="look with: ckpt validate URL", code=e.code) from None
         for name, found in sent.items():
             if there.get(name) != found.size:
-                what = f"was committed, and a removal that came late took '{name}' from it"
+                what = f"was committed, but a late removal by another writer then deleted '{name}'"
                 raise StoreError(what, where=self.folder.where, fix="choose another URL", code="write.lost")
 
     def check(self, sent: Mapping[str, Found]) -> None:

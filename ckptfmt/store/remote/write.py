@@ -81,6 +81,7 @@ def publish_near(
         data = read_manifest(folder, where=path)
         manifest = parse_manifest(data, where=os.path.join(path, MANIFEST))
         files = {}
+        # All are held open: a file that is put under one of these names from now on is not the one that is sent.
         for name, entry in near_files(folder, manifest):
             file, size = open_file(folder, name, where=path)
             stack.callback(release, file)
@@ -102,6 +103,7 @@ def sent_file(file: int, size: int, entry: FileEntry | None, where: str) -> Sent
         seen.append(hasher.hexdigest())
 
     def check() -> None:
+        # A file may be written to in place while it is read. The state shows that of those without a SHA-256, too.
         if not seen or _state(file) != before or (entry is not None and seen[-1] != entry.sha256):
             raise WriteError("was changed while it was sent", where=where, fix="run it again", code="remote.changed")
 
@@ -114,10 +116,12 @@ def update_far(url: str, change: Callable[[Manifest], Manifest]) -> Manifest:
     require_conditions(folder)
     current, there = _committed(folder)
     changed = change(current)
+    # Nothing but the manifest is sent here, so it may promise no other files.
     if changed.files != current.files:
         raise WriteError("a change of the manifest must leave its files as they are", where=url, code="write.file-name")
     data, manifest = accepted(changed, where=url)
     try:
+        # Files are told to belong to a manifest by the first half of its word, so that half stays.
         word = changed_word(there.writer, secrets.token_hex(8))
         folder.store.put(folder.key(MANIFEST), data, word, over=there)
     except Taken:
@@ -139,9 +143,11 @@ def remove_far(url: str, *, digest: str = "") -> None:
         raise WriteError("was changed since it was saved", where=url, code="write.changed")
     own = {*manifest.files, *map(compressed_name, manifest.files), HUB_WEIGHTS}
     names = [name for name in folder.list() if name != MANIFEST]
+    # All of the folder goes, so whatever is not of a checkpoint would be lost.
     if foreign := [name for name in names if name not in own and not is_companion(name)]:
         raise in_the_way(url, foreign[0])
     try:
+        # Over the very manifest that was read: what another writer put there meanwhile stays.
         folder.store.put(folder.key(MANIFEST), REMOVED, secrets.token_hex(8), over=there)
     except Taken:
         raise WriteError("was changed since it was saved", where=url, code="write.changed") from None

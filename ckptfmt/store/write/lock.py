@@ -158,7 +158,7 @@ def _require_lock(lock: Held) -> None:
     else:
         return
     raise WriteError(
-        f"'{printable(lock.name, 120)}', the name of its lock, {why}", fix="move that away", code="write.lock"
+        f"'{printable(lock.name, 120)}', where its lock belongs, {why}", fix="move that away", code="write.lock"
     )
 
 

@@ -67,4 +67,6 @@ def _publish(place: Place, new: Held, old: Held | None) -> None:
     try:
         publish_file(place, new, here, place.name, old)
     except FileExistsError:
-        raise TargetExists("was made by somebody else meanwhile", where=place.path, fix="choose another name") from None
+        raise TargetExists(
+            "was created by another program meanwhile", where=place.path, fix="choose another name"
+        ) from None

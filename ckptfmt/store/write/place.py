@@ -138,9 +138,11 @@ def _make_parents(parent: str) -> list[str]:
         parent = os.path.dirname(parent)
     made = []
     for folder in reversed(missing):
+        # Another writer may have made it meanwhile; then it is not ours to remove.
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
             made.append(folder)
+        # A folder whose name is not on the disk takes what lies in it along.
         above = os.open(os.path.dirname(folder), _FOLDER)
         try:
             sync_folder(above)

@@ -101,7 +101,7 @@ def _publish_new(place: Place, stage: Held, manifest: Manifest) -> None:
     except OSError as e:
         if e.errno in _TAKEN:
             raise TargetExists(
-                "came into being while it was written", where=place.path, fix="choose another folder"
+                "was created by another program while this was written", where=place.path, fix="choose another folder"
             ) from None
         if e.errno in _NO_FOLDERS:
             _publish_copies(place, stage, manifest)
@@ -166,7 +166,9 @@ def _publish_copies(place: Place, stage: Held, manifest: Manifest) -> None:
         os.mkdir(place.name, dir_fd=place.folder)
     with hold_open(place.folder, place.name) as target:
         if target is None or not target.is_folder or os.listdir(target.file):
-            raise TargetExists("came into being while it was written", where=place.path, fix="choose another folder")
+            raise TargetExists(
+                "was created by another program while this was written", where=place.path, fix="choose another folder"
+            )
         with contextlib.ExitStack() as undo:
             undo.callback(_remove_empty, target)
             for name in _stored(stage, manifest):

@@ -150,6 +150,7 @@ class _Work:
         require_space(place.folder, total + MANIFEST_SPACE, where=self._where)
         staged = self._stack.enter_context(stage(place, before))
         self._lead, self._folder = (place, before, staged), staged.file
+        # Other ranks may be in another folder, where a relative path is another place.
         return os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(self._where))), staged.name)
 
     def write(self, staged: str, files: Mapping[str, TensorFile]) -> dict[str, Any]:
@@ -185,4 +186,5 @@ class _Work:
 
 
 def _weights_first(name: str) -> tuple[bool, bool, str]:
+    # As a save of one process lists them: the same content makes the same manifest.
     return not name.startswith("weights"), not name.startswith("state"), name

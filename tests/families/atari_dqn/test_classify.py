@@ -71,7 +71,7 @@ def test_two_heads_of_a_game_with_one_action_need_their_names(reference):
 
 REFUSALS = {
     "there are no tensors": lambda s: s.clear(),
-    "no family of networks fits it: 3136 features are those of a trunk that is not here": lambda s: [
+    "no family of networks fits it: 3136 features come from a trunk that is not in the file": lambda s: [
         s.pop(name) for name in list(s) if name.startswith("conv")
     ],
     "there is no linear layer: an encoder without a head": lambda s: [

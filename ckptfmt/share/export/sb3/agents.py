@@ -21,7 +21,6 @@ from ckptfmt.share.export.target import require, unfit
 __all__ = ["Agent", "agent_of"]
 
 Names = dict[str, tuple[str, ...]]
-_CLIP = (-2.0, 2.0)
 # LOG_STD_MIN and LOG_STD_MAX of its `sac/policies.py`.
 _CLAMP = (-20.0, 2.0)
 

@@ -99,7 +99,7 @@ def _chosen(agent: Agent, info: Mapping[str, Any], asked: str) -> str:
     name = next((name for name in agent.algorithms if name.lower() == wanted), "")
     if not name:
         have = " or ".join(agent.algorithms)
-        raise unfit(f"such a network is an agent of {have} there, not of {printable(asked, 40)}", f"choose {have}")
+        raise unfit(f"{LIBRARY} has such a network in {have}, not in {printable(asked, 40)}", f"choose {have}")
     return name
 
 
