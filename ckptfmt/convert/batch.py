@@ -48,9 +48,10 @@ def convert_many(
     this under `if __name__ == "__main__":`, as with `multiprocessing`. An `executor` takes the place of the workers:
     anything with the interface of `concurrent.futures`, such as Dask's or mpi4py's, or a function that makes one, which
     is called again where one breaks. It is given files in chunks; a worker that is lost costs the rest of its chunk,
-    which is converted again, and a file that two workers died of fails alone. An executor that was given as it is is
-    not shut down here. What it leaves undone, because it breaks or one of its workers hangs for longer than `timeout`,
-    is done by workers of this machine. Futures that never say that they are running are waited for.
+    which is converted again, and a file that two workers died of fails alone. An executor itself is left running, one
+    that the function made is shut down. What an executor leaves undone, because it breaks or one of its workers hangs
+    for longer than `timeout`, is done by workers of this machine; where its futures never say that they are running,
+    the time is not limited.
 
     Sources and targets may be URLs; a source is fetched while it is converted.
 

@@ -115,11 +115,10 @@ def convert(
 
     `facts` are what the file does not hold, such as `n_action`; `settings` are further fields of `ModelConfig`. With
     `strict` nothing is assumed that an answer of the network depends on, and no placeholder stands for a class of
-    another package. `bulk` is for one of many files: one
-    processor is used, and the memory in which the system holds what was written is given back. With `compress` the
-    weights are stored as zstd if they get a tenth smaller. `progress` is called with the bytes written since its
-    last call. Raises `SourceError`, `UnsafeSource`, `ConversionError`, `TargetExists` or `WriteError`; then
-    nothing was written.
+    another package. `bulk` is for one of many files: one processor is used, and the memory in which the system holds
+    what was written is given back. With `compress` the weights are stored as zstd if they get a tenth smaller.
+    `progress` is called with the bytes written since its last call. Raises `SourceError`, `UnsafeSource`,
+    `ConversionError`, `TargetExists` or `WriteError`; then nothing was written.
 
     >>> ckptfmt.convert("dqn_best.pth", "out", n_atoms=51, v_min=-10, v_max=10).architecture
     'distributional'
@@ -181,7 +180,7 @@ def migrate_old_checkpoint(
 ) -> Conversion:
     """Convert an old file of training code; where `model_config` is given, its network must be that one.
 
-    It does what `convert` does, under the name and with the arguments that such code calls.
+    The same as `convert`, under the name and with the arguments that existing training code calls.
     """
     if model_config is None:
         return convert(old_path, new_path)

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -66,38 +66,57 @@ def save_model_checkpoint(
     Raises `WeightsError` for NaN or infinite weights unless `allow_nan`, and what `ckptfmt.save` raises.
     """
     where = os.fspath(checkpoint_path)
-    describe = cache(partial(_description, environment, model_config, where))
-
-    def write_of(files: Mapping[str, Any], notes: Sequence[Any], ranks: Ranks | None = None) -> Manifest:
-        return write(
-            checkpoint_path,
-            files[WEIGHTS],
-            model_config,
-            training_info,
-            overwrite,
-            state=files.get(STATE),
-            replay=files.get(REPLAY),
-            resume=_resume(notes),
-            environment=describe(),
-            evaluation=evaluation,
-            lineage=lineage or Lineage(kind="trained", code=code_revision()),
-            extra=extra,
-            wait=wait,
-            compress=compress,
-            peers=ranks,
-        )
-
-    def check(weights: Mapping[str, Any]) -> None:
-        if not allow_nan:
-            refuse_nan(weights, where)
-        describe()
-
+    told = {"evaluation": evaluation, "extra": extra, "wait": wait, "compress": compress}
+    beside = _Beside(checkpoint_path, model_config, training_info, environment, lineage, overwrite, allow_nan, told)
     ranks = ranks_now(patience)
     held, notes = _hold(model, state, ranks, where)
     resumes = [note["resume"] for note in notes]
     if ranks is not None and _is_sharded(sharded, notes, checkpoint_path):
-        return write_of(_pieces(held, check, ranks, where), resumes, ranks)
-    return _by_one(held, check, partial(write_of, notes=resumes), where)
+        return beside.write(_pieces(held, beside.check, ranks, where), resumes, ranks)
+    return _by_one(held, beside.check, partial(beside.write, notes=resumes), where)
+
+
+@record(slots=False)
+class _Beside:
+    """What a save says beside the tensors: `told` are the keywords of `ckptfmt.save` that are passed on as they are."""
+
+    path: str | os.PathLike[str]
+    config: Config | None
+    training_info: Mapping[str, Any] | None
+    environment: Described | None
+    lineage: Lineage | None
+    overwrite: bool
+    allow_nan: bool
+    told: Mapping[str, Any]
+
+    @cached_property
+    def description(self) -> Mapping[str, Any] | None:
+        """Return what the manifest says of the environment."""
+        return _description(self.environment, self.config, os.fspath(self.path))
+
+    def check(self, weights: Mapping[str, Any]) -> None:
+        """Raise where the weights, or the environment, are none to be saved."""
+        if not self.allow_nan:
+            refuse_nan(weights, os.fspath(self.path))
+        # Described here, so that one which does not fit is refused before anything is written.
+        _ = self.description
+
+    def write(self, files: Mapping[str, Any], notes: Sequence[Any], ranks: Ranks | None = None) -> Manifest:
+        """Write the files of this process, or with `ranks` those of all; return the manifest."""
+        return write(
+            self.path,
+            files[WEIGHTS],
+            self.config,
+            self.training_info,
+            self.overwrite,
+            state=files.get(STATE),
+            replay=files.get(REPLAY),
+            resume=_resume(notes),
+            environment=self.description,
+            lineage=self.lineage or Lineage(kind="trained", code=code_revision()),
+            peers=ranks,
+            **self.told,
+        )
 
 
 def held_by_rank(

@@ -57,8 +57,7 @@ def upgrade(
 
     Only the manifest changes, the tensors and the network's identity stay. Where there is nothing to do, or with
     `dry_run`, nothing is written. Raises what `Checkpoint` raises, `TargetExists` where `dest` is there already, and
-    `CkptError` where no destination is given, and for a version that is none or older than
-    what there is.
+    `CkptError` where no destination is given, and for a version that does not exist or is older than what there is.
     """
     where = os.fspath(path)
     with Checkpoint(where) as checkpoint:

@@ -87,6 +87,7 @@ def diff(
 ) -> int:
     """Show what changed between two checkpoints."""
     names = form in ("name-only", "name-status")
+    # They take far longer than the digests that tell what differs, so only where somebody sees or asks for them.
     numbers = not (names or output.quiet) or output.as_json or rtol > 0 or atol > 0 or sort == "change"
     found = compare(
         a, b, only=only, ignore=ignore, rtol=rtol, atol=atol, numbers=numbers, key=key, allow_unsafe=allow_unsafe

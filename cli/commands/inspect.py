@@ -143,6 +143,7 @@ def _show(output: Output, summary: Summary, *, name: str | None, line: bool, sea
     else:
         describe(output, summary)
         with_figures = any(tensor.stats for tensor in summary.tensors)
+        # A training state has hundreds of tensors that say nothing of the network; a pattern finds those, too.
         shown = [tensor for tensor in summary.tensors if searched or tensor.file == WEIGHTS]
         layers(output, shown, stats=with_figures)
         if searched and not shown:

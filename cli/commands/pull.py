@@ -29,6 +29,7 @@ def pull(output: Output, url: str, dest: str, overwrite: bool, wait: float) -> i
 
     Every file is held against the manifest before the folder gets its name.
     """
+    # Only a bar needs to know how much there is; a server of files does not tell it at once.
     far = open_far(url) if is_url(url) and output.err.is_live else None
     total = sum(far.names().values()) if far is not None and far.can_list else 0
     with output.progress(total, "fetching") as bar:

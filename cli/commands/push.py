@@ -48,6 +48,7 @@ def push(
     A checkpoint in a bucket is never replaced.
     """
     options: dict[str, Any] = {"overwrite": overwrite, "message": message, "private": private, "dry_run": dry_run}
+    # Only a bar needs to know how much there is.
     with output.progress(_bytes(path) if output.err.is_live else 0, "sending") as bar:
         done: list[Pushed | CkptError]
         if everything:

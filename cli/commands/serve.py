@@ -42,6 +42,7 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
     if host not in (_HERE, "localhost") and not allow_remote:
         what = "would let other machines look at every checkpoint"
         raise CkptError(what, where=host, fix="add --allow-remote if that is meant", code="serve.remote")
+    # A page elsewhere can point a name of its own at this machine and read what is served here (DNS rebinding).
     hosts = ("*",) if allow_remote else (_HERE, "localhost")
     with _listen(host, port) as listening:
         address = f"http://{host}:{listening.getsockname()[1]}"
@@ -53,6 +54,7 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
         site = make_site(folder, hosts=hosts, behaviour=_behaviour if find_spec("torch") else None)
         config = uvicorn.Config(site, log_level="info" if output.verbose else "error")
         server = uvicorn.Server(config)
+        # Windows that follow a run would go on asking for ever, and uvicorn waits until all have been answered.
         site.state.ending = lambda: server.should_exit
         # Ctrl-C is how a server is meant to end; uvicorn raises it again once all answers are out.
         with contextlib.suppress(KeyboardInterrupt):

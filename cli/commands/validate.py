@@ -54,6 +54,7 @@ def validate(
     form: str,
 ) -> int:
     """Check that checkpoints are intact, down to every byte."""
+    # Linters that write for GitHub call it so; everywhere else here it is --json.
     output.as_json |= form == "json"
     if code is not None:
         return _explain(output, code)
@@ -72,6 +73,7 @@ def validate(
                 if len(paths) == 1:
                     raise
                 troubles.append(e)
+                # Nobody could look at it, which in an answer about many is no reason to call it valid.
                 report = Report(path, (Problem.of(e),), deep=deep)
             reports.append(report)
             bar.clear()

@@ -285,8 +285,7 @@ def _read(state: Mapping[str, Array], name: str, dtype: Any, shape: tuple[int, .
 
 def _rng_words(rng: np.random.Generator) -> Array:
     state: Any = rng.bit_generator.state
-    wide = (state["state"]["state"], state["state"]["inc"])
-    # The two numbers of PCG64 have 128 bits, more than any dtype of NumPy.
+    wide = (state["state"]["state"], state["state"]["inc"])  # of 128 bits, more than a dtype of NumPy
     words = [word for number in wide for word in (number & _MASK, number >> 64)]
     return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
 
