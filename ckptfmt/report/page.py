@@ -11,12 +11,12 @@ from ckptfmt.errors import printable
 from ckptfmt.format.record import record
 from ckptfmt.look.figures import evaluation_points
 from ckptfmt.look.summary import Summary, summarize_checkpoint
-from ckptfmt.look.validate import Report, validate
+from ckptfmt.look.validate import Report, validate_open
 from ckptfmt.report.render import prepare, render
 from ckptfmt.report.rows import facts, flatten
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["Page", "report", "trace_page"]
+__all__ = ["Page", "page_of", "report", "trace_page"]
 
 
 @record
@@ -46,16 +46,14 @@ def report(
     trace: str | os.PathLike[str] | None = None,
     behaviour: Mapping[str, Any] | None = None,
     nav: Sequence[tuple[str, str]] = (),
-    links: Mapping[str, str] | None = None,
 ) -> Page:
     """Return a page about the checkpoint `a`, or about `b` and what changed in it since `a`.
 
     Every byte is held against its digest. Without `weights` no tensor is drawn; with `spectrum` the singular values of
     each layer are. A `trace` that the network of `a` or `b` played is shown step by step; `behaviour` is what both do
     with the frames of a trace, as `ckptfmt.rl.behaviour.compare_behaviour(...).to_dict()` tells it. Nothing is fetched,
-    nothing runs but the player of a trace, and text of the checkpoints is shown as text only. `nav` and `links` are for
-    a site around the page: (words, path) above it, and the path behind the name of each tensor. Raises what
-    `ckptfmt.open` raises, `CkptError` for a trace of another network.
+    nothing runs but the player of a trace, and text of the checkpoints is shown as text only. `nav` stands
+    above it, (words, path) of a site. Raises what `ckptfmt.open` raises, `CkptError` for a trace of another network.
 
     >>> Path("pong.html").write_text(ckptfmt.report("runs/pong/best").html)
     """
@@ -64,7 +62,13 @@ def report(
         older = stack.enter_context(Checkpoint(a)) if b is not None else None
         told = _games(trace, behaviour, [one for one in (newer, older) if one])
         drawn = {"weights": weights, "spectrum": weights and spectrum}
-        return _page(newer, older, drawn, told, nav, links or {})
+        return _page(newer, older, drawn, told, nav, {})
+
+
+def page_of(checkpoint: Checkpoint, *, nav: Sequence[tuple[str, str]], links: Mapping[str, str]) -> Page:
+    """Return the page of a checkpoint that is open, for a site around it: (words, path) above it, paths of tensors."""
+    drawn = {"weights": True, "spectrum": False}
+    return _page(checkpoint, None, drawn, _games(None, None, ()), nav, links)
 
 
 def trace_page(trace: str | os.PathLike[str], *, nav: Sequence[tuple[str, str]] = (), start: int = 0) -> Page:
@@ -98,7 +102,7 @@ def _page(
     nav: Sequence[tuple[str, str]],
     links: Mapping[str, str],
 ) -> Page:
-    found, verdict = summarize_checkpoint(newer), _validated(newer.path, ahead=drawn["weights"])
+    found, verdict = summarize_checkpoint(newer), _validated(newer, ahead=drawn["weights"])
     before = summarize_checkpoint(older) if older else None
     sound = verdict.valid and drawn["weights"]
     sections = dict(_sections(found, before, verdict))
@@ -125,10 +129,10 @@ def _page(
     return Page(title, render("report", context), tuple(name for name, part in sections.items() if part))
 
 
-def _validated(path: str, *, ahead: bool) -> Report:
+def _validated(checkpoint: Checkpoint, *, ahead: bool) -> Report:
     """Return what validating finds; what the page needs is loaded while threads hash, with `ahead` for drawing too."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        found = pool.submit(validate, path)
+        found = pool.submit(validate_open, checkpoint)
         prepare("layout", "alone", "report")
         if ahead:
             import_module("ckptfmt.report.weights")

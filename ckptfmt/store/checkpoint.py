@@ -118,6 +118,11 @@ class Checkpoint(Shown):
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
     @property
+    def folder(self) -> OpenFolder:
+        """Return the folder that is held open, or what stands for it in a store; it stays the checkpoint's own."""
+        return self._folder
+
+    @property
     def config(self) -> Any:
         """Return what the network is rebuilt from, a `ModelConfig` or the config of another family.
 

@@ -16,8 +16,8 @@ from ckptfmt.look.lineage import lineage
 from ckptfmt.look.shape import shape_of
 from ckptfmt.look.summary import summarize_checkpoint
 from ckptfmt.look.trace import open_trace
-from ckptfmt.look.validate import validate
-from ckptfmt.report import report
+from ckptfmt.look.validate import validate_open
+from ckptfmt.report import page_of, report
 from ckptfmt.report.agent import agent_part
 from ckptfmt.report.draw import descent, histogram
 from ckptfmt.report.mosaic import filters, heat
@@ -95,23 +95,28 @@ class Pages:
     def checkpoint(self, name: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of one checkpoint, the same that `ckpt report` writes."""
         entry = self._entry(name)
-        nav = [
+
+        def page() -> str:
+            # Opened once: a manifest of a hundred thousand tensors takes seconds.
+            with Checkpoint(entry.path) as checkpoint:
+                links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in checkpoint.names()}
+                return page_of(checkpoint, nav=self._around(name, checkpoint), links=links).html
+
+        def data() -> Mapping[str, Any]:
+            with Checkpoint(entry.path) as checkpoint:
+                verdict = validate_open(checkpoint, deep=False).to_dict()
+                return {"summary": summarize_checkpoint(checkpoint).to_dict(), "report": verdict}
+
+        return page, data
+
+    def _around(self, name: str, checkpoint: Checkpoint) -> list[tuple[str, str]]:
+        played = self._index.trace(checkpoint.manifest.content_digest)
+        return [
             ("all checkpoints", "/"),
             ("lineage", f"/lineage/{quote(name)}"),
             ("run", f"/runs/{quote(os.path.dirname(name))}"),
+            *([("the agent at work", f"/c/{quote(name)}/play")] if played else []),
         ]
-        with Checkpoint(entry.path) as checkpoint:
-            played = self._index.trace(checkpoint.manifest.content_digest)
-            links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in checkpoint.names()}
-        if played:
-            nav.append(("the agent at work", f"/c/{quote(name)}/play"))
-        return (
-            lambda: report(entry.path, nav=nav, links=links).html,
-            lambda: {
-                "summary": summarize_checkpoint(entry.path).to_dict(),
-                "report": validate(entry.path, deep=False).to_dict(),
-            },
-        )
 
     def tensor(self, name: str, tensor: str, *, query: Mapping[str, str]) -> Answer:
         """Return the page of one tensor: figures, histogram, picture, the largest entries."""
@@ -210,10 +215,8 @@ class Pages:
         """Return the page of where a checkpoint came from."""
         found = lineage(self._entry(name).path, [self._index.folder])
         names = {entry.path: entry.name for entry in self._index.entries()}
-        nodes = [
-            (node, names.get(node.path or "", ""), _checkpoint_href(names.get(node.path or "", "")))
-            for node in found.nodes
-        ]
+        named = [(node, names.get(node.path or "", "")) for node in found.nodes]
+        nodes = [(node, known, _checkpoint_href(known)) for node, known in named]
         context = {
             "title": printable(name, 120),
             "nodes": nodes,

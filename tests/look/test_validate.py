@@ -18,7 +18,7 @@ from ckptfmt.format.files import MANIFEST, WEIGHTS
 from ckptfmt.format.manifest import Manifest, render_manifest
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.format.safetensors import tensor_bytes
-from ckptfmt.look.validate import counts, validate
+from ckptfmt.look.validate import counts, validate, validate_open
 from ckptfmt.look.validate.integrity import THOROUGH
 from ckptfmt.store.write import TensorFile, write_checkpoint
 
@@ -40,6 +40,18 @@ def look(case: Path) -> dict:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
 def test_exactly_the_expected_problems_are_found(case):
     assert look(case) == json.loads((case / "expected.json").read_text())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
+def test_a_checkpoint_that_is_open_is_validated_as_one_at_a_path(case):
+    path = case / "checkpoint"
+    for deep in (True, False):
+        try:
+            with ckptfmt.open(path) as checkpoint:
+                assert validate_open(checkpoint, deep=deep) == validate(path, deep=deep)
+        except CkptError:
+            # What cannot be opened is validated by its path alone.
+            assert "valid" not in look(case) or not look(case)["valid"]
 
 
 @pytest.fixture

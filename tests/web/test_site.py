@@ -1,5 +1,7 @@
 import os
 import shutil
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from ckptfmt.format.entries import Lineage
 from ckptfmt.report.render import follow_digest, follow_script, script_digest
 from ckptfmt.web import make_site
 from ckptfmt.web.index import Index
+from ckptfmt.web.pages import Pages
 from ckptfmt.web.run import run_state
 from tests import traces
 from tests.look.test_scalars import event
@@ -346,3 +349,23 @@ def test_a_pointer_of_git_lfs_is_said_to_be_one_on_every_page(tmp_path):
     assert site.get("/").status_code == 200
     for path in ("/c/agent", "/c/agent.json", "/c/agent/t/fc.weight"):
         assert "is a Git LFS pointer to these very bytes, which were not fetched" in site.get(path).text
+
+
+def test_a_page_and_its_data_parse_a_manifest_once(folder):
+    parsed: list[str] = []
+
+    def watch(frame, event, _):
+        if event == "call" and frame.f_code.co_name == "raw_manifest":
+            parsed.append(frame.f_code.co_filename)
+
+    for made in Pages(Index(str(folder))).checkpoint("old", query={}):
+        parsed.clear()
+        # What validates runs in a thread of its own.
+        threading.setprofile(watch)
+        sys.setprofile(watch)
+        try:
+            assert made()
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+        assert len(parsed) == 1

@@ -8,7 +8,16 @@ from typing import Any
 
 from ckptfmt.errors import CkptError, ManifestError, Problem, Unreadable, UnsupportedVersion, WeightsError, printable
 from ckptfmt.families.blueprint import Blueprint, parse_blueprint
-from ckptfmt.format.files import MANIFEST, SAFETENSORS, OpenFolder, compressed_name, open_folder, read_manifest, release
+from ckptfmt.format.files import (
+    MANIFEST,
+    SAFETENSORS,
+    OpenFolder,
+    compressed_name,
+    open_file,
+    open_folder,
+    read_manifest,
+    release,
+)
 from ckptfmt.format.manifest import FileEntry, Manifest, SplitEntry
 from ckptfmt.format.parse import raw_manifest
 from ckptfmt.format.prerelease import settled
@@ -19,8 +28,9 @@ from ckptfmt.look.validate.integrity import FileCheck, Progress
 from ckptfmt.look.validate.report import Report
 from ckptfmt.look.validate.stale import stale_training
 from ckptfmt.remote.url import as_path
+from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["validate"]
+__all__ = ["validate", "validate_open"]
 
 # Six digits at most: a text of a million digits is no version, and slow to convert.
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
@@ -47,6 +57,19 @@ def validate(
     look = _Look(as_path(path), deep, strict, progress)
     problems = _most(list(look.problems()), look.path)
     return Report(look.path, tuple(problems), deep, strict, look.bytes_read)
+
+
+def validate_open(checkpoint: Checkpoint, *, deep: bool = True) -> Report:
+    """Do what `validate` does with a checkpoint that is open, without reading its manifest a second time.
+
+    Whoever opened it parsed it whole, and held it against its digest and against itself.
+    """
+    if check_version(checkpoint.manifest.format_version, where=checkpoint.path):
+        # What a newer version wrote stands in its text alone.
+        return validate(checkpoint.path, deep=deep)
+    look = _Look(checkpoint.path, deep, strict=False, progress=None)
+    problems = _most(list(look.problems_of(checkpoint)), look.path)
+    return Report(look.path, tuple(problems), deep, False, look.bytes_read)
 
 
 def _most(problems: list[Problem], path: str) -> list[Problem]:
@@ -79,18 +102,41 @@ class _Look:
         folder = open_folder(self.path)
         try:
             yield from self._manifest(folder)
-            listed, sound = frozenset(self.files or SAFETENSORS), self.deep
-            yield from checks.folder(folder, listed.union(map(compressed_name, listed)))
-            for name, entry in self.files.items():
-                check = FileCheck(folder, name, entry, self.deep, self.strict, self.progress)
-                found = list(check.problems())
-                yield from found
-                sound = sound and not any(problem.severity == "error" for problem in found)
-                self.bytes_read += check.bytes_read
-            if sound and self.split:
-                yield from self._wholes(folder)
+            yield from self._stored(folder)
         finally:
             release(folder)
+
+    def problems_of(self, checkpoint: Checkpoint) -> Iterator[Problem]:
+        """Yield the problems of a checkpoint whose manifest was read."""
+        manifest, folder = checkpoint.manifest, checkpoint.folder
+        file, size = open_file(folder, MANIFEST, where=self.path)
+        release(file)
+        self.bytes_read += size
+        self.files, self.split = dict(manifest.files), manifest.split
+        yield from self._said(manifest, checkpoint.network)
+        yield from self._stored(folder)
+
+    def _stored(self, folder: OpenFolder) -> Iterator[Problem]:
+        """Yield what is wrong with the files that the manifest lists, and with what lies beside them."""
+        listed, sound = frozenset(self.files or SAFETENSORS), self.deep
+        yield from checks.folder(folder, listed.union(map(compressed_name, listed)))
+        for name, entry in self.files.items():
+            check = FileCheck(folder, name, entry, self.deep, self.strict, self.progress)
+            found = list(check.problems())
+            yield from found
+            sound = sound and not any(problem.severity == "error" for problem in found)
+            self.bytes_read += check.bytes_read
+        if sound and self.split:
+            yield from self._wholes(folder)
+
+    def _said(self, manifest: Manifest, network: Blueprint | None) -> Iterator[Problem]:
+        """Yield what is wrong with what a sound manifest says."""
+        yield from checks.network(manifest, network)
+        yield from self._trained(manifest)
+
+    def _trained(self, manifest: Manifest) -> Iterator[Problem]:
+        yield from checks.training(manifest)
+        yield from stale_training(self.path, manifest)
 
     def _wholes(self, folder: OpenFolder) -> Iterator[Problem]:
         """Yield the tensors in slices that are not what the manifest says they are whole; each slice is sound."""
@@ -128,10 +174,7 @@ class _Look:
             apart = list(checks.consistency(manifest))
             yield from apart
             self.split = {} if apart else manifest.split
-            if not found:
-                yield from checks.network(manifest, network)
-            yield from checks.training(manifest)
-            yield from stale_training(self.path, manifest)
+            yield from self._trained(manifest) if found else self._said(manifest, network)
 
     def _version(self, raw: Mapping[str, Any]) -> bool:
         """Return whether a newer minor version is at hand; what is no version at all is left to the schema."""
