@@ -121,7 +121,7 @@ STRANGERS = {
 def test_a_layer_that_none_of_the_eight_has_is_no_claim(stranger, wrap, tmp_path):
     result = convert(save(wrap(STRANGERS[stranger]), tmp_path), tmp_path / "out")
     assert result.architecture is None
-    assert result.classification.refusal == f"its module has {stranger}, which none of the eight architectures has"
+    assert result.classification.refusal == f"its module has {stranger}, which no Atari DQN has"
 
 
 def test_a_softmax_at_the_end_is_a_policy(tmp_path):

@@ -15,6 +15,9 @@ from ckptfmt.families.skeleton import Skeleton, Values
 
 __all__ = ["classify", "tell"]
 
+# Layers that are part of other families here: to name one is no reason why a network is none of them.
+_KNOWN_ELSEWHERE = ("cell", "norm")
+
 
 def classify(
     shapes: Mapping[str, Sequence[int]],
@@ -67,19 +70,28 @@ def tell(seen: Skeleton) -> Classification:
         return _contested(answer.chosen, own, decision, seen)
     if seen.facts.architecture:
         return answer
+    misfits = [item for item in found if isinstance(item, Misfit)]
     if answer.candidates:
         strong = next((other for other in others if other.strength), None)
-        return _refused(answer, strong) if strong else answer
-    return _between(decision) or _nearest(answer, [item for item in found if isinstance(item, Misfit)])
+        return _refused(answer, strong, misfits) if strong else answer
+    return _between(decision) or _nearest(answer, misfits, seen)
 
 
-def _nearest(answer: Classification, misfits: Sequence[Misfit]) -> Classification:
-    """Say what failed in the family that had found a place for the most tensors, of a network that sees no frames."""
-    if answer.refusal != NO_CONVOLUTION or not misfits:
+def _nearest(answer: Classification, misfits: Sequence[Misfit], seen: Skeleton) -> Classification:
+    """Say what failed in the family that had found a place for the most tensors."""
+    if not misfits:
         return answer
-    # Of reasons of families that came as far, one that names a tensor or a number says more.
-    nearest = max(misfits, key=lambda misfit: (misfit.placed, any(map(str.isdigit, misfit.why))))
+    nearest = _furthest(misfits)
+    # Of what sees frames, why it is no Atari DQN says more, but where a family knows what an Atari DQN has not.
+    known = nearest.placed and any(layer.kind in _KNOWN_ELSEWHERE for layer in seen.layers)
+    if answer.refusal != NO_CONVOLUTION and not known:
+        return answer
     return replace(answer, refusal=f"no family of networks fits it: {nearest.why}")
+
+
+def _furthest(misfits: Sequence[Misfit]) -> Misfit:
+    # Of reasons of families that came as far, one that names a tensor or a number says more.
+    return max(misfits, key=lambda misfit: (misfit.placed, any(map(str.isdigit, misfit.why))))
 
 
 def _may_be(claimed: Proposal, seen: Skeleton) -> bool:
@@ -134,7 +146,8 @@ def _between(decision: Decision) -> Classification | None:
     return Classification(candidates=(one.candidate, other.candidate), refusal=said, options=one.decides)
 
 
-def _refused(answer: Classification, rival: Proposal) -> Classification:
-    return Classification(
-        candidates=answer.candidates, refusal=f"{rival.sees}; it has the shapes of {answer.candidates[0].name}"
-    )
+def _refused(answer: Classification, rival: Proposal, misfits: Sequence[Misfit] = ()) -> Classification:
+    """Say what speaks for the rival, and what kept the family that came furthest from being it, if one came far."""
+    nearest = _furthest(misfits) if misfits else None
+    but = nearest.why if nearest and nearest.placed else f"it has the shapes of {answer.candidates[0].name}"
+    return Classification(candidates=answer.candidates, refusal=f"{rival.sees}; {but}")

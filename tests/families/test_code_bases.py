@@ -102,7 +102,7 @@ KINDS = {
     "successor features": (FC | heads(("sf", 6 * 64)), "384 rows are more than the 18 actions"),
     "option-critic": (FC | heads(("Q", 4), ("terminations", 4)) | {"options_W": (4, HIDDEN, 6), "options_b": (4, 6)},
                       "options_W (4, 64, 6) belongs to no layer"),
-    "DRQN": (NUMBERED | cell("lstm", WIDE, 4) | heads(("fc", 6)), CELL),
+    "DRQN": (NUMBERED | cell("lstm", WIDE, 4) | heads(("fc", 6)), "nothing tells what the 6 numbers of fc.weight are"),
     "layer normalisation": (NATURE | layer("fc.0", HIDDEN, WIDE) | layer("fc.1", HIDDEN) | heads(("fc.3", 6)),
                             "a normalisation layer"),
     "steering and throttle": (FC | heads(("angle", 1), ("throttle", 1)), "it has two heads of 1 row each"),
@@ -134,3 +134,20 @@ def test_one_silent_head_is_assumed_and_no_more():
     answer = classify(KINDS["rlpyt DQN"][0])
     assert answer.chosen.origin["architecture"] == "assumed"
     assert {answer.chosen.origin[name] for name in ("encoder", "input_scale", "input_shape")} == {"assumed"}
+
+
+_SMALL = {
+    name: shape
+    for number, channels in enumerate((4, 32, 32, 32), 1)
+    for name, shape in layer(f"conv{number}", 32, channels, 3, 3).items()
+}
+_STRIDES = (
+    "the strides of its convolutions cannot be told: no known encoder has convolutions with kernels of 3, 3, 3, 3"
+)
+
+
+def test_a_family_that_came_further_than_the_atari_dqns_says_what_kept_it():
+    a3c = _SMALL | cell("lstm", 288, 4) | heads(("critic_linear", 1), ("actor_linear", 6))
+    assert classify(a3c).refusal == f"no family of networks fits it: {_STRIDES} pixels"
+    ppo = _SMALL | layer("linear", HIDDEN, 1152) | heads(("critic_linear", 1), ("actor_linear", 6))
+    assert classify(ppo).refusal == f"critic_linear.weight is a name of actor-critics; {_STRIDES} pixels"

@@ -167,10 +167,10 @@ def test_atoms_in_the_advantage_stream_alone_are_no_actions():
 
 
 REASONS = {
-    "it has batch normalisation behind a convolution (bn1.weight), which none of the eight architectures has": HIDDEN
+    "it has batch normalisation behind a convolution (bn1.weight), which no Atari DQN has": HIDDEN
     | layer("fc2", 6, 512)
     | {"bn1.weight": (32,), "bn1.bias": (32,), "bn1.running_mean": (32,), "bn1.running_var": (32,)},
-    "it has a normalisation layer (norm.weight), which none of the eight architectures has": HIDDEN
+    "it has a normalisation layer (norm.weight), which no Atari DQN has": HIDDEN
     | layer("norm", 512)
     | layer("fc2", 6, 512),
 }

@@ -83,7 +83,7 @@ def read(seen: Skeleton) -> Classification:
         named = tuple(Candidate(name=nearest(fit)) for fit in exact[:1])
         return Classification(
             candidates=named,
-            refusal=f"its module has {seen.wiring.stranger}, which none of the eight architectures has",
+            refusal=f"its module has {seen.wiring.stranger}, which no Atari DQN has",
         )
     return _choose(exact, seen)
 

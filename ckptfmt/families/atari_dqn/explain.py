@@ -102,10 +102,10 @@ def _thing(seen: Skeleton) -> str:
     for kind, what in _STRANGE.items():
         if layer := next((layer for layer in seen.layers if layer.kind == kind), None):
             behind = " behind a convolution" if kind == "batch norm" and seen.convolutions else ""
-            return f"it has {what}{behind} ({layer.name}), which none of the eight architectures has"
+            return f"it has {what}{behind} ({layer.name}), which no Atari DQN has"
     ensemble = next((proposal for proposal in q_network.recognise(seen)), None)
     if ensemble is not None:
-        return f"{ensemble.sees}, and the eight architectures have one, or value and advantage"
+        return f"{ensemble.sees}, and an Atari DQN has one, or value and advantage"
     return ""
 
 
@@ -121,7 +121,7 @@ def _heads(seen: Skeleton) -> str:
     names = ", ".join(head.name for head in seen.heads[:3])
     return (
         f"it has {len(rows)} heads, of {', '.join(most)} and {last} rows ({names}), "
-        "and the eight architectures have one, or value and advantage"
+        "and an Atari DQN has one, or value and advantage"
     )
 
 
