@@ -77,6 +77,9 @@ class Draft:
         for name, default in likely.items():
             said = self.said(name)
             known = said is not None
+            if name == "input_scale" and len(self.fields.get("observation", ())) == 1:
+                # What a code base divides pixels by, it does not divide features by.
+                usual = {**usual, name: default}
             if not known and name == "activation" and self.seen.wiring.activation:
                 self.infer(activation=self.seen.wiring.activation)
                 continue

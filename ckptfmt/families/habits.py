@@ -64,7 +64,13 @@ HABITS: tuple[Habit, ...] = (
     Habit(
         "Sample Factory",
         (r"action_parameterization\.", r"critic_linear\."),
-        {"activation": "elu", "normalizer_epsilon": 1e-5, "normalizer_range": (-5.0, 5.0), "input_scale": 255.0},
+        {
+            "activation": "elu",
+            "normalizer_epsilon": 1e-5,
+            "normalizer_range": (-5.0, 5.0),
+            "input_scale": 255.0,
+            "deviation_is": "log",
+        },
     ),
     Habit("rsl_rl", (r"_obs_normalizer\._mean", r"actor\.0\."), {"activation": "elu", "normalizer_epsilon": 1e-2}),
     Habit("ElegantRL", (r"state_avg$", r"action_std_log$"), {"activation": "relu", "normalizer_epsilon": 1e-4}),

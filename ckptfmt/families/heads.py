@@ -1,6 +1,7 @@
 """What a policy gives, read from its heads: which distribution, and where a deviation comes from."""
 
 from collections.abc import Sequence
+from math import prod
 
 from ckptfmt.errors import printable
 from ckptfmt.families.draft import Draft, Unfit
@@ -18,6 +19,8 @@ _TEMPERATURES = frozenset({"alpha", "ent", "entropy", "coef", "temperature", "te
 _SCALES = frozenset({"action", "scale"})
 _LOGITS = frozenset({"logits", "logit", "categorical", "probs", "prob", "softmax"})
 _SILENT = "a policy over real actions would have saved a deviation"
+# As many numbers as are looked at of one tensor; actions have some dozens.
+_MOST_NUMBERS = 4096
 _OF_CHOICES: frozenset[Meaning] = frozenset({"policy"})
 
 
@@ -153,12 +156,20 @@ def _with_vector(draft: Draft, chain: Chain, head: Unit, vector: Unit) -> str:
     draft.vector("deviation", vector, (chain.features, rows) if matrix else (rows,))
     said = {*words(vector.name)}
     _gaussian(draft, rows, "matrix" if matrix else "vector", chain, log=bool(_LOG & said))
+    if draft.origin["deviation_is"] == "assumed" and not matrix and _is_logarithm(draft, vector):
+        draft.infer(deviation_is="log")
     return f"{vector.name} is the deviation of a Gaussian"
+
+
+def _is_logarithm(draft: Draft, vector: Unit) -> bool:
+    """Whether a vector has a number that no deviation is: nothing or less."""
+    values = draft.seen.values(vector.name) if draft.seen.values and prod(vector.shape) <= _MOST_NUMBERS else None
+    return any(number <= 0 for number in values or ())
 
 
 def _gaussian(draft: Draft, size: int, deviation: str, chain: Chain, *, log: bool) -> None:
     draft.infer(policy="gaussian", action_dim=size, deviation=deviation)
-    draft.fields["deviation_is"], draft.origin["deviation_is"] = "log" if log else "plain", "assumed"
+    draft.take(deviation_is="log" if log else "plain")
     draft.take(
         squash="tanh" if deviation == "head" else "none",
         # As in the code of Haarnoja et al. 2018; a deviation that is one vector for all states needs no bounds.

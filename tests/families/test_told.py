@@ -157,3 +157,27 @@ def test_the_layer_in_place_of_an_lstm_of_the_value_is_followed_by_nothing():
         | layer("action_net", 2, 64) | row("mlp_extractor.value_net", 16, 64) | layer("value_net", 1, 64)
     ).chosen.config  # fmt: skip
     assert [(block.sizes, block.activation) for block in config.value_trunk] == [((16,), "none"), ((64,), None)]
+
+
+FACTORY = (
+    row("encoder.mlp_head", 8, 16)
+    | layer("critic_linear", 1, 16)
+    | layer("action_parameterization.distribution_linear", 2, 16)
+    | {"action_parameterization.learned_stddev": (2,)}
+)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind", "origin"),
+    [([-0.5, 0.3], "log", "inferred"), ([0.2, 0.3], "log", "assumed"), (None, "log", "assumed")],
+)
+def test_features_are_not_divided_as_pixels_and_a_deviation_below_nothing_is_a_logarithm(numbers, kind, origin):
+    chosen = tell(Skeleton(shapes=FACTORY, values=(lambda name: numbers) if numbers else None)).chosen
+    assert (chosen.config.input_scale, chosen.config.deviation_is, chosen.origin["deviation_is"]) == (1.0, kind, origin)
+
+
+def test_a_deviation_of_plain_numbers_stays_what_it_is_called():
+    shapes = row("actor", 8, 16, 2) | row("critic", 8, 16, 1) | {"std": (2,)}
+    for numbers, kind in (([0.2, 0.3], "plain"), ([-0.2, 0.3], "log")):
+        chosen = tell(Skeleton(shapes=shapes, values=lambda name, numbers=numbers: numbers)).chosen
+        assert chosen.config.deviation_is == kind
