@@ -26,8 +26,11 @@ __all__ = ["REFUSED", "main"]
 REFUSED = 3
 # Layers of agents nest some levels deep; a model of a thousand layers has some thousands of arrays.
 _MOST_DEPTH, _MOST_OBJECTS = 24, 20_000
+# HDF5 itself knows no more (H5S_MAX_RANK).
 _MOST_RANK = 32
+# Names of layers and weights, some hundred bytes for each.
 _MOST_TEXT = 16 << 20
+# Of the processor: the file of an agent takes a fraction of one, and one that keeps the library busy must end.
 _MOST_SECONDS = 60
 # What the interpreter and its libraries take, beside the file and what is made of it.
 _MEMORY = 2 << 30

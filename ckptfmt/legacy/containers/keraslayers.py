@@ -11,6 +11,7 @@ from ckptfmt.format.record import record
 
 __all__ = ["KerasLayer", "layers_in", "path_of", "read_layers"]
 
+# A layer is told in about a kilobyte; the largest models that come with Keras have about a thousand layers.
 _MOST = 16 << 20
 _MOST_LAYERS = 2_000
 # A group of calls, the layers of it, a tensor: no layer's inputs lie deeper in lists.
