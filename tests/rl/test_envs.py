@@ -253,7 +253,7 @@ def test_an_environment_made_by_hand_is_described():
         (
             Environment(id="CartPole-v1", frame_skip=4),
             "environment: the environment CartPole-v1 cannot be made: its observations are no images, "
-            "and frames are skipped of these alone",
+            "and frame_skip is for images only",
         ),
     ],
 )

@@ -184,7 +184,8 @@ def test_frames_in_another_order_than_any_library_makes_them_are_named():
     with pytest.raises(CkptError) as caught:
         make_env(Environment(id="ALE/Pong-v5", preprocessing="dopamine"))
     assert str(caught.value) == (
-        "environment: the environment ALE/Pong-v5 cannot be made: its frames are of dopamine, which is not known"
+        "environment: the environment ALE/Pong-v5 cannot be made: its frames are preprocessed as in "
+        "dopamine, which is not known here"
     )
 
 

@@ -243,7 +243,7 @@ def test_what_no_writer_signed_is_no_lock(tmp_path, text):
     with pytest.raises(WriteError) as caught:
         save(tmp_path / "out")
     assert str(caught.value) == (
-        f"{tmp_path}/out: '.out.ckpt-lock', the name of its lock, holds what no writer wrote into it; move that away"
+        f"{tmp_path}/out: '.out.ckpt-lock', where its lock belongs, holds what no writer wrote into it; move that away"
     )
     assert tree(tmp_path) == before
 
