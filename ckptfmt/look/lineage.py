@@ -6,9 +6,12 @@ from itertools import chain
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, open_near, release
 from ckptfmt.format.record import record
 from ckptfmt.look.figures import evaluation_points, training_step
+from ckptfmt.remote.far import open_far
+from ckptfmt.remote.url import is_url, join
 from ckptfmt.store.checkpoint import Checkpoint
 
 __all__ = ["Ancestor", "Descent", "find_checkpoints", "lineage"]
@@ -71,11 +74,12 @@ def lineage(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[st
     manifest was changed since, by an evaluation for one. Raises what `ckptfmt.open` raises for `path` itself.
     """
     for folder in (given := tuple(folders)):
-        # A misspelt folder would only make parents missing.
-        release(open_near(folder))
+        # A misspelt folder would only make parents missing. In a store there are none to be looked for.
+        if not is_url(folder):
+            release(open_near(folder))
     with Checkpoint(path) as checkpoint:
         nodes = [_ancestor(checkpoint)]
-    parents = _Parents(os.path.realpath(path), given)
+    parents = _Parents(os.fspath(path).rstrip("/") if is_url(path) else os.path.realpath(path), given)
     seen: set[str] = set()
     while (wanted := nodes[-1].parent) is not None and len(nodes) < _LONGEST:
         found = parents.find(wanted)
@@ -87,8 +91,22 @@ def lineage(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[st
 
 
 def find_checkpoints(folder: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the paths of the checkpoints in a folder and below it; links are not followed."""
-    yield from _walk(os.fspath(folder), 0)
+    """Yield the paths of the checkpoints in a folder and below it, or their URLs; links are not followed."""
+    yield from _far(os.fspath(folder)) if is_url(folder) else _walk(os.fspath(folder), 0)
+
+
+def _far(url: str) -> list[str]:
+    """Return the checkpoints below a URL, from one listing; none of a store that gives no listing."""
+    folder = open_far(url)
+    # The hub lists no folders in folders.
+    walk = getattr(folder, "walk", None)
+    if walk is None or not folder.can_list:
+        return []
+    return sorted(join(url, name.removesuffix(f"/{MANIFEST}")) for name, size in walk() if _is_checkpoint(name, size))
+
+
+def _is_checkpoint(name: str, size: int) -> bool:
+    return name.endswith(f"/{MANIFEST}") and is_manifest(size)
 
 
 def _walk(folder: str, depth: int) -> Iterator[str]:
@@ -148,6 +166,9 @@ class _Parents:
 def _before(child: str) -> Iterator[str]:
     """Yield the checkpoints beside one whose names come before its own, the nearest first."""
     folder, name = os.path.split(child)
+    if is_url(child):
+        yield from (url for url in reversed(_far(folder)) if url < child and os.path.dirname(url) == folder)
+        return
     try:
         names = sorted(other for other in os.listdir(folder) if other < name and not other.startswith("."))
     except OSError:

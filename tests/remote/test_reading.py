@@ -7,6 +7,8 @@ import pytest
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.format.manifest import Lineage
+from ckptfmt.look.lineage import lineage
 from ckptfmt.remote import store as stores
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.store import open_store
@@ -272,3 +274,16 @@ def test_a_forked_child_is_told_instead_of_hanging(bucket, checkpoint):
             os._exit(7 if e.code == "remote.forked" else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_parents_are_found_beside_a_checkpoint_in_a_bucket_and_below_a_folder_that_is_named(bucket):
+    root, parent = f"{bucket}/run", None
+    for step, place in enumerate(["old/a", "new/b", "new/c"]):
+        line = Lineage(kind="resumed", parent=parent)
+        with ckptfmt.save(f"{root}/{place}", {"w": numpy.full(3, step, "f4")}, lineage=line) as checkpoint:
+            parent = checkpoint.manifest.manifest_digest
+    beside = lineage(f"{root}/new/c")
+    assert [node.path for node in beside.nodes] == [f"{root}/new/c", f"{root}/new/b", None]
+    named = ckpt("lineage", f"{root}/new/c", "--in", root)
+    assert named.returncode == 0, named.stderr
+    assert [line.split("/")[-1].split()[0] for line in named.stdout.splitlines()] == ["c", "b", "a"]

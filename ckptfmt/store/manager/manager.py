@@ -64,6 +64,7 @@ class CheckpointManager:
     ) -> None:
         self.folder = as_path(folder)
         self._is_far = is_url(folder)
+        self._steps: set[int] | None = None
         self.retention = Retention(last=keep_last, best=keep_best, every=keep_every, metric=metric, mode=mode)
         self.problems: list[Problem] = []
         self._compress = compress
@@ -215,7 +216,7 @@ class CheckpointManager:
     def _after(self, step: int) -> None:
         """Look at what was just saved, and remove what it makes superfluous."""
         # After a resume from an earlier step there may be later ones, which belong to the run that was left.
-        older = [known for known in list_steps(self.folder) if known <= step]
+        older = [known for known in self._listed(step) if known <= step]
         saved = self._index.entry(step)
         if saved is None:
             return
@@ -223,6 +224,18 @@ class CheckpointManager:
             self._alarm_if_stale(saved, before)
         for problem in self._pruning.prune(older):
             self._tell(problem)
+
+    def _listed(self, saved: int) -> list[int]:
+        """Return the steps that are there, newest first, after a save.
+
+        A store takes a request for a thousand names, so it is asked once: what others write later is not removed.
+        """
+        if not self._is_far:
+            return list_steps(self.folder)
+        known = list_steps(self.folder) if self._steps is None else self._steps
+        self._steps = {*known, saved} - self._pruning.removed
+        self._pruning.removed.clear()
+        return sorted(self._steps, reverse=True)
 
     def _alarm_if_stale(self, saved: Entry, before: Entry) -> None:
         if saved.content_digest == before.content_digest:

@@ -24,6 +24,8 @@ class Pruning:
         self._index = index
         self._cleaned = False
         self._kept: set[int] = set()
+        # The steps that went, until somebody takes note of them.
+        self.removed: set[int] = set()
 
     def clean_once(self) -> None:
         """Remove what a run that died has left: nobody writes its steps again."""
@@ -63,6 +65,7 @@ class Pruning:
         path = os.path.join(self._folder, step_name(entry.step))
         try:
             remove_checkpoint(path, digest=entry.manifest_digest)
+            self.removed.add(entry.step)
         except Locked:
             # A checkpoint that somebody writes stays until the next time.
             return
