@@ -4,9 +4,11 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ckptfmt.convert.declared import read_declared
+from ckptfmt.convert.fetched import fetched
 from ckptfmt.convert.recognise import classify_network
 from ckptfmt.errors import CkptError, Problem, UnsafeSource
 from ckptfmt.format.plain import plain
@@ -14,6 +16,7 @@ from ckptfmt.format.record import record
 from ckptfmt.legacy.find.find import Network, find_networks
 from ckptfmt.legacy.open import LegacyFile
 from ckptfmt.legacy.sharded import open_source
+from ckptfmt.remote.url import is_url
 
 __all__ = ["NetworkSummary", "SourceSummary", "SourceTensor", "summarize_source"]
 
@@ -100,9 +103,12 @@ class SourceSummary:
 def summarize_source(path: str | os.PathLike[str], *, allow_unsafe: bool = False) -> SourceSummary:
     """Return what the legacy file at `path` holds, its best network first.
 
-    A file that would be refused for the names in its pickles is told of too: the names stay names. Raises
-    `SourceError` where it cannot be read at all.
+    A file that would be refused for the names in its pickles is told of too: the names stay names. One at a URL is
+    fetched for it. Raises `SourceError` where it cannot be read at all.
     """
+    if not os.path.lexists(path) and is_url(path):
+        with fetched(os.fspath(path)) as near:
+            return replace(summarize_source(near, allow_unsafe=allow_unsafe), path=os.fspath(path))
     refusal = ""
     try:
         legacy = open_source(path, allow_unsafe=allow_unsafe)

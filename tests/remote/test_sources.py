@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save
 
 import ckptfmt
-from ckptfmt.errors import SourceError, WriteError
+from ckptfmt.errors import NotACheckpoint, SourceError, WriteError
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.store import open_store
 from tests.remote.conftest import ckpt, make_checkpoint
@@ -99,3 +99,15 @@ def test_all_below_the_url_of_a_folder_is_converted(bucket, tmp_path):
         }  # fmt: skip
     assert ckptfmt.open(f"{root}/new/one/dqn").manifest.conversion.source.name == "dqn.pth"
     assert sorted(ckptfmt.open(f"{root}/new/parts/model").tensors) == ["b", "w"]
+
+
+def test_a_file_of_a_bucket_is_told_of_by_its_url(bucket):
+    url = put(f"{bucket}/old/dqn.pth", DQN)
+    found, missing = ckptfmt.summarize_many([url, f"{bucket}/none"])
+    near = ckptfmt.summarize(FOREIGN / "bare-state-dict" / "dqn.pth")
+    assert {**found.to_dict(), "path": ""} == {**near.to_dict(), "path": ""}
+    assert found.path == url
+    assert isinstance(missing, NotACheckpoint)
+    done = ckpt("inspect", "--source", url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(url)
