@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -28,6 +29,8 @@ from ckptfmt.web.index import Entry, Index, Row
 from ckptfmt.web.run import entries_of, run_part
 
 __all__ = ["Answer", "Behaviour", "Missing", "Pages"]
+
+_quote = partial(quote, errors="surrogateescape")  # names of files may hold bytes that are no UTF-8
 
 # What a page shows at once; each file of another program is read, which takes longer than a manifest.
 _ROWS = 100
@@ -82,7 +85,7 @@ class Pages:
         }
         context = {
             "title": os.path.basename(self._index.folder) or self._index.folder,
-            "rows": [(row, _checkpoint_href(row.name), quote(row.name)) for row in shown],
+            "rows": [(row, _checkpoint_href(row.name), _quote(row.name)) for row in shown],
             "runs": _runs(shown),
             "query": words,
             # Only a word of ours gets back into an attribute.
@@ -99,7 +102,7 @@ class Pages:
         def page() -> str:
             # Opened once: a manifest of a hundred thousand tensors takes seconds.
             with Checkpoint(entry.path) as checkpoint:
-                links = {tensor: f"/c/{quote(name)}/t/{quote(tensor, safe='')}" for tensor in checkpoint.names()}
+                links = {tensor: f"/c/{_quote(name)}/t/{_quote(tensor, safe='')}" for tensor in checkpoint.names()}
                 return page_of(checkpoint, nav=self._around(name, checkpoint), links=links).html
 
         def data() -> Mapping[str, Any]:
@@ -113,9 +116,9 @@ class Pages:
         played = self._index.trace(checkpoint.manifest.content_digest)
         return [
             ("all checkpoints", "/"),
-            ("lineage", f"/lineage/{quote(name)}"),
-            ("run", f"/runs/{quote(os.path.dirname(name))}"),
-            *([("the agent at work", f"/c/{quote(name)}/play")] if played else []),
+            ("lineage", f"/lineage/{_quote(name)}"),
+            ("run", f"/runs/{_quote(os.path.dirname(name))}"),
+            *([("the agent at work", f"/c/{_quote(name)}/play")] if played else []),
         ]
 
     def tensor(self, name: str, tensor: str, *, query: Mapping[str, str]) -> Answer:
@@ -191,7 +194,7 @@ class Pages:
         if not (entries := entries_of(self._index, name)):
             raise Missing(f"there is no run {printable(name)}")
         shown, data = run_part(self._index, name, entries)
-        follow, here = query.get("follow") == "1", f"/runs/{quote(name)}"
+        follow, here = query.get("follow") == "1", f"/runs/{_quote(name)}"
         context = {
             **shown,
             "title": printable(name or "checkpoints", 120),
@@ -283,15 +286,15 @@ def _largest(values: Any) -> list[tuple[str, str]]:
 
 def _runs(rows: Sequence[Row]) -> list[tuple[str, str]]:
     names = dict.fromkeys(os.path.dirname(row.name) for row in rows)
-    return [(printable(name, 80), f"/runs/{quote(name)}") for name in names if name]
+    return [(printable(name, 80), f"/runs/{_quote(name)}") for name in names if name]
 
 
 def _checkpoint_href(name: str) -> str:
-    return f"/c/{quote(name)}" if name else ""
+    return f"/c/{_quote(name)}" if name else ""
 
 
 def _href(path: str, **given: Any) -> str:
-    words = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in given.items() if value not in ("", None))
+    words = "&".join(f"{key}={_quote(str(value), safe='')}" for key, value in given.items() if value not in ("", None))
     return f"{path}?{words}" if words else path
 
 

@@ -1,7 +1,9 @@
 """The routes of the inspector: pages of results, each with its JSON twin, and nothing that changes anything."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -92,8 +94,17 @@ def _respond(answer: Answer, as_json: bool, status: int) -> Response:
     html, data = answer
     if as_json:
         # As in every answer of ours, numbers that JSON lacks are words.
-        return JSONResponse(plain(data()), status)
-    return HTMLResponse(html(), status)
+        return _Ascii(plain(data()), status)
+    # A file may have a name that is no UTF-8.
+    return HTMLResponse(html().encode("utf-8", "backslashreplace"), status)
+
+
+class _Ascii(JSONResponse):
+    """JSON in ASCII, which has a form for every name that a file can have."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the text of plain data."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class _Headers:

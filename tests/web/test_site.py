@@ -369,3 +369,13 @@ def test_a_page_and_its_data_parse_a_manifest_once(folder):
             sys.setprofile(None)
             threading.setprofile(None)
         assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("page", ["/", "/runs/run", "/lineage/run/step-1", "/files"])
+def test_a_name_that_is_no_utf8_spoils_no_page_beside_it(tmp_path, page):
+    for name in ("step-1", "step-2", os.fsdecode(b"step-\xff")):
+        save(tmp_path / "run" / name)
+    shutil.copy(FIXTURES / "foreign" / "dueling-v2" / "dqn_best.pth", tmp_path / "run" / os.fsdecode(b"net-\xff.pth"))
+    client = TestClient(make_site(str(tmp_path)), base_url="http://127.0.0.1:8420")
+    assert client.get(page).status_code == 200
+    assert client.get("/.json" if page == "/" else f"{page}.json").json()
