@@ -9,6 +9,7 @@ import signal
 import subprocess
 import zipfile
 
+import numpy as np
 import pytest
 
 from .conftest import CKPT, environment
@@ -231,3 +232,14 @@ def test_an_executor_is_an_address_and_for_many_files(ckpt, work, words, line):
     said = ckpt("convert", *words)
     assert said.code == 2
     assert line in said.err
+
+
+@pytest.mark.parametrize("name", ["", ".weight", "..weight", "a..weight", "\0"])
+def test_a_layer_without_a_name_is_kept_under_the_one_it_has(ckpt, work, name):
+    arrays = {name: np.ones((4, 4), "f4"), "fc.weight": np.ones((6, 4), "f4"), "fc.bias": np.ones(6, "f4")}
+    (work / "odd.pkl").write_bytes(pickle.dumps(arrays))
+    run = ckpt("convert", "odd.pkl", "out", "--architecture", "none")
+    assert run.code == 0, run.err
+    listed = json.loads(ckpt("inspect", "out", "--json").out)["result"]["tensors"]
+    assert len(listed) == 3
+    assert name in [tensor["name"] for tensor in listed]

@@ -21,6 +21,7 @@ from ckptfmt.format.manifest import Lineage, Resume
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.forms import compress, decompress
 from ckptfmt.store.manager import CheckpointManager
+from ckptfmt.store.merge import merge
 from ckptfmt.store.repair import repair
 from ckptfmt.store.write import update_manifest
 
@@ -274,6 +275,30 @@ def test_a_change_of_form_is_whole_or_an_error(tensors, state, stored, everythin
         options = {} if stored else {"everything": everything}
         assert_kept(root, root / "out", lambda: work(root / "out", **options), neighbour)
         assert (root / "out" / "manifest.json").read_bytes() == manifest
+
+
+@settings(max_examples=40)
+@given(
+    halves=st.lists(SOUND, min_size=2, max_size=3),
+    spoilt=st.none() | st.tuples(st.integers(0, 1 << 30), st.integers(0, 7)),
+    in_place=st.booleans(),
+    there=st.booleans(),
+    neighbour=NEIGHBOURS,
+)
+def test_a_merge_is_whole_or_an_error(halves, spoilt, in_place, there, neighbour):
+    folder, root = fresh(there)
+    with folder, tempfile.TemporaryDirectory() as elsewhere:
+        apart = root / "out" if in_place else Path(elsewhere) / "apart"
+        parts = [{f"{i}{name}": array for name, array in half.items()} for i, half in enumerate(halves)]
+        ckptfmt.save(apart, parts, overwrite=True).close()
+        if spoilt is not None:
+            file = apart / f"weights-00001-of-0000{len(halves)}.safetensors"
+            data = bytearray(file.read_bytes())
+            data[spoilt[0] % len(data)] ^= 1 << spoilt[1]
+            file.write_bytes(data)
+        target = {"in_place": True} if in_place else {"dest": root / "out"}
+        # A part without tensors is read by nobody, so damage to it is no harm.
+        assert_kept(root, root / "out", lambda: merge(apart, **target), neighbour)
 
 
 @settings(max_examples=60)
