@@ -122,7 +122,7 @@ def test_no_command_repeats_a_url_with_a_secret(url, tmp_path, capfd):
     for words in lines(url, path, tmp_path):
         assert main(words) == 2, words
     said = "".join(capfd.readouterr())
-    assert said.count("with a password or a query is not taken") > 40
+    assert said.count("with a password or a query is refused") > 40
     assert "5ec4e7" not in said
     assert found(files_of(tmp_path), ("5ec4e7",)) == []
 
