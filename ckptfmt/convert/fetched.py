@@ -17,7 +17,13 @@ from ckptfmt.remote.folder import FarFolder
 from ckptfmt.remote.url import is_url
 from ckptfmt.store.write.failure import reported
 
-__all__ = ["fetched"]
+__all__ = ["NothingFar", "fetched"]
+
+
+class NothingFar(SourceError):
+    """There is no file at a URL."""
+
+    code = "source.missing"
 
 
 @contextmanager
@@ -83,15 +89,15 @@ def _copy(folder: FarFolder, names: Iterable[str], near: str) -> None:
                 file.write(part)
 
 
-def _nothing(source: str, names: Collection[str]) -> SourceError:
+def _nothing(source: str, names: Collection[str]) -> NothingFar:
     if MANIFEST in names:
         what = "is a checkpoint already; there is nothing to convert"
-        return SourceError(what, where=source, code="source.not-a-file")
+        return NothingFar(what, where=source, code="source.not-a-file")
     if names:
-        return SourceError(
+        return NothingFar(
             "is a folder, and one file is converted",
             where=source,
             fix="give the URL of a file in it, or say where its checkpoints go with out_dir=",
             code="source.not-a-file",
         )
-    return SourceError("there is no such object", where=source, fix="check the URL", code="source.missing")
+    return NothingFar("there is no such object", where=source, fix="check the URL")

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from ckptfmt.errors import NotACheckpoint, SourceError
+from ckptfmt.errors import NotACheckpoint
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.look.summary import Summary, summarize_checkpoint
@@ -39,12 +39,13 @@ def _far_source(path: str | os.PathLike[str], missing: NotACheckpoint) -> "Sourc
     """Return what the file at a URL is; raise what says that there is no checkpoint where there is no file either."""
     if not is_url(path):
         raise missing
+    from ckptfmt.convert.fetched import NothingFar
     from ckptfmt.look.anatomy import summarize_source
 
     try:
         return summarize_source(path)
-    except SourceError as e:
-        raise (missing if e.code in ("source.missing", "source.not-a-file") else e) from None
+    except NothingFar:
+        raise missing from None
 
 
 def is_source(path: str | os.PathLike[str]) -> bool:
