@@ -33,11 +33,9 @@ __all__ = ["Answer", "Behaviour", "Missing", "Pages"]
 _quote = partial(quote, errors="surrogateescape")  # names of files may hold bytes that are no UTF-8
 
 # What a page shows at once; each file of another program is read, which takes longer than a manifest.
-_ROWS = 100
-_FILES = 20
+_ROWS, _FILES = 100, 20
 # Of a tensor: its largest numbers, as many as one looks at, where to sort them all takes a page no longer than it may.
-_LARGEST = 20
-_MOST_ELEMENTS = 16 << 20
+_LARGEST, _MOST_ELEMENTS = 20, 16 << 20
 # Columns by which the table sorts, and what stands in each.
 _SORTS: Mapping[str, Callable[[Row], Any]] = {
     "algorithm": lambda row: row.algorithm,
@@ -252,9 +250,8 @@ class _Rows:
         self.total = len(entries)
 
     def __call__(self, start: int, end: int) -> list[Row]:
-        if self._rows is not None:
-            return self._rows[start:end]
-        return [self._index.row(entry) for entry in self._entries[start:end]]
+        read = self._entries[start:end] if self._rows is None else ()
+        return self._rows[start:end] if self._rows is not None else [self._index.row(entry) for entry in read]
 
 
 def _answer(template: str, context: Mapping[str, Any], data: Mapping[str, Any]) -> Answer:
