@@ -14,7 +14,7 @@ NOT_IN_A_FOLDER = {
     "layout.unreadable": "archives keep no permissions",
     "layout.changed": "needs somebody who writes at that moment",
     "report.more": "needs a thousand faults",
-    "weights.count": "needs a hundred thousand tensors",
+    "weights.count": "needs 32,769 tensors",
 }
 
 

@@ -59,7 +59,7 @@ _COMPRESSED = ".zst"
 SIGNATURE = "model.sig"
 # A line of 200 characters for each of a few files, in base64 within base64; a hub folder has some dozens.
 MAX_SIGNATURE = 4 << 20
-# More than a hundred thousand tensors, at half a kilobyte each.
+# Of as many tensors as there may be, at two kilobytes each, or of one long text.
 MAX_MANIFEST = 64 << 20
 # What other tools put beside the files of a checkpoint and nobody mistakes for one of them: cards, signatures, films,
 # and what git, the hub's client and macOS leave behind.

@@ -5,8 +5,9 @@ from typing import Any
 
 __all__ = ["MAX_TENSORS", "count_tensors", "too_many"]
 
-# More than any network has, with the two moments of its optimizer. Every command stays within 10 s and 1 GiB for it.
-MAX_TENSORS = 100_000
+# Some hundred times what the networks of an agent have, with the two moments of their optimizers. What takes longest of
+# so many, a comparison in which all differ, stays within 10 s of a core and 1 GiB.
+MAX_TENSORS = 32_768
 
 
 def count_tensors(raw: Mapping[str, Any]) -> int:

@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ckptfmt.errors import printable
 from ckptfmt.format.files import WEIGHTS
-from ckptfmt.look.diff import Diff, diff
+from ckptfmt.look.diff import Diff, WeightChange, diff_open
 from ckptfmt.report.draw import strip
 from ckptfmt.report.rows import said
 from ckptfmt.report.weights import MOST_ELEMENTS, MOST_TENSORS
@@ -21,7 +22,7 @@ _MOST_FIELDS = 200
 
 def changes_part(newer: Checkpoint, older: Checkpoint, *, sound: bool) -> dict[str, Any]:
     """Return what the template of the changes shows; the numbers of tensors only of a checkpoint that is `sound`."""
-    changes = diff(older.path, newer.path)
+    changes = diff_open(older, newer)
     return {
         "same": changes.same,
         "counts": changes.counts,
@@ -43,10 +44,11 @@ def _value(value: Any) -> str:
 def _tensor_rows(changes: Diff, newer: Checkpoint, older: Checkpoint) -> list[dict[str, Any]]:
     """Return a row for each tensor that changed, with the relative change of each output unit on one scale."""
     rows = []
+    before, after = older.tensors, newer.tensors
     for change in changes.weights[:MOST_TENSORS]:
         units: list[float] = []
-        if change.op == "changed" and change.file == WEIGHTS and change.from_shape is None:
-            units = _unit_changes(older, newer, change.name)
+        if change.op == "changed" and change.file == WEIGHTS and _is_drawn(change):
+            units = _unit_changes(before[change.name], after[change.name])
         rows.append({**change.to_dict(), "name": printable(change.name, 120), "units": units})
     most = max((unit for row in rows for unit in row["units"] if math.isfinite(unit)), default=0.0)
     for row in rows:
@@ -55,12 +57,15 @@ def _tensor_rows(changes: Diff, newer: Checkpoint, older: Checkpoint) -> list[di
     return rows
 
 
-def _unit_changes(older: Checkpoint, newer: Checkpoint, name: str) -> list[float]:
+def _is_drawn(change: WeightChange) -> bool:
+    return change.from_shape is None and math.prod(change.shape) <= MOST_ELEMENTS
+
+
+def _unit_changes(before: NDArray[Any], after: NDArray[Any]) -> list[float]:
     """Return |b - a| / |a| of each output unit; a unit that was zero and is not changed without bound, by 1."""
-    shape = tuple(newer.info(name).shape)
-    if not shape or not 0 < math.prod(shape) <= MOST_ELEMENTS:
+    if not after.ndim or not after.size:
         return []
-    a, b = (checkpoint.tensors[name].astype(np.float64).reshape(shape[0], -1) for checkpoint in (older, newer))
+    a, b = (values.astype(np.float64).reshape(len(values), -1) for values in (before, after))
     with np.errstate(all="ignore"):
         moved, size = np.linalg.norm(b - a, axis=1), np.linalg.norm(a, axis=1)
         shares = np.where(size > 0, moved / size, (moved > 0).astype(float))

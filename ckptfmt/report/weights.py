@@ -68,10 +68,11 @@ def weight_rows(newer: Checkpoint, older: Checkpoint | None) -> Iterator[WeightR
     stored = (
         tensor for tensor in summarize_checkpoint(newer).tensors if tensor.file == WEIGHTS and tensor.tied_to is None
     )
+    named = frozenset(older.names()) if older else frozenset()
     for tensor in islice(stored, MOST_TENSORS):
         name, info = tensor.name, newer.info(tensor.name)
         found = shape_of(newer, name)
-        before = _same_tensor(older, name, found)
+        before = shape_of(older, name, reach=found.reach) if older and found and name in named else None
         if found and before and before.reach > found.reach:
             found = shape_of(newer, name, reach=before.reach)
         picture = Markup("")
@@ -81,20 +82,15 @@ def weight_rows(newer: Checkpoint, older: Checkpoint | None) -> Iterator[WeightR
         yield WeightRow(printable(name, 120), info.dtype, size, math.prod(info.shape), found, picture)
 
 
-def _same_tensor(older: Checkpoint | None, name: str, found: TensorShape | None) -> TensorShape | None:
-    if older is None or found is None or name not in older.names():
-        return None
-    return shape_of(older, name, reach=found.reach)
-
-
 def spectrum_rows(newer: Checkpoint, older: Checkpoint | None) -> list[dict[str, Any]]:
     """Return the singular values of each layer, those of the older checkpoint on the same axes."""
     rows: list[dict[str, Any]] = []
+    named = frozenset(older.names()) if older else frozenset()
     for name in newer.names():
         found = _spectrum(newer, name)
         if found is None or len(rows) == _MOST_SPECTRA:
             continue
-        before = _spectrum(older, name) if older is not None and name in older.names() else None
+        before = _spectrum(older, name) if older and name in named else None
         rows.append(
             {
                 "name": printable(name, 120),

@@ -98,7 +98,7 @@ class Pages:
         entry = self._entry(name)
 
         def page() -> str:
-            # Opened once: a manifest of a hundred thousand tensors takes seconds.
+            # Opened once: a manifest of as many tensors as may be takes seconds.
             with Checkpoint(entry.path) as checkpoint:
                 links = {tensor: f"/c/{_quote(name)}/t/{_quote(tensor, safe='')}" for tensor in checkpoint.names()}
                 return page_of(checkpoint, nav=self._around(name, checkpoint), links=links).html

@@ -1,4 +1,4 @@
-"""A checkpoint has at most a hundred thousand tensors, whoever wrote it and whoever reads it."""
+"""A checkpoint has at most 32,768 tensors, whoever wrote it and whoever reads it."""
 
 import dataclasses
 import json
@@ -37,9 +37,9 @@ def header(number):
     return len(text).to_bytes(8, "little") + text
 
 
-def test_the_limit_is_a_hundred_thousand():
-    assert [too_many(count) for count in (0, 100_000)] == ["", ""]
-    assert too_many(100_001) == "lists 100,001 tensors, more than the 100,000 allowed"
+def test_the_limit_is_two_to_the_fifteenth():
+    assert [too_many(count) for count in (0, 32_768)] == ["", ""]
+    assert too_many(32_769) == "lists 32,769 tensors, more than the 32,768 allowed"
 
 
 def test_as_many_as_are_allowed_are_read(few):

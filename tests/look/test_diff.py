@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ckptfmt
 from ckptfmt.convert.convert import convert
 from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.format.tensors import ArrayPayload
-from ckptfmt.look.diff import ManifestChange, diff
+from ckptfmt.look.diff import ManifestChange, diff, diff_open
 from ckptfmt.look.diff.changes import Filter, manifest_changes
 from ckptfmt.look.diff.distance import Distance, Tolerance, measure
 from ckptfmt.store.save import save
@@ -49,6 +50,13 @@ def test_a_checkpoint_is_the_same_as_itself(pair):
     assert found.same
     assert found.counts == {"changed": 0, "added": 0, "removed": 0, "renamed": 0, "close": 0, "identical": 3}
     assert found.a.digest == found.b.digest
+
+
+def test_checkpoints_that_are_open_are_compared_alike_and_stay_open(pair):
+    a, b = pair(weights(), {**weights(), "b": np.ones(5, "f4")}, {"training_info": {"seed": 1}})
+    with ckptfmt.open(a) as older, ckptfmt.open(b) as newer:
+        assert diff_open(older, newer) == diff(a, b)
+        assert newer.tensors["b"].tolist() == [1.0] * 5
 
 
 def test_numbers_are_those_of_the_whole_vectors(pair):

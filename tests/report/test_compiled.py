@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("jinja2")
+
 _PAGE = "from ckptfmt.report.render import render; print(render('message', {'title': 't', 'message': 'x', 'nav': ()}))"
 
 

@@ -3,6 +3,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -48,6 +49,25 @@ def rows(html: str) -> list[list[str]]:
         [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
         for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
     ]
+
+
+def test_a_page_of_two_parses_each_manifest_once(tmp_path, tensors):
+    older, newer = save(tmp_path / "a", tensors), save(tmp_path / "b", {name: t + 1 for name, t in tensors.items()})
+    parsed: list[str] = []
+
+    def watch(frame, event, _):
+        if event == "call" and frame.f_code.co_name == "raw_manifest":
+            parsed.append(frame.f_code.co_name)
+
+    # What validates and what measures run in threads of their own.
+    threading.setprofile(watch)
+    sys.setprofile(watch)
+    try:
+        assert "changes" in report(older, newer).sections
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert len(parsed) == 2
 
 
 def test_a_page_says_what_the_checkpoint_is(tmp_path, tensors):

@@ -11,9 +11,10 @@ from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.format.record import record
 from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes, paths
-from ckptfmt.look.diff.views import TensorView, View, open_view
+from ckptfmt.look.diff.views import CheckpointView, TensorView, View, open_view
+from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["Diff", "Side", "diff"]
+__all__ = ["Diff", "Side", "diff", "diff_open"]
 
 # More changes of a manifest than anybody reads, and each takes some hundred bytes.
 _MOST = 10_000
@@ -115,19 +116,29 @@ def diff(
     chosen = Filter(tuple(only), tuple(ignore))
     with _open_both(a, b, key, allow_unsafe) as (left, right):
         _refuse_unknown(chosen, left, right)
-        changes = manifest_changes(left.manifest, right.manifest, chosen)
-        listed = tuple(islice(changes, _MOST))
-        unlisted = sum(1 for _ in changes)
-        found = list(_tensor_changes(left.tensors, right.tensors, chosen))
-        tolerance = Tolerance(rtol, atol)
-        differing = [change for change in found if change is not None]
-        close = 0
-        if numbers and differing:
-            # The one import that waits: it brings NumPy, and most comparisons end without a number.
-            from ckptfmt.look.diff.measure import measure_all
+        return _compared(left, right, chosen, Tolerance(rtol, atol) if numbers else None)
 
-            differing, close = measure_all(differing, left.tensors, right.tensors, tolerance)
-        return Diff(_side(left), _side(right), listed, tuple(differing), found.count(None), close, unlisted)
+
+def diff_open(a: Checkpoint, b: Checkpoint) -> Diff:
+    """Compare two checkpoints that are open, and stay so: what was parsed of them is not parsed again."""
+    with CheckpointView(a, keep_open=True) as left, CheckpointView(b, keep_open=True) as right:
+        return _compared(left, right, Filter(), Tolerance())
+
+
+def _compared(left: View, right: View, chosen: Filter, tolerance: Tolerance | None) -> Diff:
+    """Return what differs; without a `tolerance` no numbers are computed of it."""
+    changes = manifest_changes(left.manifest, right.manifest, chosen)
+    listed = tuple(islice(changes, _MOST))
+    unlisted = sum(1 for _ in changes)
+    found = list(_tensor_changes(left.tensors, right.tensors, chosen))
+    differing = [change for change in found if change is not None]
+    close = 0
+    if tolerance is not None and differing:
+        # The one import that waits: it brings NumPy, and most comparisons end without a number.
+        from ckptfmt.look.diff.measure import measure_all
+
+        differing, close = measure_all(differing, left.tensors, right.tensors, tolerance)
+    return Diff(_side(left), _side(right), listed, tuple(differing), found.count(None), close, unlisted)
 
 
 @contextmanager

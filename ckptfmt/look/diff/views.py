@@ -57,11 +57,12 @@ class CheckpointView:
 
     kind = "checkpoint"
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._checkpoint = Checkpoint(path)
+    def __init__(self, checkpoint: Checkpoint, *, keep_open: bool = False) -> None:
+        self.path = checkpoint.path
+        self._checkpoint = checkpoint
+        self._keep_open = keep_open
         self._lock = Lock()
-        self.verified = sum(entry.bytes for entry in self._checkpoint.manifest.files.values()) <= _READ
+        self.verified = sum(entry.bytes for entry in checkpoint.manifest.files.values()) <= _READ
         if self.verified:
             self._verify()
         self.manifest = _fields(self._checkpoint.manifest)
@@ -73,8 +74,12 @@ class CheckpointView:
         try:
             self._checkpoint.verify()
         except BaseException:
-            self._checkpoint.close()
+            self._close()
             raise
+
+    def _close(self) -> None:
+        if not self._keep_open:
+            self._checkpoint.close()
 
     @property
     def network(self) -> Blueprint | None:
@@ -92,7 +97,7 @@ class CheckpointView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._checkpoint.close()
+        self._close()
 
     def _tensor(self, file: str, name: str) -> TensorView:
         info = self._checkpoint.info(name, file)
@@ -174,7 +179,7 @@ def open_view(
     """
     where = os.fspath(path)
     if not os.path.isfile(where):
-        return CheckpointView(where)
+        return CheckpointView(Checkpoint(where))
     # The one import that waits: checkpoints are compared without the readers of legacy files.
     from ckptfmt.convert.plan import make_plan
 
