@@ -9,6 +9,7 @@ import http.client
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy
 
 import ckptfmt
 from ckptfmt.remote.address import parse
+from ckptfmt.remote.failure import StoreError
 from ckptfmt.remote.store import open_store
 from tests.remote import servers
 from tests.remote.proxy import Proxy
@@ -51,8 +53,14 @@ def bucket(s3) -> str:
 
 
 def made(url: str) -> str:
-    """Make a bucket: SeaweedFS does so when something is put into it."""
-    open_store(parse(url)).put("made", b"", "tests")
+    """Make a bucket: SeaweedFS does so when something is put into it, and a busy one knows of it a moment later."""
+    store = open_store(parse(url))
+    store.put("made", b"", "tests")
+    for _ in range(100):
+        with contextlib.suppress(StoreError):
+            store.look("made")
+            break
+        time.sleep(0.05)
     return url
 
 
