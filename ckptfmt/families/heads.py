@@ -156,12 +156,13 @@ def _with_vector(draft: Draft, chain: Chain, head: Unit, vector: Unit) -> str:
     draft.vector("deviation", vector, (chain.features, rows) if matrix else (rows,))
     said = {*words(vector.name)}
     _gaussian(draft, rows, "matrix" if matrix else "vector", chain, log=bool(_LOG & said))
-    if draft.origin["deviation_is"] == "assumed" and not matrix and _is_logarithm(draft, vector):
-        draft.infer(deviation_is="log")
+    if draft.origin["deviation_is"] == "assumed" and not matrix and _is_below(draft, vector):
+        # It is no plain deviation, and a logarithm most likely; what else a code base makes of one, no number says.
+        draft.fields["deviation_is"] = "log"
     return f"{vector.name} is the deviation of a Gaussian"
 
 
-def _is_logarithm(draft: Draft, vector: Unit) -> bool:
+def _is_below(draft: Draft, vector: Unit) -> bool:
     """Whether a vector has a number that no deviation is: nothing or less."""
     values = draft.seen.values(vector.name) if draft.seen.values and prod(vector.shape) <= _MOST_NUMBERS else None
     return any(number <= 0 for number in values or ())

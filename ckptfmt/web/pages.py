@@ -250,8 +250,9 @@ class _Rows:
         self.total = len(entries)
 
     def __call__(self, start: int, end: int) -> list[Row]:
-        read = self._entries[start:end] if self._rows is None else ()
-        return self._rows[start:end] if self._rows is not None else [self._index.row(entry) for entry in read]
+        if self._rows is not None:
+            return self._rows[start:end]
+        return [self._index.row(entry) for entry in self._entries[start:end]]
 
 
 def _answer(template: str, context: Mapping[str, Any], data: Mapping[str, Any]) -> Answer:
@@ -262,8 +263,7 @@ def _picture(values: Any) -> dict[str, Any] | None:
     """Return the picture of a tensor: kernels as tiles, a matrix as a map of heat."""
     if values is None or values.dtype.kind not in "fiu":
         return None
-    # (outputs, inputs, height, width) of a convolution.
-    if values.ndim == 4:
+    if values.ndim == 4:  # (outputs, inputs, height, width) of a convolution
         uri, shown, channels, limit = filters(values)
         return {"uri": uri, "words": f"{shown} filters by {channels} input channels", "limit": limit}
     if values.ndim == 2:

@@ -17,6 +17,7 @@ from ckptfmt.format.files import MANIFEST
 from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.legacy.fingerprint import size_of
 from ckptfmt.legacy.folders import policy_file, refuse_folder
+from ckptfmt.remote.url import is_url
 
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option, waiting
@@ -188,7 +189,7 @@ def convert(
 
 def _bytes(path: str) -> int:
     try:
-        return 0 if "://" in path else size_of(path)
+        return 0 if is_url(path) else size_of(path)
     except (OSError, ValueError):  # the conversion says what is wrong with it
         return 0
 

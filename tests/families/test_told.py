@@ -169,7 +169,7 @@ FACTORY = (
 
 @pytest.mark.parametrize(
     ("numbers", "kind", "origin"),
-    [([-0.5, 0.3], "log", "inferred"), ([0.2, 0.3], "log", "assumed"), (None, "log", "assumed")],
+    [([-0.5, 0.3], "log", "assumed"), ([0.2, 0.3], "log", "assumed"), (None, "log", "assumed")],
 )
 def test_features_are_not_divided_as_pixels_and_a_deviation_below_nothing_is_a_logarithm(numbers, kind, origin):
     chosen = tell(Skeleton(shapes=FACTORY, values=(lambda name: numbers) if numbers else None)).chosen

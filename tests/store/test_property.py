@@ -161,6 +161,13 @@ def assert_kept(root: Path, target: Path, write, neighbour) -> None:
     assert not after.keys() - beside.keys()
 
 
+def flip(file: Path, place: int, bit: int) -> None:
+    """Turn a bit of a file over, wherever `place` falls in it."""
+    data = bytearray(file.read_bytes())
+    data[place % len(data)] ^= 1 << bit
+    file.write_bytes(data)
+
+
 def fresh(there: bool):
     """Return a folder of its own, with a checkpoint in it."""
     folder = tempfile.TemporaryDirectory(prefix="property-")
@@ -237,9 +244,7 @@ def test_a_repair_is_whole_or_an_error(byte, bit, spoilt, in_place, neighbour):
         if not in_place:
             ckptfmt.save(damaged, {"a": np.arange(4, dtype="f8")}).close()
             os.rename(root / "out", Path(elsewhere) / "gone")
-        data = bytearray((damaged / spoilt).read_bytes())
-        data[byte % len(data)] ^= 1 << bit
-        (damaged / spoilt).write_bytes(data)
+        flip(damaged / spoilt, byte, bit)
         target = {"in_place": True} if in_place else {"dest": root / "out"}
         assert_kept(root, root / "out", lambda: repair(damaged, **target), neighbour)
 
@@ -268,9 +273,7 @@ def test_a_change_of_form_is_whole_or_an_error(tensors, state, stored, everythin
         manifest = (root / "out" / "manifest.json").read_bytes()
         if spoilt is not None:
             file = next(path for path in (root / "out").iterdir() if path.name.startswith("weights"))
-            data = bytearray(file.read_bytes())
-            data[spoilt[0] % len(data)] ^= 1 << spoilt[1]
-            file.write_bytes(data)
+            flip(file, *spoilt)
         work = decompress if stored else compress
         options = {} if stored else {"everything": everything}
         assert_kept(root, root / "out", lambda: work(root / "out", **options), neighbour)
@@ -293,9 +296,7 @@ def test_a_merge_is_whole_or_an_error(halves, spoilt, in_place, there, neighbour
         ckptfmt.save(apart, parts, overwrite=True).close()
         if spoilt is not None:
             file = apart / f"weights-00001-of-0000{len(halves)}.safetensors"
-            data = bytearray(file.read_bytes())
-            data[spoilt[0] % len(data)] ^= 1 << spoilt[1]
-            file.write_bytes(data)
+            flip(file, *spoilt)
         target = {"in_place": True} if in_place else {"dest": root / "out"}
         # A part without tensors is read by nobody, so damage to it is no harm.
         assert_kept(root, root / "out", lambda: merge(apart, **target), neighbour)
@@ -319,9 +320,7 @@ def test_an_upgrade_is_whole_or_an_error(facts, byte, in_place, there, neighbour
             return
         write_before_the_release(old)
         if byte is not None:
-            data = bytearray((old / "weights.safetensors").read_bytes())
-            data[byte % len(data)] ^= 1
-            (old / "weights.safetensors").write_bytes(data)
+            flip(old / "weights.safetensors", byte, 0)
         if there and not in_place:
             ckptfmt.save(root / "out", {"mine": np.ones(2)}).close()
         target = {"in_place": True} if in_place else {"dest": root / "out"}

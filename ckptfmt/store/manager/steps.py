@@ -12,6 +12,7 @@ from typing import Any
 from ckptfmt.errors import CkptError, NotACheckpoint
 from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
+from ckptfmt.format.jsontext import excess
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.record import record
@@ -169,9 +170,11 @@ def _noted(path: str, step: int) -> dict[str, float]:
     try:
         folder = open_folder(path)
         try:
-            raw = json.loads(read_manifest(folder, where=path))
+            data = read_manifest(folder, where=path)
         finally:
             release(folder)
+        # What no reader of ours takes would cost many times its bytes here as well.
+        raw = None if excess(data) else json.loads(data)
     except (CkptError, ValueError, RecursionError):
         return {}
     return (_metrics(raw.get("extra"), step) if isinstance(raw, dict) else None) or {}

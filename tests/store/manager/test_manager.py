@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import ckptfmt
 from ckptfmt.errors import ManifestError, NotACheckpoint, TargetExists, WeightsError
 from ckptfmt.store.manager import CheckpointManager, Retention
-from ckptfmt.store.manager.steps import Entry
+from ckptfmt.store.manager.steps import Entry, Index
 
 
 def array(value):
@@ -76,6 +76,16 @@ def test_every_kth_step_is_kept_and_without_a_reason_all_are(tmp_path):
         kept.save(step, array(step))
     assert spaced.steps() == [7, 6, 3, 0]
     assert kept.steps() == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_no_metric_is_looked_for_among_more_lists_than_a_manifest_may_hold(tmp_path):
+    manager = CheckpointManager(tmp_path)
+    manager.save(1, array(1), metrics={"reward": 1})
+    manifest = tmp_path / "step-000000000001" / "manifest.json"
+    said = manifest.read_text()
+    values = Index(str(tmp_path)).values([1], "reward")
+    manifest.write_text(said.replace("{", '{"more": [' + "[]," * 300_001 + "0],", 1))
+    assert (values, Index(str(tmp_path)).values([1], "reward")) == ({1: 1.0}, {})
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_said_so(tmp_path):
