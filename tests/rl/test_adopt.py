@@ -213,8 +213,8 @@ def test_what_the_answers_do_not_show_is_asked_for():
     with pytest.raises(ConversionError) as caught:
         adopt(agent, env, outputs=lambda x: {"mean": agent.actor(x)})
     assert str(caught.value) == (
-        "Agent: its answers do not show deviation_range and squash and action_scale; give these fields among the "
-        "settings"
+        "Agent: its answers do not show deviation_is and deviation_range and squash and action_scale; give these "
+        "fields among the settings"
     )
     shown = adopt(agent, env, outputs=agent.acts, settings={"deviation_range": None}).config
     assert (shown.squash, shown.action_scale, shown.deviation_is) == ("tanh", 1.0, "log")
