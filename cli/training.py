@@ -73,8 +73,8 @@ class _Shown:
                 self._clear()
                 mean, std = event.evaluation.mean, event.evaluation.std
                 best = "  best so far" if event.best else ""
-                step, speed = count(event.step), f"{self.last.steps_per_second:,.0f}" if self.last else "?"
-                self.output.line(f"step {step:>11}  evaluation {mean:,.1f} ± {std:,.1f}  {speed} steps/s{best}")
+                speed = f"  {_speed(self.last)}" if self.last else ""  # none before the first report
+                self.output.line(f"step {count(event.step):>11}  evaluation {mean:,.1f} ± {std:,.1f}{speed}{best}")
                 self.output.stream({"step": event.step, "evaluation": event.evaluation.to_dict(), "best": event.best})
             case Saved():
                 self._clear()
@@ -126,8 +126,11 @@ def _progress(event: Progress) -> str:
     mean = "" if event.return_mean is None else f"  return {event.return_mean:,.1f} ± {event.return_std or 0.0:,.1f}"
     loss = "" if event.loss is None else f"  loss {event.loss:.4f}"
     left = f"{event.seconds_left / 60:,.0f} min left"
-    speed = f"{event.steps_per_second:,.0f} steps/s"
-    return f"step {count(event.step)}  episodes {count(event.episodes)}{loss}{mean}  {speed}  {left}"
+    return f"step {count(event.step)}  episodes {count(event.episodes)}{loss}{mean}  {_speed(event)}  {left}"
+
+
+def _speed(event: Progress) -> str:
+    return f"{event.steps_per_second:,.0f} steps/s"
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def test_train_says_what_it_does_and_leaves_sound_checkpoints(trained):
     said = [line.split()[:2] for line in lines[1:]]
     saved = [["saved", f"{out}/{step_name(step)}"] for step in (200, 400)]
     assert sorted(said) == [*saved, ["step", "200"], ["step", "400"]]
+    assert "steps/s" not in text  # nothing was reported before the first evaluation, so no speed is known
     for name in ("best", step_name(200), step_name(400)):
         assert ckptfmt.validate(out / name).valid
 
