@@ -74,6 +74,7 @@ def _spoken(text: str, where: str) -> str:
             return " ".join(["ckpt", COMMANDS[call], *map(shlex.quote, words)])
         if keyword in OPTIONS:
             return OPTIONS[keyword] if value in ("", "True") else f"{OPTIONS[keyword]} {value}"
-        return match[0]
+        # What is to be given and is no fact is a field of a family's config.
+        return option_of(keyword) if keyword and not value and text.startswith("give ") else match[0]
 
     return _SPOKEN.sub(say, text)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ckptfmt.convert.copies import below
 from ckptfmt.convert.declared import Declared
 from ckptfmt.convert.recognise import classify_network
 from ckptfmt.convert.tidy import Tidied, Workshop, tidy
@@ -73,7 +74,7 @@ def _tell(
 
 def _eligible(networks: Sequence[Network], key: str | None, path: str) -> tuple[Network, ...]:
     if key is not None:
-        if not (chosen := tuple(network for network in networks if network.path == key)):
+        if not (chosen := tuple(network for network in networks if network.path == key) or tuple(below(networks, key))):
             paths = (
                 ", ".join(f"'{network.path}'" if network.path else "'' (the root)" for network in networks) or "none"
             )

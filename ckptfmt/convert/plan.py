@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 
 from ckptfmt.convert.choose import choose
 from ckptfmt.convert.companions import read_companions
+from ckptfmt.convert.copies import copies_left
 from ckptfmt.convert.declared import Declared, read_declared, storable
 from ckptfmt.convert.games import actions_of
 from ckptfmt.convert.placed import images_of, make_support, take, transform
@@ -202,6 +203,7 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     plan.transformed = tuple(
         item for item, copied in found if copied or item.rows or item.squeezed or item.turned or item.image
     )
+    plan.left = {**plan.left, **copies_left(plan.network, candidate.copies)}
     parts = plan.tidied.dropped if plan.tidied else {}
     # Families made of blocks say of each why it is dropped; of an Atari DQN it can only be noise.
     left_out = (name if name.endswith(")") else f"{name} (noise, which is drawn anew)" for name in candidate.dropped)

@@ -52,7 +52,7 @@ def classify_network(
         copied=any(_is_copy(other, network) for other in others),
         file=declared.file,
     )
-    return _settled(tell(seen), seen, declared.settings.known())
+    return _settled(tell(seen), seen, declared.settings)
 
 
 def _below(wiring: Wiring, network: Network) -> Wiring:
@@ -61,15 +61,16 @@ def _below(wiring: Wiring, network: Network) -> Wiring:
     return replace(wiring, windows=windows)
 
 
-def _settled(answer: Classification, seen: Skeleton, settings: Mapping[str, Any]) -> Classification:
+def _settled(answer: Classification, seen: Skeleton, settings: Facts) -> Classification:
     """Let settings beside the weights answer what these leave open, one by one; they never overrule them."""
     # Nothing was asked, so there is nothing that settings could answer.
     if answer.chosen is None and not answer.options:
         return answer
-    for name, value in settings.items():
-        if name in seen.facts.known() or not _is_open(answer, name):
+    for name, value in {**settings.known(), **settings.more}.items():
+        if seen.facts.field(name) is not None or not _is_open(answer, name):
             continue
-        facts = replace(seen.facts, **{name: value}, declared=seen.facts.declared | {name})
+        said = {"more": {**seen.facts.more, name: value}} if name in settings.more else {name: value}
+        facts = replace(seen.facts, **said, declared=seen.facts.declared | {name})
         fuller = tell(replace(seen, facts=facts))
         if fuller.chosen is not None or (answer.chosen is None and fuller.options):
             answer, seen = fuller, replace(seen, facts=facts)

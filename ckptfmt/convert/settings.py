@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.evidence import Facts
 
 __all__ = ["agents_of", "environment_of", "facts_of", "image_shape", "merged"]
@@ -24,6 +25,9 @@ _NUMBERS = {
     "input_scale": ("input_scale",),
 }
 _WHOLE = frozenset({"n_atoms", "n_action"})
+# Fields of families beside the Atari DQNs.
+_QUANTILES = ("n_quantiles", "num_quantiles", "n_quants", "num_quants", "quantiles", "n_quantile")
+_ACTIVATIONS = ("activation", "activation_fn", "activation_function", "nonlinearity", "act_fn")
 _SHAPES = ("input_shape", "obs_shape", "observation_shape", "state_shape", "state_dim", "obs_dim")
 # How code bases that let one choose call the ways of `dueling_join`.
 _JOINS = ("dueling_join", "dueling_type", "dueling_mode")
@@ -71,7 +75,20 @@ def facts_of(settings: Mapping[str, Any]) -> Facts:
     join = next((settings[word] for word in _JOINS if isinstance(settings.get(word), str)), "")
     if join in _JOINED:
         found["dueling_join"] = _JOINED[join]
-    return Facts(**found, declared=frozenset(found))
+    more = _more(settings)
+    return Facts(**found, more=more, declared=frozenset(found) | more.keys())
+
+
+def _more(settings: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    count = next((settings[word] for word in _QUANTILES if type(settings.get(word)) is int), 0)
+    if count > 1:
+        found["n_quantiles"] = count
+    said = next((settings[word] for word in _ACTIVATIONS if isinstance(settings.get(word), str)), "")
+    # `nn.Tanh` and `torch.nn.functional.relu` are called by their last word.
+    if (name := said.rpartition(".")[2].lower()) in ACTIVATIONS:
+        found["activation"] = name
+    return found
 
 
 def agents_of(said: Mapping[str, Any]) -> Iterator[str]:

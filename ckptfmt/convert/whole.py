@@ -8,14 +8,14 @@ from ckptfmt.format.record import record
 from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find.find import Network
 
-__all__ = ["whole_of"]
+__all__ = ["Whole", "whole_of"]
 
 # A file of more networks than this is a collection of agents.
 _MOST = 12
 
 
 @record(slots=False)
-class _Whole(Network):
+class Whole(Network):
     """Networks taken as one, with what lay around each; the nearest facts are those of the first."""
 
     parts: Mapping[str, Network] | None = None
@@ -60,7 +60,7 @@ def whole_of(found: Sequence[Network]) -> Network | None:
     unread = {name: kind for network in parts for name, kind in network.unread.items()}
     first = parts[0]
     path = members.pop() if len(members) == 1 else ""
-    return _Whole(path, first.role, tensors, first.place, first.prefix, unread, named)
+    return Whole(path, first.role, tensors, first.place, first.prefix, unread, named)
 
 
 def _prefix(network: Network, members: set[str]) -> str:

@@ -105,7 +105,7 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     _read_value(draft, policy, values)
     draft.take(activation="relu", input_scale=usual_scale(draft))
     drop_temperatures(draft)
-    read_target(draft, sides)
+    read_target(draft)
     return draft.propose(
         FAMILY, what="a policy and its critics", sees=why, witnesses=_witnesses(sides, policy, critics, discrete)
     )

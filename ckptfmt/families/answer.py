@@ -40,7 +40,8 @@ class Candidate:
     """A network that the shapes allow, by its name within its family, with what speaks for and against it.
 
     `config` is None while something it needs is unknown; `placements` is empty while it cannot be told which
-    tensor is which. `transform` says how the rows move where the layout is equal only after moving them.
+    tensor is which. `transform` says how the rows move where the layout is equal only after moving them. `copies` are
+    tensors of target copies that it does not hold; `dropped` are all others, each with its reason.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Candidate:
     origin: Mapping[str, Origin] = field(default_factory=dict)
     placements: tuple[Placement, ...] = ()
     dropped: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
     layout: str = ""
@@ -63,6 +65,7 @@ class Candidate:
             "origin": dict(self.origin),
             "placements": [placement.to_dict() for placement in self.placements],
             "dropped": list(self.dropped),
+            "copies": list(self.copies),
             "reasons": list(self.reasons),
             "against": list(self.against),
             "layout": self.layout,

@@ -1,6 +1,8 @@
 """Q-values and an imitation of the actions in the data (discrete BCQ, Fujimoto et al. 2019)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import prod
 
 from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, linear_tensors
@@ -8,6 +10,7 @@ from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import positive
 from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.names import words
 from ckptfmt.families.network import NetworkConfig, noise_names
 from ckptfmt.families.outline import Row
 from ckptfmt.families.registry import Family
@@ -37,8 +40,10 @@ def _tensors(config: BatchConstrainedConfig) -> Tensors:
 
 
 def _read(draft: Draft, sides: Sides) -> Proposal:
-    values = [row for row in sides.own if _says(row, "q")]
-    imitation = [row for row in sides.own if _says(row, "imitation") or [*row.words] == ["i"]]
+    # What all of it lies in may be called Q as well (sfujim keeps a dict of Q and Q_target).
+    above = _depth([row.path[:-1] for row in sides.own])
+    values = [row for row in sides.own if _says(row, "q", above)]
+    imitation = [row for row in sides.own if _says(row, "imitation", above) or _words(row, above) == ["i"]]
     rest = [row for row in sides.own if row not in values and row not in imitation]
     one, other = chained([*rest, *values]), chained([*rest, *imitation])
     shared = sum(len(row.units) for row in rest)
@@ -61,8 +66,17 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     )
 
 
-def _says(row: Row, what: str) -> bool:
-    return any(what in said_of(piece) for piece in row.path)
+def _depth(paths: Sequence[tuple[str, ...]]) -> int:
+    """Return how many pieces all paths begin with."""
+    return sum(1 for _ in takewhile(lambda pieces: len({*pieces}) == 1, zip(*paths, strict=False)))
+
+
+def _says(row: Row, what: str, above: int) -> bool:
+    return any(what in said_of(piece) for piece in row.path[above:])
+
+
+def _words(row: Row, above: int) -> list[str]:
+    return [word for piece in row.path[above:] for word in words(piece) if not word.isdigit()]
 
 
 FAMILY = Family(

@@ -58,10 +58,14 @@ class Proposal:
 
 @record
 class Misfit:
-    """Why a skeleton is none of a family's networks, and for how many tensors a place had been found by then."""
+    """Why a skeleton is none of a family's networks, and for how many tensors a place had been found by then.
+
+    `options` are the facts that would decide, where the file is one of the family but for these.
+    """
 
     placed: int
     why: str
+    options: tuple[str, ...] = ()
 
 
 @record

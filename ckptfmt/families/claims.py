@@ -9,6 +9,7 @@ from ckptfmt.families.names import words
 from ckptfmt.families.outline import Outline, Unit
 from ckptfmt.families.sides import Sides
 from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.targets import copied
 from ckptfmt.families.vocabulary import meaning
 
 __all__ = ["is_atari", "q_witnesses", "recogniser"]
@@ -49,12 +50,15 @@ def _drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal | Mis
     if why := _foreign(outline):
         yield Misfit(0, why)
         return
-    draft, sides = Draft(seen, outline), Sides(outline)
-    draft.drop([name for row in sides.targets for unit in row.units for name in unit.sources], "a target copy")
+    sides = Sides(outline)
+    copies = frozenset(copied(sides))
+    own = outline if not copies else Outline({name: size for name, size in seen.shapes.items() if name not in copies})
+    draft = Draft(seen, own, copies=copies)
+    draft.drop([name for name in seen.shapes if name in copies], "a target copy")
     try:
         yield read(draft, sides)
     except Unfit as e:
-        yield Misfit(len(draft.placements), str(e))
+        yield Misfit(len(draft.placements), str(e), e.options)
 
 
 def _foreign(outline: Outline) -> str:

@@ -47,7 +47,11 @@ _SHOWN = frozenset(
 
 
 class Unfit(Exception):
-    """What is read is none of the family; the text says why."""
+    """What is read is none of the family; the text says why, `options` name the facts that would decide."""
+
+    def __init__(self, why: str, *options: str) -> None:
+        super().__init__(why)
+        self.options = options
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Draft:
     origin: dict[str, Origin] = field(default_factory=dict)
     placements: list[Placement] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
+    copies: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
 
     def said(self, name: str) -> Any:
@@ -165,7 +170,8 @@ class Draft:
             config=config,
             origin=self.origin,
             placements=tuple(self.placements),
-            dropped=tuple(f"{source} ({why})" for source, why in self.dropped.items()),
+            dropped=tuple(f"{source} ({why})" for source, why in self.dropped.items() if source not in self.copies),
+            copies=tuple(source for source in self.dropped if source in self.copies),
             reasons=(sees,),
             against=tuple(self.notes),
             layout=habit_of(self.seen.shapes).name,

@@ -221,7 +221,7 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
         return "categorical", f"'{logits}' is a name of logits"
     if not alone:
         if _is_open(chain, told):
-            raise Unfit("whether its actions are discrete or real cannot be told")
+            raise Unfit("whether its actions are discrete or real cannot be told", "policy")
         return "categorical", _SILENT
     if told == {"mean"}:
         return "deterministic", f"{head.name} is a mean without a deviation"

@@ -109,7 +109,7 @@ def _count(draft: Draft, streams: Streams) -> int:
     actions = draft.said("n_action")
     if actions and streams.rows % actions == 0 and streams.rows > actions:
         return int(streams.rows // actions)
-    raise Unfit(f"how {streams.rows} rows are actions times quantiles cannot be told")
+    raise Unfit(f"how {streams.rows} rows are actions times quantiles cannot be told", "n_action")
 
 
 FAMILY = Family(

@@ -1,6 +1,6 @@
 """Target copies: networks that follow others slowly, kept beside them under the same names behind `target.`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ckptfmt.families.answer import Placement
 from ckptfmt.families.blocks import Tensors
@@ -8,7 +8,7 @@ from ckptfmt.families.draft import Draft
 from ckptfmt.families.names import words
 from ckptfmt.families.sides import TARGET_WORDS, Sides
 
-__all__ = ["COPIED", "PREFIX", "is_copied", "read_target", "target_tensors"]
+__all__ = ["COPIED", "PREFIX", "copied", "is_copied", "read_target", "target_tensors"]
 
 PREFIX = "target."
 # What has a copy, by the first part of its names; statistics and scales have none.
@@ -35,9 +35,23 @@ def target_tensors(tensors: Tensors, which: str) -> Tensors:
     return {PREFIX + name: shape for name, shape in tensors.items() if is_copied(name, which)}
 
 
-def read_target(draft: Draft, sides: Sides) -> None:
+def copied(sides: Sides) -> Iterator[str]:
+    """Yield the tensors of target copies: those of layers, and what lies beside them and beside the network as well."""
+    if not sides.targets:
+        return
+    for row in sides.targets:
+        for unit in row.units:
+            yield from unit.sources
+    shapes = sides.outline.shapes
+    loose = [*(unit.name for unit in sides.outline.vectors), *sides.outline.noise]
+    loose += [name for item in sides.outline.statistics for name in (item.mean, item.spread, *item.extra)]
+    own = {(words(name)[-1:], shapes[name]) for name in loose if not _is_called(name)}
+    yield from (name for name in loose if _is_called(name) and (words(name)[-1:], shapes[name]) in own)
+
+
+def read_target(draft: Draft) -> None:
     """Take the target copies of a file too, where they are those of whole networks; what is none stays left out."""
-    copies = _twins(draft.placements, [name for row in sides.targets for unit in row.units for name in unit.sources])
+    copies = _twins(draft.placements, (name for name in draft.seen.shapes if name in draft.copies))
     named = {placement.name.removeprefix(PREFIX) for placement in copies}
     own = {placement.name for placement in draft.placements}
     which = next((word for word in COPIED if named == {name for name in own if is_copied(name, word)}), "none")
@@ -57,6 +71,7 @@ def _twins(own: Iterable[Placement], targets: Iterable[str]) -> list[Placement]:
         Placement(PREFIX + twin.name, name, twin.rows, twin.squeeze)
         for name in targets
         for twin in known.get(_twin(_plain(name), known), ())
+        if is_copied(twin.name, "all")
     ]
 
 
@@ -64,6 +79,10 @@ def _twin(name: tuple[str, ...], known: Iterable[tuple[str, ...]]) -> tuple[str,
     """Return the name that this is the copy of: the same, or the one that has more in front (`policy.actor`)."""
     ends = [other for other in known if other[-len(name) :] == name]
     return name if name in ends or len(ends) != 1 else ends[0]
+
+
+def _is_called(name: str) -> bool:
+    return not TARGET_WORDS.isdisjoint(words(name))
 
 
 def _plain(name: str) -> tuple[str, ...]:

@@ -86,12 +86,14 @@ def _nearest(answer: Classification, misfits: Sequence[Misfit], seen: Skeleton) 
     known = nearest.placed and any(layer.kind in _KNOWN_ELSEWHERE for layer in seen.layers)
     if answer.refusal != NO_CONVOLUTION and not known:
         return answer
+    if nearest.options:
+        return replace(answer, refusal=nearest.why, options=nearest.options)
     return replace(answer, refusal=f"no family of networks fits it: {nearest.why}")
 
 
 def _furthest(misfits: Sequence[Misfit]) -> Misfit:
-    # Of reasons of families that came as far, one that names a tensor or a number says more.
-    return max(misfits, key=lambda misfit: (misfit.placed, any(map(str.isdigit, misfit.why))))
+    # What one more fact would decide is next to told. Of families that came as far, a tensor or a number says more.
+    return max(misfits, key=lambda misfit: (bool(misfit.options), misfit.placed, any(map(str.isdigit, misfit.why))))
 
 
 def _may_be(claimed: Proposal, seen: Skeleton) -> bool:

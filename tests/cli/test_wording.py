@@ -20,6 +20,7 @@ def test_every_option_and_command_that_is_said_exists():
     [
         ("add overwrite=True to replace it", "add --force to replace it"),
         ("give n_action=, v_min=, or architecture=none", "give --n-actions, --v-min, or --architecture none"),
+        ("give policy=, or architecture=none", "give --set policy, or --architecture none"),
         ("wait for it with wait=SECONDS", "wait for it with --wait SECONDS"),
         ("make one with: ckptfmt.convert(SOURCE, DEST)", "make one with: ckpt convert SOURCE DEST"),
         ("see: ckptfmt.summarize(PATH)", "see: ckpt inspect 'a b.pth'"),

@@ -191,3 +191,41 @@ def test_a_file_is_not_refused_for_its_name(tmp_path):
     convert(tmp_path / name, tmp_path / "out")
     with Checkpoint(tmp_path / "out") as checkpoint:
         assert checkpoint.manifest.conversion.source.name == "\\xff\\xfe.pth"
+
+
+def lone(tmp_path, **networks):
+    """Write networks of two layers, as a pickle; each is a prefix of its names."""
+    random = np.random.default_rng(0)
+    shapes = {"0.weight": (16, 4), "0.bias": (16,), "2.weight": (2, 16), "2.bias": (2,)}
+    saved = {
+        place: {f"{prefix}{name}": random.normal(size=shape).astype("f4") for prefix in prefixes for name, shape in
+                shapes.items()}
+        for place, prefixes in networks.items()
+    }  # fmt: skip
+    (tmp_path / "networks.pkl").write_bytes(pickle.dumps(saved))
+    return tmp_path / "networks.pkl"
+
+
+@pytest.mark.parametrize(
+    ("networks", "copy"),
+    [
+        ({"q_net": [""], "q_net_target": [""]}, "q_net_target."),
+        ({"agent": ["algo.q_net.", "algo.target_q_net."]}, "agent/algo.target_q_net."),
+    ],
+)
+def test_a_target_copy_that_is_not_taken_is_left_and_can_be_chosen(networks, copy, tmp_path):
+    file = lone(tmp_path, **networks)
+    assert convert(file, tmp_path / "out").left == (copy,)
+    with Checkpoint(tmp_path / "out") as checkpoint:
+        entry = checkpoint.manifest.conversion
+        assert (entry.left, entry.dropped) == ((f"{copy} (a target copy, 4 tensors)",), ())
+        online = checkpoint.read("q.weight")
+    convert(file, tmp_path / "copy", key=copy)
+    with Checkpoint(tmp_path / "copy") as checkpoint:
+        assert checkpoint.read("q.weight") != online
+
+
+def test_what_would_tell_a_network_apart_is_asked_for(tmp_path):
+    file = lone(tmp_path, quantile_net=[""])
+    with pytest.raises(ConversionError, match="how 2 rows are actions times quantiles cannot be told; give n_action="):
+        convert(file, tmp_path / "out")

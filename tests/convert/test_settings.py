@@ -37,6 +37,8 @@ def saved(tmp_path, shapes, **beside):
     ("settings", "facts"),
     [
         ({"num_atoms": 51, "Vmin": -10, "vmax": 10.5}, {"n_atoms": 51, "v_min": -10, "v_max": 10.5}),
+        ({"num_quantiles": 32, "activation_fn": "nn.Tanh"}, {"n_quantiles": 32, "activation": "tanh"}),
+        ({"quantiles": True, "activation": "softsign"}, {}),
         ({"normalize_images": False}, {"input_scale": 1.0}),
         ({"normalize_images": True}, {"input_scale": 255.0}),
         ({"scaler": "pixel"}, {"input_scale": 255.0}),
@@ -56,7 +58,8 @@ def saved(tmp_path, shapes, **beside):
     ],
 )  # fmt: skip
 def test_facts_are_read_off_settings_under_the_names_that_code_gives_them(settings, facts):
-    assert facts_of(settings).known() == facts
+    found = facts_of(settings)
+    assert {**found.known(), **found.more} == facts
 
 
 def test_groups_within_groups_are_looked_through():

@@ -1,4 +1,4 @@
-"""Target copies of actors and critics: held under canonical names where they are whole, else named as left out."""
+"""Target copies: those of actors and critics are held under canonical names where they are whole, others are left."""
 
 from itertools import pairwise
 
@@ -45,7 +45,7 @@ def test_whole_copies_are_taken(copies, which):
 def test_a_copy_that_is_not_whole_is_left_out_and_named(copies):
     chosen = told(ACTOR, CRITICS, copies)
     assert chosen.config.target == "none"
-    assert set(chosen.dropped) == {f"{name} (a target copy)" for name in copies}
+    assert (set(chosen.copies), chosen.dropped) == ({*copies}, ())
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,35 @@ def test_copies_are_known_by_what_code_bases_call_them(own, copy):
 
     chosen = told(*(called(part, own) for part in (ACTOR, CRITICS)), *(called(part, copy) for part in (ACTOR, CRITICS)))
     assert chosen.config.target == "all"
+
+
+LSTM = {
+    "lstm.weight_ih_l0": (64, 16),
+    "lstm.weight_hh_l0": (64, 16),
+    "lstm.bias_ih_l0": (64,),
+    "lstm.bias_hh_l0": (64,),
+}
+ATOMS = {"fc1.weight": (16, 4), "fc1.bias": (16,), "q.weight": (6, 16), "q.bias": (6,), "support": (3,)}
+KINDS = {
+    "q-network/dqn": rows("q", 4, 16, 2),
+    "q-network/distributional": ATOMS,
+    "recurrent-q/lstm": rows("fc", 4, 16) | LSTM | rows("q", 16, 2),
+    "implicit-quantile-q/iqn": rows("fc", 4, 16) | rows("cosines", 64, 16) | rows("out", 16, 16, 2),
+    "quantile-q/dueling+quantile": rows("quantile_fc", 4, 16) | rows("value", 16, 5) | rows("advantage", 16, 10),
+    "batch-constrained-q/bcq": rows("q", 4, 16, 2) | rows("imitation", 4, 16, 2),
+    "policy/gaussian": rows("mu", 4, 16, 2) | {"log_std": (2,)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_family_tells_its_networks_beside_a_copy_and_names_the_copy(kind):
+    own = {f"online_net.{name}": shape for name, shape in KINDS[kind].items()}
+    copy = {f"target_net.{name}": shape for name, shape in KINDS[kind].items()}
+    seen = Skeleton(shapes=copy | own, values=lambda name: [-1.0, 0.0, 1.0] if name.endswith("support") else [9.0])
+    chosen = tell(seen).chosen
+    assert f"{chosen.config.family}/{chosen.name}" == kind
+    assert {*chosen.copies} == {*copy}
+    assert {item.source for item in chosen.placements} == {*own}
 
 
 def test_statistics_and_scales_have_no_copy():

@@ -92,7 +92,7 @@ def test_it_is_told_as_what_it_is(case):
     assert (answer.refusal, answer.family, answer.architecture) == ("", family, name)
     placed = {placement.source for placement in answer.chosen.placements}
     named = {text.partition(" (")[0] for text in answer.chosen.dropped}
-    assert placed | named == shapes.keys()
+    assert placed | named | {*answer.chosen.copies} == shapes.keys()
 
 
 def test_statistics_are_fields_of_the_config():
