@@ -1,4 +1,4 @@
-"""Pictures of results, as SVG written by hand: bars with the goal line, and curves in log-log."""
+"""Pictures of results, as SVG written by hand: bars with the goal line, curves in log-log, curves with bands."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from html import escape
 from benchmarks.measure import Result
 from benchmarks.table import number
 
-__all__ = ["bars", "curves"]
+__all__ = ["bands", "bars", "curves"]
 
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#24292f}.dim{fill:#6e7781}.grid{stroke:#d8dee4}.goal{stroke:#24292f;"
@@ -18,7 +18,11 @@ _COLOURS = ("#0969da", "#8250df", "#bf8700", "#1a7f37", "#cf222e", "#57606a", "#
 _LABEL, _BARS, _ROW = 530, 380, 26
 _CURVES = (760, 460)
 
+_BANDS = (640, 320)
+
 Points = Sequence[tuple[float, float]]
+# x, and the lowest, the mean and the highest y there.
+Band = Sequence[tuple[float, float, float, float]]
 
 
 def bars(results: Sequence[Result], caption: str) -> str:
@@ -55,6 +59,46 @@ def curves(title: str, axes: tuple[str, str], lines: Mapping[str, Points], limit
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in map(frame.place, line)]
         parts.append(frame.label(name, line[-1], colour))
     return _svg(*_CURVES, parts)
+
+
+def bands(title: str, axes: tuple[str, str], lines: Mapping[str, Band]) -> str:
+    """Return means as lines through bands from the lowest to the highest, on even scales."""
+    (width, height), left, top = _BANDS, 64, 34
+    right, bottom = width - 24, height - 46
+    ends = [max(x for band in lines.values() for x, *_ in band)]
+    low, high, step = _even([y for band in lines.values() for _, *ys in band for y in ys])
+
+    def place(x: float, y: float) -> str:
+        return f"{left + x / ends[0] * (right - left):.1f},{bottom - (y - low) / (high - low) * (bottom - top):.1f}"
+
+    parts = [f'<text x="{left}" y="20">{escape(title)}</text>']
+    for i in range(round((high - low) / step) + 1):
+        y = bottom - i * step / (high - low) * (bottom - top)
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" class="grid"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{low + i * step:g}</text>')
+    for i in range(6):
+        x = left + i / 5 * (right - left)
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{ends[0] * i / 5:,.0f}</text>')
+    names = right
+    for colour, (name, band) in reversed([*zip(_COLOURS[::2], lines.items(), strict=False)]):
+        outline = [place(x, most) for x, _, _, most in band] + [place(x, least) for x, least, _, _ in reversed(band)]
+        parts.append(f'<path d="M{" L".join(outline)} Z" fill="{colour}" fill-opacity="0.18"/>')
+        mean = " L".join(place(x, y) for x, _, y, _ in band)
+        parts.append(f'<path d="M{mean}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<text x="{names}" y="20" text-anchor="end" style="fill:{colour}">{escape(name)}</text>')
+        names -= 7 * len(name) + 16
+    middle = (top + bottom) / 2
+    parts.append(f'<text x="{(left + right) / 2}" y="{bottom + 36}" text-anchor="middle">{escape(axes[0])}</text>')
+    turned = f'transform="rotate(-90 14 {middle})" text-anchor="middle"'
+    parts.append(f'<text x="14" y="{middle}" {turned}>{escape(axes[1])}</text>')
+    return _svg(*_BANDS, parts)
+
+
+def _even(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return round ends of a scale that holds the values, and its step."""
+    span = (max(values) - min(values)) or 1.0
+    step = next(s for s in (m * 10.0**e for e in range(-6, 9) for m in (1, 2, 5)) if span / s <= 6)
+    return math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step, step
 
 
 class _Frame:

@@ -197,7 +197,8 @@ def _channels_first(env: Env) -> Env:
     space = env.observation_space
     if not isinstance(space, gymnasium.spaces.Box):
         raise TypeError("its observations are no images")
-    low, high = space.low.min(), space.high.max()
+    # Plain numbers: those of images of bits have a type that gymnasium refuses.
+    low, high = float(space.low.min()), float(space.high.max())
     turned = gymnasium.spaces.Box(low, high, (channels, height, width), space.dtype.type)
 
     def turn(image: NDArray[Any]) -> NDArray[Any]:

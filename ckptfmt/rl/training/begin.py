@@ -7,7 +7,7 @@ import numpy as np
 
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blocks import Body, Convs, Mlp, Residual
-from ckptfmt.families.encoder import ENCODERS
+from ckptfmt.families.encoder import ENCODERS, Conv
 from ckptfmt.families.implicit_quantile_q import ImplicitQuantileConfig
 from ckptfmt.families.q_network import QConfig
 from ckptfmt.families.quantile_q import QuantileQConfig
@@ -25,6 +25,8 @@ _PIXELS = 255.0
 # Espeholt et al. 2018: the channels of the three stages. Dabney et al. 2018: cosines, and fractions of an action.
 _IMPALA = (16, 32, 32)
 _COSINES, _FRACTIONS = 64, 32
+# Young & Tian 2019: for what is 10×10 and has no pixels to be shrunk.
+_MINATAR = (Conv(channels=16, kernel=(3, 3), stride=(1, 1)),)
 
 # What a trainer's network is described by.
 Described = ModelConfig | QConfig | QuantileQConfig | ImplicitQuantileConfig
@@ -115,4 +117,4 @@ def _trunk(config: TrainConfig, observation: tuple[int, ...]) -> Body:
         return (Mlp(sizes=sizes, noisy=config.noisy_networks),) if sizes else ()
     if config.encoder == "impala":
         return (Residual(channels=_IMPALA),)
-    return (Convs(convs=ENCODERS[config.encoder].convs),)
+    return (Convs(convs=_MINATAR if config.encoder == "minatar" else ENCODERS[config.encoder].convs),)

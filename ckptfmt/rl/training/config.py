@@ -16,7 +16,7 @@ from ckptfmt.rl.protocol import Protocol
 
 __all__ = ["ENCODERS", "TrainConfig"]
 
-ENCODERS = (*KNOWN_ENCODERS, "impala")
+ENCODERS = (*KNOWN_ENCODERS, "minatar", "impala")
 
 
 def _setting(default: Any, doc: str, least: float = -math.inf, most: float = math.inf) -> Any:
@@ -57,7 +57,9 @@ class TrainConfig:
 
     # Mnih et al. 2015: 512 units. Bellemare et al. 2017: 51 atoms from -10 to 10, for rewards clipped to 1. Fortunato
     # et al. 2018: sigma 0.5. Hessel et al. 2018: three steps.
-    encoder: str = _setting("nature", "convolutions: nature, nips, data-efficient, or the residual ones of impala")
+    encoder: str = _setting(
+        "nature", "convolutions: nature, nips, data-efficient, minatar, or the residual ones of impala"
+    )
     hidden_size: int = _setting(512, "width of the hidden linear layers", 1)
     hidden_layers: int = _setting(2, "hidden linear layers of a network that sees vectors", 1)
     n_quantiles: int | None = _setting(None, "quantiles of the return (200 for QR-DQN, 64 for IQN)", 2)
