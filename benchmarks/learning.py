@@ -1,22 +1,21 @@
 """Curves of learning, ours beside Stable-Baselines3's DQN: `python -m benchmarks.learning FOLDER [GAME ...]`.
 
-Both have one network, one environment object (ours, with the same wrappers and seeds), one budget and one table of
-settings, `GAMES`: a uniform replay buffer, Huber loss, Adam, gradients clipped to a norm of 10, a target network that is
-copied, epsilon that falls in a straight line, truncated episodes that are bootstrapped. Seeds are 1 to 5 for both. One
-thing cannot be equal: before `learning_starts` Stable-Baselines3 acts at random, where ours already follows epsilon, which
-is at least 0.87 by then.
+Both have one network, one environment (ours, with its wrappers and seeds), one budget and one table of settings,
+`GAMES`: a uniform replay buffer, Huber loss, Adam, gradients clipped to a norm of 10, a target network that is
+copied, epsilon that falls in a straight line, truncated episodes that are bootstrapped. Seeds are 1 to 5 for both.
+Two things are not equal: before `learning_starts` Stable-Baselines3 acts at random, where ours already follows
+epsilon, which is at least 0.87 by then; and each draws from generators of its own.
 
-Every `eval_every` steps the network plays `games` games greedily, by one function for both, whose seeds are the same at
-every point, for both and for all seeds. CartPole-v1 and LunarLander-v3 have the network and the settings of RL Baselines3
-Zoo, but for fewer updates: one every 4 steps, where CartPole has 128 in a row every 256 and LunarLander one every step, the
-latter with twice the batch. MinAtar's
-Breakout has the network of Young & Tian 2019, a convolution of 16 channels and a layer of 128. `ckptfmt/Catch-v0` has the
-network of Mnih et al. 2015.
+Every `eval_every` steps the network plays `games` games greedily, by one function for both, whose seeds are the same
+at every point, for both sides and for all seeds. CartPole-v1 and LunarLander-v3 have the network and the settings of
+RL Baselines3 Zoo, but for fewer updates: one every 4 steps, where CartPole has 128 in a row every 256 and LunarLander
+one every step, the latter with twice the batch. MinAtar's Breakout has the network of Young & Tian 2019, a
+convolution of 16 channels and a layer of 128; `ckptfmt/Catch-v0` has the one of Mnih et al. 2015.
 
-Each training runs in a process of its own, on one thread, and writes `GAME-SIDE-SEED.jsonl`, a line an evaluation; those
-that are finished are not run again. On one core of 2.5 GHz all of it takes some two hours. It needs `pip install -e
-".[bench]"`. `python -m benchmarks.learning FOLDER --draw docs/learning` makes a picture of each game, and a file of its
-numbers, from what is finished by then.
+Each training runs in a process of its own, on one thread, and writes `GAME-SIDE-SEED.jsonl`, a line an evaluation;
+those that are finished are not run again. On one core of 2.5 GHz all of it takes some two hours. It needs `pip
+install -e ".[bench]" "gymnasium[box2d]" minatar`. `python -m benchmarks.learning FOLDER --draw docs/learning` makes
+a picture of each game, and a file of its numbers, from what is finished by then.
 """
 
 import argparse
@@ -207,7 +206,7 @@ def _train_theirs(game: Game, seed: int, path: Path) -> None:
     from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
 
-    class Evaluate(BaseCallback):
+    class Evaluate(BaseCallback):  # type: ignore[misc]
         def _on_step(self) -> bool:
             if self.num_timesteps % game.eval_every == 0:
                 curve.add(self.num_timesteps, values)
@@ -247,7 +246,7 @@ def _policy(settings: dict[str, Any]) -> dict[str, Any]:
     from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, NatureCNN
     from torch import nn
 
-    class Convolution(BaseFeaturesExtractor):
+    class Convolution(BaseFeaturesExtractor):  # type: ignore[misc]
         def __init__(self, observation_space: Any, features_dim: int) -> None:
             super().__init__(observation_space, features_dim)
             channels, height, width = observation_space.shape
@@ -271,7 +270,7 @@ def _config(game: Game, seed: int) -> Any:
 
     _register()
     never = 2**40
-    quiet = {"tensorboard": False, "eval_every": never, "save_every": never, "log_every": never}
+    quiet: dict[str, Any] = {"tensorboard": False, "eval_every": never, "save_every": never, "log_every": never}
     return TrainConfig(env=game.env, seed=seed, device="cpu", threads=1, **game.settings, **quiet)
 
 

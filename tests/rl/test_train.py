@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+gymnasium = pytest.importorskip("gymnasium", reason="gymnasium is not installed")
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
@@ -154,9 +155,35 @@ KINDS = {
     "images-quantiles": {**QUANTILES, "quantile_dqn": True, "noisy_networks": True},
     "images-implicit-quantiles": {"implicit_quantile_dqn": True, "n_quantiles": 4},
     "impala": {"encoder": "impala", "dueling_dqn": True, "num_envs": 2},
+    "bits": {"env": "ckptfmt-tests/Bits-v0", "encoder": "minatar", "frame_stack": 1, "double_dqn": True},
     "channels-last": {**RAINBOW, "channels_last": True, "num_envs": 2},
     "bfloat16": {"distributional_dqn": True, "precision": "bfloat16", "channels_last": True},
 }
+
+
+class Bits(gymnasium.Env):
+    """Images of bits, with channels, as MinAtar's games give them: a dot walks down."""
+
+    observation_space = gymnasium.spaces.Box(0.0, 1.0, (10, 10, 4), bool)
+    action_space = gymnasium.spaces.Discrete(3)
+    row = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.row = 0
+        return self.image(), {}
+
+    def step(self, action):
+        self.row += 1
+        return self.image(), float(action), self.row == 9, False, {}
+
+    def image(self):
+        image = np.zeros((10, 10, 4), bool)
+        image[self.row, :, self.row % 4] = True
+        return image
+
+
+gymnasium.register("ckptfmt-tests/Bits-v0", entry_point=Bits)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -277,8 +304,8 @@ def test_wrong_settings_are_all_told_at_once():
     assert str(caught.value) == (
         "training config: 7 settings are wrong: env must be text, not 3; double_dqn must be true or false, not 1; "
         "n_steps must be 1 or more, not 0; learning_rate must be a number, not 'fast'; "
-        "gamma must be between 0 and 1, not 2.0; encoder must be one of nature, nips, data-efficient, impala, "
-        "not 'big'; v_min must be less than v_max (0), not 1"
+        "gamma must be between 0 and 1, not 2.0; encoder must be one of nature, nips, data-efficient, minatar, "
+        "impala, not 'big'; v_min must be less than v_max (0), not 1"
     )
     with pytest.raises(CkptError) as caught:
         TrainConfig.from_dict({"gama": 1, "seeds": 2})
