@@ -1,8 +1,10 @@
 """What 10 to 100,000 checkpoints cost, in a folder or in a bucket: `python -m benchmarks.crowds FOLDER_OR_URL [MOST]`.
 
-Each is a checkpoint of a manager whose weights are those of the first one, in a folder as hard links. Every operation
-runs in a process of its own and says how long the first answer took, how long each checkpoint, and how much memory the
-process had at most, as a line of JSON; `python -m benchmarks.crowds --draw LINES SVG TITLE` makes the picture of them.
+Each is a checkpoint of a manager whose weights are those of the first one, in a folder as hard links, in a bucket put
+by sixteen threads. There two bare listings stand beside the operations, of all objects and of the folders alone: what
+the store itself takes. Every operation runs in a process of its own and says how long the first answer took, how long
+each checkpoint, and how much memory the process had at most, as a line of JSON;
+`python -m benchmarks.crowds --draw LINES SVG TITLE` makes the picture of them.
 """
 
 import itertools
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,11 +26,16 @@ import ckptfmt
 from benchmarks.chart import curves
 from ckptfmt.format.files import MANIFEST, WEIGHTS
 from ckptfmt.format.manifest import Lineage, Manifest
+from ckptfmt.look.lineage import ancestors
+from ckptfmt.look.matching import matching
 from ckptfmt.remote.url import is_url
 from ckptfmt.store.manager.steps import step_name
 
-OPERATIONS = ("validate --fast", "inspect --line", "lineage", "clean", "latest", "save", "save, keep_best")
+LISTINGS = ("objects listed", "folders listed")
+OPERATIONS = (*LISTINGS, "validate --fast", "inspect --line", "lineage", "clean", "latest", "save", "save, keep_best")
 _NAMES = 10_000
+# How many objects are put into a bucket at once.
+_TOGETHER = 16
 
 
 def fill(place: str, count: int) -> None:
@@ -38,9 +46,11 @@ def fill(place: str, count: int) -> None:
     with ckptfmt.open(manager.path(0)) as checkpoint:
         manifest = checkpoint.manifest
     put = _into_bucket(place) if is_url(place) else _into_folder(Path(place))
-    for step, data in _family(manifest, count):
-        if step not in there:
-            put(step, data)
+    wanted = ((step, data) for step, data in _family(manifest, count) if step not in there)
+    # In a folder one after another: a copy of the weights is made before the names that it gets.
+    with ThreadPoolExecutor(_TOGETHER if is_url(place) else 1) as pool:
+        while part := list(itertools.islice(wanted, 1_000)):
+            list(pool.map(put, *zip(*part, strict=True)))
 
 
 def _family(manifest: Manifest, count: int) -> Iterator[tuple[int, bytes]]:
@@ -85,14 +95,18 @@ def _into_bucket(url: str):  # type: ignore[no-untyped-def]
 
 def answers(operation: str, place: str, count: int) -> Iterator[object]:
     """Do one operation, and yield each answer as it comes."""
-    if operation in ("validate --fast", "inspect --line"):
-        paths = [f"{place}/{step_name(step)}" for step in range(count)]
+    if operation in LISTINGS:
+        from ckptfmt.remote.address import parse
+        from ckptfmt.remote.bucket import BucketFolder
+
+        folder = BucketFolder(parse(place))
+        yield from folder.walk() if operation == "objects listed" else folder.folders()
+    elif operation in ("validate --fast", "inspect --line"):
+        paths = matching(f"{place}/step-*")
         fast = operation == "validate --fast"
         yield from ckptfmt.validate_many(paths, deep=False) if fast else ckptfmt.summarize_many(paths)
     elif operation == "lineage":
-        from ckptfmt.look.lineage import lineage
-
-        yield lineage(f"{place}/{step_name(count - 1)}")
+        yield from ancestors(f"{place}/{step_name(count - 1)}")
     elif operation == "clean":
         yield ckptfmt.clean(place)
     elif operation == "latest":
@@ -146,7 +160,7 @@ def main() -> None:
         fill(place, count)
         for operation in OPERATIONS:
             # In a bucket there is nothing to be cleaned: a writer takes over what another one left.
-            if operation == "clean" and is_url(place):
+            if operation in (("clean",) if is_url(place) else LISTINGS):
                 continue
             words = [sys.executable, "-m", "benchmarks.crowds", place, str(count), operation]
             said = subprocess.run(words, check=True, capture_output=True, text=True).stdout

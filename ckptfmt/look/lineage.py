@@ -10,11 +10,12 @@ from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, open_near, release
 from ckptfmt.format.record import record
 from ckptfmt.look.figures import evaluation_points, training_step
+from ckptfmt.remote.ahead import each
 from ckptfmt.remote.far import open_far
 from ckptfmt.remote.url import is_url, join
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["Ancestor", "Descent", "find_checkpoints", "lineage"]
+__all__ = ["Ancestor", "Descent", "ancestors", "find_checkpoints", "lineage"]
 
 # Deeper than this nobody keeps runs, and a folder that holds itself through a mount ends somewhere.
 _DEEPEST = 8
@@ -73,21 +74,26 @@ def lineage(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[st
     Only manifests are read. A parent is known by the digest of its manifest, or of its content where its
     manifest was changed since, by an evaluation for one. Raises what `ckptfmt.open` raises for `path` itself.
     """
+    return Descent(tuple(ancestors(path, folders)))
+
+
+def ancestors(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[str]] = ()) -> Iterator[Ancestor]:
+    """Yield what `lineage` returns, each as soon as it is found, the checkpoint at `path` first."""
     for folder in (given := tuple(folders)):
         # A misspelt folder would only make parents missing. In a store there are none to be looked for.
         if not is_url(folder):
             release(open_near(folder))
     with Checkpoint(path) as checkpoint:
-        nodes = [_ancestor(checkpoint)]
+        node = _ancestor(checkpoint)
+    yield node
     parents = _Parents(os.fspath(path).rstrip("/") if is_url(path) else os.path.realpath(path), given)
     seen: set[str] = set()
-    while (wanted := nodes[-1].parent) is not None and len(nodes) < _LONGEST:
-        found = parents.find(wanted)
-        seen.add(nodes[-1].digest)
-        nodes.append(found or Ancestor(None, wanted, None, None, None, None, None))
-        if found is None or found.digest in seen:
+    while (wanted := node.parent) is not None and len(seen) + 1 < _LONGEST:
+        seen.add(node.digest)
+        node = parents.find(wanted) or Ancestor(None, wanted, None, None, None, None, None)
+        yield node
+        if node.path is None or node.digest in seen:
             break
-    return Descent(tuple(nodes))
 
 
 def find_checkpoints(folder: str | os.PathLike[str]) -> Iterator[str]:
@@ -95,14 +101,12 @@ def find_checkpoints(folder: str | os.PathLike[str]) -> Iterator[str]:
     yield from _far(os.fspath(folder)) if is_url(folder) else _walk(os.fspath(folder), 0)
 
 
-def _far(url: str) -> list[str]:
-    """Return the checkpoints below a URL, from one listing; none of a store that gives no listing."""
+def _far(url: str) -> Iterator[str]:
+    """Yield the checkpoints below a URL as they are listed; none of a store that gives no listing."""
     folder = open_far(url)
     # The hub lists no folders in folders.
-    walk = getattr(folder, "walk", None)
-    if walk is None or not folder.can_list:
-        return []
-    return sorted(join(url, name.removesuffix(f"/{MANIFEST}")) for name, size in walk() if _is_checkpoint(name, size))
+    if (walk := getattr(folder, "walk", None)) and folder.can_list:
+        yield from (join(url, name.removesuffix(f"/{MANIFEST}")) for name, size in walk() if _is_checkpoint(name, size))
 
 
 def _is_checkpoint(name: str, size: int) -> bool:
@@ -131,8 +135,9 @@ class _Parents:
 
     def __init__(self, child: str, folders: Iterable[str | os.PathLike[str]]) -> None:
         places = [os.path.dirname(child), *(os.fspath(folder) for folder in folders)]
-        self._unread = chain(_before(child), chain.from_iterable(map(find_checkpoints, places)))
+        paths = chain(_before(child), chain.from_iterable(map(find_checkpoints, places)))
         self._read: set[str] = set()
+        self._unread = filter(None, each(_look_at, self._once(paths)))
         self._by_digest: dict[str, Ancestor] = {}
         self._by_content: dict[str, list[Ancestor]] = {}
         self._places = places
@@ -142,20 +147,17 @@ class _Parents:
 
         The digest of a manifest names one checkpoint, that of a content may be of several.
         """
-        while wanted not in self._by_digest and (path := next(self._unread, None)) is not None:
-            if path not in self._read:
-                self._read.add(path)
-                self._look_at(path)
+        while wanted not in self._by_digest and (looked_at := next(self._unread, None)) is not None:
+            node, content = looked_at
+            self._by_digest[node.digest] = node
+            self._by_content.setdefault(content, []).append(node)
         return self._by_digest.get(wanted) or min(self._by_content.get(wanted, ()), key=self._place, default=None)
 
-    def _look_at(self, path: str) -> None:
-        try:
-            with Checkpoint(path) as checkpoint:
-                node, content = _ancestor(checkpoint), checkpoint.manifest.content_digest
-        except CkptError:
-            return
-        self._by_digest[node.digest] = node
-        self._by_content.setdefault(content, []).append(node)
+    def _once(self, paths: Iterable[str]) -> Iterator[str]:
+        for path in paths:
+            if path not in self._read:
+                self._read.add(path)
+                yield path
 
     def _place(self, node: Ancestor) -> tuple[int, list[str]]:
         path = str(node.path)
@@ -167,7 +169,10 @@ def _before(child: str) -> Iterator[str]:
     """Yield the checkpoints beside one whose names come before its own, the nearest first."""
     folder, name = os.path.split(child)
     if is_url(child):
-        yield from (url for url in reversed(_far(folder)) if url < child and os.path.dirname(url) == folder)
+        # The hub lists no folders in folders.
+        folders = getattr(far := open_far(folder), "folders", None)
+        before = sorted(other for other in folders() if other < name) if folders and far.can_list else []
+        yield from (join(folder, other) for other in reversed(before))
         return
     try:
         names = sorted(other for other in os.listdir(folder) if other < name and not other.startswith("."))
@@ -177,6 +182,15 @@ def _before(child: str) -> Iterator[str]:
         path = os.path.join(folder, other)
         if os.path.isfile(os.path.join(path, MANIFEST)) and not os.path.islink(path):
             yield path
+
+
+def _look_at(path: str) -> tuple[Ancestor, str] | None:
+    """Return a checkpoint and the digest of its content, None for what is none."""
+    try:
+        with Checkpoint(path) as checkpoint:
+            return _ancestor(checkpoint), checkpoint.manifest.content_digest
+    except CkptError:
+        return None
 
 
 def _ancestor(checkpoint: Checkpoint) -> Ancestor:

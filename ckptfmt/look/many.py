@@ -1,7 +1,7 @@
 """Many checkpoints looked at, by an executor of the caller's where one is given."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -12,6 +12,7 @@ from ckptfmt.look.anatomy import SourceSummary
 from ckptfmt.look.summarize import summarize
 from ckptfmt.look.summary import Summary
 from ckptfmt.look.validate import Report, validate
+from ckptfmt.remote.ahead import each
 
 __all__ = ["summarize_many", "validate_many"]
 
@@ -23,7 +24,7 @@ _Executor = Executor | Callable[[], Executor] | None
 
 
 def validate_many(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Iterable[str | os.PathLike[str]],
     *,
     executor: _Executor = None,
     deep: bool = True,
@@ -31,36 +32,39 @@ def validate_many(
 ) -> Iterator[Report]:
     """Yield the report of each checkpoint, in their order; one that cannot be looked at has its error as a problem.
 
-    `executor` is what `convert_many` takes; `deep` and `strict` are those of `validate`.
+    `executor` is what `convert_many` takes; `deep` and `strict` are those of `validate`. Without one paths are taken as
+    they are needed, and of those in a store, unless `deep`, the next ones are asked for meanwhile.
     """
-    return _each(
-        partial(_validated, deep=deep, strict=strict),
-        lambda path: Report(path, (Problem.of(_deadly(path)),), deep=deep, strict=strict),
-        paths,
-        executor,
-    )
+    work = partial(_validated, deep=deep, strict=strict)
+    names = (os.fspath(path) for path in paths)
+    if executor is None:
+        # A whole file ahead of whoever takes the reports would be memory, and no faster.
+        return map(work, names) if deep else each(work, names)
+
+    def died(path: str) -> Report:
+        return Report(path, (Problem.of(_deadly(path)),), deep=deep, strict=strict)
+
+    return _spread(work, died, list(names), executor)
 
 
 def summarize_many(
-    paths: Sequence[str | os.PathLike[str]], *, executor: _Executor = None
+    paths: Iterable[str | os.PathLike[str]], *, executor: _Executor = None
 ) -> Iterator[Summary | SourceSummary | CkptError]:
     """Yield what each checkpoint or foreign file is, in their order, or the error that says why it cannot be told.
 
-    `executor` is what `convert_many` takes.
+    `executor` is what `convert_many` takes. Without one paths are taken as they are needed, and of those in a store
+    the next ones are asked for meanwhile.
     """
-    return _each(_summarized, _deadly, paths, executor)
+    names = (os.fspath(path) for path in paths)
+    return each(_summarized, names) if executor is None else _spread(_summarized, _deadly, list(names), executor)
 
 
-def _each(
+def _spread(
     work: Callable[[str], _Result],
     died: Callable[[str], _Result],
-    paths: Sequence[str | os.PathLike[str]],
-    executor: _Executor,
+    names: list[str],
+    executor: Executor | Callable[[], Executor],
 ) -> Iterator[_Result]:
-    names = [os.fspath(path) for path in paths]
-    if executor is None:
-        yield from map(work, names)
-        return
     known: dict[int, _Result | Undone] = {}
     given = 0
     for number, result in Spread(work, names, executor, _TIMEOUT):

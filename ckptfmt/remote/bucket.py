@@ -59,6 +59,10 @@ class BucketFolder(FarFolder):
         for key, there in self.store.list(self.url.key):
             yield key.removeprefix(begin), there.size
 
+    def folders(self) -> Iterator[str]:
+        """Yield the names of the folders in it, from a listing that does not look into them."""
+        return self.store.folders(self.url.key)
+
     def fetch(self, name: str, begin: int, size: int) -> tuple[bytes, int]:
         """Return bytes of a file, fewer where it ends before, and how large it is; raise `Absent`."""
         data, there = self.store.read(self.key(name), begin, size)

@@ -111,6 +111,17 @@ class Store:
                 return
             raise failed from None
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the names of the folders right below a prefix; of what lies in them a store lists nothing."""
+        try:
+            found = obstore.list_with_delimiter(self._client, prefix or None)["common_prefixes"]
+        except (BaseError, FileNotFoundError) as e:
+            if isinstance(failed := self._error(e, prefix), Absent):
+                return
+            raise failed from None
+        for folder in found:
+            yield folder.rpartition("/")[2]
+
     def put(self, key: str, body: bytes, writer: str, *, over: Found | None = None) -> Found:
         """Write an object that must not be there, or must be the version `over`; raise `Taken` where it is not so."""
         mode: Any = "create" if over is None else _this(over)

@@ -1,17 +1,20 @@
 """ckpt inspect: what is this."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import click
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import WEIGHTS
+from ckptfmt.look.matching import matching
 from ckptfmt.look.summarize import is_source
 from ckptfmt.look.summary import Summary, summarize_checkpoint
+from ckptfmt.remote.ahead import each
 from ckptfmt.store.checkpoint import Checkpoint
 
 from ..complete import checkpoints, tensors
@@ -43,7 +46,7 @@ _Tensor = TypeVar("_Tensor", bound=_Sized)
 )
 @argument(
     "paths",
-    "Checkpoint folders, their URLs, or files of other programs.",
+    "Checkpoint folders, their URLs, or files of other programs; * that the shell left is any part of a name.",
     nargs=-1,
     metavar="CHECKPOINT...",
     shell_complete=checkpoints,
@@ -74,29 +77,44 @@ def inspect(
     line: bool,
 ) -> int:
     """Show what a checkpoint, or another program's file, holds."""
-    wanted = [(path, is_source(path)) for path in paths] + [(path, True) for path in sources]
-    if not wanted:
+    if not (paths or sources):
         raise click.UsageError("no CHECKPOINT was given")
+    alone = len(paths) + len(sources) == 1 and "*" not in "".join(paths)
     answers = []
     troubles = 0
-    for path, foreign in wanted:
+    for found in chain(_summaries(paths, stats), sources):
         try:
-            if foreign:
-                answers.append(_source(output, path, pattern, sort, listed))
+            if isinstance(found, CkptError):
+                raise found
+            if isinstance(found, str):
+                answers.append(_source(output, found, pattern, sort, listed))
             else:
-                summary = _select(_summary(path, stats), name, pattern, sort)
+                summary = _select(found, name, pattern, sort)
                 summary = summary if listed else replace(summary, tensors=())
-                if output.as_json:
-                    answers.append(summary.to_dict())
+                answers += [summary.to_dict()] if output.as_json else []
                 _show(output, summary, name=name, line=line, searched=pattern is not None)
         except CkptError as e:
-            if len(wanted) == 1:
+            if alone:
                 raise
             output.error(e)
             troubles += 1
     if output.as_json:
-        output.result(answers[0] if len(wanted) == 1 else {"checkpoints": answers})
+        output.result(answers[0] if alone else {"checkpoints": answers})
     return TROUBLE if troubles else 0
+
+
+def _summaries(paths: Iterable[str], stats: bool) -> Iterator[Summary | CkptError | str]:
+    """Yield what each checkpoint is, or the error that says why it cannot be told; the path of what is another's."""
+
+    def look(path: str) -> Summary | CkptError | str:
+        try:
+            return path if is_source(path) else _summary(path, stats)
+        except CkptError as e:
+            return e
+
+    found = chain.from_iterable(map(matching, paths))
+    # Figures are of every byte, of which no more than one checkpoint's are in memory.
+    return map(look, found) if stats else each(look, found)
 
 
 def _summary(path: str, stats: bool) -> Summary:

@@ -5,8 +5,7 @@ import os
 
 import click
 
-from ckptfmt.look.lineage import Ancestor, Descent
-from ckptfmt.look.lineage import lineage as trace
+from ckptfmt.look.lineage import Ancestor, Descent, ancestors
 
 from ..complete import checkpoints
 from ..options import argument, command, exit_zero, option
@@ -14,6 +13,8 @@ from ..output import Output
 from ..text import short_digest
 
 __all__ = ["lineage"]
+
+_FURTHEST = 30
 
 
 @command(
@@ -32,19 +33,21 @@ def lineage(output: Output, path: str, folders: tuple[str, ...], graph: str) -> 
     Parents are found by their digests, next to the checkpoint and in the folders of --in. Exit 1 if a parent is
     named and not found.
     """
-    found = trace(path, folders)
+    nodes: list[Ancestor] = []
+    for node in ancestors(path, folders):
+        if graph == "text":
+            output.line(_branch(len(nodes)), "  ".join(_words(node)))
+        nodes.append(node)
+    found = Descent(tuple(nodes))
     output.result(found.to_dict())
-    for line in _dot(found) if graph == "dot" else _tree(found):
+    for line in _dot(found) if graph == "dot" else ():
         output.line(line)
     return 0 if found.complete else 1
 
 
-def _tree(found: Descent) -> list[str]:
-    lines = []
-    for depth, node in enumerate(found.nodes):
-        mark = "  " * (depth - 1) + "└ " if depth else ""
-        lines.append(mark + "  ".join(_words(node)))
-    return lines
+def _branch(depth: int) -> str:
+    """Return what stands before an ancestor: further in than a screen is wide the tree does not grow."""
+    return "  " * min(depth - 1, _FURTHEST) + "└ " if depth else ""
 
 
 def _words(node: Ancestor) -> list[str]:

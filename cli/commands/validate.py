@@ -1,14 +1,19 @@
 """ckpt validate: is it sound."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import click
 
 from ckptfmt.codes import check_pattern, explain
 from ckptfmt.errors import CkptError, Problem
 from ckptfmt.format.shards import is_data_file
-from ckptfmt.look.validate import Report, counts
+from ckptfmt.look.matching import matching
+from ckptfmt.look.validate import Progress, Report, counts
 from ckptfmt.look.validate import validate as look_at
+from ckptfmt.remote.ahead import each
 
 from ..complete import checkpoints
 from ..failure import TROUBLE
@@ -31,7 +36,7 @@ __all__ = ["validate"]
 )
 @argument(
     "paths",
-    "One or more checkpoint folders, or their URLs.",
+    "One or more checkpoint folders, or their URLs; * in one that the shell left stands for any part of a name.",
     nargs=-1,
     metavar="CHECKPOINT...",
     shell_complete=checkpoints,
@@ -63,27 +68,46 @@ def validate(
     for pattern in (*select, *ignore):
         check_pattern(pattern)
     show = _show_for_github if form == "github" else _show
-    reports: list[Report] = []
+    alone = len(paths) == 1 and "*" not in paths[0]
+    # What each one is told by is kept for the one document of --json alone: there may be a hundred thousand.
+    told: list[dict[str, object]] = []
+    tally = Counter(counts([]))
     troubles: list[CkptError] = []
-    with output.progress(sum(map(_bytes, paths)) if deep else 0, "reading") as bar:
-        for path in paths:
-            try:
-                report = look_at(path, deep=deep, strict=strict, progress=bar.advance).only(select, ignore)
-            except CkptError as e:
-                if len(paths) == 1:
-                    raise
-                troubles.append(e)
-                # Nobody could look at it, which in an answer about many is no reason to call it valid.
-                report = Report(path, (Problem.of(e),), deep=deep)
-            reports.append(report)
+    found: Iterable[str] = chain.from_iterable(map(matching, paths))
+    found = list(found) if deep else found
+    with output.progress(sum(map(_bytes, found)) if deep else 0, "reading") as bar:
+        for report, trouble in _looked_at(found, bar.advance, deep=deep, strict=strict):
+            if trouble is not None and alone:
+                raise trouble
+            troubles += [trouble] if trouble is not None else []
+            report = report.only(select, ignore) if trouble is None else report
+            tally.update(counts([report]))
+            told += [report.to_dict()] if output.as_json else []
             bar.clear()
             show(output, report)
     for trouble in troubles:
         output.error(trouble)
-    output.result({"checkpoints": [report.to_dict() for report in reports], "counts": counts(reports)})
+    output.result({"checkpoints": told, "counts": dict(tally)})
     if form == "text":
-        output.line(_verdict(reports, deep=deep))
-    return TROUBLE if troubles else int(not all(report.valid for report in reports))
+        output.line(_verdict(tally, deep=deep))
+    return TROUBLE if troubles else int(tally["invalid"] > 0)
+
+
+def _looked_at(
+    paths: Iterable[str], progress: Progress, *, deep: bool, strict: bool
+) -> Iterator[tuple[Report, CkptError | None]]:
+    """Yield the report of each, and the error for which nobody could look at it."""
+
+    def look(path: str) -> tuple[Report, CkptError | None]:
+        try:
+            # Of several at a time none says how far it is.
+            how_far = {"progress": progress} if deep else {}
+            return look_at(path, deep=deep, strict=strict, **how_far), None
+        except CkptError as e:
+            # In an answer about many that is no reason to call it valid.
+            return Report(path, (Problem.of(e),), deep=deep), e
+
+    return map(look, paths) if deep else each(look, paths)
 
 
 def _explain(output: Output, code: str) -> int:
@@ -127,12 +151,11 @@ def _escaped(text: str, *more: str) -> str:
     return text
 
 
-def _verdict(reports: list[Report], *, deep: bool) -> str:
-    tally = counts(reports)
+def _verdict(tally: Mapping[str, int], *, deep: bool) -> str:
     total = plural(tally["checkpoints"], "checkpoint")
     hint = "" if deep else "; only manifests and headers were read"
     if not tally["problems"]:
-        return f"{total}, {'all ' if len(reports) > 1 else ''}valid{hint}"
+        return f"{total}, {'all ' if tally['checkpoints'] > 1 else ''}valid{hint}"
     parts = [
         f"{tally['invalid']:,} invalid" if tally["invalid"] else "",
         f"{tally['warnings']:,} with warnings" if tally["warnings"] else "",

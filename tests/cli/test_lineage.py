@@ -22,3 +22,14 @@ def test_a_parent_that_is_named_and_not_found_is_exit_1(ckpt, work, tensors):
     assert (done.code, done.out) == (1, f"runs/late  resumed\n└ missing {missing}\n")
     assert ckpt("lineage", "runs/late", "--json").document["result"]["edges"][0]["kind"] == "resumed"
     assert ckpt("lineage", "runs/late", "--graph", "dot").out.startswith("digraph lineage {\n")
+
+
+def test_a_long_line_of_parents_does_not_grow_wider_and_wider(ckpt, work, tensors):
+    parent = None
+    for step in range(40):
+        line = Lineage(kind="resumed", parent=parent)
+        with ckptfmt.save(work / "long" / f"step-{step:02}", tensors, lineage=line) as checkpoint:
+            parent = checkpoint.manifest.manifest_digest
+    lines = ckpt("lineage", "long/step-39").out.splitlines()
+    assert [len(line) - len(line.lstrip()) for line in lines] == [0, *range(0, 60, 2), *[60] * 9]
+    assert lines[-1].split()[:2] == ["└", str(work / "long" / "step-00")]

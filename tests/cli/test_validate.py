@@ -21,6 +21,14 @@ def test_sound_checkpoints(ckpt, work):
     assert run.out == "✓ runs/breakout-041\n✓ runs/breakout-042\n2 checkpoints, all valid\n"
 
 
+def test_a_pattern_that_the_shell_left_is_looked_up(ckpt, work):
+    run = ckpt("validate", "runs/breakout-*", "--fast")
+    assert run.out.splitlines()[:-1] == ["✓ runs/breakout-041", "✓ runs/breakout-042"]
+    assert (run.code, ckpt("validate", "runs/breakout-*").out.splitlines()[-1]) == (0, "2 checkpoints, all valid")
+    none = ckpt("validate", "runs/nothing-*")
+    assert (none.code, none.err) == (2, "error: runs/nothing-*: no checkpoint has a name of this form; check it\n")
+
+
 def test_one_line_says_that_bytes_were_not_read(ckpt, work):
     run = ckpt("validate", "runs/breakout-041", "--fast")
     assert run.out.splitlines()[-1] == "1 checkpoint, valid; only manifests and headers were read"

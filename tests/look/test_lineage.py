@@ -7,7 +7,7 @@ import pytest
 
 import ckptfmt
 from ckptfmt.format.manifest import Lineage
-from ckptfmt.look.lineage import find_checkpoints, lineage
+from ckptfmt.look.lineage import ancestors, find_checkpoints, lineage
 from ckptfmt.store.write import update_manifest
 from tests.counted import steps
 
@@ -95,3 +95,11 @@ def test_of_several_with_one_content_the_first_is_the_parent(run):
         line = replace(checkpoint.manifest.lineage, parent=content)
     update_manifest(run / "c", lambda manifest: replace(manifest, lineage=line))
     assert [Path(node.path).name for node in lineage(run / "c").nodes] == ["c", "a"]
+
+
+def test_each_ancestor_comes_before_the_next_one_is_looked_for(run):
+    found = ancestors(run / "c")
+    assert next(found).path == str(run / "c")
+    # Who is not looked for yet may still go.
+    shutil.rmtree(run / "a")
+    assert [node.path for node in found] == [str(run / "b"), None]

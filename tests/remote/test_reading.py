@@ -7,6 +7,7 @@ import pytest
 
 import ckptfmt
 from ckptfmt.errors import CkptError, WeightsError
+from ckptfmt.format.far import tombstone
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.look.lineage import lineage
 from ckptfmt.remote import store as stores
@@ -287,3 +288,22 @@ def test_parents_are_found_beside_a_checkpoint_in_a_bucket_and_below_a_folder_th
     named = ckpt("lineage", f"{root}/new/c", "--in", root)
     assert named.returncode == 0, named.stderr
     assert [line.split("/")[-1].split()[0] for line in named.stdout.splitlines()] == ["c", "b", "a"]
+
+
+def test_a_pattern_names_many_checkpoints_of_a_bucket_and_no_upload_that_was_not_finished(bucket):
+    root = f"{bucket}/run"
+    for name in ("step-1", "step-2", "best", "deep/step-3"):
+        ckptfmt.save(f"{root}/{name}", {"w": numpy.ones(3, "f4")}).close()
+    place = parse(root)
+    open_store(place).put(f"{place.key}/step-4/manifest.json", tombstone("0123456789abcdef"), "dead")
+    done = ckpt("validate", "--fast", f"{root}/step-*")
+    verdict = "2 checkpoints, all valid; only manifests and headers were read"
+    assert (done.returncode, done.stdout) == (0, f"✓ {root}/step-1\n✓ {root}/step-2\n{verdict}\n")
+    found = json.loads(ckpt("validate", f"{root}/*", "--json").stdout)["result"]
+    assert [one["path"].removeprefix(root) for one in found["checkpoints"]] == ["/best", "/step-1", "/step-2"]
+    assert found["counts"] == {"checkpoints": 3, "invalid": 0, "warnings": 0, "problems": 0}
+    lines = ckpt("inspect", f"{root}/*/step-*", f"{root}/best", "--line").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [f"{root}/deep/step-3", f"{root}/best"]
+    none = ckpt("inspect", f"{root}/nothing-*", "--line")
+    text = f"error: {root}/nothing-*: no checkpoint has a name of this form; check it\n"
+    assert (none.returncode, none.stdout, none.stderr) == (2, "", text)

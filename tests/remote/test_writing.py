@@ -457,6 +457,26 @@ def test_a_manager_finds_the_newest_that_is_whole_and_takes_over_what_a_dead_run
     assert manager.latest().tensors["a"][0] == 3
 
 
+def test_an_unfinished_upload_is_neither_counted_as_kept_nor_said(url):
+    said = []
+    manager = ckptfmt.CheckpointManager(url, keep_last=2, report=said.append)
+    for step in (1, 2):
+        manager.save(step, {"a": numpy.full(9, step, "f4")}, metrics={"reward": step})
+    place = parse(url)
+    open_store(place).put(f"{place.key}/step-{3:012d}/manifest.json", tombstone("0123456789abcdef"), "dead")
+    open_store(place).put(f"{place.key}/step-{5:012d}/weights.safetensors", b"half", "dead")
+    again = ckptfmt.CheckpointManager(url, keep_last=2, keep_best=1, report=said.append)
+    assert again.best().tensors["a"][0] == 2
+    again.save(4, {"a": numpy.full(9, 4, "f4")}, metrics={"reward": 0})
+    assert again.steps() == [4, 2]
+    assert again.latest().tensors["a"][0] == 4
+    # What was not there when it was looked for is seen as soon as it is.
+    again.save(5, {"a": numpy.full(9, 5, "f4")}, metrics={"reward": 5})
+    assert again.best().tensors["a"][0] == 5
+    assert again.steps() == [5, 4]
+    assert said == []
+
+
 def test_a_damaged_newest_is_passed_over_and_said(url):
     said = []
     manager = ckptfmt.CheckpointManager(url, report=said.append)
@@ -472,22 +492,21 @@ def test_a_damaged_newest_is_passed_over_and_said(url):
     assert [problem.code for problem in said] == ["weights.digest"]
 
 
-def test_among_many_a_manager_reads_the_manifests_of_those_that_go_alone(proxied, proxy, tmp_path):
+def test_among_many_a_manager_reads_the_manifests_of_the_newest_and_of_those_that_go_alone(proxied, proxy, tmp_path):
     url = f"{proxied}/run"
     place, store = parse(url), open_store(parse(url))
     with ckptfmt.CheckpointManager(tmp_path / "near") as near:
-        for step in range(30):
+        for step in (7, *range(0, 150, 5)):
             folder = near.save(step, TENSORS, metrics={"reward": step})
             for name in os.listdir(folder):
                 with open(os.path.join(folder, name), "rb") as file:
                     store.put(f"{place.key}/{os.path.basename(folder)}/{name}", file.read(), "0123456789abcdef")
-    manager = ckptfmt.CheckpointManager(url, keep_last=29)
+    manager = ckptfmt.CheckpointManager(url, keep_last=2, keep_every=5)
     proxy.seen.clear()
-    manager.save(30, {"a": numpy.zeros(9)})
+    manager.save(150, {"a": numpy.zeros(9)})
     asked = [path for method, path in proxy.seen if method == "GET" and path.endswith("manifest.json")]
-    # Its own, the one before it, and the two that go.
-    assert len({path.split("/")[-2] for path in asked}) == 4
-    assert manager.steps() == list(range(30, 1, -1))
+    assert {int(path.split("/")[-2].removeprefix("step-")) for path in asked} == {150, 145, 7}
+    assert manager.steps() == list(range(150, -1, -5))
 
 
 def test_saves_in_the_background_go_to_a_store(bucket):

@@ -15,7 +15,7 @@ from ckptfmt.store.manager.pruning import Pruning
 from ckptfmt.store.manager.retention import Retention, order
 from ckptfmt.store.manager.sigterm import on_sigterm
 from ckptfmt.store.manager.snapshot import Buffers, abandoned
-from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, step_name
+from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, named_steps, step_name
 from ckptfmt.store.save import write
 from ckptfmt.store.write.failure import reported
 from ckptfmt.store.write.together import Peers
@@ -139,13 +139,13 @@ class CheckpointManager:
         Those that were passed over are reported, with what is wrong with them.
         """
         self._raise_error()
-        return self._first_whole(self.steps())
+        return self._first_whole(named_steps(self.folder))
 
     def best(self, metric: str | None = None, mode: Literal["max", "min"] | None = None) -> Checkpoint | None:
         """Return the best checkpoint whose every byte verifies, opened; None where none has the metric."""
         self._raise_error()
         self._index.forget()
-        values = self._index.values(self.steps(), metric or self.retention.metric)
+        values = self._index.values(named_steps(self.folder), metric or self.retention.metric)
         return self._first_whole(order(values, mode or self.retention.mode))
 
     def restore(self, step: int | None = None) -> Checkpoint:
@@ -231,8 +231,8 @@ class CheckpointManager:
         A store takes a request for a thousand names, so it is asked once: what others write later is not removed.
         """
         if not self._is_far:
-            return list_steps(self.folder)
-        known = list_steps(self.folder) if self._steps is None else self._steps
+            return named_steps(self.folder)
+        known = named_steps(self.folder) if self._steps is None else self._steps
         self._steps = {*known, saved} - self._pruning.removed
         self._pruning.removed.clear()
         return sorted(self._steps, reverse=True)
@@ -255,7 +255,9 @@ class CheckpointManager:
             try:
                 return _verified(path)
             except CkptError as e:
-                self._tell(Problem(e.code, e.where or path, f"{e.what}; passed over", e.fix, "warning"))
+                # In a store that is an upload which was not finished.
+                if not (self._is_far and isinstance(e, NotACheckpoint)):
+                    self._tell(Problem(e.code, e.where or path, f"{e.what}; passed over", e.fix, "warning"))
         return None
 
     def _tell(self, problem: Problem) -> None:

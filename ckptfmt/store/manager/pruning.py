@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ckptfmt.errors import CkptError, Locked, Problem
+from ckptfmt.remote.ahead import ahead
 from ckptfmt.remote.url import is_url
 from ckptfmt.store.clean import clean
 from ckptfmt.store.manager.retention import Retention, order
@@ -37,8 +38,8 @@ class Pruning:
         """Remove what is superfluous of `steps`, given newest first; yield what is worth knowing of those that stay."""
         if not self._retention.is_given:
             return
-        for entry in self._superfluous(steps):
-            yield from self._remove(entry)
+        each = ahead if self._is_far else map
+        yield from filter(None, each(self._remove, self._superfluous(steps)))
 
     def _superfluous(self, steps: Sequence[int]) -> list[Entry]:
         """Return what goes, oldest first: of thousands only the manifests of those that decide are read."""
@@ -51,9 +52,11 @@ class Pruning:
         return self._retention.superfluous(self._index.entries(sorted(deciding)))
 
     def _newest(self, steps: Sequence[int]) -> list[int]:
-        """Return the newest that are kept; on a disk a damaged one does not count, in a store none is looked at."""
-        whole = iter(steps) if self._is_far else (step for step in steps if self._index.entry(step) is not None)
-        return list(itertools.islice(whole, self._retention.last or 1))
+        """Return the newest that are kept; one whose manifest is damaged or not there does not count."""
+        rest, newest, wanted = iter(steps), list[int](), self._retention.last or 1
+        while len(newest) < wanted and (part := list(itertools.islice(rest, wanted - len(newest)))):
+            newest += [entry.step for entry in self._index.entries(part)]
+        return newest
 
     def _best(self, steps: Sequence[int]) -> list[int]:
         """Return the best whose manifest can be used."""
@@ -61,15 +64,16 @@ class Pruning:
         usable = (step for step in order(values, self._retention.mode) if self._index.entry(step) is not None)
         return list(itertools.islice(usable, self._retention.best))
 
-    def _remove(self, entry: Entry) -> Iterator[Problem]:
+    def _remove(self, entry: Entry) -> Problem | None:
         path = os.path.join(self._folder, step_name(entry.step))
         try:
             remove_checkpoint(path, digest=entry.manifest_digest)
             self.removed.add(entry.step)
         except Locked:
             # A checkpoint that somebody writes stays until the next time.
-            return
+            return None
         except CkptError as e:
             if entry.step not in self._kept:
                 self._kept.add(entry.step)
-                yield Problem("manager.kept", path, f"{e.what}; it stays", e.fix, "warning")
+                return Problem("manager.kept", path, f"{e.what}; it stays", e.fix, "warning")
+        return None

@@ -6,8 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckptfmt.errors import CkptError, NotACheckpoint
 from ckptfmt.format.far import is_manifest
@@ -17,15 +16,17 @@ from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.record import record
 from ckptfmt.remote.address import parse
+from ckptfmt.remote.ahead import ahead
 from ckptfmt.remote.url import is_url
 
-__all__ = ["MANAGED", "Entry", "Index", "list_steps", "step_name"]
+if TYPE_CHECKING:
+    from ckptfmt.remote.bucket import BucketFolder
+
+__all__ = ["MANAGED", "Entry", "Index", "list_steps", "named_steps", "step_name"]
 
 # The part of a manifest's `extra` in which a manager notes the step and the metrics of its checkpoint.
 MANAGED = "manager"
 
-# How many manifests in a store are read at once.
-_TOGETHER = 16
 # Twelve digits are a trillion steps: until then the names sort in any file browser as the steps do.
 _FORM = re.compile(r"step-(\d{12,})")
 
@@ -48,17 +49,38 @@ def step_name(step: int) -> str:
 def list_steps(folder: str) -> list[int]:
     """Return the steps that have a folder, newest first; an empty list where nothing was saved yet.
 
-    In a store, those that were committed: one listing tells.
+    In a store, those that were committed, which a listing of all that lies in them tells.
+    """
+    if not is_url(folder):
+        return named_steps(folder)
+    names = (name.rpartition("/") for name, size in _far(folder).walk() if is_manifest(size))
+    return _newest_first(step for step, _, file in names if file == MANIFEST)
+
+
+def named_steps(folder: str) -> list[int]:
+    """Return the steps that have a folder, newest first; in a store those of unfinished uploads are among them.
+
+    There it is one name for each, where all objects would take a store that keeps folders fifty times as long.
     """
     if is_url(folder):
-        return far_steps(folder)
+        return _newest_first(_far(folder).folders())
     try:
-        names = os.listdir(folder)
+        return _newest_first(os.listdir(folder))
     except FileNotFoundError:
         return []
     except OSError as e:
         raise NotACheckpoint(f"cannot be listed: {e.strerror}", where=folder, code="layout.unreadable") from None
+
+
+def _newest_first(names: Iterable[str]) -> list[int]:
     return sorted((int(found[1]) for name in names if (found := _FORM.fullmatch(name))), reverse=True)
+
+
+def _far(url: str) -> "BucketFolder":
+    # The import that waits: few runs lie in a store.
+    from ckptfmt.remote.bucket import BucketFolder
+
+    return BucketFolder(parse(url))
 
 
 class Index:
@@ -79,38 +101,38 @@ class Index:
         # What is not there any more is forgotten.
         known = self._values[metric] = {step: before[step] for step in steps if step in before}
         unknown = [step for step in steps if step not in known]
-        if self._is_far:
-            # Each is a request of its own, whatever is read of it.
-            found = {entry.step: entry.metrics.get(metric) for entry in self.entries(unknown)}
-            known |= {step: found.get(step) for step in unknown}
-        else:
-            known |= {step: _noted(os.path.join(self._folder, step_name(step)), step).get(metric) for step in unknown}
-        return {step: value for step in steps if (value := known[step]) is not None}
+        look = ahead if self._is_far else map
+        for step, noted in zip(unknown, look(self._noted, unknown), strict=True):
+            # An upload that was not finished may be by the next time.
+            if noted is not None:
+                known[step] = noted.get(metric)
+        return {step: value for step in steps if (value := known.get(step)) is not None}
 
     def forget(self, step: int | None = None) -> None:
-        """Look at the metrics of a step anew, or of all."""
+        """Look at the metrics of a step anew, or of all; what was committed to a store is not replaced."""
         for known in self._values.values():
-            if step is None:
-                known.clear()
-            else:
+            if step is not None:
                 known.pop(step, None)
+            elif not self._is_far:
+                known.clear()
 
-    def entries(self, steps: Iterable[int]) -> list[Entry]:
+    def entries(self, steps: Sequence[int]) -> list[Entry]:
         """Return the entries of those steps whose manifest can be used and was written by a manager."""
-        if self._is_far:
-            steps = list(steps)
-            # Each manifest is a request of its own, and most of its time is waiting.
-            with ThreadPoolExecutor(_TOGETHER) as pool:
-                list(pool.map(self.entry, [step for step in steps if step not in self._known]))
-        return [entry for step in steps if (entry := self.entry(step)) is not None]
+        unknown = [step for step in steps if step not in self._known] if self._is_far else []
+        fresh = dict(zip(unknown, ahead(self.entry, unknown), strict=True))
+        found = (fresh[step] if step in fresh else self.entry(step) for step in steps)
+        return [entry for entry in found if entry is not None]
 
     def entry(self, step: int) -> Entry | None:
         """Return the entry of a step, None for what no manager wrote or whose manifest is damaged."""
         path = os.path.join(self._folder, step_name(step))
         if self._is_far:
-            # What was committed to a store is not replaced.
+            # What was committed to a store is not replaced; what was not may be there the next time.
             if step not in self._known:
-                self._known[step] = (None, _read(path, step))
+                try:
+                    self._known[step] = (None, _read(path, step))
+                except CkptError:
+                    return None
             return self._known[step][1]
         try:
             info = os.stat(os.path.join(path, MANIFEST))
@@ -122,33 +144,24 @@ class Index:
         known = self._known.get(step)
         if known is None or known[0] != state:
             self.forget(step)
-            known = self._known[step] = (state, _read(path, step))
+            try:
+                known = (state, _read(path, step))
+            except CkptError:
+                known = (state, None)
+            self._known[step] = known
         return known[1]
 
-
-def far_steps(url: str) -> list[int]:
-    """Return the steps of a run in a bucket that were committed, newest first, from one listing."""
-    # The import that waits: few runs lie in a store.
-    from ckptfmt.remote.bucket import BucketFolder
-
-    folder = BucketFolder(parse(url))
-    found = set()
-    for name, size in folder.walk():
-        step, _, file = name.partition("/")
-        if file == MANIFEST and is_manifest(size) and (form := _FORM.fullmatch(step)):
-            found.add(int(form[1]))
-    return sorted(found, reverse=True)
+    def _noted(self, step: int) -> Mapping[str, float] | None:
+        return _noted(os.path.join(self._folder, step_name(step)), step)
 
 
 def _read(path: str, step: int) -> Entry | None:
+    """Return the entry in a manifest, None where no manager wrote it; raise `CkptError` for one that is damaged."""
+    folder = open_folder(path)
     try:
-        folder = open_folder(path)
-        try:
-            manifest = load_manifest(folder, where=path)
-        finally:
-            release(folder)
-    except CkptError:
-        return None
+        manifest = load_manifest(folder, where=path)
+    finally:
+        release(folder)
     return _entry(manifest, step)
 
 
@@ -165,8 +178,8 @@ def _entry(manifest: Manifest, step: int) -> Entry | None:
     return None if metrics is None else Entry(step, metrics, manifest.content_digest, manifest.manifest_digest)
 
 
-def _noted(path: str, step: int) -> dict[str, float]:
-    """Return the metrics in a manifest that is not looked at otherwise; none where they cannot be read."""
+def _noted(path: str, step: int) -> Mapping[str, float] | None:
+    """Return the metrics in a manifest that is not looked at otherwise; None where it cannot be read."""
     try:
         folder = open_folder(path)
         try:
@@ -176,7 +189,7 @@ def _noted(path: str, step: int) -> dict[str, float]:
         # What no reader of ours takes would cost many times its bytes here as well.
         raw = None if excess(data) else json.loads(data)
     except (CkptError, ValueError, RecursionError):
-        return {}
+        return None
     return (_metrics(raw.get("extra"), step) if isinstance(raw, dict) else None) or {}
 
 
