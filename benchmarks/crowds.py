@@ -43,6 +43,8 @@ def fill(place: str, count: int) -> None:
     manager = ckptfmt.CheckpointManager(place)
     if not (there := set(manager.steps())):
         manager.save(0, {"w": np.zeros(64, "f4")}, metrics={"reward": 0.0})
+    if len(there) >= count:
+        return
     with ckptfmt.open(manager.path(0)) as checkpoint:
         manifest = checkpoint.manifest
     put = _into_bucket(place) if is_url(place) else _into_folder(Path(place))

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
-from ckptfmt.errors import WriteError
-from ckptfmt.format.far import in_a_store
+from ckptfmt.errors import CkptError, WriteError
 from ckptfmt.format.files import MANIFEST, is_there, release
 from ckptfmt.format.record import record
 from ckptfmt.format.writernames import WriterName, parse_writer_name
@@ -119,7 +118,12 @@ class _Group:
 
 def _groups(where: str, deep: bool) -> Iterator[_Group]:
     if is_url(where):
-        raise in_a_store(where)
+        raise CkptError(
+            "is in a store, where no lock tells whether the writer of an unfinished upload lives",
+            where=where,
+            fix="upload there again with overwrite=True, which takes it over",
+            code="remote.not-here",
+        )
     with reported(where):
         try:
             top = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ckptfmt
-from ckptfmt.errors import TargetExists, WriteError
+from ckptfmt.errors import CkptError, TargetExists, WriteError
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.clean import clean, leftovers
 
@@ -320,3 +320,12 @@ def test_a_link_where_a_predecessor_would_wait_is_not_read(tmp_path, mine):
     (tmp_path / ".out.ckpt-old").symlink_to(mine / "checkpoint")
     with pytest.raises(ckptfmt.errors.NotACheckpoint):
         Checkpoint(tmp_path / "out")
+
+
+def test_what_is_to_be_done_in_a_store_is_said():
+    with pytest.raises(CkptError) as raised:
+        clean("s3://bucket/run")
+    assert str(raised.value) == (
+        "s3://bucket/run: is in a store, where no lock tells whether the writer of an unfinished upload lives; "
+        "upload there again with overwrite=True, which takes it over"
+    )
