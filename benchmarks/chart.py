@@ -13,7 +13,7 @@ _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#24292f}.dim{fill:#6e7781}.grid{stroke:#d8dee4}.goal{stroke:#24292f;"
     "stroke-width:2}.good{fill:#2da44e}.bad{fill:#cf222e}.limit{stroke:#6e7781;stroke-dasharray:5 4;fill:none}"
 )
-_COLOURS = ("#0969da", "#8250df", "#bf8700", "#1a7f37", "#cf222e", "#57606a", "#953800")
+_COLOURS = ("#0969da", "#8250df", "#bf8700", "#1a7f37", "#cf222e", "#57606a", "#953800", "#bf3989")
 
 _LABEL, _BARS, _ROW = 530, 380, 26
 _CURVES = (760, 460)
