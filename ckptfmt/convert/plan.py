@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, cast
 
@@ -13,6 +13,7 @@ from ckptfmt.convert.declared import Declared, read_declared, storable
 from ckptfmt.convert.games import actions_of
 from ckptfmt.convert.placed import images_of, make_support, take, transform
 from ckptfmt.convert.recognise import classify_network, merge
+from ckptfmt.convert.scalers import Scaler, scalers_of, with_scalers
 from ckptfmt.convert.stock import refuse_empty, take_stock
 from ckptfmt.convert.texts import read_texts
 from ckptfmt.convert.tidy import Tidied
@@ -142,14 +143,17 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
 
     chosen = choose(found, {**given, "more": settings}, declare, key=key, where=path)
     network, answer = chosen.network, chosen.answer
-    remains = take_stock(legacy, network, found)
+    scalers = scalers_of(legacy.members, answer.chosen.config) if answer.chosen and answer.chosen.config else ()
+    scalers = () if "normalizer" in settings or key is not None else scalers
+    beside = [tensor for scaler in scalers for tensor in scaler.tensors.values()]
+    remains = take_stock(legacy, network, found, beside)
     dropped = (*chosen.declared.dropped, *unkept, *network.others, *remains.dropped)
     plan = Plan(path, legacy, network, remains.left, chosen.declared, answer, dropped=dropped)
     plan.lost = remains.lost
     plan.tidied = chosen.tidied if chosen.is_told else None
     plan.warnings = (*legacy.warnings, *unheard, *unread, *remains.warnings(path))
     if answer.chosen and not answer.refusal:
-        return _as_network(plan, answer.chosen, settings)
+        return _as_network(plan, answer.chosen, settings, scalers)
     if not unknown:
         _refuse_what_can_be_told(plan, given)
         if key is None:
@@ -176,13 +180,14 @@ def _refuse_what_can_be_told(plan: Plan, given: Mapping[str, Any]) -> None:
         raise ConversionError(answer.refusal, where=plan.path, fix=keep, code="convert.contradiction")
 
 
-def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> Plan:
+def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any], scalers: Sequence[Scaler] = ()) -> Plan:
     if candidate.config is None:
         raise ConversionError(
             "the file shows which network it is, but not all of its config", where=plan.path, code="convert.unknown"
         )
     plan.candidate = candidate
-    plan.config, plan.origin = _overlay(plan, candidate.config, dict(candidate.origin), settings)
+    own, origin = with_scalers(candidate.config, candidate.origin, scalers)
+    plan.config, plan.origin = _overlay(plan, own, origin, settings)
     first: dict[Hashable, Placement] = {}
     source, made = (plan.tidied.tensors, plan.tidied.made) if plan.tidied else (plan.network.tensors, frozenset())
     images = images_of(plan.network, plan.config, plan.path)
@@ -203,6 +208,8 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
     plan.transformed = tuple(
         item for item, copied in found if copied or item.rows or item.squeezed or item.turned or item.image
     )
+    for scaler in scalers:
+        _take_scaler(plan, scaler)
     plan.left = {**plan.left, **copies_left(plan.network, candidate.copies)}
     parts = plan.tidied.dropped if plan.tidied else {}
     # Families made of blocks say of each why it is dropped; of an Atari DQN it can only be noise.
@@ -216,6 +223,17 @@ def _as_network(plan: Plan, candidate: Candidate, settings: dict[str, Any]) -> P
         raise ConversionError(f"the tensors of the file do not fit the network: {sentence}", where=plan.path)
     plan.warnings += _contradicted(plan, plan.config)
     return plan
+
+
+def _take_scaler(plan: Plan, scaler: Scaler) -> None:
+    """Take running statistics that lie beside the network; what follows from them, or counts, is dropped."""
+    for placement in scaler.placements():
+        plan.tensors[placement.name] = take(scaler.tensors[placement.source], placement, {})
+        plan.renamed[f"{scaler.path}/{placement.source}"] = placement.name
+        if placement.squeeze:
+            plan.transformed += (transform(placement, scaler.tensors, {}),)
+    why = "what follows from running statistics, or counts for them"
+    plan.dropped = (*(f"{scaler.path}/{name} ({why})" for name in scaler.found.extra), *plan.dropped)
 
 
 def _contradicted(plan: Plan, config: Config) -> tuple[Problem, ...]:

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from ckptfmt.errors import ConversionError, Problem
 from ckptfmt.format.record import record
+from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find.census import Leftover, leftovers, same
 from ckptfmt.legacy.find.find import Network
 from ckptfmt.legacy.find.unread import kind_of
@@ -52,11 +53,13 @@ class Remains:
             )
 
 
-def take_stock(legacy: LegacyFile, network: Network, found: Sequence[Network]) -> Remains:
-    """Return what of the file stays behind when `network`, one of all that were `found`, is taken."""
-    own = {same(tensor) for tensor in network.tensors.values()}
+def take_stock(
+    legacy: LegacyFile, network: Network, found: Sequence[Network], beside: Sequence[LegacyTensor] = ()
+) -> Remains:
+    """Return what of the file stays behind when `network`, one of all that were `found`, and what lies `beside` go."""
+    own = {same(tensor) for tensor in (*network.tensors.values(), *beside)}
     left = [other for other in found if other is not network and _is_left(other, own)]
-    taken = [tensor for item in (network, *left) for tensor in item.tensors.values()]
+    taken = [*beside, *(tensor for item in (network, *left) for tensor in item.tensors.values())]
     reasons = [(tuple(item.tensors.values()), why) for item in found if (why := _reason(item))]
     lost = leftovers(legacy.members, taken, reasons)
     return Remains({item.path: _why_left(item, network) for item in left}, lost, legacy.constants)

@@ -16,6 +16,7 @@ from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.encoder import Conv
 from ckptfmt.families.evidence import Origin
 from ckptfmt.families.habits import habit_of
+from ckptfmt.families.names import words
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.families.outline import Outline, Unit
 from ckptfmt.families.registry import Family
@@ -44,6 +45,9 @@ _SHOWN = frozenset(
         "target",
     }
 )
+
+# What skrl calls the modules through which its agents lead what they see, before their networks.
+_BEFORE = frozenset({"preprocessor"})
 
 
 class Unfit(Exception):
@@ -195,6 +199,8 @@ class Draft:
                 squeeze = self.seen.shapes[source] != shape
                 self.placements.append(Placement(f"{name}.{part}", source, squeeze=squeeze and item.size > 1))
             self.drop(item.extra, "what follows from running statistics, or counts for them")
+            if _BEFORE & {*words(item.path)}:
+                self.infer(normalizer_place="before")
         if self.outline.statistics:
             # That of torch's own layers that normalise, which most took over; code bases with another one have a habit.
             self.take(normalizer_epsilon=1e-5, normalizer_range=None)

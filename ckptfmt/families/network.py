@@ -75,6 +75,11 @@ class NetworkConfig(Config):
     normalizer_range: tuple[float, float] | None = value(
         optional(_ends), "To what a normalised number is clamped; null for nothing.", default=None
     )
+    normalizer_place: str = value(
+        one_of("inside", "before"),
+        "Who normalises: the network, or its agent before it, so that `outputs` takes what is normalised already.",
+        default="inside",
+    )
     trunk: Body = value(body_kind, "What all parts share, from what is seen on.", default=())
     game: str | None = value(optional(text), "The environment, for example CartPole-v1.", default=None)
 

@@ -24,6 +24,7 @@ _KINDS: tuple[tuple[str, str, Spread, tuple[str, ...]], ...] = (
     ("_mean", "_std", "deviation", ("_var", "count")),
     ("_mean", "_var", "variance", ("count",)),
     ("state_avg", "state_std", "deviation", ()),
+    ("mean", "var", "variance", ("count",)),
 )
 # What is beside the statistics of a batch normalisation, which are those of a layer.
 _OF_LAYERS = ("weight", "bias", "num_batches_tracked")

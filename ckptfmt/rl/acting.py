@@ -55,6 +55,7 @@ class Actor:
         batch = self._batch(observation)
         if not isinstance(self._model, BlockNetwork):
             return self._model.outputs(batch)  # type: ignore[operator, no-any-return]
+        batch = self._model.prepared(batch)
         if not self.remembers:
             return self._model.run(batch)
         # Cells take time first: one step of a batch of one.

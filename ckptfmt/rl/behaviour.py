@@ -14,6 +14,7 @@ from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.record import record
 from ckptfmt.look.trace import Trace, open_trace
 from ckptfmt.rl.families.blocks import State
+from ckptfmt.rl.families.network import BlockNetwork
 from ckptfmt.rl.load import load_open_checkpoint
 from ckptfmt.rl.player import observation_scale
 from ckptfmt.store.checkpoint import Checkpoint
@@ -152,6 +153,7 @@ def _answer(
     rows = trace.rows("observations", begin, end)
     batch = torch.from_numpy(rows.copy())
     batch = batch if scale == 1 else batch.float() / scale
+    batch = model.prepared(batch) if isinstance(model, BlockNetwork) else batch
     if state is None:
         said: Mapping[str, Tensor] = model.outputs(batch)  # type: ignore[operator]
     else:

@@ -1,10 +1,13 @@
 """Networks that normalise what they see by running statistics: the same numbers as the formulas of their code bases."""
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 import ckptfmt
+from ckptfmt.rl.acting import Actor
 
 
 def linear(rows, inputs, name):
@@ -90,3 +93,32 @@ def test_a_network_with_batch_normalisation_is_loaded_and_gives_the_same_q_value
     model = loaded(tensors, tmp_path, input_shape=(4, 36, 36), input_scale=1.0)
     x = torch.rand(2, 4, 36, 36)
     assert torch.allclose(model.get_q_values(x), head(network.eval()(x)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::ckptfmt.errors.AssumedWarning")
+def test_what_an_agent_normalises_before_its_network_is_normalised_for_who_acts(tmp_path):
+    torch.manual_seed(0)
+    policy = linear(8, 5, "net.0") | linear(2, 8, "net.2") | {"log_std_parameter": torch.zeros(2)}
+    value = linear(8, 5, "net.0") | linear(1, 8, "net.2")
+    moments = {"running_mean": torch.randn(5).double(), "running_variance": torch.rand(5).double() + 0.1}
+    returns = {name: item[:1] for name, item in moments.items()}
+    torch.save(
+        {"policy": policy, "value": value, "state_preprocessor": moments, "value_preprocessor": returns},
+        tmp_path / "agent.pt",
+    )
+    ckptfmt.convert(tmp_path / "agent.pt", tmp_path / "out")
+    model = ckptfmt.load_model_checkpoint(tmp_path / "out")[0]
+
+    def through(tensors, x):
+        hidden = functional.linear(x, tensors["net.0.weight"], tensors["net.0.bias"]).tanh()
+        return functional.linear(hidden, tensors["net.2.weight"], tensors["net.2.bias"])
+
+    x = 20 * torch.randn(64, 5)
+    seen = (x - moments["running_mean"].float()) / moments["running_variance"].float().sqrt()
+    found = model.outputs(x)
+    assert torch.allclose(found["mean"], through(policy, x), atol=1e-5)
+    assert torch.allclose(found["value"], through(value, x).squeeze(-1), atol=1e-5)
+    acted = through(policy, seen.clamp(-5, 5))
+    assert torch.allclose(model.act(x), acted, atol=1e-5)
+    actor = Actor(model, gymnasium.spaces.Box(-100, 100, (2,)), np.random.default_rng(0))
+    assert np.allclose(actor.act(x[0].numpy()), acted[0].numpy(), atol=1e-5)

@@ -33,7 +33,8 @@ class ActorCritic(PolicyNetwork):
         features = self.features(x, state)
         seen = self.value_sees(scaled(self.config, x, self)) if self.config.value_sees == "own" else features
         value = self.state_value(self.value(seen, part(state, "value"), lead=self.lead))
-        value = value if self.config.value_normalizer == "none" else self.value_normalizer.back(value)
+        if self.config.value_normalizer != "none" and self.config.normalizer_place == "inside":
+            value = self.value_normalizer.back(value)
         return {**self.policy_outputs(features, state), "value": value.squeeze(-1)}
 
 

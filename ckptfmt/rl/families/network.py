@@ -30,6 +30,11 @@ class BlockNetwork(nn.Module):
         self.seen: tuple[int, ...] = (self.trunk.features,) if config.trunk else config.observation
 
     @property
+    def normalizes(self) -> bool:
+        """Whether the network itself normalises what it sees."""
+        return self.config.normalizer != "none" and self.config.normalizer_place == "inside"
+
+    @property
     def is_recurrent(self) -> bool:
         """Whether it remembers what it saw."""
         return any(isinstance(module, BodyModule) and module.has_cell for module in self.modules())
@@ -44,9 +49,17 @@ class BlockNetwork(nn.Module):
         `state` is what a recurrent network remembers; it is brought up to date, {} begins an episode.
         """
         with torch.no_grad():
+            x = self.prepared(x)
             if not self.is_recurrent:
                 return self.choose(self.run(x))
             return self.choose(self.run(x.unsqueeze(0), state)).squeeze(0)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """Return what an environment gives as the network takes it: normalised, where its agent does that before it."""
+        if self.config.normalizer == "none" or self.config.normalizer_place == "inside":
+            return x
+        found: Tensor = self.normalizer(x.float() if not x.is_floating_point() else x)
+        return found
 
     def run(self, x: Tensor, state: State | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return what `outputs` returns, going on from what cells remember."""
@@ -67,7 +80,7 @@ class BlockNetwork(nn.Module):
     def features(self, x: Tensor, state: State | None = None) -> Tensor:
         """Return what the trunk gives."""
         x = scaled(self.config, x, self)
-        x = x if self.config.normalizer == "none" else self.normalizer(x)
+        x = self.normalizer(x) if self.normalizes else x
         found: Tensor = self.trunk(x, part(state, "trunk"), lead=self.lead)
         return found
 
