@@ -73,7 +73,9 @@ HABITS: tuple[Habit, ...] = (
         },
     ),
     Habit("rsl_rl", (r"_obs_normalizer\._mean", r"actor\.0\."), {"activation": "elu", "normalizer_epsilon": 1e-2}),
-    Habit("skrl", (r"state_preprocessor\.running_mean",), {"normalizer_epsilon": 1e-8, "normalizer_range": (-5.0, 5.0)}),
+    Habit(
+        "skrl", (r"state_preprocessor\.running_mean",), {"normalizer_epsilon": 1e-8, "normalizer_range": (-5.0, 5.0)}
+    ),
     Habit("ElegantRL", (r"state_avg$", r"action_std_log$"), {"activation": "relu", "normalizer_epsilon": 1e-4}),
     Habit("rsl_rl", (r"(^|/)std$", r"actor\.0\.", r"critic\.0\."), {"activation": "elu"}),
     Habit("CleanRL, SAC on frames", (r"fc_logits\.", r"qf1.*fc_q\."), {"input_scale": 255.0}),

@@ -81,6 +81,21 @@ def test_folders_of_other_libraries_are_named_with_what_reads_them(tmp_path, nam
     assert how in refusal.value.fix
 
 
+@pytest.mark.parametrize(
+    ("given", "how"),
+    [(".", "holds"), ("10", "is"), ("10/default", "is"), ("10/default/d/0a1b", "is a file of"),
+     ("10/default/manifest.ocdbt", "is a file of"), ("10/_CHECKPOINT_METADATA", "is a file of")],
+)  # fmt: skip
+def test_a_run_of_orbax_and_what_lies_in_it_are_named(tmp_path, given, how):
+    for name in ("10/_CHECKPOINT_METADATA", "10/default/_METADATA", "10/default/manifest.ocdbt", "10/default/d/0a1b"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(SourceError) as refusal:
+        open_source(tmp_path / given)
+    assert refusal.value.what == f"{how} a folder of Orbax (JAX), which is not read here"
+    assert "orbax.checkpoint" in refusal.value.fix
+
+
 def test_a_folder_with_a_file_of_settings_alone_is_none_of_these(tmp_path):
     (tmp_path / "meta.json").write_text("{}")
     with pytest.raises(SourceError, match="is a folder, not a file"):
