@@ -1,13 +1,16 @@
 """What a settlement measured, on the command line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean, pstdev
 from typing import Any
 
-from ckptfmt.families.encoder import Encoder
-from ckptfmt.rl.settle import Candidate, Measured, settle
+from ckptfmt.families.blocks import Convs
+from ckptfmt.families.encoder import Conv, Encoder
+from ckptfmt.rl.settle import settle
+from ckptfmt.rl.settlement import Candidate, Measured
 
 from .output import Output
+from .wording import option_of
 
 __all__ = ["settle_checkpoint"]
 
@@ -21,6 +24,9 @@ def settle_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> in
     for field in found.fields:
         candidates = "    ".join(map(_candidate, field.candidates))
         output.line(f"{field.field:<{_LABEL}} {candidates}    {_verdict(field)}")
+    for item in found.unmeasured:
+        mend = f"--field {item.field}" if item.is_open else f"say it with {option_of(item.field)} where it is converted"
+        output.line(f"{item.field:<{_LABEL}} not measured, left assumed: {item.why}; {mend}")
     if not found.fields:
         output.line("nothing that was assumed changes an action")
     output.line(f"wrote {path}/manifest.json" if found.written else "nothing written")
@@ -45,5 +51,18 @@ def _verdict(found: Measured) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, Encoder):
-        return f"{value.name} {value.activation}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{_windows(value.convs) if value.name == 'conv' else value.name} {value.activation}"
+    if isinstance(value, tuple) and value and isinstance(value[0], Convs):
+        return _windows(value[0].convs)
+    if isinstance(value, tuple):
+        return " to ".join(f"{end:g}" for end in value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+
+def _windows(convs: Sequence[Conv]) -> str:
+    strides, edges = (" ".join(str(pair[0]) for pair in pairs) for pairs in zip(*map(_pairs, convs), strict=True))
+    return f"strides {strides}, padding {edges}"
+
+
+def _pairs(conv: Conv) -> tuple[tuple[int, int], tuple[int, int]]:
+    return conv.stride, conv.padding

@@ -16,105 +16,21 @@ from typing import Any
 
 from torch import nn
 
-from ckptfmt.errors import CkptError
-from ckptfmt.families.alternatives import alternatives, variants
-from ckptfmt.families.encoder import Encoder
+from ckptfmt.families.alternatives import variants
 from ckptfmt.format.manifest import Manifest
-from ckptfmt.format.record import record
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.play import play_episodes
 from ckptfmt.rl.player import Player, open_player
 from ckptfmt.rl.protocol import Protocol
+from ckptfmt.rl.settlement import MOST, Candidate, Measured, Settlement, fields_to_measure, plain
 from ckptfmt.store.write import update_manifest
 
-__all__ = ["Candidate", "Measured", "Settlement", "settle"]
+__all__ = ["settle"]
 
-# What changes actions that are taken without chance, in the order in which it is measured.
-_FIELDS = (
-    *("input_scale", "activation", "encoder", "squash", "action_scale", "order", "first_cosine"),
-    *("critic_join", "dueling_join"),
-)
 # Stricter than the usual 0.05: what is written down as measured is not looked at again.
 _LEVEL = 0.01
 # A t-test of two episodes has one degree of freedom, and calls next to no difference significant.
 _FEWEST = 3
-# More combinations than this would play for a day.
-_MOST = 96
-_ASSUMED = "assumed"
-_TEST = "paired t-test of returns on the same seeds, its level of 0.01 shared over candidates and looks"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a field as plain data."""
-    if isinstance(value, Encoder):
-        return value.to_dict()
-    return list(value) if isinstance(value, tuple) else value
-
-
-@record
-class Candidate:
-    """A value that a field may have, and the returns of the agent that has it, by seed."""
-
-    value: Any
-    returns: tuple[float, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the candidate as plain data."""
-        return {"value": _plain(self.value), "returns": list(self.returns)}
-
-
-@record
-class Measured:
-    """What playing showed of one field.
-
-    `chosen` is the value that is better than every other and than chance, None where there is none; `p` is the largest
-    of the probabilities that the differences which decided are chance. `chance` are the returns of random actions.
-    """
-
-    field: str
-    before: Any
-    candidates: tuple[Candidate, ...]
-    chance: tuple[float, ...]
-    chosen: Any = None
-    p: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what was measured as plain data."""
-        return {
-            "name": self.field,
-            "before": _plain(self.before),
-            "candidates": [candidate.to_dict() for candidate in self.candidates],
-            "chance": list(self.chance),
-            "chosen": _plain(self.chosen),
-            "p": self.p,
-        }
-
-
-@record
-class Settlement:
-    """What was measured of a checkpoint, where, and whether it was written down."""
-
-    path: str
-    environment: Mapping[str, Any]
-    seed: int
-    fields: tuple[Measured, ...]
-    written: bool
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every field that was measured has its value."""
-        return all(field.chosen is not None for field in self.fields)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result of `ckpt settle --json`."""
-        return {
-            "path": self.path,
-            "environment": dict(self.environment),
-            "seed": self.seed,
-            "test": _TEST,
-            "fields": [field.to_dict() for field in self.fields],
-            "written": self.written,
-        }
 
 
 def settle(
@@ -136,11 +52,11 @@ def settle(
     `extra.settled`. Raises `CkptError` where no environment is known, or a field was not assumed or changes no action.
     """
     with open_player(path, game=game, device=device, protocol=_protocol(max_steps), trust=trust, raw=True) as player:
-        names = _open(player.manifest, player.config, fields, os.fspath(path))
+        names, left = fields_to_measure(player.manifest, player.config, fields, os.fspath(path))
         measured = _measure(player, names, episodes, seed) if names else ()
         environment = player.environment.to_dict()
     settled = [item for item in measured if item.chosen is not None]
-    whole = Settlement(os.fspath(path), environment, seed, measured, bool(settled) and not dry_run)
+    whole = Settlement(os.fspath(path), environment, seed, measured, bool(settled) and not dry_run, left)
     if whole.written:
         update_manifest(path, lambda manifest: _with(manifest, whole, settled))
     return whole
@@ -150,22 +66,8 @@ def _protocol(max_steps: int | None) -> Protocol:
     return Protocol(epsilon=0.0, max_steps=max_steps)
 
 
-def _open(manifest: Manifest, config: Any, asked: Iterable[str] | None, where: str) -> list[str]:
-    """Return the fields that are measured, in their order."""
-    assumed = [name for name, origin in manifest.config_origin.items() if origin == _ASSUMED]
-    able = [name for name in _FIELDS if name in alternatives(config, assumed)]
-    if asked is None:
-        return able
-    for name in (wanted := list(asked)):
-        if name not in able:
-            known = f"only {', '.join(able)} can be" if able else "nothing of it can be"
-            what = f"{name} is not measured: it was not assumed, or no action depends on it; {known}"
-            raise CkptError(what, where=where, code="settle.field")
-    return [name for name in able if name in wanted]
-
-
 def _measure(player: Player, names: Sequence[str], episodes: int, seed: int) -> tuple[Measured, ...]:
-    configs = list(islice(variants(player.config, names), _MOST))
+    configs = list(islice(variants(player.config, names, by_playing=True), MOST))
     race = _Race(player, configs, seed)
     while race.played < episodes and not race.is_over:
         race.play()
@@ -287,7 +189,7 @@ def _student(t: float, degrees: int) -> float:
 
 
 def _with(manifest: Manifest, whole: Settlement, settled: Sequence[Measured]) -> Manifest:
-    config = {**(manifest.config or {}), **{item.field: _plain(item.chosen) for item in settled}}
+    config = {**(manifest.config or {}), **{item.field: plain(item.chosen) for item in settled}}
     origin = {**manifest.config_origin, **dict.fromkeys((item.field for item in settled), "measured")}
     environment = dict(manifest.environment)
     if any(item.field == "input_scale" for item in settled):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,11 +14,14 @@ from jsonschema import Draft202012Validator
 import ckptfmt
 from ckptfmt.errors import CkptError
 from ckptfmt.families import registry
+from ckptfmt.families.alternatives import alternatives
+from ckptfmt.families.encoder import Conv, Encoder
 from ckptfmt.format.schemas import load_schema
 from ckptfmt.rl.play import play_episodes
 from ckptfmt.rl.player import open_player
 from ckptfmt.rl.protocol import Protocol
 from ckptfmt.rl.settle import _student
+from ckptfmt.rl.settlement import fields_to_measure
 from ckptfmt.store.write import update_manifest
 
 CKPT = str(Path(sys.executable).parent / "ckpt")
@@ -161,6 +165,51 @@ def test_a_field_that_is_known_is_not_measured(tmp_path):
     assert caught.value.what == (
         "dueling_join is not measured: it was not assumed, or no action depends on it; only input_scale can be"
     )
+
+
+def test_strides_and_paddings_are_measured_where_others_make_as_many_features():
+    convs = (Conv(32, (8, 8), (4, 4)), Conv(64, (4, 4), (2, 2)), Conv(64, (3, 3), (1, 1)))
+    shape = (4, 64, 64)
+    config = atari_catcher()[1].replace(encoder=Encoder(convs), input_shape=shape)
+    found = alternatives(config, ["encoder"], by_playing=True)["encoder"]
+    windows = {tuple((conv.stride[0], conv.padding[0]) for conv in item.convs) for item in found}
+    assert len(windows) > 1
+    assert {item.feature_size(shape) for item in found} == {found[0].feature_size(shape)}
+    # To compare outputs, as adopting does, an encoder is asked only for other activations.
+    assert {item.convs for item in alternatives(config, ["encoder"])["encoder"]} == {convs}
+
+
+def gaussian(**more):
+    return registry.find("policy").config.from_dict(
+        {"observation": [3], "policy": "gaussian", "action_dim": 1, "deviation": "vector",
+         "policy_trunk": [{"kind": "mlp", "sizes": [4]}], "game": "Pendulum-v1", **more}
+    )  # fmt: skip
+
+
+def test_what_playing_cannot_show_is_named_with_the_reason(tmp_path):
+    config = gaussian(normalizer="variance")
+    assumed = ("mean_range", "normalizer_range", "deviation_is", "deviation_range")
+    path = saved(tmp_path / "a", ckptfmt.create_model_from_config(config), config,
+                 **{name: getattr(config, name) for name in assumed})  # fmt: skip
+    found = ckptfmt.settle(path, episodes=3, max_steps=5)
+    assert {item.field: [one.value for one in item.candidates] for item in found.fields} == {
+        "mean_range": [None, (-2.0, 2.0)], "normalizer_range": [None, (-5.0, 5.0), (-10.0, 10.0)],
+    }  # fmt: skip
+    chance = "it shapes what is drawn by chance, and actions are taken without"
+    assert [(item.field, item.why, item.is_open) for item in found.unmeasured] == [
+        ("deviation_is", chance, False), ("deviation_range", chance, False),
+    ]  # fmt: skip
+
+
+def test_what_would_be_too_many_combinations_is_left_for_another_time(tmp_path):
+    config = gaussian(normalizer="variance")
+    names = ("activation", "squash", "action_scale", "mean_range", "normalizer_range", "normalizer_epsilon")
+    origin = dict.fromkeys(names, "assumed")
+    manifest = SimpleNamespace(config_origin=origin)
+    taken, left = fields_to_measure(manifest, config, None, "a")
+    assert (taken, [item.field for item in left]) == (list(names[:4]), list(names[4:]))
+    assert all(item.is_open for item in left)
+    assert fields_to_measure(manifest, config, ["normalizer_range"], "a") == (["normalizer_range"], ())
 
 
 def test_the_command_says_what_was_measured_and_exits_by_it(tmp_path):

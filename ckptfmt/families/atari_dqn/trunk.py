@@ -6,6 +6,7 @@ trunk on a screen of 84×84 comes first, and what is left open is refused or mar
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
@@ -14,7 +15,7 @@ from ckptfmt.families.encoder import Conv, Encoder
 from ckptfmt.families.evidence import Origin
 from ckptfmt.format.record import record
 
-__all__ = ["Trunk", "TrunkUnknown", "infer"]
+__all__ = ["Trunk", "TrunkUnknown", "infer", "others"]
 
 Strides = tuple[int, ...]
 Windows = tuple[Strides, Strides]
@@ -99,6 +100,21 @@ def infer(
     window = _choose(kernels, usual, area, shape)
     origin: Origin = "inferred" if settled and window == usual[0] else "assumed"
     return _finish(convs, window, _sizes(kernels, window, area, shape), shape, activation, origin)
+
+
+def others(convs: Sequence[Conv], screen: tuple[int, int]) -> Iterator[tuple[Conv, ...]]:
+    """Yield these convolutions with other usual strides and paddings that make as many features of this screen."""
+    if any(conv.kernel[0] != conv.kernel[1] for conv in convs):
+        return
+    kernels = tuple(conv.kernel[0] for conv in convs)
+    own = tuple(conv.stride[0] for conv in convs), tuple(conv.padding[0] for conv in convs)
+    area = _area(kernels, own, screen)
+    for window in dict.fromkeys((*_KNOWN.get(kernels, ()), *_windows(kernels))):
+        if window != own and _area(kernels, window, screen) == area:
+            yield tuple(
+                replace(conv, stride=(stride, stride), padding=(edge, edge))
+                for conv, stride, edge in zip(convs, *window, strict=True)
+            )
 
 
 def _choose(kernels: Strides, usual: Sequence[Windows], area: int, shape: tuple[int, int, int] | None) -> Windows:
