@@ -28,7 +28,7 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
     for field in reversed(dataclasses.fields(TrainConfig)):
         name, text = field.name.replace("_", "-"), field.metadata["doc"]
         default = "" if field.default is None else f" [{field.default}]"
-        if field.type is bool:
+        if field.type in (bool, bool | None):
             add = option(f"--{name}/--no-{name}", field.name, default=None, group=_SETTINGS, help=text + default)
         else:
             kind = next(kind for kind in (int, float, str) if field.type in (kind, kind | None))

@@ -50,6 +50,7 @@ OTHER = {
     "clip_rewards": False,
     "num_envs": 2,
     "env_processes": 1,
+    "overlap": True,
     "double_dqn": False,
     "dueling_dqn": True,
     "distributional_dqn": True,

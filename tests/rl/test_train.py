@@ -158,6 +158,7 @@ KINDS = {
     "images-implicit-quantiles": {"implicit_quantile_dqn": True, "n_quantiles": 4},
     "impala": {"encoder": "impala", "dueling_dqn": True, "num_envs": 2},
     "bits": {"env": "ckptfmt-tests/Bits-v0", "encoder": "minatar", "frame_stack": 1, "double_dqn": True},
+    "overlap": {"overlap": True, "num_envs": 3, "env_processes": 2, "train_every": 2},
     "channels-last": {**RAINBOW, "channels_last": True, "num_envs": 2},
     "bfloat16": {"distributional_dqn": True, "precision": "bfloat16", "channels_last": True},
 }
@@ -199,6 +200,8 @@ def test_every_kind_of_network_trains_and_resumes_exactly(kind, tmp_path):
     resumed = Trainer.resume(tmp_path / "one" / step_name(180), tmp_path / "two")
     assert (resumed.lacks, resumed.changed) == ((), {})
     assert_resume_exact(last, resumed.run())
+    trainer.close()
+    resumed.close()
     assert ckptfmt.validate(last).valid
     model, config, _ = ckptfmt.load_model_checkpoint(last)
     seen = torch.zeros(2, *config.input_shape)

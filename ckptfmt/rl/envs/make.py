@@ -140,6 +140,8 @@ def _preprocess_atari(base: Env, description: Environment) -> Env:
 
 def _pool_grey(env: Env, description: Environment, noop_max: int) -> Env:
     """Pool over frames that are grey already, and shrink them, as gymnasium and ALE do."""
+    # The wrapper reads two screens of a step by itself; what the game returns of every frame would be thrown away.
+    env.unwrapped._get_obs = _unseen  # type: ignore[attr-defined]
     return wrappers.AtariPreprocessing(
         env,
         noop_max=noop_max,
@@ -147,6 +149,10 @@ def _pool_grey(env: Env, description: Environment, noop_max: int) -> Env:
         screen_size=description.screen_size or _SCREEN,
         grayscale_obs=description.grayscale,
     )
+
+
+def _unseen() -> None:
+    """Stand for a screen that nobody looks at."""
 
 
 def _pool_colours(env: Env, description: Environment) -> Env:

@@ -1,5 +1,6 @@
 """What the networks made of blocks have in common: the trunk, the memory of cells, and the policy with its heads."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class BlockNetwork(nn.Module):
         """Whether the network itself normalises what it sees."""
         return self.config.normalizer != "none" and self.config.normalizer_place == "inside"
 
-    @property
+    @cached_property
     def is_recurrent(self) -> bool:
         """Whether it remembers what it saw."""
         return any(isinstance(module, BodyModule) and module.has_cell for module in self.modules())

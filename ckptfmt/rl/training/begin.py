@@ -1,6 +1,6 @@
 """What a training begins with, made from its settings: games, the description of the network, the replay buffer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,11 +39,13 @@ def make_games(config: TrainConfig, *, trusted: bool) -> list[Any]:
     return [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
 
 
-def play_all(envs: Sequence[Any], actions: Sequence[int]) -> list[Played]:
-    """Take one step in every environment, at the same time in those of other processes."""
+def play_all(envs: Sequence[Any], actions: Sequence[int], meanwhile: Callable[[], None] | None = None) -> list[Played]:
+    """Take one step in every environment, at the same time in those of other processes, which `meanwhile` runs."""
     remote = [env for env in envs if isinstance(env, RemoteEnv)]
     for env, action in zip(remote, actions, strict=False):
         env.begin(action)
+    if meanwhile is not None:
+        meanwhile()
     return [env.finish() for env in remote] or [play(*pair) for pair in zip(envs, actions, strict=True)]
 
 

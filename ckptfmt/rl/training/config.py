@@ -45,6 +45,7 @@ class TrainConfig:
     clip_rewards: bool = _setting(True, "clip rewards to -1 … 1 for training")
     num_envs: int = _setting(1, "environments played in parallel", 1)
     env_processes: int = _setting(0, "processes that the environments are played in (0: in this one)", 0, 256)
+    overlap: bool = _setting(False, "learn while the environments play, from all but what they are playing")
 
     double_dqn: bool = _setting(False, "double Q-learning (van Hasselt 2016)")
     dueling_dqn: bool = _setting(False, "dueling network: value and advantage streams (Wang 2016)")
@@ -89,7 +90,9 @@ class TrainConfig:
     epsilon_end: float = _setting(0.01, "epsilon at the end", 0, 1)
     epsilon_steps: int = _setting(100_000, "actions until epsilon_end is reached", 1)
     precision: str = _setting("float32", "what updates and actions compute in: float32 or bfloat16")
-    channels_last: bool = _setting(False, "keep images and convolutions with the channels last in memory")
+    channels_last: bool | None = _setting(
+        None, "keep convolutions with the channels last in memory (on a CPU for images of 64×64 and more)"
+    )
     threads: int | None = _setting(None, "threads that torch computes with (as many as torch chooses)", 1, 1024)
     seed: int = _setting(1, "seed of all random generators", 0, 2**31 - 1)
     device: str = _setting("auto", "cpu, cuda, cuda:1, or auto")

@@ -38,9 +38,10 @@ class Trainer(Training):
             self._evaluate()
         while self.step < until and not self._stopped():
             actions = self._choose()
-            for env, played in enumerate(play_all(self.envs, actions)):
+            for env, played in enumerate(play_all(self.envs, actions, self._count_all if config.overlap else None)):
                 self._keep(env, actions[env], played)
-                self._count(self.team.size)
+                if not config.overlap:
+                    self._count(self.team.size)
             if self._due(config.log_every):
                 self._report(first, started)
             if self._due(config.eval_every):
@@ -83,6 +84,11 @@ class Trainer(Training):
             self.returns.append(self.running[i])
             self.running[i] = 0.0
         self.observations[i] = played.following
+
+    def _count_all(self) -> None:
+        """Count the actions that every environment is taking, and learn before they are kept."""
+        for _ in self.envs:
+            self._count(self.team.size)
 
     def _count(self, actions: int) -> None:
         """Count actions, one of each process, and learn as often as it is due by now."""
