@@ -36,6 +36,7 @@ def _playing(bench: Bench) -> list[Result]:
             1 / 2.5,
             found["act_many"],
         ),
+        Result.of(18, "updates of Rainbow, one thread", "a loop as CleanRL's", _GOAL, found["rainbow"]),
     ]
 
 
@@ -47,36 +48,44 @@ def playing(folder: str, rounds: int, steps: int, updates: int) -> dict[str, Com
     import torch
 
     torch.set_num_threads(1)
-    ours, many = _ours(folder, 1), _ours(folder, _ENVIRONMENTS)
-    cleanrl, sb3 = _Loop(), _baselines(steps)
+    from benchmarks.rainbow import RainbowLoop
+    from ckptfmt.rl.training.presets import TECHNIQUES
+
+    ours, many, rainbow = _ours(folder, 1), _ours(folder, _ENVIRONMENTS), _ours(folder, 1, **TECHNIQUES)
+    cleanrl, sb3, other_rainbow = _Loop(), _baselines(steps), RainbowLoop(_FRAMES // 4, _BATCH)
 
     def act(trainer: Any, count: int) -> Callable[[], None]:
         return lambda: trainer.advance(trainer.step + count)
 
-    def learn() -> None:
-        for _ in range(updates):
-            ours._learn()
+    def learn(trainer: Any) -> Callable[[], None]:
+        def go_on() -> None:
+            for _ in range(updates):
+                trainer._learn()
+
+        return go_on
 
     work: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "act_cleanrl": (act(ours, steps), lambda: cleanrl.act(steps)),
         "act_sb3": (act(ours, steps), lambda: sb3.learn(steps, reset_num_timesteps=False)),
-        "learn_cleanrl": (learn, lambda: cleanrl.learn(updates)),
-        "learn_sb3": (learn, lambda: sb3.train(updates, _BATCH)),
+        "learn_cleanrl": (learn(ours), lambda: cleanrl.learn(updates)),
+        "learn_sb3": (learn(ours), lambda: sb3.train(updates, _BATCH)),
         "act_many": (act(many, steps), act(ours, steps)),
+        "rainbow": (learn(rainbow), lambda: other_rainbow.learn(updates)),
     }
     ours.advance(_FRAMES // 20)
+    rainbow.advance(_FRAMES // 20)
     cleanrl.act(_FRAMES // 20)
     sb3.learn(_FRAMES // 20)
     found = {
         name: compare(lambda a=mine: timed(a), lambda b=theirs: timed(b), rounds)  # type: ignore[misc]
         for name, (mine, theirs) in work.items()
     }
-    many.close()
-    ours.close()
+    for trainer in (ours, many, rainbow):
+        trainer.close()
     return found
 
 
-def _ours(folder: str, num_envs: int) -> Any:
+def _ours(folder: str, num_envs: int, **techniques: bool) -> Any:
     from ckptfmt.rl.training.config import TrainConfig
     from ckptfmt.rl.training.train import Trainer
 
@@ -99,6 +108,7 @@ def _ours(folder: str, num_envs: int) -> Any:
         save_every=never,
         tensorboard=False,
         device="cpu",
+        **techniques,
     )
     return Trainer(config, os.path.join(folder, f"run-{num_envs}"))
 
