@@ -44,7 +44,10 @@ def _drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal | Mis
     said = seen.facts.architecture
     if said is not None and said.partition("/")[0] != family:
         return
-    if not _FEWEST <= len(seen.shapes) <= _MOST or seen.wiring.stranger not in ("", *BLOCK_LAYERS):
+    if not _FEWEST <= len(seen.shapes) <= _MOST:
+        return
+    if seen.wiring.stranger not in ("", *BLOCK_LAYERS):
+        yield Misfit(0, f"its module has {seen.wiring.stranger}")
         return
     outline = Outline(seen.shapes)
     if why := _foreign(outline):

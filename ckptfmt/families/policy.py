@@ -36,10 +36,17 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     why = read_policy(draft, chain)
     draft.take(activation="relu", input_scale=usual_scale(draft))
     drop_temperatures(draft)
-    witnesses = _witnesses(sides, chain.heads[0].name, why)
+    witnesses = [*_said(draft), *_witnesses(sides, chain.heads[0].name, why)]
     if draft.fields.get("deviation") == "vector" and not witnesses:
         witnesses = [Witness("word", why)]
     return draft.propose(FAMILY, what="a policy", sees=why, witnesses=witnesses)
+
+
+def _said(draft: Draft) -> list[Witness]:
+    """Who says which policy it is has said that it is one."""
+    if draft.said("policy") is None:
+        return []
+    return [Witness("given" if draft.seen.facts.origin("policy") == "given" else "declared", "policy= says so")]
 
 
 def _witnesses(sides: Sides, head: str, why: str) -> list[Witness]:

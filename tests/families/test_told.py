@@ -79,6 +79,21 @@ CASES = {
          for name, shape in row(f"{kind}.{i}", 4, 64, 2).items()}, "q-network", "3-dqn"),
     "two heads of Q-values on one trunk": (
         layer("fc", 64, 4) | layer("q1", 2, 64) | layer("q2", 2, 64), "q-network", "twin-dqn"),
+    "CORL's actor, critics and value": (
+        {f"actor.{name}": shape for name, shape in ({"log_std": (2,)} | row("net.net", 8, 32, 2)).items()}
+        | row("qf.q1.net", 10, 32, 1) | row("qf.q2.net", 10, 32, 1) | row("vf.v.net", 8, 32, 1),
+        "actor-q", "gaussian+twin-q+value"),
+    "XuanCe's Q-network": (
+        row("representation.model", 4, 64) | row("eval_Qhead.model", 64, 64, 2)
+        | row("target_representation.model", 4, 64) | row("target_Qhead.model", 64, 64, 2), "q-network", "dqn"),
+    "Tonic's actor and critic": (
+        {"observation_normalizer._mean": (8,), "observation_normalizer._std": (8,), "actor.head.log_scale": (1, 2)}
+        | row("actor.torso.model", 8, 64, 64) | layer("actor.head.loc_layer.0", 2, 64)
+        | row("critic.torso.model", 8, 64, 64) | layer("critic.head.v_layer", 1, 64), "actor-critic", "gaussian"),
+    "Pearl's Q-network": (
+        {f"policy_learner.{kind}._model.{name}": shape for kind in ("_Q", "_Q_target")
+         for name, shape in (layer("0.0", 32, 4) | layer("1.0", 32, 32) | layer("2.0", 2, 32)).items()},
+        "q-network", "dqn"),
     "a deviation of the action, and statistics of the state": (
         {"action_std_log": (1, 3), "state_avg": (11,), "state_std": (11,)} | row("net", 11, 64, 3),
         "policy", "gaussian"),
@@ -93,6 +108,18 @@ def test_it_is_told_as_what_it_is(case):
     placed = {placement.source for placement in answer.chosen.placements}
     named = {text.partition(" (")[0] for text in answer.chosen.dropped}
     assert placed | named | {*answer.chosen.copies} == shapes.keys()
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [({"policy": "categorical"}, "categorical"), ({"policy": "gaussian", "action_dim": 2}, "gaussian")],
+)
+def test_who_says_which_policy_a_silent_head_is_is_believed(said, name):
+    shapes = row("module.0.module", 8, 32, 4)
+    assert classify(shapes).architecture is None
+    answer = classify(shapes, facts=Facts(more=said))
+    assert (answer.refusal, answer.family, answer.architecture) == ("", "policy", name)
+    assert getattr(answer.chosen.config, "action_dim", None) == said.get("action_dim")
 
 
 def test_statistics_are_fields_of_the_config():
