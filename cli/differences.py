@@ -24,6 +24,8 @@ _HEADER = ("weights", "rel. L2", "cosine", "largest", "")
 _BAR = 40
 # Of one value of a manifest: two lines of a wide terminal.
 _LONGEST = 240
+# Rows of a table, more than anybody reads: some dozen times what the networks of an agent have tensors.
+_MOST_ROWS = 2_000
 
 
 def sort_weights(changes: Iterable[WeightChange], order: str) -> list[WeightChange]:
@@ -40,10 +42,20 @@ def show_diff(output: Output, found: Diff) -> None:
     manifest = _told(output, found)
     if manifest:
         output.line(output.paint("manifest", "dim"))
-        output.table([(_marked(output, change.op, change.path), _values(change)) for change in manifest])
+        shown = manifest[:_MOST_ROWS]
+        output.table([(_marked(output, change.op, change.path), _values(change)) for change in shown])
+        _say_rest(output, len(manifest))
     if found.weights:
-        output.table([_row(output, change) for change in found.weights], header=_HEADER, right=(1, 2, 3))
+        rows = [_row(output, change) for change in found.weights[:_MOST_ROWS]]
+        output.table(rows, header=_HEADER, right=(1, 2, 3))
+        _say_rest(output, len(found.weights))
     output.line(_tally(found))
+
+
+def _say_rest(output: Output, rows: int) -> None:
+    """Write how many rows of a table were not shown, if any, and where they are."""
+    if rows > _MOST_ROWS:
+        output.line(f"and {rows - _MOST_ROWS:,} more; see all with: --name-status, or --json")
 
 
 def show_bars(output: Output, found: Diff) -> None:
@@ -51,11 +63,12 @@ def show_bars(output: Output, found: Diff) -> None:
     moved = [change.rel_l2 for change in found.weights if change.rel_l2 is not None and math.isfinite(change.rel_l2)]
     most = max(moved, default=0.0)
     rows = []
-    for change in found.weights:
+    for change in found.weights[:_MOST_ROWS]:
         share = min((change.rel_l2 or 0.0) / most, 1.0) if most else 0.0
         bar = output.paint("█" * round(_BAR * share), _COLOURS[change.op])
         rows.append((_marked(output, change.op, change.name), _figure(change.rel_l2), bar or _kind(change)))
     output.table(rows, right=(1,))
+    _say_rest(output, len(found.weights))
     output.line(_tally(found))
 
 
@@ -86,11 +99,15 @@ def show_markdown(output: Output, found: Diff) -> None:
     output.line(f"{_code(found.a.path)} → {_code(found.b.path)}: {_tally(found)}")
     manifest = _told(output, found)
     if manifest:
-        rows = [(_SIGNS[change.op], _code(change.path), _code(_values(change))) for change in manifest]
+        shown = manifest[:_MOST_ROWS]
+        rows = [(_SIGNS[change.op], _code(change.path), _code(_values(change))) for change in shown]
         _markdown_table(output, ("", "manifest", ""), rows)
+        _say_rest(output, len(manifest))
     if found.weights:
-        tensors = [(_SIGNS[c.op], _code(_name(c)), *_figures(c), _code(_kind(c))) for c in found.weights]
+        changes = found.weights[:_MOST_ROWS]
+        tensors = [(_SIGNS[c.op], _code(_name(c)), *_figures(c), _code(_kind(c))) for c in changes]
         _markdown_table(output, ("", *_HEADER), tensors)
+        _say_rest(output, len(found.weights))
 
 
 def _told(output: Output, found: Diff) -> list[ManifestChange]:

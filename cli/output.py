@@ -195,6 +195,9 @@ class Output:
 
 def _finite(value: Any) -> Any:
     """Return a JSON value in which NaN and infinities are the strings that JSON can hold."""
+    # Text and whole numbers are most of what there is: nothing else is asked of them.
+    if isinstance(value, str | int):
+        return value
     match value:
         case float() if not math.isfinite(value):
             return str(value)

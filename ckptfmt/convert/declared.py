@@ -25,7 +25,7 @@ _FIELDS = frozenset(field.name for field in fields(ModelConfig))
 # Beyond it no settings nest; a manifest follows 64 levels, and what is around them takes some.
 _MAX_DEPTH = 24
 # What of a manifest the words of a source may take; its limit is four times as much.
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 4 << 20
 # Lines for what is dropped, and the characters of a path in one.
 _MOST_DROPPED, _SHOWN = 10_000, 120
 

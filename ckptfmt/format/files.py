@@ -59,8 +59,8 @@ _COMPRESSED = ".zst"
 SIGNATURE = "model.sig"
 # A line of 200 characters for each of a few files, in base64 within base64; a hub folder has some dozens.
 MAX_SIGNATURE = 4 << 20
-# Of as many tensors as there may be, at two kilobytes each, or of one long text.
-MAX_MANIFEST = 64 << 20
+# Of as many tensors as there may be, at half a kilobyte each. Every reader goes over the whole of it several times.
+MAX_MANIFEST = 16 << 20
 # What other tools put beside the files of a checkpoint and nobody mistakes for one of them: cards, signatures, films,
 # and what git, the hub's client and macOS leave behind.
 _COMPANIONS = (

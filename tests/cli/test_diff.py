@@ -123,3 +123,18 @@ def test_changes_that_are_not_listed_are_counted_beside_the_answer(ckpt, work, t
     run = ckpt("diff", "a", "b", "--name-only", "--only", "training_info")
     assert (run.code, len(run.out.splitlines())) == (1, 10_000)
     assert run.err == "the manifests differ in 1 field more than are listed\n"
+
+
+def test_a_table_shows_no_more_than_somebody_reads_and_says_how_many_more_there_are(ckpt, work):
+    for name, add in (("a", 0), ("b", 1)):
+        rows = np.arange(2_003, dtype="f4")[:, None] + add
+        facts = {f"k{i}": i + add for i in range(2_002)}
+        ckptfmt.save(work / name, {f"t{i:04}": row for i, row in enumerate(rows)}, training_info=facts).close()
+    rest = [f"and {number} more; see all with: --name-status, or --json" for number in (2, 3)]
+    lines = ckpt("diff", "a", "b").out.splitlines()
+    assert (len(lines), lines[2_001], lines[-2:]) == (4_005, rest[0], [rest[1], "2,003 changed"])
+    lines = ckpt("diff", "a", "b", "--md").out.splitlines()
+    assert [line for line in lines if line.startswith("and ")] == rest
+    lines = ckpt("diff", "a", "b", "--stat", "--sort", "change").out.splitlines()
+    assert (len(lines), lines[0].split()[1], lines[-2:]) == (2_002, "t0000", [rest[1], "2,003 changed"])
+    assert len(ckpt("diff", "a", "b", "--name-status").out.splitlines()) == 4_005

@@ -19,7 +19,7 @@ from ckptfmt.format.safetensors import tensor_bytes
 from ckptfmt.format.tensors import ArrayPayload
 from ckptfmt.look.diff import ManifestChange, diff, diff_open
 from ckptfmt.look.diff.changes import Filter, manifest_changes
-from ckptfmt.look.diff.distance import Distance, Tolerance, measure
+from ckptfmt.look.diff.distance import Distance, Tolerance, measure, measure_small
 from ckptfmt.store.save import save
 from ckptfmt.store.write import TensorFile, write_checkpoint
 
@@ -225,6 +225,24 @@ def _label(entries):
 
 def distance(a: np.ndarray, b: np.ndarray, dtype: str) -> Distance:
     return measure(iter([a.tobytes()]), iter([b.tobytes()]), (dtype, dtype), Tolerance())
+
+
+@pytest.mark.parametrize("special", [0.0, math.nan, -math.inf])
+@pytest.mark.parametrize(("dtype", "kind"), [("F32", "f4"), ("F64", "f8"), ("I16", "i2"), ("BOOL", "?")])
+def test_small_tensors_measured_together_are_as_far_apart_as_each_by_itself(dtype, kind, special):
+    draw = np.random.default_rng(0)
+    sides = [[draw.normal(0, 100, size).astype(kind) for size in (1, 7, 300, 2, 511)] for _ in "ab"]
+    if kind.startswith("f"):
+        sides[0][2][3] = special
+        sides[1][4][:] = -np.finfo(kind).max
+    pairs = list(zip(*sides, strict=True))
+    together = measure_small([(a.tobytes(), b.tobytes()) for a, b in pairs], dtype)
+    for (a, b), found in zip(pairs, together, strict=True):
+        alone = distance(a, b, dtype)
+        assert (found.elements, found.changed, found.non_finite) == (alone.elements, alone.changed, alone.non_finite)
+        for name in ("max_abs", "rel_l2", "cosine"):
+            mine, other = getattr(found, name), getattr(alone, name)
+            assert mine == (other if other is None else pytest.approx(other, rel=1e-12, abs=1e-12))
 
 
 def test_integers_of_64_bits_are_not_rounded():

@@ -82,7 +82,7 @@ def test_the_damaged_tensor_is_named(made):
         (lambda p: os.truncate(p / "manifest.json", 0),
          "{p}/manifest.json: is not JSON at line 1, column 1: Expecting value; copy it again or re-save it"),
         (lambda p: os.truncate(p / "manifest.json", 5 << 30),
-         "{p}/manifest.json: is 5,368,709,120 bytes, more than the 67,108,864 allowed; "
+         "{p}/manifest.json: is 5,368,709,120 bytes, more than the 16,777,216 allowed; "
          "copy it again or re-save it"),
     ],
 )  # fmt: skip

@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 
 from ckptfmt.format.dtypes import bits_of
 from ckptfmt.format.numeric import block_bytes, blocks, has_numbers
 from ckptfmt.look.diff.changes import Tolerance, WeightChange
-from ckptfmt.look.diff.distance import measure
+from ckptfmt.look.diff.distance import Distance, is_small, measure, measure_small
 from ckptfmt.look.diff.views import TensorView
 
 __all__ = ["measure_all"]
@@ -31,18 +32,15 @@ def measure_all(
 ) -> tuple[list[WeightChange], int]:
     """Return the changes with their numbers, and how many tensors differ only within the tolerance."""
 
-    def measured(change: WeightChange) -> WeightChange | None:
-        place = (change.file, change.name)
-        if change.op != "changed" or change.from_shape is not None:
-            return change
-        return _measure(change, a[place], b[place], tolerance)
+    def measured(job: list[WeightChange]) -> list[WeightChange | None]:
+        small = {} if tolerance else _measure_small(job, a, b)
+        return [_measure(change, small.get(_place(change)), a, b, tolerance) for change in job]
 
     if max((_bytes(change) for change in changes), default=0) < _SHARED:
-        return _parted(map(measured, changes))
+        return _parted(chain.from_iterable(map(measured, _jobs(changes))))
     # Bounds the memory: of two compressed sides each thread may hold a stored and a decoded frame, 16 MB in all.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        done = pool.map(lambda job: list(map(measured, job)), _jobs(changes))
-        return _parted(change for job in done for change in job)
+        return _parted(chain.from_iterable(pool.map(measured, _jobs(changes))))
 
 
 def _parted(measured: Iterable[WeightChange | None]) -> tuple[list[WeightChange], int]:
@@ -69,12 +67,41 @@ def _jobs(changes: list[WeightChange]) -> Iterator[list[WeightChange]]:
         yield job
 
 
-def _measure(change: WeightChange, a: TensorView, b: TensorView, tolerance: Tolerance) -> WeightChange | None:
-    if not has_numbers(a.dtype) or not has_numbers(b.dtype):
+def _is_measured(change: WeightChange, a: _Tensors) -> bool:
+    """Return whether there are two tensors of one shape to measure, and elements that can be decoded."""
+    if change.op != "changed" or change.from_shape is not None:
+        return False
+    return has_numbers(change.dtype) and has_numbers(a[_place(change)].dtype)
+
+
+def _place(change: WeightChange) -> tuple[str, str]:
+    return change.file, change.name
+
+
+def _measure_small(changes: list[WeightChange], a: _Tensors, b: _Tensors) -> dict[tuple[str, str], Distance]:
+    """Return the distances of small tensors, by their places; all of a dtype are measured at once."""
+    found: dict[tuple[str, str], Distance] = {}
+    by_dtype: dict[str, list[tuple[str, str]]] = {}
+    for change in changes:
+        if change.from_dtype is None and _is_measured(change, a) and is_small(change.dtype, change.shape):
+            by_dtype.setdefault(change.dtype, []).append(_place(change))
+    for dtype, places in by_dtype.items():
+        pairs = [(b"".join(_blocks(a[place])), b"".join(_blocks(b[place]))) for place in places]
+        found.update(zip(places, measure_small(pairs, dtype), strict=True))
+    return found
+
+
+def _measure(
+    change: WeightChange, found: Distance | None, a: _Tensors, b: _Tensors, tolerance: Tolerance
+) -> WeightChange | None:
+    """Return a change with its numbers, which are measured unless they were `found`; None within the tolerance."""
+    if not _is_measured(change, a):
         return change
-    found = measure(_blocks(a), _blocks(b), (a.dtype, b.dtype), tolerance)
-    if tolerance and not found.changed and a.dtype == b.dtype:
-        return None
+    if found is None:
+        left, right = a[_place(change)], b[_place(change)]
+        found = measure(_blocks(left), _blocks(right), (left.dtype, right.dtype), tolerance)
+        if tolerance and not found.changed and left.dtype == right.dtype:
+            return None
     return replace(
         change,
         rel_l2=found.rel_l2,

@@ -84,13 +84,13 @@ def test_a_text_beyond_the_limit_of_a_manifest_is_named(tmp_path):
     ckptfmt.save(tmp_path / "out", {"a": np.zeros(3, "f4")}).close()
     before = tree(tmp_path / "out")
     with pytest.raises(ManifestError) as caught:
-        ckptfmt.save(tmp_path / "out", {"a": np.ones(3, "f4")}, None, {"log": "x" * (65 << 20)}, overwrite=True)
+        ckptfmt.save(tmp_path / "out", {"a": np.ones(3, "f4")}, None, {"log": "x" * (17 << 20)}, overwrite=True)
     assert caught.value.where == f"{tmp_path}/out/manifest.json $.training_info"
     assert tree(tmp_path / "out") == before
 
 
 def test_of_two_halves_that_are_too_much_together_the_longer_is_named(tmp_path):
-    halves = {"training_info": {"log": "x" * (33 << 20)}, "extra": {"log": "x" * (34 << 20)}}
+    halves = {"training_info": {"log": "x" * (9 << 20)}, "extra": {"log": "x" * (10 << 20)}}
     with pytest.raises(ManifestError) as caught:
         ckptfmt.save(tmp_path / "out", {"a": np.ones(3, "f4")}, **halves)
     assert caught.value.where == f"{tmp_path}/out/manifest.json $.extra"
