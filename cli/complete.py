@@ -81,7 +81,8 @@ def _names(path: str) -> list[str]:
     # Only the keys are needed, and nothing is said of a manifest that cannot be read.
     try:
         files = parse(_manifest(os.path.expanduser(path)), where=path, limit=_MAX_MANIFEST)["files"]
-        return [name for entry in files.values() for part in ("tensors", "tied") for name in entry.get(part, {})]
+        named = [name for entry in files.values() for part in ("tensors", "tied") for name in entry.get(part, {})]
+        return [name for name in named if isinstance(name, str)]
     except (CkptError, LookupError, AttributeError, TypeError):
         return []
 

@@ -62,6 +62,9 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
             return CkptError("nests too deep to be read", code="run.depth"), TROUBLE
         case OSError():
             return _system(exception), TROUBLE
+        case SystemExit() | GeneratorExit():
+            what = "another package that it needs asked to end the program"
+            return CkptError(what, fix="CKPT_DEBUG=1 shows which", code="run.fault"), TROUBLE
     return _fault(exception), TROUBLE
 
 

@@ -12,7 +12,7 @@ from ckptfmt import __version__
 
 from .failure import CLOSED_PIPE, TROUBLE, NoCommand, explain
 from .help import HELP_NAMES
-from .main import COMMANDS, overview
+from .main import COMMANDS, Ended, overview
 from .output import Output
 from .terminal import OutputLost
 
@@ -68,7 +68,10 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         output.out.discard()
         return CLOSED_PIPE
-    except (Exception, KeyboardInterrupt) as exception:
+    except Ended:
+        raise
+    # A stranger's module, an environment's or a plug-in's, must not end a command as if it were done.
+    except (Exception, GeneratorExit, KeyboardInterrupt, SystemExit) as exception:
         return _fail(exception, words, output)
 
 

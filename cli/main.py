@@ -15,7 +15,7 @@ from ckptfmt import __version__
 
 from .help import HELP_NAMES, definitions
 
-__all__ = ["COMMANDS", "main", "overview"]
+__all__ = ["COMMANDS", "Ended", "main", "overview"]
 
 # Help prints this table without importing a command; a test holds it against their docstrings.
 COMMANDS = {
@@ -60,6 +60,10 @@ _ABOUT = "Checkpoints for deep reinforcement learning that explain, prove and re
 # A closed pipe ends a command at once. These are told by an exception instead: one must save first, the others
 # talk to processes and browsers that may go away.
 _HANDLES_PIPES = ("train", "serve", "convert")
+
+
+class Ended(SystemExit):
+    """A signal asked the program to end; other modules that do so are not obeyed."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -122,4 +126,4 @@ def _listen_to_signals(words: Sequence[str]) -> None:
 def _terminated(number: int, _: object) -> None:
     """End as the signal asks, but let what is half written be cleared away first."""
     # As shells say that a signal ended a program.
-    raise SystemExit(128 + number)
+    raise Ended(128 + number)

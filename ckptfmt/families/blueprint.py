@@ -52,7 +52,7 @@ class Blueprint:
     @property
     def name(self) -> str:
         """Return the network's name within its family, for example `dueling+noisy`."""
-        return self.family.network_name(self.config)
+        return registry.asked(self.family, self.family.network_name, self.config)
 
     @property
     def architecture(self) -> Architecture:
@@ -61,11 +61,11 @@ class Blueprint:
 
     def tensors(self) -> Mapping[str, Shape]:
         """Return {name: shape} of every tensor of the network, in the order of its layers."""
-        return self.family.tensors(self.config)
+        return registry.asked(self.family, self.family.tensors, self.config)
 
     def optional(self) -> frozenset[str]:
         """Return the names that a checkpoint may leave out."""
-        return self.family.optional(self.config)
+        return registry.asked(self.family, self.family.optional, self.config)
 
     def mismatches(self, tensors: Mapping[str, Described]) -> Iterator[str]:
         """Yield a sentence for each tensor that is missing, too many or of another shape than the config demands.
@@ -113,7 +113,7 @@ def parse_blueprint(manifest: Manifest, *, where: str) -> Blueprint | None:
         known = fields_of(family.config)
         data = {name: item for name, item in data.items() if name in known}
     try:
-        return Blueprint(family, family.config.from_dict(data))
+        return Blueprint(family, registry.asked(family, family.config.from_dict, data))
     except ManifestError as e:
         raise e.but(where=f"{where} {e.where}") from None
 

@@ -12,10 +12,11 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ckptfmt import families
 from ckptfmt.errors import CkptError, printable
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 __all__ = [
-    "GROUP", "Family", "Shape", "carries_distribution", "find", "modules_of", "named", "names", "own", "package_of",
-    "proposals", "recognising",
+    "GROUP", "Family", "Shape", "asked", "carries_distribution", "find", "guarded", "modules_of", "named", "names",
+    "own", "package_of", "proposals", "recognising", "told",
 ]  # fmt: skip
 
 GROUP = "ckptfmt.families"
 Shape = tuple[int, ...]
+_Answer = TypeVar("_Answer")
 
 # What the folders are called in which packages say what they offer.
 _INFO = (".dist-info", ".egg-info")
@@ -107,14 +109,41 @@ def proposals(family: Family, seen: Skeleton) -> list[Proposal | Misfit]:
     assert family.recognise is not None
     if family.name in _own():
         return list(family.recognise(seen))
-    try:
+    with guarded(_plugged_in()[family.name], "fails to recognise networks"):
         found = list(family.recognise(seen))
         strangers = {item.family for item in found if not isinstance(item, Misfit)} - {family.name}
-    except Exception as e:  # a stranger's module may raise anything
-        raise _broken(_plugged_in()[family.name], f"fails to recognise networks: {e}") from e
     if strangers:
         raise _broken(_plugged_in()[family.name], "proposes networks that are not of it")
     return found
+
+
+def asked(family: Family, answer: Callable[[Any], _Answer], config: Any) -> _Answer:
+    """Return what one of a family's functions makes of a config; raise `CkptError` where a plug-in breaks over it."""
+    entry = None if family.name in _own() else _plugged_in().get(family.name)
+    if entry is None:
+        return answer(config)
+    with guarded(entry, "fails to say what a config means"):
+        return answer(config)
+
+
+@contextmanager
+def guarded(entry: "EntryPoint", what: str) -> Iterator[None]:
+    """Say of whatever a stranger's module raises that its plug-in does; what would end the program is no exception."""
+    try:
+        yield
+    except CkptError:
+        raise
+    except (Exception, GeneratorExit, SystemExit) as e:
+        raise _broken(entry, f"{what}: {told(e)}") from e
+
+
+def told(error: BaseException) -> str:
+    """Return what an error of a stranger's module says, else what kind it is."""
+    try:
+        said = str(error)
+    except Exception:  # its text is a stranger's as well
+        said = ""
+    return said if said and isinstance(error, Exception) else type(error).__name__
 
 
 def package_of(name: str) -> str:
@@ -169,10 +198,8 @@ def _names_group(info: str) -> bool:
 
 
 def _load(entry: "EntryPoint") -> object:
-    try:
+    with guarded(entry, "cannot be imported"):
         return entry.load()
-    except Exception as e:  # a stranger's module may raise anything
-        raise _broken(entry, f"cannot be imported: {e}") from e
 
 
 def _broken(entry: "EntryPoint", what: str) -> CkptError:

@@ -109,6 +109,7 @@ def test_validate_never_calls_it_sound(ckpt, work, case):
 
 _MEMORY = "there is not enough memory"
 _FAULT = "a fault in ckpt itself: {}; please report it; CKPT_DEBUG=1 shows where"
+_ENDED = "another package that it needs asked to end the program; CKPT_DEBUG=1 shows which"
 NOBODY_FORESAW = {
     "MemoryError()": _MEMORY,
     'RuntimeError("DefaultCPUAllocator: can\'t allocate memory")': _MEMORY,
@@ -117,6 +118,8 @@ NOBODY_FORESAW = {
     "RuntimeError('odd')": _FAULT.format("RuntimeError: odd"),
     "ValueError('odd')": _FAULT.format("ValueError: odd"),
     "OSError(5, 'I/O')": "I/O",
+    "SystemExit(0)": _ENDED,
+    "GeneratorExit()": _ENDED,
 }
 
 

@@ -146,7 +146,9 @@ def until(terminal, text):
     return shown
 
 
-@pytest.mark.parametrize("kind", ["fifo", "zero", "link to a fifo", "folder", "huge", "deep", "text"])
+@pytest.mark.parametrize(
+    "kind", ["fifo", "zero", "link to a fifo", "folder", "huge", "deep", "text", "numbers", "lists"]
+)
 def test_what_stands_in_place_of_a_manifest_does_not_hold_the_shell(tmp_path, kind):
     checkpoint(tmp_path / "fine", ["conv.0.weight"])
     odd = tmp_path / "odd"
@@ -168,6 +170,10 @@ def test_what_stands_in_place_of_a_manifest_does_not_hold_the_shell(tmp_path, ki
             (odd / MANIFEST).write_text("[" * 100_000)
         case "text":
             (odd / MANIFEST).write_text('{"files": {"weights.safetensors": {"tensors": "evil"}}}')
+        case "numbers":
+            (odd / MANIFEST).write_text('{"files": {"a": {"tensors": [1, null]}}}')
+        case "lists":
+            (odd / MANIFEST).write_text('{"files": {"a": {"tied": [["a"], {}]}}}')
     assert asked(tmp_path, "ckpt inspect odd --tensor ").strip() in ("", "plain,e\nplain,i\nplain,l\nplain,v")
     assert asked(tmp_path, "ckpt validate f") == "plain,fine\n"
 

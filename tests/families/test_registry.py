@@ -1,6 +1,7 @@
 """Families are found by the name of something installed; a name in a manifest imports nothing else."""
 
 import json
+import re
 import sys
 from importlib.metadata import EntryPoint
 
@@ -10,6 +11,7 @@ from ckptfmt.cli.main import main
 from ckptfmt.errors import CkptError
 from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn import FAMILY
+from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.config import config_schema
 from ckptfmt.families.tell import classify
 
@@ -131,6 +133,38 @@ def test_a_broken_plug_in_is_named(installed):
     assert str(caught.value) == (
         "the plug-in for the family ckpt-lab/linear cannot be imported: no licence; mend or uninstall ckpt_lab:FAMILY"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import sys; sys.exit(0)", "SystemExit"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute", "Mute"),
+        ("raise OSError", "OSError"),
+    ],
+)
+def test_a_plug_in_that_would_end_the_program_or_cannot_say_why_is_broken(installed, body, said):
+    mend = "mend or uninstall ckpt_lab:FAMILY"
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", body)
+    with pytest.raises(CkptError) as caught:
+        registry.find("ckpt-lab/linear")
+    assert str(caught.value) == f"the plug-in for the family ckpt-lab/linear cannot be imported: {said}; {mend}"
+    inner = "".join(f"    {line}\n" for line in body.splitlines())
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", rival("lines").replace("    told =", f"{inner}    told ="))
+    with pytest.raises(CkptError) as caught:
+        classify({"lines.weight": (1, 7)})
+    fails = "fails to recognise networks"
+    assert str(caught.value) == f"the plug-in for the family ckpt-lab/linear {fails}: {said}; {mend}"
+
+
+@pytest.mark.parametrize("body", ["1 / 0", "exit(0)"])
+def test_a_plug_in_that_breaks_over_a_config_is_named(installed, body):
+    text = PLUG_IN.replace("FAMILY = Family(", f"def tensors(config):\n    {body}\n\nFAMILY = Family(")
+    installed("ckpt-lab/linear", "ckpt_lab:FAMILY", re.sub(r"tensors=.*", "tensors=tensors,", text))
+    family = registry.find("ckpt-lab/linear")
+    with pytest.raises(CkptError, match="the plug-in for the family ckpt-lab/linear fails to say what a config means"):
+        Blueprint.of(family.config.from_dict({"inputs": 3})).tensors()
 
 
 def test_an_entry_point_is_what_this_test_takes_it_for():

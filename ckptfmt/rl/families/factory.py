@@ -9,7 +9,7 @@ from torch import nn
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.families.config import Config
-from ckptfmt.families.registry import carries_distribution, modules_of
+from ckptfmt.families.registry import carries_distribution, modules_of, told
 from ckptfmt.rl import families
 from ckptfmt.rl.device import parse_device
 
@@ -36,9 +36,9 @@ def _builder(family: str) -> Any:
     for entry in filter(carries_distribution, entry_points(group=GROUP, name=family)):
         try:
             return entry.load()
-        except Exception as e:  # a stranger's module may raise anything
+        except (Exception, GeneratorExit, SystemExit) as e:  # a stranger's module may raise anything
             raise CkptError(
-                f"the builder of the family {printable(family, 60)} cannot be imported: {e}",
+                f"the builder of the family {printable(family, 60)} cannot be imported: {told(e)}",
                 fix=f"mend or uninstall {printable(entry.value, 80)}",
                 code="install.plug-in",
             ) from e
