@@ -72,5 +72,5 @@ def _size(file: TensorFile, plain: int) -> int | None:
     # The one import that waits: only who compresses needs zstd.
     from ckptfmt.store.write.compressing import compressed_size
 
-    size = compressed_size(file, file.compression.level)
+    size = compressed_size(file, file.compression)
     return size if size <= file.compression.most(plain) else None

@@ -101,9 +101,9 @@ def no_read_back() -> None:
 
     def read(self: Any, block: bytes) -> None:
         self._digest_segments(memoryview(block))
-        buffer = self._free.get()
+        buffer = self._hasher.buffer()
         buffer[: len(block)] = bytes(block)
-        self._hasher.give((buffer, len(block)))
+        self._hasher.give(self._sha256, buffer, len(block))
 
     readback.ReadBack._read = read
     # The last look at sizes finds some of it, too.

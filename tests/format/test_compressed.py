@@ -69,6 +69,17 @@ def test_what_was_compressed_reads_back_from_any_place(tmp_path, segments, level
         assert target == plain[begin + first : begin + size]
 
 
+def test_what_hardly_shrinks_is_framed_as_it_is_and_reads_back():
+    values = os.urandom(PART + 1)
+    hardly = bytes(value % 180 for value in values)[:PART]
+    shrunk, kept = Encoder(1).frame(hardly), Encoder(1, 0.1).frame(hardly)
+    assert len(shrunk) < 0.97 * PART < PART < len(kept) < PART + 200
+    assert decode(kept, PART) == zstd.decompress(kept) == hardly
+    # What pays is not touched by it, nor is what is too small to be judged.
+    for pays in (bytes(PART), hardly[: 64 << 10]):
+        assert Encoder(1, 0.1).frame(pays) == Encoder(1).frame(pays)
+
+
 def test_a_tensor_is_cut_into_parts_and_nothing_else_is(tmp_path):
     assert list(frame_sizes(SEGMENTS)) == [64, 3000, 17, PART, 5]
     plain = plain_bytes()

@@ -279,14 +279,14 @@ from ckptfmt.store.write import together
 
 distributed.init_process_group("gloo")
 rank, (folder, number) = distributed.get_rank(), sys.argv[1:]
-write = together.write_tensors
+write = together.write_files
 
 def stricken(*args, **options):
     if rank == 1:
         os.kill(os.getpid(), int(number))
     return write(*args, **options)
 
-together.write_tensors = stricken
+together.write_files = stricken
 
 class Net:
     def state_dict(self):

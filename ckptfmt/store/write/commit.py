@@ -17,7 +17,7 @@ from ckptfmt.format.uncollected import uncollected
 from ckptfmt.format.writernames import stage_name
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.acceptance import accepted, require_few
-from ckptfmt.store.write.datafile import create, write_all, write_tensors
+from ckptfmt.store.write.datafile import create, write_all, write_files
 from ckptfmt.store.write.failure import disturbed, reported, require_space
 from ckptfmt.store.write.held import Held, hold_open, note_files
 from ckptfmt.store.write.linux import sync_folder
@@ -60,7 +60,7 @@ def write_checkpoint(
     path is waited for `wait` seconds. With `overwrite` a checkpoint that is there is replaced in one step; without
     it, and for anything that is no checkpoint, `TargetExists` is raised. At the URL of a bucket nothing that was
     committed is ever replaced: there `overwrite` takes over what an upload left that did not finish. `bulk` is for
-    one of many checkpoints, as of `write_tensors`. `published` is given a descriptor of the folder that was written,
+    one of many checkpoints, as of `write_files`. `published` is given a descriptor of the folder that was written,
     once it is at `path`, for who goes on to read what lies there; not where files had to be copied to another folder
     or into a store. Raises `ManifestError` for a manifest that no reader accepts, `WriteError` for every other
     failure; what was there before is left.
@@ -80,10 +80,7 @@ def write_checkpoint(
         arranged = {name: file.arranged() for name, file in files.items()}
         require_space(place.folder, _space(arranged.values()), where=where)
         with stage(place, before) as staged:
-            entries = {
-                name: write_tensors(staged.file, name, file, where=where, bulk=bulk, arranged=arranged.pop(name))
-                for name, file in files.items()
-            }
+            entries = write_files(staged.file, files, where=where, bulk=bulk, arranged=arranged)
             data, manifest = accepted(with_split(build(entries), split_of(staged.file, entries, where)), where=where)
             write_file(staged.file, MANIFEST, data, where=where)
             # The names in the folder, behind the files: only then may it get its name.

@@ -1,17 +1,17 @@
-"""One safetensors file, written in large parts and read back in the same pass; where it pays, compressed."""
+"""Safetensors files, written in large parts and read back in the same pass; where it pays, compressed."""
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ckptfmt.format.files import compressed_name, release
 from ckptfmt.format.manifest import FileEntry, TensorEntry
 from ckptfmt.store.write.held import note_made
 from ckptfmt.store.write.linux import start_writeback
-from ckptfmt.store.write.readback import BLOCK, Found, ReadBack
+from ckptfmt.store.write.readback import BLOCK, FileHasher, ReadBack
 from ckptfmt.store.write.tensorfile import Arranged, Compression, TensorFile
 
-__all__ = ["create", "write_all", "write_tensors"]
+__all__ = ["create", "write_all", "write_files"]
 
 # How much is written before the kernel is told to begin with the disk: often enough that little is left for the
 # end, seldom enough that the telling costs nothing.
@@ -34,60 +34,81 @@ def write_all(file: int, data: bytes | bytearray | memoryview) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def write_tensors(
+def write_files(
     folder: int,
-    name: str,
-    content: TensorFile,
+    files: Mapping[str, TensorFile],
     *,
     where: str,
     bulk: bool = False,
-    arranged: Arranged | None = None,
-) -> FileEntry:
-    """Write `content` as a new file `name`, flushed to the disk and read back; return its manifest entry.
+    arranged: dict[str, Arranged] | None = None,
+) -> dict[str, FileEntry]:
+    """Write `files` as new ones, by their names, flushed to the disk and read back; return their manifest entries.
 
-    With `bulk` it is one of many, written by one of several processes: no threads are started, and what the
-    system holds of it in memory is given back, so that thousands of files do not push out everything else.
-    `arranged` is how `content` lies in the file, where the caller knows. Raises `WriteError` where what lies in the
-    file is not what was given, `WeightsError` where a tensor gives more or fewer bytes than its shape says, `OSError`
-    for what the system refuses.
+    With `bulk` they are some of many, written by one of several processes: no threads are started, and what the
+    system holds of them in memory is given back, so that thousands of files do not push out everything else.
+    `arranged` is how they lie, where the caller knows; it is used up. Raises `WriteError` where what lies in a file is
+    not what was given, `WeightsError` where a tensor gives more or fewer bytes than its shape says, `OSError` for what
+    the system refuses.
     """
-    arranged = header, infos = arranged or content.arranged()
-    found = None
+    waiting = {name: file.arranged() for name, file in files.items()} if arranged is None else arranged
+    with FileHasher(threads=not bulk) as hasher:
+        # The largest first: its digest goes on while what takes longer to compress is made.
+        order = sorted(files, key=lambda name: -_size(waiting[name]))
+        written = {name: _write(folder, name, files[name], waiting.pop(name), hasher, where, bulk) for name in order}
+        hasher.finish()
+        return {name: written[name][1](written[name][0].sha256()) for name in files}
+
+
+def _write(
+    folder: int, name: str, content: TensorFile, arranged: Arranged, hasher: FileHasher, where: str, bulk: bool
+) -> tuple[ReadBack, Callable[[str], FileEntry]]:
+    """Write a file; return who knows its SHA-256 in the end, and what makes the entry of it."""
+    _, infos = arranged
+    back = None
     if content.compression is not None:
-        found = _write_compressed(folder, name, content, arranged, content.compression, where, bulk)
-    if found is None:
-        found = _write_plain(folder, name, content, arranged, where, bulk)
+        back = _write_compressed(folder, name, content, arranged, content.compression, hasher, where, bulk)
+    if back is None:
+        back = _write_plain(folder, name, content, arranged, hasher, where, bulk)
     tensors = {
         info.name: TensorEntry(
             dtype=info.dtype, shape=info.shape, offset=info.begin, digest=digest, slice=content.slices.get(info.name)
         )
-        for info, digest in zip(infos, found.segments[1:], strict=True)
+        for info, digest in zip(infos, back.segments[1:], strict=True)
     }
-    size = len(header) + (infos[-1].end if infos else 0)
-    return FileEntry(bytes=size, sha256=found.sha256, tensors=tensors, tied=dict(content.tied))
+    size = _size(arranged)
+    return back, lambda sha256: FileEntry(bytes=size, sha256=sha256, tensors=tensors, tied=dict(content.tied))
 
 
-def _write_plain(folder: int, name: str, content: TensorFile, arranged: Arranged, where: str, bulk: bool) -> Found:
+def _size(arranged: Arranged) -> int:
+    header, infos = arranged
+    return len(header) + (infos[-1].end if infos else 0)
+
+
+def _write_plain(
+    folder: int, name: str, content: TensorFile, arranged: Arranged, hasher: FileHasher, where: str, bulk: bool
+) -> ReadBack:
     header, infos = arranged
     place = os.path.join(where, name)
     with _created(folder, name, bulk) as file:
-        segments = [len(header), *(info.nbytes for info in infos)]
-        with ReadBack(file, segments, where=place, threads=not bulk) as back:
-            waiting = 0
-            for block in _blocks(header, content.body(infos, place)):
-                write_all(file, block)
-                back.written(block)
-                waiting += len(block)
-                if waiting >= _WRITEBACK:
-                    start_writeback(file)
-                    waiting = 0
-            os.fsync(file)
-            return back.finish()
+        back = ReadBack(file, [len(header), *(info.nbytes for info in infos)], hasher, where=place)
+        write = _writer(file)
+        for block in _blocks(header, content.body(infos, place)):
+            write(block)
+            back.written(block)
+        os.fsync(file)
+    return back
 
 
 def _write_compressed(
-    folder: int, name: str, content: TensorFile, arranged: Arranged, how: Compression, where: str, bulk: bool
-) -> Found | None:
+    folder: int,
+    name: str,
+    content: TensorFile,
+    arranged: Arranged,
+    how: Compression,
+    hasher: FileHasher,
+    where: str,
+    bulk: bool,
+) -> ReadBack | None:
     """Write the compressed form; return None, nothing left, where the file does not get small enough."""
     # The one import that waits: only who compresses needs zstd.
     from ckptfmt.format.frames import Encoder
@@ -97,31 +118,47 @@ def _write_compressed(
     segments = [len(header), *(info.nbytes for info in infos)]
     most = how.most(sum(segments))
     # Judged by samples first: to compress a file and throw it away takes longer than to write it plain.
-    if how.least and share(content.samples(infos), how.level) * sum(segments) > most:
+    if how.least and share(content.samples(infos), how) * sum(segments) > most:
         return None
     packed = compressed_name(name)
     place = os.path.join(where, packed)
-    encoder, written = Encoder(how.level), 0
+    encoder, written = Encoder(how.level, how.least), 0
     with _created(folder, packed, bulk) as file:
-        with FrameReadBack(file, segments, where=place, threads=not bulk) as back:
-            for plain in frames(segments, content.parts(arranged, place)):
-                stored = encoder.frame(plain)
-                write_all(file, stored)
-                back.frame(plain, len(stored))
-                written += len(stored)
-                if written > most:
-                    break
-            end = encoder.end()
-            if written + len(end) <= most:
-                write_all(file, end)
-                os.fsync(file)
-                found = back.finish()
-                # One byte more than was written shows a file that is too long.
-                if os.pread(file, len(end) + 1, written) != end:
-                    raise back.differs()
-                return found
+        back = FrameReadBack(file, segments, hasher, where=place)
+        write = _writer(file)
+        for plain in frames(segments, content.parts(arranged, place)):
+            stored = encoder.frame(plain)
+            write(stored)
+            back.frame(plain, len(stored))
+            written += len(stored)
+            if written > most:
+                break
+        back.end()
+        end = encoder.end()
+        if written + len(end) <= most:
+            write_all(file, end)
+            os.fsync(file)
+            # One byte more than was written shows a file that is too long.
+            if os.pread(file, len(end) + 1, written) != end:
+                raise back.differs()
+            return back
         os.unlink(packed, dir_fd=folder)
     return None
+
+
+def _writer(file: int) -> Callable[[bytes | bytearray | memoryview], None]:
+    """Return what writes a part of a file and now and then tells the kernel to begin with the disk."""
+    waiting = 0
+
+    def write(part: bytes | bytearray | memoryview) -> None:
+        nonlocal waiting
+        write_all(file, part)
+        waiting += len(part)
+        if waiting >= _WRITEBACK:
+            start_writeback(file)
+            waiting = 0
+
+    return write
 
 
 @contextlib.contextmanager

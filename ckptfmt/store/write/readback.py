@@ -4,6 +4,7 @@ The digests of a checkpoint are taken of what came back from the file. So a writ
 filesystem that lost a part, and a tensor that another thread changed in the meantime are found before anybody
 can see the file. The caller's thread writes, reads back, compares and takes BLAKE3, one beside it SHA-256, which is
 about as much: where other work keeps the processors busy, threads that wait for one another cost more than they win.
+That thread serves all files of a save, so it goes on while one is flushed and the next one begun.
 """
 
 import hashlib
@@ -11,46 +12,83 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Self, TypeVar
 
 from ckptfmt.errors import WriteError
 from ckptfmt.format.digest import Hasher
-from ckptfmt.format.record import record
 
-__all__ = ["BLOCK", "Found", "ReadBack", "Worker", "start_worker"]
+__all__ = ["BLOCK", "PART", "FileHasher", "ReadBack", "Worker", "start_worker"]
 
-# The largest part in which a file is written. It is read back into _BUFFERS of _PART bytes: few and small, since
+# The largest part in which a file is written. It is read back into _BUFFERS of PART bytes: few and small, since
 # memory that was never touched costs more than to hash it, and what stays in the processor's cache is compared and
 # hashed faster.
 BLOCK = 4 << 20
-_PART = 1 << 20
-_BUFFERS = 8
+PART = 1 << 20
+_BUFFERS = 16
 # Buffers that no writer uses at the moment, for the next one.
 _IDLE: deque[bytearray] = deque(maxlen=_BUFFERS)
 
 _Item = TypeVar("_Item")
 
 
-@record
-class Found:
-    """What lies in a file: SHA-256 of the whole, the digest of each segment."""
+class FileHasher:
+    """Takes SHA-256 of files, part by part, in a thread beside those who write them; a context manager.
 
-    sha256: str
-    segments: tuple[str, ...]
-
-
-class ReadBack:
-    """Follow the writer of `file`, which consists of segments of `sizes`; a context manager.
-
-    Without `threads` all is done in the calls of the writer: where other processes keep the processors busy,
+    Without `threads` it is done in the calls of the writer: where other processes keep the processors busy,
     handing on costs more than it wins.
     """
 
-    def __init__(self, file: int, sizes: Sequence[int], *, where: str, threads: bool = True) -> None:
+    def __init__(self, *, threads: bool = True) -> None:
+        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._made = 0
+        self._worker = start_worker(self._hash) if threads else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+        while not self._free.empty():
+            _IDLE.append(self._free.get())
+
+    def buffer(self) -> bytearray:
+        """Return memory for the next part, once there is some: as much as is hashed at once."""
+        if self._made < _BUFFERS and self._free.empty():
+            self._made += 1
+            return _borrow()
+        return self._free.get()
+
+    def give(self, sha256: "hashlib._Hash", buffer: bytearray, size: int) -> None:
+        """Have the first bytes of a buffer taken into the digest of a file."""
+        if self._worker is None:
+            self._hash((sha256, buffer, size))
+        else:
+            self._worker.give((sha256, buffer, size))
+
+    def finish(self) -> None:
+        """Wait until all is hashed."""
+        if self._worker is not None:
+            self._worker.finish()
+
+    def _hash(self, part: tuple["hashlib._Hash", bytearray, int]) -> None:
+        sha256, buffer, size = part
+        try:
+            sha256.update(memoryview(buffer)[:size])
+        finally:
+            # Else the writer would wait for it for ever.
+            self._free.put(buffer)
+
+
+class ReadBack:
+    """Follow the writer of `file`, which consists of segments of `sizes`."""
+
+    def __init__(self, file: int, sizes: Sequence[int], hasher: FileHasher, *, where: str) -> None:
         self._file = file
         self._where = where
         self._position = 0
+        self._hasher = hasher
         self._sha256 = hashlib.sha256()
         self._digests: list[str] = []
         # What is left of the segments, the last first. One is in the making at a time: a hasher takes two thousand
@@ -58,49 +96,29 @@ class ReadBack:
         self._left = [*sizes][::-1]
         self._segment = Hasher()
         self._end_segments()
-        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for buffer in self._buffers(sizes):
-            self._free.put(buffer)
-        self._hasher = start_worker(self._hash, _BUFFERS) if threads else None
 
-    def __enter__(self) -> Self:
-        return self
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Return the digest of each segment that is whole."""
+        return tuple(self._digests)
 
-    def __exit__(self, *_: object) -> None:
-        if self._hasher is not None:
-            self._hasher.stop()
-        while not self._free.empty():
-            # Those of a compressed file have other sizes.
-            if len(buffer := self._free.get()) == _PART:
-                _IDLE.append(buffer)
+    def sha256(self) -> str:
+        """Return SHA-256 of the file, once its hasher is finished."""
+        return self._sha256.hexdigest()
 
     def written(self, block: bytes | bytearray | memoryview) -> None:
         """Read back `block`, which was written behind what was written before; raise `WriteError` if it differs."""
         whole = memoryview(block)
-        for start in range(0, len(whole), _PART):
-            self._read(whole[start : start + _PART])
-
-    def finish(self) -> Found:
-        """Return what lies in the file, which is what was given."""
-        if self._hasher is not None:
-            self._hasher.finish()
-        return Found(self._sha256.hexdigest(), tuple(self._digests))
-
-    @staticmethod
-    def _buffers(sizes: Sequence[int]) -> Iterator[bytearray]:
-        """Yield what the parts of a file are read back into."""
-        for _ in range(min(_BUFFERS, -(-sum(sizes) // _PART) + 1)):
-            yield _borrow()
+        for start in range(0, len(whole), PART):
+            self._read(whole[start : start + PART])
 
     def _read(self, block: memoryview) -> None:
-        buffer = self._free.get()
+        buffer = self._hasher.buffer()
         view = memoryview(buffer)[: len(block)]
         # startswith compares with memcmp, without a copy.
-        same = self._fill(view) and buffer.startswith(block)
-        if not same:
-            self._free.put(buffer)
+        if not (self._fill(view) and buffer.startswith(block)):
             raise self.differs()
-        self._hand_on((buffer, len(block)))
+        self._hasher.give(self._sha256, buffer, len(block))
         self._digest_segments(view)
 
     def differs(self) -> WriteError:
@@ -134,23 +152,11 @@ class ReadBack:
             self._digests.append(self._segment.text())
             self._segment = Hasher()
 
-    def _hand_on(self, filled: tuple[bytearray, int]) -> None:
-        """Have the next part taken into the digest of the whole."""
-        if self._hasher is None:
-            self._hash(filled)
-        else:
-            self._hasher.give(filled)
 
-    def _hash(self, filled: tuple[bytearray, int]) -> None:
-        buffer, size = filled
-        self._sha256.update(memoryview(buffer)[:size])
-        self._free.put(buffer)
-
-
-def start_worker(work: Callable[[_Item], None], depth: int) -> "Worker[_Item] | None":
+def start_worker(work: Callable[[_Item], None]) -> "Worker[_Item] | None":
     """Return a worker; None where no thread can be started, as at the end of a process, where saves still finish."""
     try:
-        return Worker(work, depth)
+        return Worker(work)
     except RuntimeError:
         return None
 
@@ -159,21 +165,21 @@ def _borrow() -> bytearray:
     try:
         return _IDLE.pop()
     except IndexError:
-        return bytearray(_PART)
+        return bytearray(PART)
 
 
 class Worker(Generic[_Item]):
     """A thread that does `work` on each thing it is given, in order, and keeps the first error."""
 
-    def __init__(self, work: Callable[[_Item], None], depth: int) -> None:
+    def __init__(self, work: Callable[[_Item], None]) -> None:
         self._error: BaseException | None = None
         self._work = work
-        self._queue: queue.Queue[_Item | None] = queue.Queue(depth)
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ckptfmt-read-back", daemon=True)
         self._thread.start()
 
     def give(self, item: _Item) -> None:
-        """Wait until there is room, then leave the thing for the thread."""
+        """Leave the thing for the thread."""
         self._queue.put(item)
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
 from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, read_manifest
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.store.write.commit import stage, write_file
-from ckptfmt.store.write.datafile import write_tensors
+from ckptfmt.store.write.datafile import write_files
 from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.held import Held
 from ckptfmt.store.write.place import Place, hold_place
@@ -34,11 +34,12 @@ def rewrite_files(path: str | os.PathLike[str], files: Mapping[str, TensorFile],
         manifest = parse_manifest(data, where=os.path.join(where, MANIFEST))
         require_space(place.folder, sum(manifest.files[name].bytes for name in files), where=where)
         with stage(place, folder) as staged:
-            for name, entry in manifest.files.items():
+            for name, entry in write_files(staged.file, files, where=where).items():
+                if entry != manifest.files[name]:
+                    raise WriteError("changed while it was read", where=os.path.join(where, name), fix="try again")
+            for name in manifest.files:
                 if name not in files:
                     _keep(folder.file, name, staged.file, where)
-                elif write_tensors(staged.file, name, files[name], where=where) != entry:
-                    raise WriteError("changed while it was read", where=os.path.join(where, name), fix="try again")
             if is_there(folder.file, SIGNATURE):
                 _keep(folder.file, SIGNATURE, staged.file, where)
             write_file(staged.file, MANIFEST, data, where=where)

@@ -18,7 +18,7 @@ from ckptfmt.format.parse import parse_manifest
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.acceptance import accepted, require_few
 from ckptfmt.store.write.commit import MANIFEST_SPACE, stage, write_file
-from ckptfmt.store.write.datafile import write_tensors
+from ckptfmt.store.write.datafile import write_files
 from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.held import Held
 from ckptfmt.store.write.place import Place, hold_place
@@ -158,9 +158,8 @@ class _Work:
         if self._peers.rank:
             self._folder = os.open(staged, _FOLDER)
             self._stack.callback(release, self._folder)
-        return {
-            name: write_tensors(self._folder, name, file, where=self._where).to_dict() for name, file in files.items()
-        }
+        written = write_files(self._folder, files, where=self._where)
+        return {name: entry.to_dict() for name, entry in written.items()}
 
     def read_back(self, entries: Mapping[str, FileEntry]) -> dict[str, Any]:
         """Take the digests of this rank's share of the tensors in slices, whoever wrote them."""
