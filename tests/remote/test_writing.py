@@ -465,7 +465,7 @@ def test_an_unfinished_upload_is_neither_counted_as_kept_nor_said(url):
     place = parse(url)
     open_store(place).put(f"{place.key}/step-{3:012d}/manifest.json", tombstone("0123456789abcdef"), "dead")
     open_store(place).put(f"{place.key}/step-{5:012d}/weights.safetensors", b"half", "dead")
-    again = ckptfmt.CheckpointManager(url, keep_last=2, keep_best=1, report=said.append)
+    again = ckptfmt.CheckpointManager(url, keep_last=2, report=said.append)
     assert again.best().tensors["a"][0] == 2
     again.save(4, {"a": numpy.full(9, 4, "f4")}, metrics={"reward": 0})
     assert again.steps() == [4, 2]
