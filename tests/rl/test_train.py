@@ -158,7 +158,7 @@ KINDS = {
     "images-implicit-quantiles": {"implicit_quantile_dqn": True, "n_quantiles": 4},
     "impala": {"encoder": "impala", "dueling_dqn": True, "num_envs": 2},
     "bits": {"env": "ckptfmt-tests/Bits-v0", "encoder": "minatar", "frame_stack": 1, "double_dqn": True},
-    "overlap": {"overlap": True, "num_envs": 3, "env_processes": 2, "train_every": 2},
+    "overlap": {"overlap": True, "num_envs": 3, "train_every": 2},
     "channels-last": {**RAINBOW, "channels_last": True, "num_envs": 2},
     "bfloat16": {"distributional_dqn": True, "precision": "bfloat16", "channels_last": True},
 }
