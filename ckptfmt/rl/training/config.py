@@ -193,7 +193,7 @@ class TrainConfig:
             value = getattr(self, f.name)
             if f.type is float and type(value) is int:
                 object.__setattr__(self, f.name, value := float(value))
-            if not isinstance(value, f.type) or (isinstance(value, bool) and f.type is not bool):  # type: ignore[arg-type]
+            if not isinstance(value, f.type) or (isinstance(value, bool) and f.type not in (bool, bool | None)):  # type: ignore[arg-type]
                 yield f"{f.name} must be {_kind(f.type)}, not {value!r}"
             elif isinstance(value, int | float) and not f.metadata["least"] <= value <= f.metadata["most"]:
                 yield f"{f.name} must be {_range(f.metadata)}, not {value!r}"
