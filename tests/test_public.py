@@ -80,6 +80,8 @@ VERBS_NAMED_LIKE_MODULES = ("convert", "report")
 # Names whose packages come with an extra of their own, and that package.
 WITH_EXTRAS = {"report": "jinja2", "sign": "cryptography", "verify": "cryptography"}
 WORDS = re.compile(r"([a-z]+)\.[a-z][a-z0-9-]*")
+# A file of Orbax, by which a folder of it is known; it begins as a code does.
+ORBAX = "manifest.ocdbt"
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 KEYWORD = re.compile(r"\b([a-z][a-z_]*)=(?![={])")
 # Keywords of functions that no command calls with a choice of the user's.
@@ -241,7 +243,7 @@ def used() -> dict[str, str]:
     for place, tree in sources():
         certain = {text for value in stated(tree) for text in strings(value) if text}
         likely = {text for text in strings(tree) if (words := WORDS.fullmatch(text)) and words[1] in spaces}
-        likely = {text for text in likely if text not in (*SAFETENSORS, MANIFEST) and not is_companion(text)}
+        likely = {text for text in likely if text not in (*SAFETENSORS, MANIFEST, ORBAX) and not is_companion(text)}
         found |= dict.fromkeys(certain | likely, place)
     return found
 

@@ -86,7 +86,7 @@ def _measure_small(changes: list[WeightChange], a: _Tensors, b: _Tensors) -> dic
         if change.from_dtype is None and _is_measured(change, a) and is_small(change.dtype, change.shape):
             by_dtype.setdefault(change.dtype, []).append(_place(change))
     for dtype, places in by_dtype.items():
-        pairs = [(b"".join(_blocks(a[place])), b"".join(_blocks(b[place]))) for place in places]
+        pairs = [(_all_of(a[place]), _all_of(b[place])) for place in places]
         found.update(zip(places, measure_small(pairs, dtype), strict=True))
     return found
 
@@ -110,6 +110,10 @@ def _measure(
         changed_fraction=found.changed_fraction,
         non_finite=found.non_finite,
     )
+
+
+def _all_of(small: TensorView) -> bytes:
+    return b"".join(small.chunks(_SHARED))
 
 
 def _blocks(tensor: TensorView) -> Iterator[bytes]:
