@@ -8,6 +8,7 @@ from typing import Any
 
 from ckptfmt import __version__
 from ckptfmt.errors import CkptError, Problem
+from ckptfmt.format.uncollected import uncollected
 
 from .progress import Progress
 from .terminal import Painted, Terminal
@@ -26,6 +27,8 @@ _SIGNS = {
 # Columns between two cells, and what a cell is not cut below: less than that says nothing of what it was.
 _GAP = 2
 _LEAST_WIDTH = 8
+# Bytes that a document may be made of: one of a comparison has a hundred thousand lists and objects.
+_MADE = 1 << 20
 
 
 class Output:
@@ -153,7 +156,8 @@ class Output:
     def _document(self, value: Any) -> None:
         # ASCII, since JSON leaves control characters of the upper half as they are, and a terminal obeys them.
         if not self.quiet:
-            text = json.dumps(_finite(value), allow_nan=False)
+            with uncollected(_MADE):
+                text = json.dumps(_finite(value), allow_nan=False)
             # A runner of CI obeys some words that begin so; another spelling of the same text.
             self.out.write(Painted(text.replace("##", "#\\u0023")))
 
