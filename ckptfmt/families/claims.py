@@ -53,15 +53,29 @@ def _drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal | Mis
     if why := _foreign(outline):
         yield Misfit(0, why)
         return
+    if idle := frozenset(_idle(outline)):
+        outline = Outline({name: size for name, size in seen.shapes.items() if name not in idle})
     sides = Sides(outline)
     copies = frozenset(copied(sides))
-    own = outline if not copies else Outline({name: size for name, size in seen.shapes.items() if name not in copies})
+    own = (
+        outline if not copies else Outline({name: size for name, size in outline.shapes.items() if name not in copies})
+    )
     draft = Draft(seen, own, copies=copies)
+    draft.drop([name for name in seen.shapes if name in idle], "a head that its agent never uses")
     draft.drop([name for name in seen.shapes if name in copies], "a target copy")
     try:
         yield read(draft, sides)
     except Unfit as e:
         yield Misfit(len(draft.placements), str(e), e.options)
+
+
+def _idle(outline: Outline) -> Iterator[str]:
+    """Yield the tensors of a head `q` beside `pi` and `vf`: Stable-Baselines 2 makes one for every policy."""
+    alone = {row.path: row.units[0] for row in outline.rows if len(row.units) == 1}
+    for path, unit in alone.items():
+        policy, value = alone.get((*path[:-1], "pi")), alone.get((*path[:-1], "vf"))
+        if path[-1] == "q" and policy and value and value.outputs == 1 and unit.shape == policy.shape:
+            yield from unit.sources
 
 
 def _foreign(outline: Outline) -> str:

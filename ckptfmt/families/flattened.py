@@ -25,7 +25,8 @@ def flattened(config: Any) -> Mapping[str, Shape]:
         return {}
     found: dict[str, Shape] = {}
     shared = _behind("trunk", config.trunk, config.observation)
-    bodies = [shared, *(_behind(name.removesuffix("_trunk"), body, shared[2]) for name, body in config.bodies())]
+    behind = ((name.removesuffix("_trunk"), body) for name, body in config.bodies() if name != "trunk")
+    bodies = [shared, *(_behind(name, body, shared[2]) for name, body in behind)]
     for prefix, image, _ in bodies:
         if image is not None:
             inside = {name: shape for name, shape in tensors.items() if _is_in(name, prefix)}

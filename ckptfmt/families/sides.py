@@ -1,7 +1,7 @@
 """Whose rows of layers are whose: a policy's, a critic's, what both share, and the target copies set aside."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from ckptfmt.families.names import words
@@ -17,6 +17,10 @@ _POLICY: frozenset[Meaning] = frozenset({"policy", "mean", "deviation", "action"
 _CRITIC: frozenset[Meaning] = frozenset({"value", "q", "advantage", "quantile"})
 _ENDINGS = {"a": "policy", "c": "critic"}
 _SUFFIX = "state_dict"
+_PAIRS: Mapping[frozenset[str], frozenset[Meaning]] = {
+    frozenset({"action", "value"}): frozenset({"q"}),
+    frozenset({"state", "value"}): frozenset({"value"}),
+}
 # What Stable-Baselines3 calls its layers: an LSTM of both is called the actor's, and nothing then stands for that of
 # the value.
 _REMEMBERS, _HEAD, _VALUES = "lstm_actor", "action_net", frozenset({"lstm_critic", "critic"})
@@ -65,7 +69,7 @@ class Sides:
         if _REMEMBERS in row.path and self._remember_together:
             return ""
         pieces = [*reversed(row.path)]
-        for piece in (*(piece for piece in pieces if len(piece) > 1), *(piece for piece in pieces if len(piece) == 1)):
+        for piece in sorted(pieces, key=_weakness):
             told = said_of(piece, self.common)
             if told & _POLICY and not told & _CRITIC:
                 return "policy"
@@ -98,8 +102,18 @@ class Sides:
         return ""
 
 
+def _weakness(piece: str) -> int:
+    """Return after how many others a piece of a path is believed: a letter last, and what RLlib calls any output."""
+    return 2 if len(piece) == 1 else int(piece == "_logits")
+
+
 def said_of(piece: str, common: frozenset[str] = frozenset()) -> frozenset[Meaning]:
     """Return what one piece of a path says, without the words that all paths have."""
+    said = frozenset(words(piece))
+    for pair, told in _PAIRS.items():
+        # What both words say together does not hang on what else is called by one of them.
+        if pair <= said:
+            return told
     return meanings(word for word in words(piece.removesuffix(_SUFFIX)) if word not in common)
 
 

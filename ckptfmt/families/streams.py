@@ -7,6 +7,7 @@ from ckptfmt.families.atari_dqn.config import JOINS
 from ckptfmt.families.blocks import Body, Mlp, Tensors, body_kind, body_tensors, linear_tensors
 from ckptfmt.families.config import flag, one_of, positive
 from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.names import words
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.families.outline import Chain, Row, Unit
 from ckptfmt.families.sides import Sides, chained, said_of
@@ -14,6 +15,9 @@ from ckptfmt.format.document import value
 from ckptfmt.format.record import record
 
 __all__ = ["Streams", "StreamsConfig", "read_streams", "stream_tensors", "told_streams"]
+
+
+_CHANCE = frozenset({"eps", "epsilon"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,9 @@ def told_streams(sides: Sides) -> Streams:
 def read_streams(draft: Draft, streams: Streams, per_action: int = 1) -> None:
     """Read the trunk, the streams and their heads; raise `Unfit` where their rows are not those of actions."""
     first = (streams.value.units or streams.value.heads)[0]
+    for unit in draft.outline.vectors:
+        if prod(unit.shape) == 1 and _CHANCE & {*words(unit.name)}:
+            draft.drop([*unit.sources], "how often its agent tries other actions")
     if streams.rows % per_action:
         raise Unfit(f"{streams.rows} rows are not so many for each action")
     draft.infer(n_action=streams.rows // per_action, noisy=streams.value.heads[0].kind == "noisy")
@@ -139,9 +146,14 @@ def _is_value(row: Row, sides: Sides) -> bool:
 
 
 def _letters(sides: Sides) -> tuple[list[Row], list[Row]]:
-    """Streams called A and V side by side, or Q and V, as Tianshou alone calls those of a dueling network."""
-    places = {row: [i for i, piece in enumerate(row.path) if piece in ("A", "Q", "V")][:1] for row in sides.own}
-    called = {row: row.path[found[0]] for row, found in places.items() if found}
+    """Streams called A and V side by side, or as two code bases alone call those of a dueling network.
+
+    Tianshou has Q and V, OpenAI's baselines and Stable-Baselines 2 have `action_value` and `state_value`.
+    """
+    baselines = all("deepq" in row.words for row in sides.own)
+    known = {"A": "A", "Q": "Q", "V": "V", **({"action_value": "A", "state_value": "V"} if baselines else {})}
+    places = {row: [i for i, piece in enumerate(row.path) if piece in known][:1] for row in sides.own}
+    called = {row: known[row.path[found[0]]] for row, found in places.items() if found}
     parents, letters = {row.path[: places[row][0]] for row in called}, {*called.values()}
     if len(parents) != 1 or letters not in ({"A", "V"}, {"Q", "V"}):
         return [], []

@@ -11,6 +11,9 @@ import pytest
 from ckptfmt.errors import ManifestError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blueprint import Blueprint, layer_order, misnamed, parse_blueprint, read_blueprint
+from ckptfmt.families.encoder import NATURE
+from ckptfmt.families.flattened import flattened
+from ckptfmt.families.registry import find
 from ckptfmt.format.manifest import Architecture, Manifest
 from ckptfmt.look.validate import validate
 from ckptfmt.store.checkpoint import Checkpoint
@@ -133,3 +136,10 @@ def test_the_config_of_a_family_that_is_not_installed_is_kept_as_it_is(foreign):
     update_manifest(foreign, lambda m: dataclasses.replace(m, training_info={"frame_idx": 7}))
     raw = json.loads((foreign / "manifest.json").read_text())
     assert raw["config"] == {"layers": [3, 4], "scale": {"$float": "inf"}}
+
+
+def test_columns_of_an_image_are_found_behind_the_convolutions_of_a_shared_trunk():
+    convs = {"kind": "convs", "convs": [conv.to_dict() for conv in NATURE.convs]}
+    described = {"observation": [4, 84, 84], "policy": "categorical", "n_action": 4}
+    config = find("actor-critic").config.from_dict({**described, "trunk": [convs, {"kind": "mlp", "sizes": [512]}]})
+    assert flattened(config) == {"trunk.1.linear.0.weight": (64, 7, 7)}

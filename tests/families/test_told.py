@@ -79,6 +79,22 @@ CASES = {
          for name, shape in row(f"{kind}.{i}", 4, 64, 2).items()}, "q-network", "3-dqn"),
     "two heads of Q-values on one trunk": (
         layer("fc", 64, 4) | layer("q1", 2, 64) | layer("q2", 2, 64), "q-network", "twin-dqn"),
+    "Stable-Baselines 2, a policy with a head of Q-values that nothing uses": (
+        layer("model.pi_fc0", 64, 4) | layer("model.pi_fc1", 64, 64) | layer("model.vf_fc0", 64, 4)
+        | layer("model.vf_fc1", 64, 64) | layer("model.pi", 2, 64) | layer("model.vf", 1, 64) | layer("model.q", 2, 64),
+        "actor-critic", "categorical"),
+    "Stable-Baselines 2, streams of actions and of the state": (
+        {"deepq.eps": ()} | {
+            f"deepq.{kind}.{name}": shape for kind in ("model", "target_q_func.model") for name, shape in (
+                layer("action_value.fully_connected", 64, 4) | layer("action_value.fully_connected_1", 2, 64)
+                | layer("state_value.fully_connected", 64, 4) | layer("state_value.fully_connected_1", 1, 64)
+            ).items()},
+        "q-network", "dueling"),
+    "RLlib's SAC, which calls every output logits": (
+        layer("action_model._hidden_layers.0._model.0", 64, 3) | layer("action_model._logits._model.0", 2, 64)
+        | layer("q_net._hidden_layers.0._model.0", 64, 4) | layer("q_net._logits._model.0", 1, 64)
+        | layer("twin_q_net._hidden_layers.0._model.0", 64, 4) | layer("twin_q_net._logits._model.0", 1, 64),
+        "actor-q", "gaussian+twin-q"),
     "CORL's actor, critics and value": (
         {f"actor.{name}": shape for name, shape in ({"log_std": (2,)} | row("net.net", 8, 32, 2)).items()}
         | row("qf.q1.net", 10, 32, 1) | row("qf.q2.net", 10, 32, 1) | row("vf.v.net", 8, 32, 1),
