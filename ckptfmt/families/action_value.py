@@ -35,7 +35,9 @@ def _tensors(config: ActionValueConfig) -> Tensors:
 
 def _read(draft: Draft, sides: Sides) -> Proposal:
     critics, size = parted(sides.own), draft.said("action_dim")
-    if draft.seen.facts.architecture is None or size is None or not critics:
+    if draft.seen.facts.architecture is None:
+        raise Unfit("")
+    if size is None or not critics:
         raise Unfit("nothing says that they are critics, or how many numbers an action has")
     read_critics(draft, critics)
     if critics[0].heads[0].outputs != 1 or critics[0].is_pixels or critics[0].inputs <= size:

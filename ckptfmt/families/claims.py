@@ -66,7 +66,8 @@ def _drafted(seen: Skeleton, family: str, read: Read) -> Iterator[Proposal | Mis
     try:
         yield read(draft, sides)
     except Unfit as e:
-        yield Misfit(len(draft.placements), str(e), e.options)
+        if str(e):
+            yield Misfit(len(draft.placements), str(e), e.options)
 
 
 def _idle(outline: Outline) -> Iterator[str]:

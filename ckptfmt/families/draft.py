@@ -51,7 +51,10 @@ _BEFORE = frozenset({"preprocessor"})
 
 
 class Unfit(Exception):
-    """What is read is none of the family; the text says why, `options` name the facts that would decide."""
+    """What is read is none of the family; the text says why, `options` name the facts that would decide.
+
+    Without a text it is nobody's business: the family is one that is only ever given.
+    """
 
     def __init__(self, why: str, *options: str) -> None:
         super().__init__(why)

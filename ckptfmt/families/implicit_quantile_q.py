@@ -10,7 +10,7 @@ from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.habits import habit_of
 from ckptfmt.families.network import NetworkConfig, noise_names
 from ckptfmt.families.outline import Chain, Row, fits
-from ckptfmt.families.quantile_q import levels
+from ckptfmt.families.quantile_q import EMBEDDING, levels
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
 from ckptfmt.format.document import value
@@ -18,7 +18,6 @@ from ckptfmt.format.kinds import optional
 
 __all__ = ["FAMILY", "ImplicitQuantileConfig", "is_implicit"]
 
-_EMBEDDING = frozenset({"cos", "cosine", "cosines", "embed", "embedding", "phi", "tau", "taus", "iqn"})
 _FRACTION = frozenset({"fraction", "fractions", "proposal", "fpn", "fqf"})
 
 
@@ -84,7 +83,7 @@ def is_implicit(sides: Sides) -> bool:
 
 def _is_beside(embedding: Row, sides: Sides) -> bool:
     """Whether a layer is named as an embedding is, and what comes behind it would take what comes before it as well."""
-    if len(embedding.units) > 1 or not _EMBEDDING & ({*embedding.words} - sides.common):
+    if len(embedding.units) > 1 or not EMBEDDING & ({*embedding.words} - sides.common):
         return False
     others = [row for row in sides.own if row is not embedding]
     takers = [row for row in others if row.units[0].inputs == embedding.outputs]
@@ -94,9 +93,10 @@ def _is_beside(embedding: Row, sides: Sides) -> bool:
 def _parts(sides: Sides) -> tuple[Row, Row | None, Chain, int]:
     """Return the embedding, the proposal of fractions, all other layers, and behind how many the product lies."""
     lone = [row for row in sides.own if len(row.units) == 1 and row.units[0].kind == "linear"]
+    why = "no layer embeds cosines as wide as the features"
     for fraction in (None, *(row for row in lone if _FRACTION & {*row.words})):
         for embedding in lone:
-            if embedding is fraction or not _EMBEDDING & ({*embedding.words} - sides.common):
+            if embedding is fraction or not EMBEDDING & ({*embedding.words} - sides.common):
                 continue
             chain = chained([row for row in sides.own if row not in (embedding, fraction)])
             cut = _cut(chain, embedding, sides) if chain else 0
@@ -104,7 +104,8 @@ def _parts(sides: Sides) -> tuple[Row, Row | None, Chain, int]:
                 continue
             if cut and (fraction is None or fraction.units[0].inputs == embedding.outputs):
                 return embedding, fraction, chain, cut
-    raise Unfit("no layer embeds cosines as wide as the features")
+            why = why if cut else f"behind which layer {embedding.units[0].name} comes in cannot be told"
+    raise Unfit(why)
 
 
 def _cut(chain: Chain, embedding: Row, sides: Sides) -> int:

@@ -17,8 +17,10 @@ from ckptfmt.families.streams import Streams, StreamsConfig, read_streams, strea
 from ckptfmt.families.vocabulary import meaning
 from ckptfmt.format.document import value
 
-__all__ = ["FAMILY", "QuantileQConfig", "is_quantile", "levels"]
+__all__ = ["EMBEDDING", "FAMILY", "QuantileQConfig", "is_quantile", "levels"]
 
+# Words for the layer through which fractions are seen by a network of implicit quantiles.
+EMBEDDING = frozenset({"cos", "cosine", "cosines", "embed", "embedding", "phi", "tau", "taus", "iqn"})
 # How far levels may lie from the middles of as many even steps, as a part of a step.
 _CLOSE = 0.05
 
@@ -109,7 +111,10 @@ def _count(draft: Draft, streams: Streams) -> int:
     actions = draft.said("n_action")
     if actions and streams.rows % actions == 0 and streams.rows > actions:
         return int(streams.rows // actions)
-    raise Unfit(f"how {streams.rows} rows are actions times quantiles cannot be told", "n_action")
+    why = f"how {streams.rows} rows are actions times quantiles cannot be told"
+    # With an embedding of fractions beside they are none of fixed ones, however many actions there are.
+    embedded = any(EMBEDDING & {*words(piece)} for chain in streams.chains for unit in chain for piece in unit.path)
+    raise Unfit(why, *(() if embedded else ("n_action",)))
 
 
 FAMILY = Family(

@@ -1,5 +1,6 @@
 """Which network tensors make: every family proposes, the rule of claims decides, and a refusal says why."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,9 @@ from ckptfmt.families.rivals import propose
 from ckptfmt.families.skeleton import Skeleton, Values
 
 __all__ = ["classify", "tell"]
+
+# A number, or the name of a tensor.
+_NAMED = re.compile(r"\d|\w\.\w")
 
 # Layers that are part of other families here: to name one is no reason why a network is none of them.
 _KNOWN_ELSEWHERE = ("cell", "norm")
@@ -93,7 +97,7 @@ def _nearest(answer: Classification, misfits: Sequence[Misfit], seen: Skeleton) 
 
 def _furthest(misfits: Sequence[Misfit]) -> Misfit:
     # What one more fact would decide is next to told. Of families that came as far, a tensor or a number says more.
-    return max(misfits, key=lambda misfit: (bool(misfit.options), misfit.placed, any(map(str.isdigit, misfit.why))))
+    return max(misfits, key=lambda misfit: (bool(misfit.options), misfit.placed, bool(_NAMED.search(misfit.why))))
 
 
 def _may_be(claimed: Proposal, seen: Skeleton) -> bool:

@@ -28,7 +28,9 @@ def _tensors(config: ValueConfig) -> Tensors:
 
 def _read(draft: Draft, sides: Sides) -> Proposal:
     chain = chained(sides.own)
-    if chain is None or [head.outputs for head in chain.heads] != [1] or draft.seen.facts.architecture is None:
+    if draft.seen.facts.architecture is None:
+        raise Unfit("")
+    if chain is None or [head.outputs for head in chain.heads] != [1]:
         raise Unfit("nothing says that its single output is a state value")
     draft.body("trunk", "trunk", chain.units, chain.features)
     draft.head("state_value", chain.heads[0])
