@@ -46,7 +46,7 @@ def _said(draft: Draft) -> list[Witness]:
     """Who says which policy it is has said that it is one."""
     if draft.said("policy") is None:
         return []
-    return [Witness("given" if draft.seen.facts.origin("policy") == "given" else "declared", "policy= says so")]
+    return [Witness("given" if draft.seen.facts.origin("policy") == "given" else "declared", "the policy is named")]
 
 
 def _witnesses(sides: Sides, head: str, why: str) -> list[Witness]:
