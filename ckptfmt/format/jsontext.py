@@ -31,7 +31,7 @@ _WORDS = {True: "true", False: "false", None: "null"}
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b"[]{},:"))
 # What a document may hold, however short each of it is: memory and time follow these and not its bytes. The tensors of
 # the largest checkpoint take eight keys and five lists and objects each, where all of them are slices.
-_MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 300_000, 350_000, 500_000
+_MAX_CONTAINERS, _MAX_KEYS, _MAX_VALUES = 300_000, 270_000, 500_000
 # Bounds the copies that are made of a text to tell its structure.
 _CHUNK = 1 << 20
 # How a line of a rendering begins that lies deeper than anything may.
