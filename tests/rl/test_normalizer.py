@@ -122,3 +122,5 @@ def test_what_an_agent_normalises_before_its_network_is_normalised_for_who_acts(
     assert torch.allclose(model.act(x), acted, atol=1e-5)
     actor = Actor(model, gymnasium.spaces.Box(-100, 100, (2,)), np.random.default_rng(0))
     assert np.allclose(actor.act(x[0].numpy()), acted[0].numpy(), atol=1e-5)
+    exported = ckptfmt.export(tmp_path / "out", tmp_path / "net.pt2", to="pt2")
+    assert exported.left_out == ("config", "what normalises the observations before the network")

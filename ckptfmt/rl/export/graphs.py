@@ -36,7 +36,9 @@ def _outline(to: str) -> Any:
         graph = graph_of(config)
         noisy = getattr(config, "is_noisy", getattr(config, "noisy_networks", False))
         summary = f"{_LIBRARIES[to]} graph, {', '.join(graph.inputs)} -> {', '.join(graph.outputs)}, any batch"
-        out = ("config", *(("noise of the layers",) if noisy else ()), *left_out(checkpoint))
+        before = getattr(config, "normalizer_place", "inside") == "before"
+        parts = {"noise of the layers": noisy, "what normalises the observations before the network": before}
+        out = ("config", *(part for part, there in parts.items() if there), *left_out(checkpoint))
         return Outline(summary, _LOADS[to].format(dest=dest), lambda file: write(checkpoint, graph, file), out)
 
     return outline
