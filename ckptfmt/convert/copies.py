@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ckptfmt.convert.whole import Whole
 from ckptfmt.families.names import words
-from ckptfmt.families.sides import TARGET_WORDS
+from ckptfmt.families.vocabulary import TARGET_WORDS
 from ckptfmt.legacy.find.find import Network
 
 __all__ = ["below", "copies_left"]

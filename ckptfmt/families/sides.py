@@ -7,12 +7,11 @@ from functools import cached_property
 from ckptfmt.families.names import words
 from ckptfmt.families.outline import Chain, Outline, Row
 from ckptfmt.families.strings import strings
-from ckptfmt.families.vocabulary import Meaning, meaning, meanings
+from ckptfmt.families.vocabulary import TARGET_WORDS, Meaning, meaning, meanings
 from ckptfmt.format.record import record
 
-__all__ = ["TARGET_WORDS", "Sides", "chained", "parted", "said_of"]
+__all__ = ["Sides", "chained", "parted", "said_of"]
 
-TARGET_WORDS = frozenset({"target", "targets", "targ", "targs", "tgt", "old", "ema", "lagged", "slow"})
 _POLICY: frozenset[Meaning] = frozenset({"policy", "mean", "deviation", "action"})
 _CRITIC: frozenset[Meaning] = frozenset({"value", "q", "advantage", "quantile"})
 _ENDINGS = {"a": "policy", "c": "critic"}

@@ -6,7 +6,8 @@ from ckptfmt.families.answer import Placement
 from ckptfmt.families.blocks import Tensors
 from ckptfmt.families.draft import Draft
 from ckptfmt.families.names import words
-from ckptfmt.families.sides import TARGET_WORDS, Sides
+from ckptfmt.families.sides import Sides
+from ckptfmt.families.vocabulary import TARGET_WORDS
 
 __all__ = ["COPIED", "PREFIX", "copied", "is_copied", "read_target", "target_tensors"]
 

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["Meaning", "meaning", "meanings"]
+__all__ = ["TARGET_WORDS", "Meaning", "meaning", "meanings"]
 
 Meaning = Literal[
     "q", "value", "advantage", "policy", "mean", "deviation", "quantile", "imitation", "action", "other", "neutral", ""
 ]
 
+# What code bases call the copy of a network that follows it.
+TARGET_WORDS = frozenset({"target", "targets", "targ", "targs", "tgt", "old", "ema", "lagged", "slow"})
 _WORDS: dict[Meaning, str] = {
     "q": "q qs qf qfs qfunc qfunction qfunctions qval qvals qvalue qvalues qnet qnetwork dqn ddqn dddqn ddqnet dqnet",
     "value": "v vs vf val vals value values critic critics baseline baselines state",
