@@ -27,11 +27,12 @@ _NORMALIZES = frozenset({
     "preprocessor", "normalizer", "normaliser", "normalization", "normalisation", "norm", "rms", "standardizer",
     "scaler", "filter", "zfilter", "runningmeanstd", "meanstdfilter", "vecnormalize",
 })  # fmt: skip
-_RETURNS = frozenset({"value", "values", "return", "returns", "ret"})
-# Of what others see: a discriminator, a critic with more in its view, a reward.
+_OF_VALUES = frozenset({"value", "values"})
+# Of what others see: a discriminator, a critic with more in its view, a reward. Statistics of returns mostly scale
+# rewards (VecNormalize), and nothing brings a value back by them.
 _OTHERS = frozenset({
     "reward", "rewards", "amp", "rnd", "discriminator", "critic", "privileged", "shared", "action", "actions", "cost",
-    "encoder", "teacher", "student", "next", "goal", "target", "old", "expert",
+    "encoder", "teacher", "student", "next", "goal", "target", "old", "expert", "return", "returns", "ret",
 })  # fmt: skip
 # What is added to the deviation, and to what is clamped, by a word of the place: rsl_rl, skrl.
 _HABITS: Mapping[str, tuple[float, tuple[float, float] | None]] = {
@@ -120,4 +121,4 @@ def _told(keys: tuple[Any, ...], value: Any, tensors: Mapping[str, LegacyTensor]
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for item in find_statistics(shapes) if said & _NORMALIZES and not said & _OTHERS else ():
         if {item.mean, item.spread, *item.extra} == shapes.keys():
-            yield Scaler("value_normalizer" if said & _RETURNS else "normalizer", path, item, tensors)
+            yield Scaler("value_normalizer" if said & _OF_VALUES else "normalizer", path, item, tensors)

@@ -93,6 +93,14 @@ def test_what_may_be_statistics_of_something_else_is_left_beside_and_named(besid
     assert any("beside the network" in line for line in manifest.conversion.dropped)
 
 
+def test_statistics_of_returns_are_none_of_the_value(tmp_path):
+    beside = {"obs_rms": statistics(5, *MEAN_VAR), "ret_rms": statistics(1, *MEAN_VAR)}
+    manifest, tensors = converted(AGENT | beside, tmp_path)
+    assert (manifest.config["normalizer"], manifest.config["value_normalizer"]) == ("variance", "none")
+    assert sorted(tensors) == ["normalizer.mean", "normalizer.spread"]
+    assert "ret_rms (beside the network, 2 tensors)" in manifest.conversion.dropped
+
+
 def test_who_says_that_nothing_is_normalised_is_believed(tmp_path):
     saved = AGENT | {"obs_rms": statistics(5, *MEAN_VAR)}
     manifest, tensors = converted(saved, tmp_path, settings={"normalizer": "none"})
