@@ -52,7 +52,14 @@ class Game:
     most_steps: int = 1_000
 
 
-_COMMON = {"epsilon_start": 1.0, "adam_eps": 1e-8, "max_grad_norm": 10.0, "gamma": 0.99, "clip_rewards": False}
+_COMMON = {
+    "epsilon_start": 1.0,
+    "adam_eps": 1e-8,
+    "max_grad_norm": 10.0,
+    "gamma": 0.99,
+    "clip_rewards": False,
+    "train_every": 4,
+}
 _ZOO = {"hidden_size": 256, "hidden_layers": 2}
 GAMES = {
     "cartpole": Game(
@@ -62,7 +69,6 @@ GAMES = {
             **_ZOO,
             "total_steps": 50_000,
             "learning_starts": 1_000,
-            "train_every": 4,
             "target_every": 256,
             "batch_size": 64,
             "replay_size": 50_000,
@@ -81,7 +87,6 @@ GAMES = {
             "encoder": "nature",
             "total_steps": 15_000,
             "learning_starts": 500,
-            "train_every": 4,
             "target_every": 500,
             "batch_size": 32,
             "replay_size": 15_000,
@@ -99,7 +104,6 @@ GAMES = {
             **_ZOO,
             "total_steps": 100_000,
             "learning_starts": 128,
-            "train_every": 4,
             "target_every": 250,
             "batch_size": 64,
             "replay_size": 50_000,
@@ -119,7 +123,6 @@ GAMES = {
             "frame_stack": 1,
             "total_steps": 150_000,
             "learning_starts": 5_000,
-            "train_every": 4,
             "target_every": 1_000,
             "batch_size": 32,
             "replay_size": 150_000,

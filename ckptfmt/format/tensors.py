@@ -12,15 +12,13 @@ import numpy as np
 from ckptfmt.errors import WeightsError, printable
 from ckptfmt.format.dtypes import DTYPES, by_torch
 from ckptfmt.format.record import record
-from ckptfmt.format.uncollected import uncollected
+from ckptfmt.format.uncollected import OF_A_TENSOR, uncollected
 
 __all__ = ["ArrayPayload", "Part", "decode", "is_torch_tensor", "payloads"]
 
 _NUMPY = {name: dtype.numpy for name, dtype in DTYPES.items() if dtype.numpy}
 _STORED = {np.dtype(code): name for name, code in _NUMPY.items()}
 _TORCH = by_torch()
-# What is made for each tensor takes some hundred bytes beside its own.
-_MADE = 512
 
 
 @record
@@ -52,7 +50,7 @@ def payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[
     one. Of a `Part` its own elements are stored. Raises `WeightsError` for what no stored tensor can hold,
     naming it.
     """
-    with uncollected(_MADE * len(tensors)):
+    with uncollected(OF_A_TENSOR * len(tensors)):
         return _payloads(tensors)
 
 

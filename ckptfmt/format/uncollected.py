@@ -4,7 +4,10 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-__all__ = ["uncollected"]
+__all__ = ["OF_A_TENSOR", "uncollected"]
+
+# What is made of each tensor takes some hundred bytes, whatever it is made for.
+OF_A_TENSOR = 512
 
 # Manifests of more bytes are made of so many objects that looking for cycles among them takes a good part of the time.
 _LARGE = 1 << 20

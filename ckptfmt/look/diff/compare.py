@@ -10,7 +10,7 @@ from typing import Any
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.notebook import Folds, Shown
 from ckptfmt.format.record import record
-from ckptfmt.format.uncollected import uncollected
+from ckptfmt.format.uncollected import OF_A_TENSOR, uncollected
 from ckptfmt.look.diff.changes import Filter, ManifestChange, Op, Tolerance, WeightChange, manifest_changes, paths
 from ckptfmt.look.diff.views import CheckpointView, TensorView, View, open_view
 from ckptfmt.store.checkpoint import Checkpoint
@@ -19,9 +19,6 @@ __all__ = ["Diff", "Side", "diff", "diff_open"]
 
 # More changes of a manifest than anybody reads, and each takes some hundred bytes.
 _MOST = 10_000
-
-# What is made for each tensor takes some hundred bytes.
-_MADE = 512
 
 _Tensors = Mapping[tuple[str, str], TensorView]
 
@@ -131,7 +128,7 @@ def diff_open(a: Checkpoint, b: Checkpoint) -> Diff:
 
 def _compared(left: View, right: View, chosen: Filter, tolerance: Tolerance | None) -> Diff:
     """Return what differs; without a `tolerance` no numbers are computed of it."""
-    with uncollected(_MADE * len(right.tensors)):
+    with uncollected(OF_A_TENSOR * len(right.tensors)):
         return _found(left, right, chosen, tolerance)
 
 

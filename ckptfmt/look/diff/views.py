@@ -16,7 +16,7 @@ from ckptfmt.format.document import fields_of
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.freeform import decode_free
 from ckptfmt.format.manifest import Manifest
-from ckptfmt.format.uncollected import uncollected
+from ckptfmt.format.uncollected import OF_A_TENSOR, uncollected
 from ckptfmt.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ __all__ = ["CheckpointView", "LegacyView", "TensorView", "View", "open_view"]
 
 # Files up to this size are read and checked before their digests are believed; it takes milliseconds.
 _READ = 128 << 20
-# What is made for each tensor takes some hundred bytes.
-_MADE = 512
 # The parts of a manifest that hold anything, and what they are where they hold nothing.
 _EMPTY: Mapping[str, Any] = {"config": None, "environment": {}, "training_info": {}, "evaluation": (), "extra": {}}
 
@@ -65,7 +63,7 @@ class CheckpointView:
         self._checkpoint = checkpoint
         self._keep_open = keep_open
         self._lock = Lock()
-        with uncollected(sum(_MADE * len(entry.tensors) for entry in checkpoint.manifest.contents.values())):
+        with uncollected(sum(OF_A_TENSOR * len(entry.tensors) for entry in checkpoint.manifest.contents.values())):
             self._look(checkpoint)
 
     def _look(self, checkpoint: Checkpoint) -> None:

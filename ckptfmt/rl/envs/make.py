@@ -204,7 +204,6 @@ def _channels_first(env: Env) -> Env:
     if not isinstance(space, gymnasium.spaces.Box):
         raise TypeError("its observations are no images")
     # Plain numbers: those of images of bits have a type that gymnasium refuses.
-    # As plain numbers: gymnasium takes no bits for ends.
     low, high = float(space.low.min()), float(space.high.max())
     turned = gymnasium.spaces.Box(low, high, (channels, height, width), space.dtype.type)
 
