@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator
 
-from ckptfmt.errors import NotACheckpoint
 from ckptfmt.look.lineage import find_checkpoints
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.url import as_path, is_url
@@ -16,7 +15,8 @@ def matching(path: str) -> Iterator[str]:
     """Yield the checkpoints whose path or URL has the form of `path`, in which `*` is any part of one name.
 
     A path without it, or of what is there, is yielded as it is. Links are not followed. Names come as they are listed,
-    so the first one does not wait for the last. Raises `NotACheckpoint` where there is none.
+    so the first one does not wait for the last. A pattern that nothing has the form of is yielded as it is, as a shell
+    leaves it: whoever opens it says that it is not there, beside all others.
     """
     path = as_path(path)
     if "*" not in (parse(path).key if is_url(path) else path) or os.path.lexists(path):
@@ -27,8 +27,5 @@ def matching(path: str) -> Iterator[str]:
     form = re.compile(re.escape(path.rstrip("/")).replace(r"\*", "[^/]*"))
     names = (found if path.startswith(folder) else found.removeprefix("./") for found in find_checkpoints(folder))
     found = filter(form.fullmatch, names)
-    if (first := next(found, None)) is not None:
-        yield first
-        yield from found
-    else:
-        raise NotACheckpoint("no checkpoint has a name of this form", where=path, fix="check it", code="layout.missing")
+    yield next(found, path)
+    yield from found

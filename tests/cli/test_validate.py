@@ -25,8 +25,9 @@ def test_a_pattern_that_the_shell_left_is_looked_up(ckpt, work):
     run = ckpt("validate", "runs/breakout-*", "--fast")
     assert run.out.splitlines()[:-1] == ["✓ runs/breakout-041", "✓ runs/breakout-042"]
     assert (run.code, ckpt("validate", "runs/breakout-*").out.splitlines()[-1]) == (0, "2 checkpoints, all valid")
-    none = ckpt("validate", "runs/nothing-*")
-    assert (none.code, none.err) == (2, "error: runs/nothing-*: no checkpoint has a name of this form; check it\n")
+    none = ckpt("validate", "runs/nothing-*", "runs/breakout-041")
+    assert (none.code, none.err) == (2, "error: runs/nothing-*: no such folder; check the path\n")
+    assert "✓ runs/breakout-041" in none.out
 
 
 def test_one_line_says_that_bytes_were_not_read(ckpt, work):

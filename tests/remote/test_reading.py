@@ -305,5 +305,5 @@ def test_a_pattern_names_many_checkpoints_of_a_bucket_and_no_upload_that_was_not
     lines = ckpt("inspect", f"{root}/*/step-*", f"{root}/best", "--line").stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == [f"{root}/deep/step-3", f"{root}/best"]
     none = ckpt("inspect", f"{root}/nothing-*", "--line")
-    text = f"error: {root}/nothing-*: no checkpoint has a name of this form; check it\n"
+    text = f"error: {root}/nothing-*: there is no checkpoint at this URL, manifest.json is missing; check the URL\n"
     assert (none.returncode, none.stdout, none.stderr) == (2, "", text)
