@@ -12,7 +12,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.make import make_env
 from ckptfmt.rl.envs.played import play
-from ckptfmt.rl.envs.remote import _packed, _unpacked, make_remote
+from ckptfmt.rl.envs.remote import _packed, _unpacked, make_remote, play_remotely
 from ckptfmt.rl.envs.state import capture_games, restore_games
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.exact import assert_resume_exact
@@ -37,10 +37,9 @@ def test_environments_in_two_processes_play_as_in_this_one(remote):
     for number, (here, there) in enumerate(zip(own, remote, strict=True)):
         assert np.array_equal(here.reset(seed=number)[0], there.reset(seed=number)[0])
     for step in range(25):
-        for number, env in enumerate(remote):
-            env.begin((step + number) % 3)
-        for number, env in enumerate(remote):
-            here, there = play(own[number], (step + number) % 3), env.finish()
+        actions = [(step + number) % 3 for number in range(3)]
+        for env, action, there in zip(own, actions, play_remotely(remote, actions), strict=True):
+            here = play(env, action)
             assert np.array_equal(here.after, there.after)
             assert np.array_equal(here.following, there.following)
             assert (here.reward, here.terminated, here.truncated) == (there.reward, there.terminated, there.truncated)
@@ -104,11 +103,10 @@ def test_an_environment_that_is_not_there_is_said_as_in_this_process():
 
 
 def test_what_an_environment_raises_and_the_end_of_its_process_are_sentences(remote):
-    remote[0].begin(0)
     with pytest.raises(CkptError) as caught:
-        remote[0].finish()
+        play_remotely(remote[:1], [0])
     assert str(caught.value).startswith("environment: the environment failed: ")
-    os.kill(remote[1]._process._process.pid, signal.SIGKILL)
+    os.kill(remote[1].process._process.pid, signal.SIGKILL)
     with pytest.raises(CkptError) as caught:
         remote[1].reset(seed=1)
     assert str(caught.value) == "environment: the process of an environment has ended"

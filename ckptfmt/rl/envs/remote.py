@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -31,7 +31,7 @@ from ckptfmt.rl.envs.played import Elsewhere, Played, play
 from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.tree import flatten, unflatten
 
-__all__ = ["RemoteEnv", "make_remote", "serve"]
+__all__ = ["RemoteEnv", "make_remote", "play_remotely", "serve"]
 
 _SERVE = "import sys; from ckptfmt.rl.envs.remote import serve; serve(int(sys.argv[1]))"
 # Seconds for an environment to close its window or its emulator, before its process is killed.
@@ -57,38 +57,47 @@ def make_remote(environment: Environment, count: int, processes: int, *, trusted
 
 
 class RemoteEnv(Elsewhere):
-    """One environment of another process: what is begun is done there until it is finished here."""
+    """Environment number `index` of another process; `play_remotely` takes steps in many of them."""
 
     def __init__(self, process: "_Process", index: int, observation_space: Any, action_space: Any) -> None:
-        self._process, self._index = process, index
+        self.process, self.index = process, index
         self.observation_space, self.action_space = observation_space, action_space
 
     def reset(self, *, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode, as `gymnasium.Env.reset`."""
-        observation: Any = self._process.ask("reset", self._index, seed)
+        observation: Any = self.process.ask("reset", self.index, seed)
         return observation, {}
-
-    def begin(self, action: int) -> None:
-        """Let a step be taken there; `finish` gives what came of it, in the order of the calls."""
-        self._process.send("play", self._index, action)
-
-    def finish(self) -> Played:
-        """Return what came of the step that was begun."""
-        played: Played = self._process.receive()
-        return played
 
     def capture(self) -> tuple[list[Any], tuple[str, ...]]:
         """Return its state and what of it cannot be stored, as `capture_env` does."""
-        sent, lacks = self._process.ask("capture", self._index)
+        sent, lacks = self.process.ask("capture", self.index)
         return _unpacked(sent), lacks
 
     def restore(self, captured: Any, where: str) -> None:
         """Set it to a state, as `restore_env` does."""
-        self._process.ask("restore", self._index, _packed(captured), where)
+        self.process.ask("restore", self.index, _packed(captured), where)
 
     def close(self) -> None:
         """End its process, and the environments beside it."""
-        self._process.close()
+        self.process.close()
+
+
+def play_remotely(
+    envs: Sequence[RemoteEnv], actions: Sequence[int], meanwhile: Callable[[], None] | None = None
+) -> list[Played]:
+    """Take one step in every environment, in all processes at the same time, while `meanwhile` runs here."""
+    shares: dict[_Process, list[int]] = {}
+    for place, env in enumerate(envs):
+        shares.setdefault(env.process, []).append(place)
+    # One message a process: to wake it and be woken takes as long as a step of Pong.
+    for process, places in shares.items():
+        process.send("play", [(envs[place].index, actions[place]) for place in places])
+    if meanwhile is not None:
+        meanwhile()
+    played = {
+        place: one for process, places in shares.items() for place, one in zip(places, process.receive(), strict=True)
+    }
+    return [played[place] for place in range(len(envs))]
 
 
 class _Process:
@@ -148,8 +157,8 @@ class _Served:
     def reset(self, index: int, seed: int | None) -> Any:
         return self.envs[index].reset(seed=seed)[0]
 
-    def play(self, index: int, action: int) -> Played:
-        return play(self.envs[index], action)
+    def play(self, actions: Sequence[tuple[int, int]]) -> list[Played]:
+        return [play(self.envs[index], action) for index, action in actions]
 
     def capture(self, index: int) -> tuple[dict[str, _Sent], tuple[str, ...]]:
         state = capture_env(self.envs[index])

@@ -14,7 +14,7 @@ from ckptfmt.families.quantile_q import QuantileQConfig
 from ckptfmt.families.spaces import spaces_of
 from ckptfmt.rl.envs.make import make_env
 from ckptfmt.rl.envs.played import Played, play
-from ckptfmt.rl.envs.remote import RemoteEnv, make_remote
+from ckptfmt.rl.envs.remote import RemoteEnv, make_remote, play_remotely
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.replay import Replay
 
@@ -42,11 +42,11 @@ def make_games(config: TrainConfig, *, trusted: bool) -> list[Any]:
 def play_all(envs: Sequence[Any], actions: Sequence[int], meanwhile: Callable[[], None] | None = None) -> list[Played]:
     """Take one step in every environment, at the same time in those of other processes, which `meanwhile` runs."""
     remote = [env for env in envs if isinstance(env, RemoteEnv)]
-    for env, action in zip(remote, actions, strict=False):
-        env.begin(action)
+    if remote:
+        return play_remotely(remote, actions, meanwhile)
     if meanwhile is not None:
         meanwhile()
-    return [env.finish() for env in remote] or [play(*pair) for pair in zip(envs, actions, strict=True)]
+    return [play(*pair) for pair in zip(envs, actions, strict=True)]
 
 
 def make_model_config(config: TrainConfig, env: Any) -> Described:
