@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
@@ -29,6 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--device", default="cuda", help="where to measure")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--compile", action="store_true", help="compile the losses into CUDA graphs")
     parser.add_argument("--short", action="store_true", help="tiny sizes: see that it runs")
     options = parser.parse_args(words)
     device = parse_device(options.device)
@@ -49,6 +51,9 @@ def _settings(options: argparse.Namespace, device: torch.device) -> TrainConfig:
     return TrainConfig(
         env=_GAME,
         num_envs=_ENVIRONMENTS,
+        # A core for this process, and one for what the driver does.
+        env_processes=1 if options.short else max(1, min(_ENVIRONMENTS, (os.cpu_count() or 1) - 2)),
+        overlap=True,
         replay_size=4_000 if options.short else 200_000,
         learning_starts=400 if options.short else 10_000,
         train_every=_EVERY,
@@ -59,6 +64,7 @@ def _settings(options: argparse.Namespace, device: torch.device) -> TrainConfig:
         log_every=never,
         tensorboard=False,
         precision=options.precision,
+        compile=options.compile,
         hidden_size=32 if options.short else 512,
         device=str(device),
     )
@@ -71,9 +77,23 @@ def _training(trainer: Trainer, short: bool) -> Iterator[dict[str, Any]]:
     rate = updates / _seconds(lambda: [trainer._learn() for _ in range(updates)])
     speed = steps / _seconds(lambda: trainer.advance(trainer.step + steps))
     yield {"what": "updates/s alone, batches of 32", "value": rate, "goal": 0, "reached": True}
+    waits = _waits(trainer)
+    yield {"what": "operations of an update that wait for the device", "value": waits, "goal": 0, "reached": waits == 0}
     what = f"steps/s, {_ENVIRONMENTS} environments, an update every {_EVERY} steps"
     yield {"what": what, "value": speed, "goal": 8_000, "reached": speed >= 8_000}
     yield {"what": "its share of updates/s alone x 4", "value": speed / rate / _EVERY, "goal": 0, "reached": True}
+
+
+def _waits(trainer: Trainer) -> int:
+    """Return how many operations of an update make the processor wait for the device, by the count of torch."""
+    if trainer.learner.device.type != "cuda":
+        return 0
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        trainer._learn()
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing" in str(warning.message) for warning in caught)
 
 
 def _saving(trainer: Trainer, folder: str, short: bool) -> Iterator[dict[str, Any]]:

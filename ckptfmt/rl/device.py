@@ -1,10 +1,14 @@
-"""The device a network lives on, from the name a user gives."""
+"""The device a network lives on, from the name a user gives, and what is sent there."""
+
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ckptfmt.errors import CkptError
 
-__all__ = ["parse_device"]
+__all__ = ["parse_device", "send"]
 
 
 def parse_device(device: str | torch.device) -> torch.device:
@@ -23,6 +27,13 @@ def parse_device(device: str | torch.device) -> torch.device:
     if not _is_here(parsed):
         raise _no_device(device, "is not on this machine")
     return parsed
+
+
+def send(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return an array as a tensor on a device: on a CPU the same memory, to a GPU on its way, while nobody waits."""
+    tensor = torch.from_numpy(array)
+    # Only what lies in pinned memory is fetched by the GPU itself; torch keeps that until it has been.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _is_here(device: torch.device) -> bool:

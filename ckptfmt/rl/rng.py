@@ -6,10 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ckptfmt.rl.alike import check_alike, check_range, item, refuse
 
-__all__ = ["GENERATORS", "capture_generator", "capture_global", "restore_generator", "restore_global", "seed_global"]
+__all__ = [
+    "GENERATORS",
+    "capture_generator",
+    "capture_global",
+    "pcg64_words",
+    "restore_generator",
+    "restore_global",
+    "restore_pcg64",
+    "seed_global",
+]
 
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
 # Where a generator stands in the words that it made in advance: NumPy takes any number, and reads there.
@@ -24,6 +34,8 @@ _NUMPY_RANGES = {
 # torch's Mersenne Twister: seed, words left, whether seeded, next word; then 624 words of 8 bytes.
 _TORCH_HEAD = struct.Struct("<QiiQ")
 _TORCH_WORDS = 624
+# PCG64's numbers have 128 bits, and NumPy's arrays at most 64.
+_MASK = 2**64 - 1
 
 
 def capture_generator(generator: Any) -> Any:
@@ -59,6 +71,21 @@ def restore_generator(generator: Any, state: Any, where: str = "generator") -> N
                 generator.setstate((state["version"], tuple(state["words"].tolist()), state["gauss"]))
     except (ValueError, TypeError, OverflowError, RuntimeError) as e:
         refuse(f"is no state of this generator: {e}", where)
+
+
+def pcg64_words(rng: np.random.Generator) -> NDArray[np.uint64]:
+    """Return the state of a PCG64: two numbers in two words each, and the half of a word that was drawn before."""
+    state: Any = rng.bit_generator.state
+    words = [word for number in state["state"].values() for word in (number & _MASK, number >> 64)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
+
+
+def restore_pcg64(rng: np.random.Generator, words: NDArray[np.uint64], where: str) -> None:
+    """Set a PCG64 to six words that `pcg64_words` gave; raise `WeightsError` where they are no state of one."""
+    low, high, inc_low, inc_high, has_uint32, uinteger = (int(word) for word in words)
+    numbers = {"state": high << 64 | low, "inc": inc_high << 64 | inc_low}
+    state = {"bit_generator": "PCG64", "state": numbers, "has_uint32": has_uint32, "uinteger": uinteger}
+    restore_generator(rng, state, where)
 
 
 def capture_global() -> dict[str, Any]:

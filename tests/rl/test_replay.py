@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ckptfmt.errors import CkptError, WeightsError
 from ckptfmt.rl.training.replay import Replay
@@ -54,6 +54,31 @@ class Play:
                         break
                 found[before[-1].item()] = (before, action, total, last, 0.0 if ended else discount)
         return found
+
+
+def test_stacks_made_on_a_device_are_those_made_here():
+    common = {"prioritized": True, "num_envs": 2, "capacity": 60}
+    here, there = make_replay(**common), make_replay(**common, device=torch.device("cpu"))
+    plays = [Play(here), Play(there)]
+    batch = None
+
+    def draw(first, second, reuse):
+        batch, sent = first.sample(8, 0.4, reuse), second.sample(8, 0.4, reuse)
+        assert isinstance(sent.stacks, torch.Tensor)
+        assert np.array_equal(batch.stacks, sent.stacks)
+        assert np.array_equal(batch.indices, sent.indices)
+        return batch
+
+    # Round the ring three times, with draws of what has just changed.
+    for step in range(90):
+        for play in plays:
+            play.step(step % 2)
+            play.step(step % 2)
+        if step > 10 and step % 7 == 0:
+            batch = draw(here, there, batch)
+    resumed = make_replay(**common, device=torch.device("cpu"))
+    resumed.restore(there.state())
+    draw(here, resumed, batch)
 
 
 @pytest.mark.parametrize("prioritized", [False, True])

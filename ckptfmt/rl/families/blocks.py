@@ -91,11 +91,6 @@ class BodyModule(nn.ModuleList):
         for size in seen:
             self.features *= size
 
-    @property
-    def has_cell(self) -> bool:
-        """Whether any block remembers."""
-        return any(isinstance(block, _CellModule) for block in self)
-
     def forward(self, x: Tensor, state: Memory | None = None, *, lead: int = 1) -> Tensor:
         """Map what is seen to features; `lead` dimensions come before those of one observation.
 

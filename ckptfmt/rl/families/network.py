@@ -1,12 +1,12 @@
 """What the networks made of blocks have in common: the trunk, the memory of cells, and the policy with its heads."""
 
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ckptfmt.families.blocks import cells
 from ckptfmt.families.network import DISTRIBUTIONS, NetworkConfig, PolicyConfig
 from ckptfmt.rl.families.blocks import BodyModule, Normalizer, State, linear, part, scaled
 
@@ -19,12 +19,14 @@ _LEAST_VARIANCE = 1e-6
 class BlockNetwork(nn.Module):
     """A network with a trunk of blocks. Recurrent ones take (time, batch, …) and give (time, batch, …).
 
-    `outputs` returns all that a network gives by name; `act` what it would do, without chance.
+    `outputs` returns all that a network gives by name; `act` what it would do, without chance; `is_recurrent` says
+    whether it remembers what it saw.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        self.is_recurrent = any(cells(*(body for _, body in config.bodies())))
         if config.normalizer != "none":
             self.normalizer = Normalizer(config, config.normalizer, config.observation)
         self.trunk = self._body(config.trunk, config.observation)
@@ -34,11 +36,6 @@ class BlockNetwork(nn.Module):
     def normalizes(self) -> bool:
         """Whether the network itself normalises what it sees."""
         return self.config.normalizer != "none" and self.config.normalizer_place == "inside"
-
-    @cached_property
-    def is_recurrent(self) -> bool:
-        """Whether it remembers what it saw."""
-        return any(isinstance(module, BodyModule) and module.has_cell for module in self.modules())
 
     def outputs(self, x: Tensor, **given: Tensor) -> dict[str, Tensor]:
         """Return what the network gives for what it sees, by name; cells begin with zeros."""

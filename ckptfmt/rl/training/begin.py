@@ -1,9 +1,11 @@
 """What a training begins with, made from its settings: games, the description of the network, the replay buffer."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.blocks import Body, Convs, Mlp, Residual
@@ -16,6 +18,7 @@ from ckptfmt.rl.envs.make import make_env
 from ckptfmt.rl.envs.played import Played, play
 from ckptfmt.rl.envs.remote import RemoteEnv, make_remote, play_remotely
 from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.rl.training.frames import fits
 from ckptfmt.rl.training.replay import Replay
 
 __all__ = ["Described", "describe_network", "is_block", "make_games", "make_model_config", "make_replay", "play_all"]
@@ -88,10 +91,14 @@ def describe_network(
     return QConfig(**common, **streams, **(atoms if config.distributional_dqn else {}))
 
 
-def make_replay(config: TrainConfig, network: Described, dtype: Any, seed: int) -> Replay:
-    """Return an empty replay buffer for frames of `dtype`, whose draws begin with `seed`."""
+def make_replay(config: TrainConfig, network: Described, dtype: Any, seed: int, device: torch.device) -> Replay:
+    """Return an empty replay buffer for frames of `dtype`, whose draws begin with `seed`.
+
+    Where a copy of its frames fits on the device of the network, stacks are made there.
+    """
     stack = config.environment.frame_stack
     first, *rest = network.input_shape
+    size = config.replay_size * np.dtype(dtype).itemsize * math.prod((first // stack, *rest))
     return Replay(
         config.replay_size,
         (first // stack, *rest),
@@ -103,6 +110,7 @@ def make_replay(config: TrainConfig, network: Described, dtype: Any, seed: int) 
         prioritized=config.prioritized_replay,
         alpha=config.replay_alpha,
         seed=seed,
+        device=device if fits(size, device) else None,
     )
 
 

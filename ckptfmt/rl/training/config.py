@@ -91,6 +91,7 @@ class TrainConfig:
     epsilon_steps: int = _setting(100_000, "actions until epsilon_end is reached", 1)
     precision: str = _setting("float32", "what updates and actions compute in: float32 or bfloat16")
     channels_last: bool | None = _setting(None, "keep channels last in memory (on a CPU for images of 64×64 and more)")
+    compile: bool = _setting(False, "compile the losses with torch.compile, on a GPU into CUDA graphs")
     threads: int | None = _setting(None, "threads that torch computes with (as many as torch chooses)", 1, 1024)
     seed: int = _setting(1, "seed of all random generators", 0, 2**31 - 1)
     device: str = _setting("auto", "cpu, cuda, cuda:1, or auto")

@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ckptfmt.format.record import record
+from ckptfmt.rl.device import send
 from ckptfmt.rl.families.noisy import NoisyLinear
 from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
@@ -58,28 +58,34 @@ class Learner:
         self.optimizer = torch.optim.Adam(
             online.parameters(), lr=config.learning_rate, eps=config.adam_eps, fused=fused
         )
+        # On a GPU that mode records what was compiled as CUDA graphs, which are launched at once.
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        self._compute = torch.compile(self._losses, mode=mode) if config.compile else self._losses
 
-    def update(self, batch: Batch) -> tuple[float, NDArray[np.float32]]:
-        """Take one step; return the loss and each transition's error, by which it is drawn again."""
+    def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Take one step; return the loss and each transition's error, by which it is drawn again.
+
+        They lie on the device, which may still be computing them: whoever asks for their values waits for it.
+        """
         tensors = self._tensors(batch)
         # Fortunato et al. 2018: each network draws its own noise for every update.
         self._draw_noise(*self._noisy)
         with self._precision():
-            losses, errors = self._losses(tensors)
+            losses, errors = self._compute(tensors)
         loss = (losses * tensors.weights).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._team.average(self._parameters)
         self._clip()
         self.optimizer.step()
-        return float(loss.detach()), errors.cpu().numpy()
+        return loss.detach(), errors
 
     @torch.inference_mode()
     def best_actions(self, observations: NDArray[Any]) -> list[int]:
         """Return the action of the highest value for each observation of a batch, in one pass, under new noise."""
         self._draw_noise(self._noisy[0])
         with self._precision():
-            values = self.online.get_q_values(torch.from_numpy(observations).to(self.device))
+            values = self.online.get_q_values(send(observations, self.device))
         best: list[int] = values.argmax(dim=1).tolist()
         return best
 
@@ -110,8 +116,10 @@ class Learner:
         return torch.autocast(self.device.type, getattr(torch, self.config.precision))
 
     def _tensors(self, batch: Batch) -> _Tensors:
-        names = _Tensors.__dataclass_fields__
-        return _Tensors(**{name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names})
+        parts = {name: getattr(batch, name) for name in _Tensors.__dataclass_fields__}
+        return _Tensors(
+            **{name: part if isinstance(part, Tensor) else send(part, self.device) for name, part in parts.items()}
+        )
 
     def _losses(self, batch: _Tensors) -> tuple[Tensor, Tensor]:
         """Return a loss and an error for each transition."""

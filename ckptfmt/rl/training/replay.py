@@ -11,23 +11,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ckptfmt.errors import CkptError, WeightsError
-from ckptfmt.rl.rng import restore_generator
+from ckptfmt.rl.rng import pcg64_words, restore_pcg64
 from ckptfmt.rl.stored import fill, shape_of
 from ckptfmt.rl.training.batch import Batch
+from ckptfmt.rl.training.frames import DeviceFrames
 from ckptfmt.rl.training.sumtree import SumTree
 
 __all__ = ["Replay"]
 
 Array = NDArray[Any]
-# PCG64's numbers have 128 bits, and NumPy's arrays at most 64.
-_MASK = 2**64 - 1
 
 
 class Replay:
-    """A ring of `capacity` frames, (channels, height, width) or (features,), shared out among environments."""
+    """A ring of `capacity` frames, (channels, height, width) or (features,), shared out among environments.
+
+    With a `device` there is a copy of the frames on it, of which the stacks that are drawn are made.
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class Replay:
         prioritized: bool = False,
         alpha: float = 0.5,
         seed: int = 0,
+        device: torch.device | None = None,
     ) -> None:
         self.length = capacity // num_envs
         # A whole stack, the steps ahead of it, and the two entries that an episode's end takes.
@@ -61,6 +66,7 @@ class Replay:
         self.tree = SumTree(slots)
         self.max_priority = 1.0
         self.rng = np.random.Generator(np.random.PCG64(seed))
+        self._there = DeviceFrames(self.frames, device) if device is not None else None
 
     def __len__(self) -> int:
         """Return how many entries can be drawn or lie among those that can."""
@@ -118,7 +124,7 @@ class Replay:
             **rings,
             "counts": self.counts,
             "max_priority": np.array(self.max_priority),
-            "rng": _rng_words(self.rng),
+            "rng": pcg64_words(self.rng),
         }
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -139,9 +145,10 @@ class Replay:
                 self._restore_ring(env, count, rows, ring, state, _name(env, name))
             self._forget_torn(env, leaves[self._slots(env)], count)
         self.tree.restore(leaves)
+        if self._there is not None:
+            self._there.note(*range(len(self.frames)))
         self.max_priority = float(_read(state, "max_priority", np.float64, ()))
-        # Two numbers in two words each, and the half of a word that was drawn before.
-        restore_generator(self.rng, _rng_state(_read(state, "rng", np.uint64, (6,))), "replay/rng")
+        restore_pcg64(self.rng, _read(state, "rng", np.uint64, (6,)), "replay/rng")
 
     def _restore_ring(
         self, env: int, count: int, rows: int, ring: Array, state: Mapping[str, Array], name: str
@@ -177,6 +184,8 @@ class Replay:
         slot, before = base + count % self.length, base + (count - 1) % self.length
         continues = count > 0 and not self.final[before]
         self.frames[slot] = stack[-self.frames.shape[1] :]
+        if self._there is not None:
+            self._there.note(slot)
         self.actions[slot], self.rewards[slot] = action, reward
         self.terminated[slot], self.done[slot], self.final[slot] = terminated, done, final
         self.age[slot] = min(self.age[before] + 1, self.frame_stack - 1) if continues else 0
@@ -234,15 +243,19 @@ class Replay:
         terminated: Array = np.any(self.terminated[ahead] & alive, axis=1)
         return alive.sum(axis=1), returns, terminated
 
-    def _stacks(self, slots: Array, out: Array | None) -> Array:
+    def _stacks(self, slots: Array, out: Array | Tensor | None) -> Array | Tensor:
         """Return (..., frame_stack x channels, height, width); before an episode's first frame it is repeated."""
         back = np.arange(self.frame_stack - 1, -1, -1)
         wanted = self._shift(slots[..., None], -np.minimum(back, self.age[slots][..., None]))
-        shape = (wanted.size, *self.frames.shape[1:])
-        out = np.empty(shape, self.frames.dtype) if out is None else out.reshape(shape)
-        # NumPy would buffer the result to keep it whole in case of an index out of bounds; there is none.
-        frames = self.frames.take(wanted.reshape(-1), axis=0, out=out, mode="clip")
-        return frames.reshape(*slots.shape, -1, *self.frames.shape[2:])
+        if self._there is not None:
+            frames: Any = self._there.take(wanted.reshape(-1))
+        else:
+            shape = (wanted.size, *self.frames.shape[1:])
+            into = np.empty(shape, self.frames.dtype) if out is None else np.asarray(out).reshape(shape)
+            # NumPy would buffer the result to keep it whole in case of an index out of bounds; there is none.
+            frames = self.frames.take(wanted.reshape(-1), axis=0, out=into, mode="clip")
+        stacks: Array | Tensor = frames.reshape(*slots.shape, -1, *self.frames.shape[2:])
+        return stacks
 
     def _shift(self, slots: Array, steps: Array) -> Array:
         """Return the slots `steps` entries later in the same rings."""
@@ -281,19 +294,6 @@ def _read(state: Mapping[str, Array], name: str, dtype: Any, shape: tuple[int, .
     if found != (np.dtype(dtype), shape):
         raise _other_replay(f"{name} is {found[0]}{found[1]}")
     return np.array(state[name])
-
-
-def _rng_words(rng: np.random.Generator) -> Array:
-    state: Any = rng.bit_generator.state
-    wide = (state["state"]["state"], state["state"]["inc"])  # of 128 bits, more than a dtype of NumPy
-    words = [word for number in wide for word in (number & _MASK, number >> 64)]
-    return np.array([*words, state["has_uint32"], state["uinteger"]], dtype=np.uint64)
-
-
-def _rng_state(words: Array) -> dict[str, Any]:
-    low, high, inc_low, inc_high, has_uint32, uinteger = (int(word) for word in words)
-    state = {"state": high << 64 | low, "inc": inc_high << 64 | inc_low}
-    return {"bit_generator": "PCG64", "state": state, "has_uint32": has_uint32, "uinteger": uinteger}
 
 
 def _other_replay(what: str) -> WeightsError:

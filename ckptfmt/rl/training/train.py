@@ -115,7 +115,8 @@ class Trainer(Training):
     def _learn(self) -> None:
         self._batch = self.replay.sample(self.config.batch_size, self.config.beta(self.step), self._batch)
         self.loss, errors = self.learner.update(self._batch)
-        self.replay.update(self._batch.indices, errors)
+        if self.config.prioritized_replay:
+            self.replay.update(self._batch.indices, errors.cpu().numpy())
         self.updates += 1
 
     def _evaluate(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
@@ -59,14 +59,15 @@ class Training:
         self.learner = Learner(network, config, self.team)
         if self.team.rank:
             seed_global(seed)
-        self.replay = make_replay(config, self.model_config, self.envs[0].observation_space.dtype, seed)
+        dtype = self.envs[0].observation_space.dtype
+        self.replay = make_replay(config, self.model_config, dtype, seed, self.learner.device)
         self.rng = np.random.Generator(np.random.PCG64(seed))
         self.observations = [env.reset(seed=seed + i)[0] for i, env in enumerate(self.envs)]
         self.running = [0.0] * config.num_envs
         # What OpenAI's baselines and most since report: the mean of the last hundred episodes.
         self.returns: deque[float] = deque(maxlen=100)
         self.step = self.episodes = self.updates = 0
-        self.loss: float | None = None
+        self._loss: float | Tensor | None = None
         self.best: float | None = None
         self.owed = False
         self.evaluations: list[dict[str, Any]] = []
@@ -80,6 +81,15 @@ class Training:
         self._batch: Batch | None = None
         self._stop = self._filled = False
         self._scalars = Scalars(self.out, wanted=config.tensorboard and not self.team.rank)
+
+    @property
+    def loss(self) -> float | None:
+        """The loss of the last update; None before the first one. A GPU that is still computing it is waited for."""
+        return None if self._loss is None else float(self._loss)
+
+    @loss.setter
+    def loss(self, loss: float | Tensor | None) -> None:
+        self._loss = loss
 
     @classmethod
     def resume(
