@@ -178,6 +178,16 @@ def test_a_changed_setting_is_exact_or_named_or_refused(name, begun, tmp_path):
                 assert_resume_exact(last, resumed)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_compiled_training_goes_on_exactly(tmp_path):
+    trainer = Trainer(TrainConfig(**SETTINGS, compile=True), tmp_path / "one")
+    last = trainer.run()
+    trainer.close()
+    resumed, other = go_on(tmp_path / "one" / step_name(100), tmp_path)
+    assert (resumed.lacks, resumed.changed) == ((), {})
+    assert_resume_exact(last, other)
+
+
 def test_the_optimizer_uses_the_new_settings(begun, tmp_path):
     middle, _ = begun
     trainer = Trainer.resume(middle, tmp_path / "on", learning_rate=5e-4, adam_eps=0.25)
