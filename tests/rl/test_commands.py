@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -130,6 +131,19 @@ def test_what_is_wrong_is_said_before_the_first_step(words, sentence, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(sentence)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compiler_that_is_not_there_is_said(tmp_path):
+    words = ["train", *CATCH, "--total-steps", "200", "--compile", "--out", str(tmp_path / "run")]
+    # Its own cache, or what was compiled before would be taken.
+    around = {**os.environ, "CXX": "/nowhere/c++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run(command(*words), capture_output=True, text=True, check=False, env=around)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: training: torch cannot compile the losses: InvalidCxxCompiler: No working C++ compiler found in "
+        "torch._inductor.config.cpp.cxx: (None, '/nowhere/c++'); install what it needs, such as a C++ compiler, or train "
+        "without compile\n",
+    )
 
 
 def test_a_training_on_ale_ends_without_a_word_of_what_its_bindings_still_hold(tmp_path):

@@ -1,6 +1,7 @@
 """One gradient step of deep Q-learning: targets, losses, the update."""
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.record import record
 from ckptfmt.rl.device import send
 from ckptfmt.rl.families.noisy import NoisyLinear
@@ -58,9 +60,7 @@ class Learner:
         self.optimizer = torch.optim.Adam(
             online.parameters(), lr=config.learning_rate, eps=config.adam_eps, fused=fused
         )
-        # On a GPU that mode records what was compiled as CUDA graphs, which are launched at once.
-        mode = "reduce-overhead" if self.device.type == "cuda" else None
-        self._compute = torch.compile(self._losses, mode=mode) if config.compile else self._losses
+        self._compute = self._compiled() if config.compile else self._losses
 
     def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Take one step; return the loss and each transition's error, by which it is drawn again.
@@ -120,6 +120,27 @@ class Learner:
         return _Tensors(
             **{name: part if isinstance(part, Tensor) else send(part, self.device) for name, part in parts.items()}
         )
+
+    def _compiled(self) -> Callable[[_Tensors], tuple[Tensor, Tensor]]:
+        """Return the losses compiled, which they are when they are first computed, and then those of `backward`."""
+        # On a GPU that mode records what was compiled as CUDA graphs, which are launched at once.
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        compiled = torch.compile(self._losses, mode=mode)
+
+        def compute(batch: _Tensors) -> tuple[Tensor, Tensor]:
+            try:
+                return compiled(batch)
+            except Exception as e:
+                # Each part of torch's compiler has errors of its own; what a network raises is not among them.
+                if not type(e).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise
+                reason = printable(str(e).partition("\n")[0], 200)
+                fix = "install what it needs, such as a C++ compiler, or train without compile"
+                raise CkptError(
+                    f"torch cannot compile the losses: {reason}", where="training", fix=fix, code="train.compile"
+                ) from e
+
+        return compute
 
     def _losses(self, batch: _Tensors) -> tuple[Tensor, Tensor]:
         """Return a loss and an error for each transition."""
