@@ -141,8 +141,8 @@ def test_a_compiler_that_is_not_there_is_said(tmp_path):
     assert (done.returncode, done.stderr) == (
         2,
         "error: training: torch cannot compile the losses: InvalidCxxCompiler: No working C++ compiler found in "
-        "torch._inductor.config.cpp.cxx: (None, '/nowhere/c++'); install what it needs, such as a C++ compiler, or train "
-        "without compile\n",
+        "torch._inductor.config.cpp.cxx: (None, '/nowhere/c++'); install what it needs, such as a C++ compiler, "
+        "or train without compile\n",
     )
 
 
