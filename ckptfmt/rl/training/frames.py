@@ -1,5 +1,7 @@
 """Frames of a replay buffer on the device of a network: a draw sends indices there, and no pictures."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,16 +29,17 @@ class DeviceFrames:
     def __init__(self, frames: NDArray[np.generic], device: torch.device) -> None:
         self._frames, self._device = frames, device
         self._copy = torch.empty(frames.shape, dtype=torch.from_numpy(frames[:0]).dtype, device=device)
-        self._changed: list[int] = []
+        self._changed: set[int] = set()
 
-    def note(self, *slots: int) -> None:
-        """Take note that frames have changed."""
-        self._changed += slots
+    def note(self, slots: Iterable[int]) -> None:
+        """Take note that the frames of these slots have changed."""
+        self._changed.update(slots)
 
     def take(self, slots: NDArray[np.int64]) -> Tensor:
         """Return frames (n, ...) of slots (n,), as they are now."""
-        for start in range(0, len(self._changed), _SENT):
-            changed = np.array(self._changed[start : start + _SENT])
+        waiting = np.fromiter(self._changed, np.int64)
+        for start in range(0, len(waiting), _SENT):
+            changed = waiting[start : start + _SENT]
             self._copy[send(changed, self._device)] = send(self._frames[changed], self._device)
         self._changed.clear()
         return self._copy[send(slots, self._device)]

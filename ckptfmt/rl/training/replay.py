@@ -144,9 +144,9 @@ class Replay:
                 ring = leaves[self._slots(env)] if name == _LEAVES else self._ring(env, name)
                 self._restore_ring(env, count, rows, ring, state, _name(env, name))
             self._forget_torn(env, leaves[self._slots(env)], count)
+            if self._there is not None:
+                self._there.note(range(env * self.length, env * self.length + self._used(env)))
         self.tree.restore(leaves)
-        if self._there is not None:
-            self._there.note(*range(len(self.frames)))
         self.max_priority = float(_read(state, "max_priority", np.float64, ()))
         restore_pcg64(self.rng, _read(state, "rng", np.uint64, (6,)), "replay/rng")
 
@@ -185,7 +185,7 @@ class Replay:
         continues = count > 0 and not self.final[before]
         self.frames[slot] = stack[-self.frames.shape[1] :]
         if self._there is not None:
-            self._there.note(slot)
+            self._there.note([slot])
         self.actions[slot], self.rewards[slot] = action, reward
         self.terminated[slot], self.done[slot], self.final[slot] = terminated, done, final
         self.age[slot] = min(self.age[before] + 1, self.frame_stack - 1) if continues else 0
