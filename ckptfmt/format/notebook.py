@@ -3,6 +3,7 @@
 The colours are those of the notebook, light or dark; there is no script and no style. All text is escaped.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -19,13 +20,13 @@ _MOST_TEXT = 200
 Folds = Mapping[str, Iterable[Sequence[Any]]]
 
 
-class Shown:
+class Shown(ABC):
     """Something with a `_notebook_` that returns its first line and its folds; the rich display of IPython uses it."""
 
     __slots__ = ()
 
-    def _notebook_(self) -> tuple[str, Folds]:
-        raise NotImplementedError
+    @abstractmethod
+    def _notebook_(self) -> tuple[str, Folds]: ...
 
     def _repr_html_(self) -> str:
         """Return it as HTML."""

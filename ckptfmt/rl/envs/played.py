@@ -1,5 +1,6 @@
 """One step of an environment, and the first sight of the next episode where it ended one."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from ckptfmt.format.record import record
@@ -18,19 +19,19 @@ class Played:
     following: Any
 
 
-class Elsewhere:
+class Elsewhere(ABC):
     """An environment that lives in another process, where its state is taken and put back.
 
     A class and no protocol: an environment of this process may have methods of these names that mean something else.
     """
 
+    @abstractmethod
     def capture(self) -> tuple[list[Any], tuple[str, ...]]:
         """Return its state and what of it cannot be stored, as `capture_env` does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, captured: Any, where: str) -> None:
         """Set it to a state, as `restore_env` does."""
-        raise NotImplementedError
 
 
 def play(env: Any, action: int) -> Played:

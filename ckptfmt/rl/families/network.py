@@ -1,5 +1,6 @@
 """What the networks made of blocks have in common: the trunk, the memory of cells, and the policy with its heads."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ __all__ = ["BlockNetwork", "PolicyNetwork"]
 _LEAST_VARIANCE = 1e-6
 
 
-class BlockNetwork(nn.Module):
+class BlockNetwork(nn.Module, ABC):
     """A network with a trunk of blocks. Recurrent ones take (time, batch, …) and give (time, batch, …).
 
     `outputs` returns all that a network gives by name; `act` what it would do, without chance; `is_recurrent` says
@@ -59,9 +60,9 @@ class BlockNetwork(nn.Module):
         found: Tensor = self.normalizer(x.float() if not x.is_floating_point() else x)
         return found
 
+    @abstractmethod
     def run(self, x: Tensor, state: State | None = None, **given: Tensor) -> dict[str, Tensor]:
         """Return what `outputs` returns, going on from what cells remember."""
-        raise NotImplementedError
 
     def choose(self, found: dict[str, Tensor]) -> Tensor:
         """Return the action that outputs of this network lead to."""
