@@ -85,15 +85,19 @@ def _training(trainer: Trainer, short: bool) -> Iterator[dict[str, Any]]:
 
 
 def _waits(trainer: Trainer) -> int:
-    """Return how many operations of an update make the processor wait for the device, by the count of torch."""
+    """Return how many operations of an update make the processor wait for the device, by the count of torch.
+
+    -1 where torch says nothing of one that surely does.
+    """
     if trainer.learner.device.type != "cuda":
         return 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
+        torch.ones((), device=trainer.learner.device).item()
         trainer._learn()
         torch.cuda.set_sync_debug_mode("default")
-    return sum("synchronizing" in str(warning.message) for warning in caught)
+    return sum("synchronizing" in str(warning.message) for warning in caught) - 1
 
 
 def _saving(trainer: Trainer, folder: str, short: bool) -> Iterator[dict[str, Any]]:
