@@ -11,8 +11,8 @@ from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.record import record
 from ckptfmt.format.versions import FORMAT_VERSION, SHARDED_VERSION
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.kept import kept_file
-from ckptfmt.store.write import Compression, write_checkpoint
+from ckptfmt.store.kept import changed, kept_files
+from ckptfmt.store.write import write_checkpoint
 
 __all__ = ["Merge", "merge"]
 
@@ -68,20 +68,17 @@ def merge(
             )
         target = "" if dry_run or not parts else checkpoint.path if in_place else os.fspath(dest or "")
         if target:
-            form = Compression(least=0.0)
-            files = {
-                name: kept_file(checkpoint, name, form if checkpoint.compressed(name) else None)
-                for name in manifest.contents
-            }
-            write_checkpoint(target, files, lambda entries: _same(manifest, entries), overwrite=in_place, wait=wait)
+            files = kept_files(checkpoint, manifest.contents)
+            where = checkpoint.path
+            write_checkpoint(target, files, lambda found: _whole(manifest, found, where), overwrite=in_place, wait=wait)
         return Merge(checkpoint.path, len(parts), tuple(manifest.contents), target, manifest.content_digest)
 
 
-def _same(manifest: Manifest, entries: Mapping[str, FileEntry]) -> Manifest:
+def _whole(manifest: Manifest, entries: Mapping[str, FileEntry], where: str) -> Manifest:
     """Return the manifest of the whole files; raise where a tensor came out as another."""
     whole = manifest.contents
     if any(entries[name].tensors != whole[name].tensors or entries[name].tied != whole[name].tied for name in whole):
-        raise CkptError("changed while it was merged", fix="run it again", code="repair.changed")
+        raise changed(where)
     # What is whole needs no newer version than it did before there were parts.
     version = FORMAT_VERSION if manifest.format_version == SHARDED_VERSION else manifest.format_version
     return dataclasses.replace(manifest, files=entries, split={}, format_version=version)

@@ -34,8 +34,8 @@ from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
 from ckptfmt.format.travelled import lf
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.kept import KeptTensor
-from ckptfmt.store.salvage import StoredTensor, as_before, open_damaged, open_unlisted
+from ckptfmt.store.kept import KeptTensor, as_before, unchanged
+from ckptfmt.store.salvage import StoredTensor, open_damaged, open_unlisted
 from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
 
 __all__ = ["Repair", "repair"]
@@ -105,7 +105,7 @@ def repair(
             return Repair(where, architecture=_name(manifest))
         done = Repair(where, "" if dry_run else target, restored or {}, architecture=_name(manifest))
         if not dry_run:
-            write_checkpoint(target, files, lambda entries: _same(manifest, entries, where), overwrite=in_place)
+            write_checkpoint(target, files, lambda entries: unchanged(manifest, entries, where), overwrite=in_place)
         return done
 
 
@@ -140,7 +140,7 @@ def _collect(
                 restored[info.name] = found.checkpoint.path
             else:
                 lost.append(f"{name}: {printable(info.name)}")
-        files[name] = TensorFile(tensors, entry.tied, as_before(file), entry.slices)
+        files[name] = TensorFile(tensors, entry.tied, as_before(file.compressed), entry.slices)
     if lost:
         raise WeightsError(
             # Five names and their files fill a sentence.
@@ -179,13 +179,6 @@ def _borrow(digest: str, info: TensorInfo, held: Mapping[_Bytes, deque[KeptTenso
             return replace(candidates[0], dtype=info.dtype, shape=info.shape)
         candidates.popleft()
     return None
-
-
-def _same(manifest: Manifest, entries: Mapping[str, FileEntry], where: str) -> Manifest:
-    """Return the manifest as it was; every file came out as it lists it."""
-    if dict(entries) != dict(manifest.files):
-        raise WeightsError("changed while it was repaired", where=where, fix="try again", code="repair.changed")
-    return manifest
 
 
 def _rebuild(
@@ -234,7 +227,7 @@ def _own_files(folder: int, where: str, stack: contextlib.ExitStack) -> dict[str
             tensors = {
                 t.name: StoredTensor(t.dtype, t.shape, file, header.data_start + t.begin) for t in header.tensors
             }
-            files[name] = _OwnFile(tensors, as_before(file))
+            files[name] = _OwnFile(tensors, as_before(file.compressed))
     return files
 
 

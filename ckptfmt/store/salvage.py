@@ -11,9 +11,8 @@ from ckptfmt.format.files import compressed_name, open_file
 from ckptfmt.format.opened import open_data
 from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import tensor_bytes
-from ckptfmt.store.write import Compression
 
-__all__ = ["StoredTensor", "as_before", "open_damaged", "open_unlisted"]
+__all__ = ["StoredTensor", "open_damaged", "open_unlisted"]
 
 # As a writer's blocks: of what is damaged never more is held.
 _BLOCK = 4 << 20
@@ -62,12 +61,6 @@ def open_damaged(
         file.walk()
         return file, False
     return file, True
-
-
-def as_before(file: DataFile) -> Compression | None:
-    """Return the form in which a file is written again: the one in which it lies there."""
-    # With nothing to gain by it: a file that was compressed stays so, however little smaller it is.
-    return Compression(least=0.0) if file.compressed else None
 
 
 def open_unlisted(folder: int, name: str, where: str) -> DataFile | None:

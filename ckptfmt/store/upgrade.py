@@ -6,13 +6,13 @@ from typing import Any
 
 from ckptfmt.errors import CkptError
 from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
-from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import raw_manifest
 from ckptfmt.format.record import record
 from ckptfmt.format.upgrade import Step, raised, version_of
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.kept import kept_file
-from ckptfmt.store.write import Compression, update_manifest, write_checkpoint
+from ckptfmt.store.kept import kept_files, unchanged
+from ckptfmt.store.write import update_manifest, write_checkpoint
 
 __all__ = ["Upgrade", "upgrade"]
 
@@ -98,16 +98,5 @@ def _raised(manifest: Manifest, to: str | None, where: str) -> Manifest:
 
 
 def _copy(checkpoint: Checkpoint, target: str, manifest: Manifest) -> None:
-    # A file that was compressed stays so, however little smaller it is.
-    whole = Compression(least=0.0)
-    files = {
-        name: kept_file(checkpoint, name, whole if checkpoint.compressed(name) else None) for name in manifest.files
-    }
-    write_checkpoint(target, files, lambda entries: _same(manifest, entries))
-
-
-def _same(manifest: Manifest, entries: Mapping[str, FileEntry]) -> Manifest:
-    """Return the manifest as it was; every file came out as it lists it."""
-    if dict(entries) != dict(manifest.files):
-        raise CkptError("changed while it was copied", code="repair.changed")
-    return manifest
+    files = kept_files(checkpoint, manifest.files)
+    write_checkpoint(target, files, lambda entries: unchanged(manifest, entries, checkpoint.path))

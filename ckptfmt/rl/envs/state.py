@@ -111,7 +111,9 @@ def capture_games(environments: Sequence[Any]) -> EnvState:
 def restore_games(environments: Sequence[Any], stored: Sequence[Any]) -> None:
     """Set environments to what `capture_games` of as many gave; raise `WeightsError` for other ones."""
     singles, _ = _singles(environments)
-    for i, (env, state) in enumerate(zip(singles, stored, strict=False)):
+    if len(singles) != len(stored):
+        refuse(f"holds the state of {len(stored)} games, not of {len(singles)}", "environments")
+    for i, (env, state) in enumerate(zip(singles, stored, strict=True)):
         restore_env(env, state, f"environments/{i}")
 
 

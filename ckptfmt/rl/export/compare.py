@@ -12,7 +12,7 @@ from ckptfmt.rl.load import load_open_checkpoint
 from ckptfmt.share.export.target import environment_scale
 from ckptfmt.store.checkpoint import Checkpoint
 
-__all__ = ["BATCH", "compare_outputs", "compared", "differs", "draw_actions", "draw_seen", "raw"]
+__all__ = ["BATCH", "compare_outputs", "compared", "differs", "draw_actions", "draw_seen", "raw", "same_bits"]
 
 # A batch as trainings use: a wrong activation or scale shows in the first of them.
 BATCH = 32
@@ -67,6 +67,13 @@ def compared(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], seen: Ten
     count = f"{seen.shape[1]} times {len(seen)}" if seen.dim() in (3, 5) else len(seen)
     what = f"{', '.join(map(_words, theirs))} of {count} {kind} equal"
     return f"{what}, bit for bit" if farthest == 0 else f"{what} but for {farthest:.1e}"
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors are of the same dtype, shape and bytes: 0.0 is not -0.0, a NaN is itself."""
+    alike = a.dtype == b.dtype and a.shape == b.shape
+    # A tensor without dimensions cannot be viewed as bytes.
+    return alike and torch.equal(*(t.contiguous().reshape(-1).view(torch.uint8) for t in (a, b)))
 
 
 def differs(what: str, path: str) -> ConversionError:

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from ckptfmt.rl.export.compare import differs
+from ckptfmt.rl.export.compare import differs, same_bits
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.share.export.target import Outline
 from ckptfmt.store.checkpoint import Checkpoint
@@ -21,10 +21,6 @@ def check_dcp(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
         # That no group of processes is there, as if one were wanted.
         warnings.simplefilter("ignore")
         load(loaded, checkpoint_id=path, no_dist=True)
-    if not all(_bits(loaded[name]).equal(_bits(tensor)) for name, tensor in stored.items()):
+    if not all(same_bits(loaded[name], tensor) for name, tensor in stored.items()):
         raise differs("the tensors that torch loads are not those of the checkpoint", path)
     return f"{len(stored)} tensors equal, bit for bit"
-
-
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.contiguous().reshape(-1).view(torch.uint8)

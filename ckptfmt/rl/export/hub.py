@@ -1,8 +1,6 @@
 """Load an exported folder with the hub's mixin, and hold its tensors against the checkpoint's."""
 
-import torch
-
-from ckptfmt.rl.export.compare import differs
+from ckptfmt.rl.export.compare import differs, same_bits
 from ckptfmt.rl.hub import Agent
 from ckptfmt.rl.stored import read_tensors
 from ckptfmt.share.export.target import Outline
@@ -17,6 +15,6 @@ def check_hub(checkpoint: Checkpoint, path: str, outline: Outline) -> str:
         return ""
     loaded = Agent.from_pretrained(path, strict=True).state_dict()
     stored = read_tensors(checkpoint)
-    if not all(torch.equal(loaded[name].cpu(), tensor.cpu()) for name, tensor in stored.items()):
+    if not all(same_bits(loaded[name].cpu(), tensor.cpu()) for name, tensor in stored.items()):
         raise differs("the tensors that the mixin loads are not those of the checkpoint", path)
     return f"{len(stored)} tensors equal, bit for bit, loaded by PyTorchModelHubMixin"
