@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from weakref import WeakSet
 
+from ckptfmt.store.manager.snapshot import Buffers
+
 __all__ = ["Background"]
 
 # What is left of the time for an abandoned save to stop at its next part and clear away its staging, in seconds.
@@ -19,13 +21,14 @@ _GRACE = 1.0
 
 
 class Background:
-    """A queue of jobs with its thread; the thread ends when there is nothing to do.
+    """A queue of jobs with its thread, which ends when there is nothing to do, and the memory for what they hold.
 
     Its condition is one that a signal handler may use while the interrupted code holds it.
     """
 
     def __init__(self) -> None:
         self.abandoned = threading.Event()
+        self.buffers = Buffers(self.abandoned)
         self._errors: deque[BaseException] = deque()
         self.forget()
         _LIVING.add(self)

@@ -2,19 +2,20 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, Problem
 from ckptfmt.families.config import Config
-from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.freeform import decode_free, encode_free
+from ckptfmt.format.manifest import Lineage, Manifest, Resume
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.manager.background import Background
 from ckptfmt.store.manager.pruning import Pruning
 from ckptfmt.store.manager.retention import Retention, order
 from ckptfmt.store.manager.sigterm import on_sigterm
-from ckptfmt.store.manager.snapshot import Buffers, abandoned
+from ckptfmt.store.manager.snapshot import abandoned
 from ckptfmt.store.manager.steps import MANAGED, Entry, Index, list_steps, named_steps, step_name
 from ckptfmt.store.save import write
 from ckptfmt.store.write.failure import reported
@@ -22,8 +23,9 @@ from ckptfmt.store.write.together import Peers
 
 __all__ = ["CheckpointManager"]
 
-# Parts of a save that are tensors, and copied before the training goes on.
-_ARRAYS = ("state", "replay")
+# The tensors of a save by the names of its parameters, and the rest of it.
+_Given = Mapping[str, Mapping[str, Any]]
+_Save = Callable[[_Given, Mapping[str, Any]], None]
 
 
 class CheckpointManager:
@@ -75,7 +77,6 @@ class CheckpointManager:
         self._index = Index(self.folder)
         self._pruning = Pruning(self.folder, self.retention, self._index)
         self._background = Background() if background else None
-        self._buffers = Buffers(self._background.abandoned) if self._background else None
 
     def save(
         self,
@@ -86,41 +87,59 @@ class CheckpointManager:
         *,
         metrics: Mapping[str, float] | None = None,
         overwrite: bool = False,
-        **parts: Any,
+        state: Mapping[str, Any] | None = None,
+        replay: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        evaluation: Sequence[Mapping[str, Any]] = (),
+        lineage: Lineage | None = None,
+        resume: Resume | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> str:
-        """Save the checkpoint of a step and return its path; `parts` are those of `ckptfmt.save`.
+        """Save the checkpoint of a step and return its path; what is not told here is as in `ckptfmt.save`.
 
         Raises as `ckptfmt.save`, in the background for the save before this one.
         """
         path = self.path(step)
         noted = {MANAGED: {"step": step, "metrics": _mapping(metrics, "$.extra.manager.metrics")}}
-        extra = {**_mapping(parts.pop("extra", None), "$.extra"), **noted}
+        said = {
+            "config": config,
+            "training_info": training_info,
+            "environment": environment,
+            "evaluation": evaluation,
+            "extra": {**_mapping(extra, "$.extra"), **noted},
+        }
+        arrays = {"tensors": tensors, "state": state, "replay": replay}
+        given = {name: part for name, part in arrays.items() if part is not None}
+        if self.peers is not None:
+            given = {name: self.peers.pieces(part) for name, part in given.items()}
 
-        def keep(arrays: Mapping[str, Any], others: Mapping[str, Any]) -> None:
-            # In a store it replaces nothing, and takes over what a run that died has left.
-            options = {
-                "overwrite": overwrite or self._is_far,
-                "wait": self._wait,
-                "compress": self._compress,
-                "extra": extra,
-                "peers": self.peers,
-                **others,
-            }
+        def keep(given: _Given, said: Mapping[str, Any]) -> None:
             with reported(path):
-                manifest = write(path, arrays, config, training_info, **options)
+                manifest = write(
+                    path,
+                    given["tensors"],
+                    state=given.get("state"),
+                    replay=given.get("replay"),
+                    # In a store it replaces nothing, and takes over what a run that died has left.
+                    overwrite=overwrite or self._is_far,
+                    lineage=lineage,
+                    resume=resume,
+                    wait=self._wait,
+                    compress=self._compress,
+                    peers=self.peers,
+                    **said,
+                )
                 if self._on_saved is not None:
                     self._on_saved(step, manifest)
                 if self.peers is None or self.peers.rank == 0:
                     self._pruning.clean_once()
                     self._after(step)
 
-        if self.peers is not None:
-            tensors = self.peers.pieces(tensors)
-            parts |= {name: self.peers.pieces(parts[name]) for name in _ARRAYS if parts.get(name) is not None}
         if self._background is None:
-            keep(tensors, parts)
+            keep(given, said)
         else:
-            self._save_later(self._background, keep, tensors, parts)
+            said = {name: _as_it_is_now(value, f"$.{name}") for name, value in said.items()}
+            self._save_later(self._background, keep, given, said)
         return path
 
     def path(self, step: int) -> str:
@@ -190,23 +209,14 @@ class CheckpointManager:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _save_later(
-        self,
-        background: Background,
-        write: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
-        tensors: Mapping[str, Any],
-        parts: Mapping[str, Any],
-    ) -> None:
-        assert self._buffers is not None
-        buffers = self._buffers
+    def _save_later(self, background: Background, save: _Save, given: _Given, said: Mapping[str, Any]) -> None:
         background.wait_for_room()
-        copies = {"": buffers.copy(tensors)}
-        copies |= {name: buffers.copy(parts[name]) for name in _ARRAYS if parts.get(name) is not None}
-        others = {name: copies.get(name, part) for name, part in parts.items()}
+        buffers = background.buffers
+        copies = {name: buffers.copy(arrays) for name, arrays in given.items()}
 
         def job() -> None:
             try:
-                write(copies[""], others)
+                save(copies, said)
             finally:
                 for copy in copies.values():
                     buffers.give_back(copy)
@@ -274,6 +284,15 @@ def _mapping(given: Any, where: str) -> dict[Any, Any]:
     if given is not None and not isinstance(given, Mapping):
         raise ManifestError("must be an object", where=where)
     return dict(given or {})
+
+
+def _as_it_is_now(value: Any, where: str) -> Any:
+    """Return a copy of what is said in a manifest, which the caller may go on changing."""
+    # A config is a record, and cannot change.
+    if value is None or hasattr(value, "to_dict"):
+        return value
+    listed = value if isinstance(value, Mapping | str) or not hasattr(value, "__iter__") else list(value)
+    return decode_free(encode_free(listed, where=where), where=where)
 
 
 def _verified(path: str) -> Checkpoint:

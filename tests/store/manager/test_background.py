@@ -175,3 +175,29 @@ def test_tensors_that_cannot_be_stored_are_refused_at_once(tmp_path):
     with CheckpointManager(tmp_path, background=True) as manager, pytest.raises(CkptError):
         manager.save(1, {"a": np.array(["text"])})
     assert manager.steps() == []
+
+
+def test_what_is_said_beside_the_tensors_is_that_of_the_call(tmp_path):
+    info, extra, played = {"returns": [1.0, float("inf")]}, {"notes": ["a"]}, [{"return": {"mean": 1.0}}]
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with CheckpointManager(tmp_path, background=True, wait=60) as manager:
+        # Somebody else holds its place, so that it is written only when all of them have changed.
+        with hold(folder, "step-000000000001", where="somebody else"):
+            manager.save(1, {"a": np.zeros(3, "f4")}, None, info, extra=extra, evaluation=played)
+            info["returns"].append(2.0)
+            extra["notes"].clear()
+            played[0]["return"]["mean"] = 2.0
+        manager.wait()
+        with Checkpoint(manager.path(1)) as checkpoint:
+            assert checkpoint.manifest.training_info == {"returns": [1.0, float("inf")]}
+            assert checkpoint.manifest.extra["notes"] == ["a"]
+            assert checkpoint.manifest.evaluation == ({"return": {"mean": 1.0}},)
+    os.close(folder)
+
+
+def test_what_json_cannot_hold_is_refused_at_once(tmp_path):
+    with CheckpointManager(tmp_path, background=True) as manager, pytest.raises(CkptError) as caught:
+        manager.save(1, {"a": np.zeros(3, "f4")}, None, {"seen": {1}})
+    fix = "give a number, text, list or mapping"
+    assert str(caught.value) == f"$.training_info.seen: a set cannot be written as JSON; {fix}"
+    assert manager.steps() == []
