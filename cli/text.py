@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 
+from ckptfmt.format.safetensors import shape_text
+
 __all__ = ["count", "number", "plural", "shape", "short_digest", "size"]
 
 
@@ -30,7 +32,7 @@ def plural(value: int, noun: str) -> str:
 
 def shape(dimensions: Sequence[int]) -> str:
     """Return dimensions as `32×4×8×8`; a tensor without any is a scalar."""
-    return "×".join(str(size) for size in dimensions) if dimensions else "scalar"
+    return shape_text(dimensions, "scalar")
 
 
 def number(value: float) -> str:

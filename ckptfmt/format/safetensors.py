@@ -68,9 +68,9 @@ class Header:
     data_start: int
 
 
-def shape_text(shape: Iterable[int]) -> str:
-    """Return a shape as sentences name it: `32×4×8×8`."""
-    return "×".join(map(str, shape)) or "a scalar"
+def shape_text(shape: Iterable[int], scalar: str = "a scalar") -> str:
+    """Return a shape as sentences name it: `32×4×8×8`, and one without dimensions as `scalar`."""
+    return "×".join(map(str, shape)) or scalar
 
 
 def tensor_bytes(dtype: str, shape: Iterable[int]) -> int:

@@ -6,7 +6,17 @@ import stat
 
 from ckptfmt.errors import WeightsError, printable
 
-__all__ = ["LINK_FIX", "MAX_POINTER", "LfsPointer", "is_rewritten", "lf", "link_text", "open_link", "pointer"]
+__all__ = [
+    "LINK_FIX",
+    "MAX_POINTER",
+    "LfsPointer",
+    "is_rewritten",
+    "lf",
+    "lfs_object",
+    "link_text",
+    "open_link",
+    "pointer",
+]
 
 _PATH = getattr(os, "O_PATH", 0)
 # A cache of downloads or of versions calls its files by their content, in folders of two or three letters or one of
@@ -80,11 +90,16 @@ def pointer(data: bytes, sha256: str, *, where: str) -> LfsPointer | None:
     if end := link_text(data):
         what = f"is the text of a link to '{printable(end, 200)}', which was not kept as one"
         return LfsPointer(what, where=where, fix=LINK_FIX, code="weights.link")
-    found = _LFS.fullmatch(data) if len(data) < MAX_POINTER else None
-    if found is None:
+    if (named := lfs_object(data)) is None:
         return None
-    right = "to these very bytes" if found[1].decode() == sha256 else "to other bytes than the manifest lists"
+    right = "to these very bytes" if named == sha256 else "to other bytes than the manifest lists"
     return LfsPointer(f"is a Git LFS pointer {right}, which were not fetched", where=where, fix="run: git lfs pull")
+
+
+def lfs_object(data: bytes) -> str | None:
+    """Return the SHA-256, in hex, of the object that a file of Git LFS stands for; None for any other file."""
+    found = _LFS.fullmatch(data) if len(data) < MAX_POINTER else None
+    return found[1].decode() if found else None
 
 
 def link_text(data: bytes) -> str:

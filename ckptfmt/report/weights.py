@@ -11,6 +11,7 @@ from markupsafe import Markup
 from ckptfmt.errors import printable
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.record import record
+from ckptfmt.format.safetensors import shape_text
 from ckptfmt.look.shape import TensorShape, shape_of
 from ckptfmt.look.spectrum import Spectrum, spectrum_of
 from ckptfmt.look.summary import summarize_checkpoint
@@ -78,7 +79,7 @@ def weight_rows(newer: Checkpoint, older: Checkpoint | None) -> Iterator[WeightR
         picture = Markup("")
         if found:
             picture = histogram(found.counts, found.values, found.reach, before.counts if before else ())
-        size = "×".join(map(str, info.shape)) or "scalar"
+        size = shape_text(info.shape, "scalar")
         yield WeightRow(printable(name, 120), info.dtype, size, math.prod(info.shape), found, picture)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.record import record
+from ckptfmt.format.safetensors import shape_text
 from ckptfmt.look.trace import Trace, open_trace
 from ckptfmt.rl.families.blocks import State
 from ckptfmt.rl.families.network import BlockNetwork
@@ -127,8 +128,7 @@ def _answers(path: str | os.PathLike[str], trace: Trace, where: str) -> tuple[ND
     shape, expected = trace.shape("observations")[1:], getattr(config, "input_shape", None)
     if expected is not None and tuple(expected) != shape:
         raise CkptError(
-            f"its observations are {'×'.join(map(str, shape))}, and {os.fspath(path)} takes "
-            f"{'×'.join(map(str, expected))}",
+            f"its observations are {shape_text(shape)}, and {os.fspath(path)} takes {shape_text(expected)}",
             where=where,
             fix="record a trace of the environment that it plays",
             code="trace.shape",

@@ -9,6 +9,7 @@ from ckptfmt.format.datafile import DataFile, unfetched
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.notebook import Folds
+from ckptfmt.format.safetensors import shape_text
 
 __all__ = ["in_words", "known_problems", "outline"]
 
@@ -29,7 +30,7 @@ def outline(manifest: Manifest) -> Folds:
         "training": manifest.training_info,
         "environment": manifest.environment,
     }
-    rows = ((name, tensor.dtype, "×".join(map(str, tensor.shape)) or "scalar") for name, tensor in tensors.items())
+    rows = ((name, tensor.dtype, shape_text(tensor.shape, "scalar")) for name, tensor in tensors.items())
     folds = {name: fields.items() for name, fields in told.items() if fields}
     return {**folds, f"{len(tensors):,} tensors": rows}
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ckptfmt.convert.sources import find_sources
 from ckptfmt.errors import printable
+from ckptfmt.format.safetensors import shape_text
 from ckptfmt.look.diff import diff
 from ckptfmt.look.lineage import lineage
 from ckptfmt.look.shape import shape_of
@@ -134,7 +135,7 @@ class Pages:
                 "title": printable(tensor, 120),
                 "of": printable(name, 120),
                 "up": _checkpoint_href(name),
-                "shape": "×".join(map(str, info.shape)) or "scalar",
+                "shape": shape_text(info.shape, "scalar"),
                 "dtype": info.dtype,
                 "figures": found,
                 "histogram": histogram(found.counts, found.values, found.reach) if found else Markup(""),

@@ -7,6 +7,7 @@ from ckptfmt.families.atari_dqn.config import ARCHITECTURES
 from ckptfmt.families.atari_dqn.heads import Reading
 from ckptfmt.families.atari_dqn.topology import Fit
 from ckptfmt.families.evidence import Facts
+from ckptfmt.format.safetensors import shape_text
 
 __all__ = ["ends", "find"]
 
@@ -24,7 +25,7 @@ def find(possible: Sequence[Reading], fit: Fit, facts: Facts) -> str:
         return _says(
             facts,
             "input_shape",
-            "×".join(map(str, facts.input_shape)),
+            shape_text(facts.input_shape),
             f"the first convolution takes {channels} channels",
         )
     return ""

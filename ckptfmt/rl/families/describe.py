@@ -10,6 +10,7 @@ from ckptfmt.families.blueprint import Blueprint
 from ckptfmt.families.spaces import Spaces, is_agent
 from ckptfmt.families.targets import PREFIX
 from ckptfmt.format.record import record
+from ckptfmt.format.safetensors import shape_text
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.families.network import BlockNetwork
 from ckptfmt.rl.families.noisy import NoisyLinear
@@ -66,9 +67,9 @@ class Description:
     def text(self) -> str:
         """Return the table as lines of text, columns two spaces apart."""
         size = f"{self.parameters:,} parameters"
-        head = f"{self.architecture}, {_shape(self.input_shape)} -> {self.gives}, {size}"
+        head = f"{self.architecture}, {shape_text(self.input_shape)} -> {self.gives}, {size}"
         rows = [("layer", "kind", "output", "parameters")]
-        rows += [(layer.name, layer.kind, _shape(layer.output), f"{layer.parameters:,}") for layer in self.layers]
+        rows += [(layer.name, layer.kind, shape_text(layer.output), f"{layer.parameters:,}") for layer in self.layers]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3].rjust(widths[3])]) for row in rows]
         return "\n".join([head, *lines])
@@ -146,7 +147,7 @@ def _layer(name: str, module: nn.Module, output: tuple[int, ...] | None) -> Laye
 def _kind(module: nn.Module) -> str:
     match module:
         case nn.Conv2d():
-            return f"conv {_shape(module.kernel_size)}, stride {_shape(module.stride)}"
+            return f"conv {shape_text(module.kernel_size)}, stride {shape_text(module.stride)}"
         case NoisyLinear():
             return "noisy linear"
         case nn.RNNBase():
@@ -167,7 +168,3 @@ def _conv_outputs(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         # Convolutions stand at even places, activations between them.
         outputs[f"conv.{2 * number}"] = (conv.channels, height, width)
     return outputs
-
-
-def _shape(sizes: tuple[int, ...]) -> str:
-    return "×".join(map(str, sizes))

@@ -9,15 +9,14 @@ from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST
 from ckptfmt.format.jsontext import parse
 from ckptfmt.format.numeric import block_bytes
+from ckptfmt.format.safetensors import shape_text
+from ckptfmt.format.travelled import MAX_POINTER, lfs_object
 from ckptfmt.format.versions import FORMAT
 from ckptfmt.look.diff.views import LegacyView, open_view
 from ckptfmt.look.stats import tensor_stats
 
 __all__ = ["describe", "is_manifest", "pointer"]
 
-_POINTER = b"version https://git-lfs"
-# A pointer is three short lines; Git LFS takes nothing longer for one.
-_LONGEST_POINTER = 1024
 # Digests move with every other value and say nothing by themselves.
 _LEFT_OUT = ("content_digest", "manifest_digest")
 
@@ -49,11 +48,8 @@ def is_manifest(data: bytes) -> bool:
 def pointer(path: str | os.PathLike[str]) -> str | None:
     """Return the object id where the file is a pointer of Git LFS, `sha256:` and 64 digits; else None."""
     with open(path, "rb") as file:
-        head = file.read(_LONGEST_POINTER)
-    if not head.startswith(_POINTER):
-        return None
-    words = dict(line.split(b" ", 1) for line in head.splitlines() if b" " in line)
-    return words.get(b"oid", b"").decode("ascii", "replace")
+        named = lfs_object(file.read(MAX_POINTER))
+    return named and f"sha256:{named}"
 
 
 def _said(data: bytes) -> dict[str, Any] | None:
@@ -91,7 +87,7 @@ def _flat(value: Any, path: str) -> Iterator[str]:
 
 def _tensors(view: LegacyView) -> Iterator[str]:
     for (_, name), tensor in view.tensors.items():
-        shape = "×".join(map(str, tensor.shape)) or "scalar"
+        shape = shape_text(tensor.shape, "scalar")
         stats = tensor_stats(tensor.chunks(block_bytes(tensor.dtype)), tensor.dtype)
         figures = ""
         if stats is not None and stats.mean is not None:
