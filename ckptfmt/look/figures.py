@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["Point", "evaluation_points", "finite", "training_step"]
+__all__ = ["STEP_NAMES", "Point", "evaluation_points", "finite", "training_step"]
 
 # Names under which trainers count their steps, the plainest first.
-_STEPS = ("step", "steps", "frame_idx", "num_timesteps", "frames")
+STEP_NAMES = ("step", "steps", "frame_idx", "global_step", "num_timesteps", "frames")
 
 # Step, mean return and deviation of one evaluation.
 Point = tuple[float, float, float]
@@ -30,7 +30,7 @@ def finite(value: Any) -> float | None:
 
 def training_step(training_info: Mapping[str, Any]) -> float | None:
     """Return how many steps a training had taken, None where it does not say."""
-    told = (finite(training_info.get(name)) for name in _STEPS)
+    told = (finite(training_info.get(name)) for name in STEP_NAMES)
     return next((step for step in told if step is not None), None)
 
 

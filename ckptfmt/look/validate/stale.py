@@ -10,6 +10,7 @@ from ckptfmt.errors import CkptError, Problem
 from ckptfmt.format.files import MANIFEST, open_file, open_folder, read_exactly, release
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
+from ckptfmt.look.figures import STEP_NAMES
 from ckptfmt.remote.url import is_url
 
 __all__ = ["stale_training"]
@@ -19,7 +20,8 @@ __all__ = ["stale_training"]
 _MOST_SIBLINGS = 256
 # The manifest_digest is the last field of a manifest; this much of its end holds it.
 _TAIL = 256
-_STEPS = ("frame_idx", "step", "steps", "global_step", "total_steps", "num_steps")
+# Some say by these how long a training is to be; what stays the same has not moved.
+_STEPS = (*STEP_NAMES, "total_steps", "num_steps")
 
 
 def stale_training(path: str, manifest: Manifest) -> Iterator[Problem]:
