@@ -7,7 +7,7 @@ __all__ = ["HEAD", "MOST_SIGNATURE", "begins", "is_signature", "is_staged_file",
 
 # How many bytes of a file are looked at.
 HEAD = 64
-# A signature of a writer is its process, its host and a token.
+# What the owner of a lock writes into it: its host and its process.
 MOST_SIGNATURE = 1024
 
 _MANIFEST = b'{\n  "format": "ckptfmt",\n'
