@@ -34,8 +34,9 @@ class CheckpointManager:
     `folder` may be the URL of a folder in a bucket; there the checkpoint of a step is never replaced.
 
     What is kept: the `keep_last` newest, the `keep_best` best by `metric` (`mode` is "max" or "min"), and every
-    step that is a multiple of `keep_every`; one reason suffices, and without any all are kept. Only checkpoints
-    that a manager wrote and that are older than the one just saved are ever removed.
+    step that is a multiple of `keep_every`; one reason suffices, and without any all are kept. A metric that is not
+    finite is the worst in either mode; while no checkpoint has it, `keep_best` keeps all. Only checkpoints that a
+    manager wrote and that are older than the one just saved are ever removed.
 
     With `background`, `save` returns once the tensors are copied, saves are done in order, and the error of one
     is raised by the next call, by `close`, or at the end of the process. `report` is called with each `Problem`

@@ -14,8 +14,8 @@ __all__ = ["Retention", "order", "ranked"]
 class Retention:
     """Keep the `last` newest, the `best` by `metric` and those whose step is a multiple of `every`.
 
-    A checkpoint that meets one of them is kept; where none of them is given, everything is. The newest is
-    always kept, whatever the others say.
+    A checkpoint that meets one of them is kept; where none of them is given, everything is, and where the best
+    cannot be told, since none has the metric. The newest is always kept, whatever the others say.
     """
 
     last: int | None = None
@@ -47,8 +47,11 @@ class Retention:
         if not self.is_given:
             return []
         by_step = sorted(entries, key=lambda entry: entry.step)
+        best = ranked(by_step, self.metric, self.mode)[: self.best or 0]
+        if self.best and not best:
+            return []
         kept = {entry.step for entry in by_step[-(self.last or 1) :]}
-        kept |= {entry.step for entry in ranked(by_step, self.metric, self.mode)[: self.best or 0]}
+        kept |= {entry.step for entry in best}
         if self.every is not None:
             kept |= {entry.step for entry in by_step if entry.step % self.every == 0}
         return [entry for entry in by_step if entry.step not in kept]
@@ -61,12 +64,16 @@ def ranked(entries: Sequence[Entry], metric: str, mode: str) -> list[Entry]:
 
 
 def order(values: Mapping[int, float], mode: str) -> list[int]:
-    """Return steps by their values, best first; of equals the newer one comes first. NaN is worst."""
+    """Return steps by their values, best first; of equals the newer one comes first.
+
+    What is not finite is worst in either mode: it is what a training that diverged measures.
+    """
     sign = 1 if mode == "max" else -1
 
-    def place(step: int) -> tuple[float, int]:
+    def place(step: int) -> tuple[bool, float, int]:
         number = values[step]
-        # NaN compares as neither less nor more, and would leave the order to chance.
-        return (-math.inf if math.isnan(number) else sign * number), step
+        # A whole number is finite, also one that is beyond every float.
+        finite = isinstance(number, int) or math.isfinite(number)
+        return finite, sign * number if finite else 0, step
 
     return sorted(values, key=place, reverse=True)

@@ -1,7 +1,6 @@
 """The checkpoints of a run by their steps, as the folder and their manifests tell them."""
 
 import json
-import math
 import os
 import re
 from collections import defaultdict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ckptfmt.errors import CkptError, NotACheckpoint
 from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, open_folder, read_manifest, release
+from ckptfmt.format.freeform import decode_free
 from ckptfmt.format.jsontext import excess
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import load_manifest
@@ -165,14 +165,6 @@ def _read(path: str, step: int) -> Entry | None:
     return _entry(manifest, step)
 
 
-def _number(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        # A whole number beyond all floats: what it is compared with is smaller in any case.
-        return math.copysign(math.inf, value > 0 or -1)
-
-
 def _entry(manifest: Manifest, step: int) -> Entry | None:
     metrics = _metrics(manifest.extra, step)
     return None if metrics is None else Entry(step, metrics, manifest.content_digest, manifest.manifest_digest)
@@ -188,9 +180,11 @@ def _noted(path: str, step: int) -> Mapping[str, float] | None:
             release(folder)
         # What no reader of ours takes would cost many times its bytes here as well.
         raw = None if excess(data) else json.loads(data)
+        # Decoded as an entry's are: numbers that JSON lacks rank the same in both.
+        extra = decode_free(raw.get("extra")) if isinstance(raw, dict) else None
     except (CkptError, ValueError, RecursionError):
         return None
-    return (_metrics(raw.get("extra"), step) if isinstance(raw, dict) else None) or {}
+    return _metrics(extra, step) or {}
 
 
 def _metrics(extra: Any, step: int) -> dict[str, float] | None:
@@ -200,4 +194,4 @@ def _metrics(extra: Any, step: int) -> dict[str, float] | None:
         return None
     metrics = noted.get("metrics")
     values = metrics.items() if isinstance(metrics, Mapping) else ()
-    return {name: _number(value) for name, value in values if isinstance(value, int | float)}
+    return {name: value for name, value in values if isinstance(value, int | float)}

@@ -168,6 +168,53 @@ def test_a_metric_beyond_every_float_is_the_largest(tmp_path):
     assert manager.steps() == [3, 1]
 
 
+INFINITE, NONE = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "kept", "best"),
+    [
+        ([10.0, INFINITE, 1.0, 2.0], "max", [4, 1], 1),
+        ([3.0, -INFINITE, 1.0, 2.0], "min", [4, 3], 3),
+        ([INFINITE, NONE, 4.0, -INFINITE], "max", [4, 3], 3),
+        ([NONE, NONE, INFINITE, NONE], "max", [4], 4),
+        ([2**60, 2**60 + 1, 2.0**60, 5], "max", [4, 2], 2),
+        ([5, -(2**60), -(10**400), 8], "min", [4, 3], 3),
+    ],
+)
+def test_what_is_kept_as_the_best_is_the_best(tmp_path, values, mode, kept, best):
+    manager = CheckpointManager(tmp_path, keep_best=1, keep_last=1, mode=mode)
+    for step, value in enumerate(values, 1):
+        manager.save(step, array(step), metrics={"reward": value})
+    assert manager.steps() == kept
+    assert step_of(manager.best()) == best
+    assert manager.problems == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "fix"),
+    [
+        ({"reward": 1.0, "loss": 2.0}, "name one that they have: loss, reward"),
+        (None, "save with metrics={'rewrad': ...}"),
+    ],
+)
+def test_without_the_metric_of_the_best_all_stay_and_it_is_said_once(tmp_path, metrics, fix):
+    manager = CheckpointManager(tmp_path, keep_last=1, keep_best=1, metric="rewrad")
+    for step in (1, 2, 3):
+        manager.save(step, array(step), metrics=metrics)
+    assert manager.steps() == [3, 2, 1]
+    assert [(p.code, p.where, p.message, p.fix) for p in manager.problems] == [
+        (
+            "manager.metric",
+            str(tmp_path),
+            "no checkpoint has the metric 'rewrad', so which are the best is not known; all stay",
+            fix,
+        )
+    ]
+    manager.save(4, array(4), metrics={"rewrad": 1.0})
+    assert manager.steps() == [4]
+
+
 @pytest.mark.parametrize(
     ("options", "where"), [({"metrics": [1]}, "$.extra.manager.metrics"), ({"extra": [1]}, "$.extra")]
 )
@@ -240,7 +287,10 @@ def test_retention_keeps_what_any_reason_keeps(entries, last, best, every):
     assert not removed & set(steps[-(last or 1) :])
     assert every is None or not any(step % every == 0 for step in removed)
     ranks = [(entry.metrics["reward"], entry.step) for entry in entries if "reward" in entry.metrics]
-    numbers = sorted((rank for rank in ranks if not math.isnan(rank[0])), reverse=True)
+    numbers = sorted((rank for rank in ranks if math.isfinite(rank[0])), reverse=True)
     assert not removed & {step for _, step in numbers[: best or 0]}
+    if best and not ranks:
+        assert not removed
+        return
     if not (last is None and best is None and every is None):
         assert len(entries) - len(removed) <= (last or 1) + (best or 0) + (len(steps) if every else 0)
