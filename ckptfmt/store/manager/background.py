@@ -1,15 +1,20 @@
 """Jobs done one after another in a thread, whose errors come back to the caller.
 
 At most one job waits behind the one that runs: a disk that is slower than the trainer slows the trainer down
-and does not fill the memory. The process ends when all jobs are done. A forked child has none.
+and does not fill the memory. The process ends when all jobs are done; an error that nobody has asked for by then is
+said in one line, and makes the exit status 120. A forked child has no jobs.
 """
 
 import atexit
+import contextlib
 import os
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakSet
 
 from ckptfmt.store.manager.snapshot import Buffers
@@ -92,22 +97,54 @@ class Background:
             try:
                 job()
             except BaseException as e:  # raised by the next call, in the thread of the caller
+                if not self._errors:
+                    _FAILED.append(self._errors)
                 self._errors.append(e)
 
 
+class _FailedEnd:
+    """Standard error whose last flush fails: what Python makes the exit status 120 for, after all it does at an end.
+
+    An exit from here would skip what other modules do at the end of the process, and what is not flushed yet.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def flush(self) -> None:
+        """Flush, and once all handlers were called raise `OSError`, which Python shows to nobody."""
+        if self._stream is not None:
+            self._stream.flush()
+        if sys.is_finalizing():
+            raise OSError("a save in the background failed")
+
+
 _LIVING: WeakSet[Background] = WeakSet()
+# The errors outlive those who met them: a manager that nobody holds any more may have failed.
+_FAILED: list[deque[BaseException]] = []
 
 
-def _raise_errors() -> None:
-    """At the end of the process, when all threads have ended, raise an error that nobody has asked for."""
-    for background in list(_LIVING):
-        background.raise_error()
+def _say_errors() -> None:
+    """At the end of the process, when all threads have ended, say the errors that nobody has asked for."""
+    unasked = [errors.popleft() for errors in _FAILED if errors]
+    # A process without the stream, or with one that is closed, still has its exit status.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        for error in unasked:
+            sys.stderr.write("".join(traceback.format_exception_only(error)))
+    if unasked:
+        sys.stderr = _FailedEnd(sys.stderr)
 
 
 def _forget_in_child() -> None:
     for background in list(_LIVING):
         background.forget()
+    for errors in _FAILED:
+        errors.clear()
+    _FAILED.clear()
 
 
-atexit.register(_raise_errors)
+atexit.register(_say_errors)
 os.register_at_fork(after_in_child=_forget_in_child)

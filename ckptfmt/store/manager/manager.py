@@ -38,9 +38,12 @@ class CheckpointManager:
     finite is the worst in either mode; while no checkpoint has it, `keep_best` keeps all. Only checkpoints that a
     manager wrote and that are older than the one just saved are ever removed.
 
+    A relative `folder` is that of the working directory of now, whatever that is later.
+
     With `background`, `save` returns once the tensors are copied, saves are done in order, and the error of one
-    is raised by the next call, by `close`, or at the end of the process. `report` is called with each `Problem`
-    worth knowing: a damaged checkpoint that was passed over, weights that have not changed since the last step.
+    is raised by the next call or by `close`; one that nobody asked for is said at the end of the process, whose exit
+    status is 120 then. `report` is called with each `Problem` worth knowing: a damaged checkpoint that was passed
+    over, weights that have not changed since the last step.
     `on_saved` is called with the step and the manifest of each checkpoint that is on the disk, by the thread
     that wrote it. With `compress`, files that get a tenth smaller are stored as zstd: of a run on Atari the state
     and, above all, the replay buffer.
@@ -67,6 +70,7 @@ class CheckpointManager:
     ) -> None:
         self.folder = as_path(folder)
         self._is_far = is_url(folder)
+        self._place = self.folder if self._is_far else _from_here(self.folder)
         self._steps: set[int] | None = None
         self.retention = Retention(last=keep_last, best=keep_best, every=keep_every, metric=metric, mode=mode)
         self.problems: list[Problem] = []
@@ -75,8 +79,8 @@ class CheckpointManager:
         self._report = report
         self._on_saved = on_saved
         self.peers = peers
-        self._index = Index(self.folder)
-        self._pruning = Pruning(self.folder, self.retention, self._index)
+        self._index = Index(self._place)
+        self._pruning = Pruning(self._place, self.retention, self._index)
         self._background = Background() if background else None
 
     def save(
@@ -100,7 +104,7 @@ class CheckpointManager:
 
         Raises as `ckptfmt.save`, in the background for the save before this one.
         """
-        path = self.path(step)
+        path, place = self.path(step), self._place_of(step)
         noted = {MANAGED: {"step": step, "metrics": _mapping(metrics, "$.extra.manager.metrics")}}
         said = {
             "config": config,
@@ -115,9 +119,9 @@ class CheckpointManager:
             given = {name: self.peers.pieces(part) for name, part in given.items()}
 
         def keep(given: _Given, said: Mapping[str, Any]) -> None:
-            with reported(path):
+            with reported(place):
                 manifest = write(
-                    path,
+                    place,
                     given["tensors"],
                     state=given.get("state"),
                     replay=given.get("replay"),
@@ -144,14 +148,12 @@ class CheckpointManager:
         return path
 
     def path(self, step: int) -> str:
-        """Return the folder of a step's checkpoint."""
-        if step < 0:
-            raise ValueError(f"step is {step}, it must not be negative")
-        return os.path.join(self.folder, step_name(step))
+        """Return the folder of a step's checkpoint, from where the folder of the manager was given."""
+        return _joined(self.folder, step)
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, newest first; whether it is whole is not looked at."""
-        return list_steps(self.folder)
+        return list_steps(self._place)
 
     def latest(self) -> Checkpoint | None:
         """Return the newest checkpoint whose every byte verifies, opened; None where there is none.
@@ -159,13 +161,13 @@ class CheckpointManager:
         Those that were passed over are reported, with what is wrong with them.
         """
         self._raise_error()
-        return self._first_whole(named_steps(self.folder))
+        return self._first_whole(named_steps(self._place))
 
     def best(self, metric: str | None = None, mode: Literal["max", "min"] | None = None) -> Checkpoint | None:
         """Return the best checkpoint whose every byte verifies, opened; None where none has the metric."""
         self._raise_error()
         self._index.forget()
-        values = self._index.values(named_steps(self.folder), metric or self.retention.metric)
+        values = self._index.values(named_steps(self._place), metric or self.retention.metric)
         return self._first_whole(order(values, mode or self.retention.mode))
 
     def restore(self, step: int | None = None) -> Checkpoint:
@@ -179,7 +181,7 @@ class CheckpointManager:
                 raise NotACheckpoint("holds no checkpoint that is whole", where=self.folder, code="manager.empty")
             return found
         self._raise_error()
-        return _verified(self.path(step))
+        return _verified(self._place_of(step))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all saves are done and raise the error of one that failed; return False after `timeout`."""
@@ -224,6 +226,10 @@ class CheckpointManager:
 
         background.submit(job)
 
+    def _place_of(self, step: int) -> str:
+        """Return where the checkpoint of a step lies, whatever the working directory is by now."""
+        return _joined(self._place, step)
+
     def _after(self, step: int) -> None:
         """Look at what was just saved, and remove what it makes superfluous."""
         # After a resume from an earlier step there may be later ones, which belong to the run that was left.
@@ -242,8 +248,8 @@ class CheckpointManager:
         A store takes a request for a thousand names, so it is asked once: what others write later is not removed.
         """
         if not self._is_far:
-            return named_steps(self.folder)
-        known = named_steps(self.folder) if self._steps is None else self._steps
+            return named_steps(self._place)
+        known = named_steps(self._place) if self._steps is None else self._steps
         self._steps = {*known, saved} - self._pruning.removed
         self._pruning.removed.clear()
         return sorted(self._steps, reverse=True)
@@ -262,7 +268,7 @@ class CheckpointManager:
 
     def _first_whole(self, steps: list[int]) -> Checkpoint | None:
         for step in steps:
-            path = self.path(step)
+            path = self._place_of(step)
             try:
                 return _verified(path)
             except CkptError as e:
@@ -279,6 +285,17 @@ class CheckpointManager:
     def _raise_error(self) -> None:
         if self._background is not None:
             self._background.raise_error()
+
+
+def _from_here(folder: str) -> str:
+    # Not `abspath`: what lies above a link is not what its name says.
+    return folder if os.path.isabs(folder) else os.path.join(os.getcwd(), folder)
+
+
+def _joined(folder: str, step: int) -> str:
+    if step < 0:
+        raise ValueError(f"step is {step}, it must not be negative")
+    return os.path.join(folder, step_name(step))
 
 
 def _mapping(given: Any, where: str) -> dict[Any, Any]:

@@ -66,19 +66,46 @@ def test_an_error_is_raised_by_the_next_call_once(tmp_path):
     assert manager.steps() == [2, 1]
 
 
-def test_an_error_nobody_asked_for_is_said_at_the_end_of_the_process(tmp_path):
-    done = run(
-        "import sys, numpy\n"
-        "from ckptfmt.store.manager import CheckpointManager\n"
-        "m = CheckpointManager(sys.argv[1], background=True)\n"
-        "m.save(1, {'a': numpy.zeros(3)})\n"
-        "m.save(1, {'a': numpy.zeros(3)})\n",
-        tmp_path,
-    )
-    assert done.stderr.splitlines()[-1] == (
+FAILING = """
+import atexit, gc, os, sys, numpy
+atexit.register(lambda: print("the end", file=sys.stderr, flush=True))
+from ckptfmt.store.manager import CheckpointManager
+
+def train():
+    manager = CheckpointManager(sys.argv[1], background=True)
+    manager.save(1, {"a": numpy.zeros(3)})
+    manager.save(1, {"a": numpy.zeros(3)})
+    if len(sys.argv) > 2:
+        manager._background.wait()
+    return manager
+
+manager = train()
+print("unflushed", end="")
+"""
+
+
+@pytest.mark.parametrize(("last", "options"), [("sys.exit(0)", ()), ("del manager\ngc.collect()", ("wait",))])
+def test_an_error_nobody_asked_for_is_said_at_the_end_of_the_process(tmp_path, last, options):
+    done = run(FAILING + last, tmp_path, *options)
+    said = (
         f"ckptfmt.errors.TargetExists: {tmp_path}/step-000000000001: exists and is not empty; "
-        "add overwrite=True to replace it, or choose another folder"
+        "add overwrite=True to replace it, or choose another folder\n"
     )
+    # Of what was registered before as well, and of what was not flushed yet, nothing is lost.
+    assert (done.returncode, done.stdout) == (120, "unflushed")
+    assert done.stderr == said + "the end\n"
+
+
+def test_a_process_without_standard_error_fails_all_the_same(tmp_path):
+    done = run(FAILING + "sys.stderr = None", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (120, "unflushed", "")
+
+
+def test_a_forked_child_does_not_say_the_errors_of_its_parent(tmp_path):
+    ends = "manager._background.wait()\nif os.fork(): print(os.waitstatus_to_exitcode(os.wait()[1]))"
+    done = run(FAILING + ends, tmp_path, "wait")
+    assert done.stdout.replace("unflushed", "") == "0\n"
+    assert (done.returncode, done.stderr.count("TargetExists")) == (120, 1)
 
 
 def test_the_end_of_the_process_waits_for_the_saves(tmp_path):

@@ -225,6 +225,22 @@ def test_what_is_no_mapping_is_named(tmp_path, options, where):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_a_relative_folder_stays_where_it_was_when_it_was_given(tmp_path, monkeypatch, background):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with CheckpointManager("run", background=background, keep_last=2) as manager:
+        manager.save(1, array(1), metrics={"reward": 1})
+        monkeypatch.chdir("other")
+        for step in (2, 3):
+            manager.save(step, array(step), metrics={"reward": -step})
+        manager.wait()
+        assert (manager.steps(), manager.path(3)) == ([3, 2], "run/step-000000000003")
+        assert (step_of(manager.latest()), step_of(manager.best()), step_of(manager.restore(2))) == (3, 2, 2)
+    assert os.listdir() == []
+    assert sorted(os.listdir(tmp_path / "run")) == ["step-000000000002", "step-000000000003"]
+
+
 def test_what_is_newer_than_the_last_save_is_never_removed(tmp_path):
     manager = CheckpointManager(tmp_path)
     for step in (10, 20, 30):
