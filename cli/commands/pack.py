@@ -27,6 +27,8 @@ def pack(output: Output, run: str, path: str, level: int, overwrite: bool) -> in
     output.result(done.to_dict())
     for name in done.left:
         output.warning(f"{name} is no plain file of the run and was left out")
+    for name in done.damaged:
+        output.warning(f"{name} is not what its manifest says and was packed as it is; look at it: ckpt validate")
     share = f" ({100 * done.stored / done.bytes:.1f} %)" if done.bytes else ""
     what = f"{plural(done.checkpoints, 'checkpoint')}, {plural(done.files, 'file')}"
     output.line(f"{run}: {what}, {size(done.bytes)} -> {size(done.stored)}{share}; read back, every byte")

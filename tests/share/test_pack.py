@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -320,6 +321,79 @@ def test_a_run_that_changes_while_it_is_packed_is_no_archive(tmp_path, monkeypat
         pack(run, tmp_path / "a.pack")
     assert str(caught.value) == f"{run}/curve.json: changed while it was packed; pack it again"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def in_the_midst(monkeypatch, change):
+    """Let `change` happen once, when a weights file is about to be read; all of its checkpoint is open then."""
+    plain, left = writing.cuts, [change]
+
+    def cut(size, entry):
+        if entry is not None and left:
+            left.pop()()
+        return plain(size, entry)
+
+    monkeypatch.setattr(writing, "cuts", cut)
+
+
+def other(folder):
+    ckptfmt.save(folder, {"w": np.ones((300, 200), "f4")}, state={"m": np.ones(3)}, overwrite=True).close()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (other, "/state.safetensors"),
+        (lambda best: os.rename(best, best.with_name("away")), ""),
+        (lambda best: os.replace(best.parent / "spare", best / "weights.safetensors"), "/weights.safetensors"),
+        (lambda best: (best / "weights.safetensors").unlink(), "/weights.safetensors"),
+        (lambda best: os.truncate(best / "manifest.json", 10), "/manifest.json"),
+    ],
+    ids=["saved", "moved", "exchanged", "removed", "truncated"],
+)
+def test_no_archive_holds_half_of_two_checkpoints(tmp_path, monkeypatch, change, named):
+    best = tmp_path / "run" / "best"
+    other(best)
+    (tmp_path / "run" / "spare").write_bytes(b"spare")
+    in_the_midst(monkeypatch, lambda: change(best))
+    with pytest.raises(WriteError) as caught:
+        pack(tmp_path / "run", tmp_path / "a.pack")
+    assert str(caught.value) == f"{best}{named}: changed while it was packed; pack it again"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_step_that_is_removed_before_it_is_reached_is_said(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    for name in ("a", "b"):
+        other(run / name)
+    in_the_midst(monkeypatch, lambda: shutil.rmtree(run / "b"))
+    with pytest.raises(WriteError) as caught:
+        pack(run, tmp_path / "a.pack")
+    assert str(caught.value) == f"{run}/b: changed while it was packed; pack it again"
+
+
+def test_the_only_copy_is_packed_also_where_it_was_set_aside(tmp_path):
+    run = tmp_path / "run"
+    for name in ("best", ".best.ckpt-old", "last"):
+        other(run / name)
+    assert pack(run, tmp_path / "both.pack").left == (".best.ckpt-old",)
+    shutil.rmtree(run / "best")
+    done = pack(run, tmp_path / "old.pack")
+    assert (done.checkpoints, done.left) == (2, ())
+    unpack(tmp_path / "old.pack", tmp_path / "out")
+    with ckptfmt.open(tmp_path / "out" / "best") as checkpoint:
+        checkpoint.verify()
+
+
+def test_what_was_damaged_before_is_packed_and_said(tmp_path):
+    run = tmp_path / "run"
+    for name in ("a", "b"):
+        other(run / name)
+    file = run / "b" / "state.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    os.rename(run / "b" / "weights.safetensors", run / "b" / "model.safetensors")
+    assert pack(run, tmp_path / "a.pack").damaged == ("b/state.safetensors",)
+    unpack(tmp_path / "a.pack", tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(run)
 
 
 def test_a_damaged_checkpoint_is_kept_as_it_is(tmp_path):

@@ -1,22 +1,21 @@
 """Where the files of a run are cut, so that equal tensors of two checkpoints are equal parts."""
 
 import os
-import stat
 from collections.abc import Iterator
 
-from ckptfmt.errors import CkptError
+from ckptfmt.errors import WriteError
 from ckptfmt.format.dtypes import bits_of
-from ckptfmt.format.files import MANIFEST, open_folder, release
-from ckptfmt.format.manifest import FileEntry, Manifest
-from ckptfmt.format.parse import load_manifest
+from ckptfmt.format.files import release
+from ckptfmt.format.manifest import FileEntry
 from ckptfmt.format.record import record
 from ckptfmt.format.writernames import parse_writer_name
 from ckptfmt.share.pack.coding import PART
 
-__all__ = ["Cut", "RunFolder", "cuts", "walk"]
+__all__ = ["Cut", "RunFolder", "changed", "cuts", "walk"]
 
 # Small tensors lie side by side and go into one part, up to this many bytes.
 _GATHERED = 256 << 10
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @record
@@ -32,30 +31,59 @@ class Cut:
 class RunFolder:
     """A folder of the run: its path from the run ("" for the run itself), its files, what is left out.
 
-    `manifest` is there where it is a checkpoint.
+    `descriptor` is the folder itself, whatever lies at its `place` by now.
     """
 
     path: str
+    place: str
+    descriptor: int
     files: tuple[str, ...]
     left: tuple[str, ...]
-    manifest: Manifest | None
 
 
 def walk(run: str) -> Iterator[RunFolder]:
     """Yield the folders of a run in the order of their names: steps come as they were saved.
 
-    Links, devices and what writers leave beside their targets are left out; nothing is followed.
+    Each is held open until the next is asked for. Links, devices and what writers leave beside their targets are
+    left out, but for a checkpoint that was set aside and is the only one of its target; nothing is followed.
     """
-    for place, folders, names in os.walk(run, onerror=_refuse):
-        folders.sort()
-        path = os.path.relpath(place, run).replace(os.sep, "/")
-        inside = "" if path == "." else path
-        left = [
-            name for name in (*folders, *names) if parse_writer_name(name) or not _is_plain(os.path.join(place, name))
-        ]
-        folders[:] = [name for name in folders if name not in left]
-        files = tuple(sorted(name for name in names if name not in left))
-        yield RunFolder(inside, files, tuple(sorted(left)), _manifest(place) if MANIFEST in files else None)
+    yield from _walk(run, "", os.open(run, _FOLDER))
+
+
+def _walk(place: str, path: str, descriptor: int) -> Iterator[RunFolder]:
+    try:
+        folders, files, left = _sorted_out(descriptor)
+        yield RunFolder(path, place, descriptor, files, left)
+        for name in folders:
+            inner = os.path.join(place, name)
+            try:
+                opened = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            except FileNotFoundError:
+                raise changed(inner) from None
+            yield from _walk(inner, f"{path}/{name}".lstrip("/"), opened)
+    finally:
+        release(descriptor)
+
+
+def _sorted_out(descriptor: int) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return what lies in a folder by name: (the folders, the files, what is left out)."""
+    with os.scandir(descriptor) as entries:
+        there = {entry.name: entry for entry in entries}
+    folders, files, left = list[str](), list[str](), list[str]()
+    for name, entry in sorted(there.items()):
+        of_writer = parse_writer_name(name)
+        if of_writer and not (of_writer.kind == "old" and of_writer.stem not in there):
+            left.append(name)
+        elif entry.is_dir(follow_symlinks=False):
+            folders.append(name)
+        else:
+            (files if entry.is_file(follow_symlinks=False) else left).append(name)
+    return tuple(folders), tuple(files), tuple(left)
+
+
+def changed(where: str) -> WriteError:
+    """Return the error for what somebody wrote to, replaced or removed meanwhile."""
+    return WriteError("changed while it was packed", where=where, fix="pack it again")
 
 
 def cuts(size: int, entry: FileEntry | None) -> Iterator[Cut]:
@@ -82,24 +110,3 @@ def _cut(begin: int, size: int, width: int) -> Iterator[Cut]:
 
 def _width(dtype: str) -> int:
     return max(1, bits_of(dtype) // 8)
-
-
-def _is_plain(path: str) -> bool:
-    mode = os.lstat(path).st_mode
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-
-
-def _manifest(place: str) -> Manifest | None:
-    """Return the manifest of a checkpoint; None for one that is damaged, whose files are kept all the same."""
-    try:
-        folder = open_folder(place)
-        try:
-            return load_manifest(folder, where=place)
-        finally:
-            release(folder)
-    except CkptError:
-        return None
-
-
-def _refuse(error: OSError) -> None:
-    raise error

@@ -20,7 +20,10 @@ __all__ = ["Packed", "pack"]
 
 @record
 class Packed:
-    """What went into an archive; `left` are links, devices and leftovers of writers, which did not."""
+    """What went into an archive; `left` are links, devices and leftovers of writers, which did not.
+
+    `damaged` are files that went in as they are, and are not what the manifest of their checkpoint says.
+    """
 
     run: str
     path: str
@@ -29,6 +32,7 @@ class Packed:
     bytes: int
     stored: int
     left: tuple[str, ...]
+    damaged: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer with the keys of `report.schema.json`."""
@@ -45,7 +49,8 @@ def pack(
 
     Checkpoints are stored as what changed since their parents, where that takes less; nothing else depends on it.
     The archive is read back, every file of it, before it gets its name. Raises `TargetExists` for a file that is
-    there, unless `overwrite`, and `WriteError` where a file was changed meanwhile; nothing is left then.
+    there, unless `overwrite`, and `WriteError` where a file or a checkpoint was changed or replaced meanwhile; nothing
+    is left then.
     """
     where, source = os.fspath(path), os.fspath(run)
     release(open_near(source))
@@ -72,8 +77,7 @@ def _write(writer: Writer, source: str, where: str) -> Packed:
         for folder in walk(source):
             folders.append(folder.path)
             left += [os.path.join(folder.path, name) for name in folder.left]
-            checkpoints += folder.manifest is not None
-            writer.add_folder(source, folder)
+            checkpoints += writer.add_folder(folder)
         run = os.path.basename(os.path.realpath(source)) or "run"
         stored = writer.finish(run, tuple(filter(None, folders)))
     except BaseException:
@@ -81,7 +85,7 @@ def _write(writer: Writer, source: str, where: str) -> Packed:
         raise
     os.close(writer.file)
     size = sum(file.bytes for file in writer.files)
-    return Packed(source, where, checkpoints, len(writer.files), size, stored, tuple(left))
+    return Packed(source, where, checkpoints, len(writer.files), size, stored, tuple(left), tuple(writer.damaged))
 
 
 def _read_back(staged: str, where: str) -> None:

@@ -1,19 +1,36 @@
 """An archive as it is written: parts, each in the way that takes least, and then the index."""
 
+import contextlib
+import hashlib
 import os
 from dataclasses import dataclass
 
-from ckptfmt.errors import WriteError
+from ckptfmt.errors import CkptError, MissingFile
 from ckptfmt.format.digest import new_blake3
-from ckptfmt.format.files import open_file, open_near, read_exactly, release
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, open_file, open_near, read_exactly, release
 from ckptfmt.format.frames import Encoder
 from ckptfmt.format.manifest import FileEntry, Manifest
+from ckptfmt.format.parse import load_manifest
 from ckptfmt.share.pack.coding import encode_part
-from ckptfmt.share.pack.cutting import Cut, RunFolder, cuts
+from ckptfmt.share.pack.cutting import Cut, RunFolder, changed, cuts
 from ckptfmt.share.pack.index import LONGEST_CHAIN, MARK, Footer, Index, PackedFile, Part, parse_index, render_index
 from ckptfmt.store.write.datafile import write_all
 
 __all__ = ["Writer"]
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A file of the run, held open, and what it was then."""
+
+    where: str
+    file: int
+    size: int
+    state: tuple[int, int, int, int]
+
+    def require_unchanged(self) -> None:
+        if _state(self.file) != self.state:
+            raise changed(self.where)
 
 
 @dataclass(slots=True)
@@ -26,11 +43,15 @@ class _Source:
 
 
 class Writer:
-    """The archive as it grows. A part that was seen before is not stored again."""
+    """The archive as it grows. A part that was seen before is not stored again.
+
+    `damaged` are the files whose bytes are not those of their checkpoint's manifest; they are packed as they are.
+    """
 
     def __init__(self, file: int, level: int) -> None:
         self.file = file
         self.files: list[PackedFile] = []
+        self.damaged: list[str] = []
         self._encoder = Encoder(level)
         self._digest = new_blake3()
         self._parts: list[Part] = []
@@ -41,17 +62,31 @@ class Writer:
         self._offset = 0
         self._put(MARK)
 
-    def add_folder(self, run: str, folder: RunFolder) -> None:
-        """Add the files of a folder; a checkpoint's as what changed since its parent, or since the one before it."""
-        beside = os.path.dirname(folder.path)
-        parent = self._parent(folder.manifest) or self._last.get(beside, {})
-        added = {}
-        for name in folder.files:
-            entry = folder.manifest.files.get(name) if folder.manifest else None
-            path = f"{folder.path}/{name}".lstrip("/")
-            added[name] = self._add(os.path.join(run, folder.path), name, path, entry, parent.get(name))
-        if folder.manifest is not None:
-            self._last[beside] = self._by_digest[folder.manifest.manifest_digest] = added
+    def add_folder(self, folder: RunFolder) -> bool:
+        """Add the files of a folder; return whether it is a checkpoint.
+
+        Its files are those of the one checkpoint that lies there, stored as what changed since its parent, or since
+        the one before it. Raises `WriteError` where somebody changes it meanwhile.
+        """
+        with contextlib.ExitStack() as held:
+            together = MANIFEST in folder.files
+            # Held open before one of them is read: what takes their place from now on is another checkpoint.
+            opened = {name: _open(folder, name, held) for name in folder.files} if together else {}
+            manifest = _manifest(folder) if together else None
+            beside = os.path.dirname(folder.path)
+            parent = self._parent(manifest) or self._last.get(beside, {})
+            added = {}
+            for name in folder.files:
+                with contextlib.ExitStack() as alone:
+                    file = opened.get(name) or _open(folder, name, alone)
+                    entry = manifest.files.get(WEIGHTS if name == HUB_WEIGHTS else name) if manifest else None
+                    numbers = self._add(file, f"{folder.path}/{name}".lstrip("/"), entry, parent.get(name))
+                    added[name] = _Source(folder.place, name, numbers)
+            if together:
+                _require_current(folder, opened)
+        if manifest is not None:
+            self._last[beside] = self._by_digest[manifest.manifest_digest] = added
+        return manifest is not None
 
     def finish(self, run: str, folders: tuple[str, ...]) -> int:
         """Write the index and the footer, flushed; return the size of the archive."""
@@ -70,24 +105,28 @@ class Writer:
         lineage = manifest.lineage if manifest else None
         return self._by_digest.get(lineage.parent) if lineage and lineage.parent else None
 
-    def _add(self, place: str, name: str, path: str, entry: FileEntry | None, parent: _Source | None) -> _Source:
-        file, size = _open(place, name)
-        before = _open(parent.folder, parent.name)[0] if parent else None
+    def _add(
+        self, opened: _Opened, path: str, entry: FileEntry | None, parent: _Source | None
+    ) -> dict[tuple[int, int], int]:
+        """Add a file; return the numbers of its parts by where they begin and their size."""
+        before = _reopen(parent) if parent else None
         try:
-            state, hasher, where = _state(file), new_blake3(), os.path.join(place, name)
+            hasher, sha256 = new_blake3(), hashlib.sha256()
             numbers: dict[tuple[int, int], int] = {}
-            for cut in cuts(size, entry):
-                data = read_exactly(file, cut.begin, cut.size, where=where)
+            for cut in cuts(opened.size, entry):
+                data = read_exactly(opened.file, cut.begin, cut.size, where=opened.where)
                 hasher.update(data)
+                if entry is not None:
+                    sha256.update(data)
                 numbers[cut.begin, cut.size] = self._store(data, cut, parent, before)
-            if _state(file) != state:
-                raise WriteError("changed while it was packed", where=where, fix="pack it again")
+            opened.require_unchanged()
         finally:
-            release(file)
             if before is not None:
                 release(before)
-        self.files.append(PackedFile(path, size, hasher.hexdigest(), tuple(numbers.values())))
-        return _Source(place, name, numbers)
+        if entry is not None and sha256.hexdigest() != entry.sha256:
+            self.damaged.append(path)
+        self.files.append(PackedFile(path, opened.size, hasher.hexdigest(), tuple(numbers.values())))
+        return numbers
 
     def _store(self, data: bytes, cut: Cut, parent: _Source | None, before: int | None) -> int:
         """Return the number of a part that holds `data`, which is stored if no part does."""
@@ -111,12 +150,48 @@ class Writer:
         self._offset += len(data)
 
 
-def _open(place: str, name: str) -> tuple[int, int]:
-    folder = open_near(place)
+def _open(folder: RunFolder, name: str, held: contextlib.ExitStack) -> _Opened:
+    where = os.path.join(folder.place, name)
     try:
-        return open_file(folder, name, where=place)
+        file, size = open_file(folder.descriptor, name, where=folder.place)
+    except MissingFile:
+        raise changed(where) from None
+    held.callback(release, file)
+    return _Opened(where, file, size, _state(file))
+
+
+def _reopen(source: _Source) -> int:
+    folder = open_near(source.folder)
+    try:
+        return open_file(folder, source.name, where=source.folder)[0]
     finally:
         release(folder)
+
+
+def _manifest(folder: RunFolder) -> Manifest | None:
+    """Return the manifest of a checkpoint; None for one that is damaged, whose files are kept all the same."""
+    try:
+        return load_manifest(folder.descriptor, where=folder.place)
+    except CkptError:
+        return None
+
+
+def _require_current(folder: RunFolder, opened: dict[str, _Opened]) -> None:
+    """Raise `WriteError` where a name does not stand any more for what was opened under it."""
+    try:
+        current = os.path.samestat(os.stat(folder.place), os.fstat(folder.descriptor))
+    except FileNotFoundError:
+        current = False
+    if not current:
+        raise changed(folder.place)
+    for name, file in opened.items():
+        try:
+            there = os.stat(name, dir_fd=folder.descriptor)
+        except FileNotFoundError:
+            raise changed(file.where) from None
+        if not os.path.samestat(there, os.fstat(file.file)):
+            raise changed(file.where)
+        file.require_unchanged()
 
 
 def _state(file: int) -> tuple[int, int, int, int]:
