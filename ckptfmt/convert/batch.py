@@ -15,15 +15,15 @@ from ckptfmt.convert.fetched import fetched
 from ckptfmt.convert.outcome import ALONE, Outcome, Status, failed
 from ckptfmt.convert.sources import Item
 from ckptfmt.convert.spread import Spread, Undone
-from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.errors import CkptError, TargetExists, WeightsError
 from ckptfmt.format.far import is_manifest
-from ckptfmt.format.files import MANIFEST, WEIGHTS, open_folder, release
+from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.manifest import Manifest
-from ckptfmt.format.opened import open_data
-from ckptfmt.format.parse import load_manifest
 from ckptfmt.legacy.fingerprint import sha256_of, size_of
 from ckptfmt.remote.far import open_far
 from ckptfmt.remote.url import is_url
+from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.remote.names import far_files
 
 __all__ = ["Outcome", "convert_many"]
 
@@ -55,7 +55,7 @@ def convert_many(
 
     Sources and targets may be URLs; a source is fetched while it is converted.
 
-    A file whose checkpoint is there already, made of the same bytes with the same options, is left as it is
+    A file whose checkpoint is there already, whole and made of the same bytes with the same options, is left as it is
     unless `overwrite` is given. So what was interrupted goes on when it is called again. No failure stops the
     rest; folders in which nothing was written are removed again. Who stops early closes the generator
     (`contextlib.closing`), which ends the workers.
@@ -113,24 +113,27 @@ def _convert_one(item: Item, options: Mapping[str, Any]) -> Outcome:
 
 
 def _is_current(source: str, dest: str, options: Mapping[str, Any]) -> bool:
-    """Return whether the target was made of these bytes with these options; raise for another checkpoint."""
+    """Return whether the target was made of these bytes with these options; raise for another or a damaged checkpoint.
+
+    On a disk every byte of it is read; of a store a listing is, since a conversion anew would take no longer than that.
+    """
     if not _is_there(dest):
         return False
-    folder = open_folder(dest)
-    try:
-        manifest = load_manifest(folder, where=dest)
-        with open_data(folder, WEIGHTS, manifest.weights.segments, where=dest) as weights:
-            weights.check_layout()
-            whole = weights.size == manifest.weights.bytes
-    finally:
-        release(folder)
-    if whole and _answers(manifest, options) and _made_of(manifest, source):
-        return True
-    raise TargetExists(
-        "is a checkpoint that was made of other bytes or with other options",
-        where=dest,
-        fix="add overwrite=True to replace it",
-    )
+    with Checkpoint(dest) as checkpoint:
+        if not (_answers(checkpoint.manifest, options) and _made_of(checkpoint.manifest, source)):
+            raise TargetExists(
+                "is a checkpoint that was made of other bytes or with other options",
+                where=dest,
+                fix="add overwrite=True to replace it",
+            )
+        try:
+            if isinstance(checkpoint.folder, int):
+                checkpoint.verify()
+            else:
+                far_files(checkpoint.folder, checkpoint.manifest.files)
+        except WeightsError as e:
+            raise e.but(fix="add overwrite=True to convert it again") from None
+    return True
 
 
 def _is_there(dest: str) -> bool:

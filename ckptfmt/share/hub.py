@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ckptfmt.errors import Locked, TargetExists, WriteError, missing_package
-from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, WEIGHTS, open_file, open_near, release
+from ckptfmt.errors import Locked, TargetExists, WeightsError, WriteError, missing_package
+from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, MAX_MANIFEST, WEIGHTS, open_file, release
 from ckptfmt.format.shards import is_data_file
 from ckptfmt.remote.address import Url
 from ckptfmt.remote.failure import Absent, NotOnHub, StoreError
 from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.remote.names import far_files
 
 try:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -48,9 +49,10 @@ def upload(
     """
     parent, there = _current(url)
     if there is not None:
-        if there == mine:
+        if there == mine and _is_whole(checkpoint, Url("hf", url.place, url.key, parent)):
             return "unchanged", parent
-        if not overwrite:
+        # What the same manifest lies beside and is not its own can only be mended.
+        if there != mine and not overwrite:
             raise TargetExists(
                 "holds another checkpoint",
                 where=str(url),
@@ -76,6 +78,15 @@ def upload(
     return "pushed", commit
 
 
+def _is_whole(checkpoint: Checkpoint, url: Url) -> bool:
+    """Return whether the files of a checkpoint lie there, as far as the hub's listing tells."""
+    try:
+        far_files(HubFolder(url), checkpoint.manifest.files)
+    except WeightsError:
+        return False
+    return True
+
+
 def _current(url: Url) -> tuple[str, bytes | None]:
     """Return the commit that is the newest, and the manifest in it; "" and None where there is no repository yet."""
     folder = HubFolder(url)
@@ -96,15 +107,13 @@ def _added(
 
     The files are held open, so what is sent is what was looked at, whoever gives their names to others meanwhile.
     """
-    folder = open_near(checkpoint.path)
-    held.callback(release, folder)
     added = []
     for name in names:
         place = f"{url.key}/{name}" if url.key else name
         if name == MANIFEST:
             added.append(CommitOperationAdd(place, mine))
             continue
-        file, _ = open_file(folder, name, where=checkpoint.path)
+        file, _ = open_file(checkpoint.folder, name, where=checkpoint.path)
         held.callback(release, file)
         added.append(CommitOperationAdd(place, f"/proc/self/fd/{file}"))
         entry = checkpoint.manifest.files.get(WEIGHTS if name == HUB_WEIGHTS else name)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ckptfmt.errors import CkptError
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_near, read_manifest, release
+from ckptfmt.format.far import in_a_store
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, is_companion, read_manifest
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.record import record
 from ckptfmt.look.lineage import find_checkpoints
@@ -13,7 +14,7 @@ from ckptfmt.remote.address import parse
 from ckptfmt.remote.failure import Absent
 from ckptfmt.remote.url import as_path, is_url, join
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.remote.names import near_files
+from ckptfmt.store.remote.names import far_files, near_files
 
 __all__ = ["Pushed", "push", "push_all"]
 
@@ -68,13 +69,16 @@ def push(
 
     A checkpoint in a bucket is never replaced; `overwrite` takes over what an upload left that did not finish. On the
     hub it becomes a commit with `message`, which replaces a checkpoint that is there only with `overwrite`; a new
-    repository is `private` if that is asked for. One that is there already is left, and that is no error. Raises what
+    repository is `private` if that is asked for. One that is there already is left, and that is no error; where its
+    files are not all there, of the size they must have, that is said of a bucket and mended on the hub. Raises what
     `ckptfmt.open` raises for `path`, `TargetExists`, and `CkptError` for all that a store refuses.
     """
     where, parsed = as_path(path), parse(url)
     with Checkpoint(where) as checkpoint:
-        manifest = checkpoint.manifest
-        mine, files = _read(where, manifest)
+        manifest, folder = checkpoint.manifest, checkpoint.folder
+        if not isinstance(folder, int):
+            raise in_a_store(where)
+        mine, files = _read(folder, where, manifest)
         told = files, manifest.content_digest, manifest.manifest_digest
         if parsed.scheme == "hf":
             # The import that waits, here and below: each kind of store has a client of its own.
@@ -83,15 +87,16 @@ def push(
             more = (message, private, overwrite, dry_run, progress)
             status, commit = upload(checkpoint, mine, parsed, tuple(files), *more)
             return Pushed(where, url, status, *told, commit)
-        if _is_there(mine, url):
-            return Pushed(where, url, "unchanged", *told)
+        if (there := _already_there(mine, manifest, files, url)) is not None:
+            return Pushed(where, url, "unchanged", there, *told[1:])
         if dry_run:
             return Pushed(where, url, "planned", *told)
         # A damaged checkpoint in a bucket could not be replaced by a whole one.
         checkpoint.verify()
-    from ckptfmt.store.remote.write import publish_near
+        from ckptfmt.store.remote.write import publish_open
 
-    publish_near(where, url, take_over=overwrite, progress=progress)
+        # The folder that was verified, whatever lies at its path by now.
+        publish_open(folder, where, url, take_over=overwrite, progress=progress)
     return Pushed(where, url, "pushed", *told)
 
 
@@ -107,21 +112,25 @@ def push_all(run: str | os.PathLike[str], url: str, **options: Any) -> Iterator[
             yield e
 
 
-def _read(path: str, manifest: Manifest) -> tuple[bytes, dict[str, int]]:
+def _read(folder: int, path: str, manifest: Manifest) -> tuple[bytes, dict[str, int]]:
     """Return the bytes of the manifest, and the bytes of each file that is sent by its name, the manifest last."""
-    folder = open_near(path)
-    try:
-        names = [*(name for name, _ in near_files(folder, manifest)), MANIFEST]
-        return read_manifest(folder, where=path), {name: os.stat(name, dir_fd=folder).st_size for name in names}
-    finally:
-        release(folder)
+    names = [*(name for name, _ in near_files(folder, manifest)), MANIFEST]
+    return read_manifest(folder, where=path), {name: os.stat(name, dir_fd=folder).st_size for name in names}
 
 
-def _is_there(manifest: bytes, url: str) -> bool:
-    """Return whether this very manifest lies at a URL."""
+def _already_there(mine: bytes, manifest: Manifest, files: dict[str, int], url: str) -> dict[str, int] | None:
+    """Return the bytes of the files at a URL where this very manifest lies, None where it does not.
+
+    Raises `WeightsError` where what is with it is not the checkpoint's.
+    """
     from ckptfmt.store.remote.write import far_folder
 
+    folder = far_folder(url)
     try:
-        return far_folder(url).fetch_all(MANIFEST, MAX_MANIFEST) == manifest
+        if folder.fetch_all(MANIFEST, MAX_MANIFEST) != mine:
+            return None
     except Absent:
-        return False
+        return None
+    there = folder.names()
+    beside = {name: size for name, size in files.items() if is_companion(name) and there.get(name) == size}
+    return {**far_files(folder, manifest.files), **beside, MANIFEST: len(mine)}

@@ -74,6 +74,18 @@ def test_a_target_of_other_bytes_or_options_is_not_taken_for_done(folder):
     assert statuses(convert_many(items(1), key="elsewhere")) == ["failed"]
 
 
+def test_a_target_with_one_wrong_byte_is_not_taken_for_done(folder):
+    list(convert_many(items(1)))
+    data = Path("out/0/weights.safetensors").read_bytes()
+    Path("out/0/weights.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    (outcome,) = convert_many(items(1))
+    error = outcome.error
+    assert (outcome.status, error["code"], error["where"]) == ("failed", "weights.digest", "out/0/weights.safetensors")
+    assert error["fix"] == "add overwrite=True to convert it again"
+    assert statuses(convert_many(items(1), overwrite=True)) == ["converted"]
+    assert statuses(convert_many(items(1))) == ["unchanged"]
+
+
 def test_a_damaged_target_is_not_taken_for_done(folder):
     list(convert_many(items(1)))
     os.truncate("out/0/weights.safetensors", 100)

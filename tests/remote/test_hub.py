@@ -58,6 +58,15 @@ def test_a_second_push_of_the_same_is_no_commit(hub, environment, checkpoint):
     assert hub.branches["owner/agent"]["main"] == before
 
 
+def test_a_second_push_mends_what_is_not_there_any_more(hub, environment, checkpoint):
+    ckpt("push", str(checkpoint), "hf://owner/agent", **environment)
+    files = hub.commits[hub.branches["owner/agent"]["main"]]
+    weights = files.pop("weights.safetensors")
+    done = ckpt("push", str(checkpoint), "hf://owner/agent", **environment)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "pushed")
+    assert hub.commits[hub.branches["owner/agent"]["main"]]["weights.safetensors"] == weights
+
+
 def test_another_checkpoint_takes_its_place_only_when_asked(hub, environment, checkpoint, tmp_path):
     other = make_checkpoint(tmp_path / "other", 2, compress=True, state={"m": __import__("numpy").zeros(99_999)})
     ckpt("push", str(other), "hf://owner/agent", **environment)

@@ -12,7 +12,7 @@ import pytest
 
 import ckptfmt
 from ckptfmt.convert.batch import convert_many
-from ckptfmt.errors import CkptError, Locked, NotACheckpoint, TargetExists, WriteError
+from ckptfmt.errors import CkptError, Locked, NotACheckpoint, TargetExists, WeightsError, WriteError
 from ckptfmt.format.far import tombstone
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.bucket import BucketFolder
@@ -345,6 +345,46 @@ def test_a_file_that_changes_while_it_is_sent_is_not_committed(url, checkpoint, 
         publish_near(str(checkpoint), url)
     with pytest.raises(NotACheckpoint, match="an upload to this URL was not finished, or is going on"):
         ckptfmt.open(url)
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (None, "is missing; delete what lies there and push it again"),
+        (100, "has 100 bytes, the manifest says {:,}; delete what lies there and push it again"),
+    ],
+)
+def test_what_is_there_already_is_looked_at_before_it_is_said(bucket, checkpoint, cut, said):
+    url = f"{bucket}/{os.urandom(6).hex()}"
+    (checkpoint / "README.md").write_text("an agent")
+    pushed = push(checkpoint, url)
+    (checkpoint / "README.md").write_text("an agent, said anew")
+    again = push(checkpoint, url)
+    assert (again.status, set(again.files)) == ("unchanged", {"weights.safetensors", "manifest.json"})
+    place = parse(url)
+    store, key = open_store(place), f"{place.key}/weights.safetensors"
+    store.remove([key])
+    if cut:
+        store.put(key, bytes(cut), "x")
+    with pytest.raises(WeightsError) as caught:
+        push(checkpoint, url)
+    assert str(caught.value) == f"{url}/weights.safetensors: {said.format(pushed.files['weights.safetensors'])}"
+
+
+def test_what_is_sent_is_what_was_verified_whatever_lies_at_its_path_by_then(bucket, checkpoint, monkeypatch):
+    url = f"{bucket}/{os.urandom(6).hex()}"
+    verify = ckptfmt.store.checkpoint.Checkpoint.verify
+
+    def replaced(self):
+        verify(self)
+        make_checkpoint(checkpoint, 7, overwrite=True)
+
+    monkeypatch.setattr(ckptfmt.store.checkpoint.Checkpoint, "verify", replaced)
+    with pytest.raises(WriteError) as caught:
+        push(checkpoint, url)
+    assert str(caught.value) == f"{checkpoint}: was changed while it was sent; run it again"
+    monkeypatch.undo()
+    assert names(url) == []
 
 
 def test_a_damaged_checkpoint_is_not_pushed(url, checkpoint):

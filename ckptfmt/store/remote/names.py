@@ -3,14 +3,16 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from ckptfmt.errors import TargetExists, printable
+from ckptfmt.errors import MissingFile, TargetExists, WeightsError, WrongSize, printable
 from ckptfmt.format.files import HUB_WEIGHTS, MANIFEST, WEIGHTS, compressed_name, is_companion
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.shards import is_data_file
+from ckptfmt.remote.folder import FarFolder
+from ckptfmt.remote.url import join
 
-__all__ = ["belongs", "in_the_way", "near_files", "sending_name"]
+__all__ = ["belongs", "far_files", "in_the_way", "near_files", "sending_name"]
 
 _SENDING = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}")
 
@@ -31,6 +33,29 @@ def near_files(folder: int, manifest: Manifest) -> Iterator[tuple[str, FileEntry
         state = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if is_companion(name) and not name.startswith(".") and stat.S_ISREG(state.st_mode):
             yield name, None
+
+
+def far_files(folder: FarFolder, files: Mapping[str, FileEntry]) -> dict[str, int]:
+    """Return the names and sizes of a checkpoint's data files as they lie in a store, by one listing.
+
+    Raises `WeightsError` for one that is missing, or of which the store knows a size or SHA-256 that is not its own; of
+    a compressed one it is known only that it is there.
+    """
+    there, found = folder.names(), {}
+    for name, entry in files.items():
+        packed, stand_in = compressed_name(name), HUB_WEIGHTS if name == WEIGHTS else name
+        stored = next((form for form in (name, stand_in, packed) if form in there), "")
+        where, fix = join(folder.where, stored or name), "delete what lies there and push it again"
+        if not stored:
+            raise MissingFile("is missing", where=where, fix=fix)
+        found[stored] = there[stored]
+        if stored != packed and there[stored] != entry.bytes:
+            what = f"has {there[stored]:,} bytes, the manifest says {entry.bytes:,}"
+            raise WrongSize(what, where=where, fix=fix)
+        if stored != packed and folder.sha256(stored) not in ("", entry.sha256):
+            what = "is another file than the manifest says, by its SHA-256"
+            raise WeightsError(what, where=where, fix=fix, code="weights.digest")
+    return found
 
 
 def sending_name(name: str, word: str) -> str:

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 
-from ckptfmt.errors import CkptError, Locked, TargetExists, WriteError
+from ckptfmt.errors import CkptError, Locked, MissingFile, NotACheckpoint, TargetExists, WriteError
 from ckptfmt.format.far import REMOVED, far_manifest, is_manifest
 from ckptfmt.format.files import (
     HUB_WEIGHTS,
@@ -32,7 +32,7 @@ from ckptfmt.store.remote.probe import require_conditions
 from ckptfmt.store.remote.publish import Progress, Sent, file_parts, publish
 from ckptfmt.store.write.acceptance import accepted
 
-__all__ = ["far_folder", "publish_near", "remove_far", "sent_file", "staged_near", "update_far"]
+__all__ = ["far_folder", "publish_near", "publish_open", "remove_far", "sent_file", "staged_near", "update_far"]
 
 
 def far_folder(url: str) -> BucketFolder:
@@ -70,22 +70,36 @@ def staged_near(url: str) -> Iterator[str]:
 def publish_near(
     path: str, url: str, *, take_over: bool = False, progress: Progress = lambda _: None
 ) -> tuple[str, ...]:
-    """Commit the checkpoint folder at `path`, which was verified, at a URL; return the names of what was sent.
+    """Commit the checkpoint folder at `path`, which was verified, at a URL; return and raise as `publish_open`."""
+    folder = open_near(path)
+    try:
+        return publish_open(folder, path, url, take_over=take_over, progress=progress)
+    finally:
+        release(folder)
+
+
+def publish_open(
+    folder: int, path: str, url: str, *, take_over: bool = False, progress: Progress = lambda _: None
+) -> tuple[str, ...]:
+    """Commit the checkpoint in a folder that is open, which was verified, at a URL; return the names of what was sent.
 
     Its files go as they lie there, with their companions, the manifest last. A file that changes meanwhile is an
     error, and nothing is committed. Raises as `publish`.
     """
-    target, folder = far_folder(url), open_near(path)
+    target = far_folder(url)
     with contextlib.ExitStack() as stack:
-        stack.callback(release, folder)
-        data = read_manifest(folder, where=path)
-        manifest = parse_manifest(data, where=os.path.join(path, MANIFEST))
-        files = {}
-        # All are held open: a file that is put under one of these names from now on is not the one that is sent.
-        for name, entry in near_files(folder, manifest):
-            file, size = open_file(folder, name, where=path)
-            stack.callback(release, file)
-            files[name] = sent_file(file, size, entry, os.path.join(path, name))
+        try:
+            data = read_manifest(folder, where=path)
+            manifest = parse_manifest(data, where=os.path.join(path, MANIFEST))
+            files = {}
+            # All are held open: a file that is put under one of these names from now on is not the one that is sent.
+            for name, entry in near_files(folder, manifest):
+                file, size = open_file(folder, name, where=path)
+                stack.callback(release, file)
+                files[name] = sent_file(file, size, entry, os.path.join(path, name))
+        except (NotACheckpoint, MissingFile, FileNotFoundError):
+            # It was all there when it was verified.
+            raise _changed(path) from None
         publish(target, files, data, take_over=take_over, progress=progress)
     return (*files, MANIFEST)
 
@@ -105,7 +119,7 @@ def sent_file(file: int, size: int, entry: FileEntry | None, where: str) -> Sent
     def check() -> None:
         # A file may be written to in place while it is read. The state shows that of those without a SHA-256, too.
         if not seen or _state(file) != before or (entry is not None and seen[-1] != entry.sha256):
-            raise WriteError("was changed while it was sent", where=where, fix="run it again", code="remote.changed")
+            raise _changed(where)
 
     return Sent(size, parts, check)
 
@@ -159,6 +173,10 @@ def _committed(folder: BucketFolder) -> tuple[Manifest, Found]:
     far_manifest(folder, MANIFEST, MAX_MANIFEST)
     data, there = folder.store.read_all(folder.key(MANIFEST), MAX_MANIFEST)
     return parse_manifest(data, where=join(folder.where, MANIFEST)), there
+
+
+def _changed(where: str) -> WriteError:
+    return WriteError("was changed while it was sent", where=where, fix="run it again", code="remote.changed")
 
 
 def _state(file: int) -> tuple[int, int, int]:
