@@ -18,6 +18,15 @@ _FLOATS = re.compile("inf|-inf|nan")
 _INTEGER = re.compile("-?[1-9][0-9]{15,999}")
 # The largest integer that RFC 8785 writes.
 _MAX_EXACT = 2**53 - 1
+# The types of which every value is a Python number: an element, or an array or tensor without axes.
+_SCALAR = re.compile(r"(?:torch\.)?(?:(?P<kind>bool|u?int|b?float)(?:4|8|16|32|64)?(?:_e\w+)?)")
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "int": operator.index,
+    "uint": operator.index,
+    "float": float,
+    "bfloat": float,
+}
 _CONTAINERS = frozenset({dict, list})
 _Fallback = Callable[[Any], Any]
 
@@ -31,9 +40,9 @@ def is_plain(value: Any) -> bool:
 def encode_free(value: Any, *, where: str, fallback: _Fallback | None = None) -> Any:
     """Return a free-form value as JSON holds it.
 
-    Non-finite floats become `{"$float": "-inf"}`, integers beyond 2^53 `{"$int": "…"}`, NumPy scalars
-    numbers, tuples lists, documents what their `to_dict` returns. Anything else raises `ManifestError` with its
-    path, unless `fallback` gives a value for it; so do half a surrogate pair and nesting beyond `MAX_DEPTH`.
+    Non-finite floats become `{"$float": "-inf"}`, integers beyond 2^53 `{"$int": "…"}`, scalars of NumPy and torch
+    the numbers they equal, tuples lists, documents what their `to_dict` returns. Anything else raises `ManifestError`
+    with its path, unless `fallback` gives a value for it; so do half a surrogate pair and nesting beyond `MAX_DEPTH`.
     """
     return _encode(value, where, fallback, 1)
 
@@ -42,7 +51,13 @@ def encode_key(key: Any, *, where: str) -> str:
     """Return a key as JSON holds it: text, numbers as the text they are written as."""
     if isinstance(key, str):
         return _text(key, where)
-    scalar = key if isinstance(key, int | float) else _scalar(key)
+    match key:
+        # The number itself: a member of an enumeration has a text of its own.
+        case int() if not isinstance(key, bool):
+            return str(int(key))
+        case float():
+            return str(float(key))
+    scalar = _scalar(key)
     if scalar is None or isinstance(scalar, bool):
         kind = printable(type(key).__name__)
         raise ManifestError(f"a {kind} cannot be a key in JSON", where=where, code="manifest.free-form")
@@ -126,16 +141,17 @@ def _tag_integer(value: int, where: str) -> dict[str, str]:
 
 
 def _scalar(value: Any) -> Any:
-    """Return a NumPy scalar (or whatever acts as one number) as a Python number, else None."""
-    # By name, since NumPy may not be loaded; the first is that of NumPy 1.
-    if type(value).__name__ in ("bool_", "bool"):
-        return bool(value)
+    """Return a scalar of NumPy, torch or whatever acts as one number as the Python number it equals, else None."""
+    # By name, since neither may be loaded. What is not in the table would be another number in Python, or is none.
+    dtype = getattr(value, "dtype", None)
+    kind = operator.index
+    if dtype is not None:
+        found = _SCALAR.fullmatch(getattr(dtype, "name", None) or str(dtype))
+        if found is None or getattr(value, "shape", None) != ():
+            return None
+        kind = _KINDS[found["kind"]]
     with contextlib.suppress(TypeError, ValueError):
-        return operator.index(value)
-    # A complex number would lose a part of itself without a word.
-    if getattr(value, "shape", None) == () and "complex" not in str(getattr(value, "dtype", "")):
-        with contextlib.suppress(TypeError, ValueError):
-            return float(value)
+        return kind(value)
     return None
 
 

@@ -1,12 +1,14 @@
+import enum
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptfmt.errors import ManifestError
-from ckptfmt.format.freeform import decode_free, encode_free
+from ckptfmt.format.freeform import decode_free, encode_free, encode_key
 from ckptfmt.format.jsontext import parse, render
 
 names = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda name: not name.startswith("$"))
@@ -46,6 +48,65 @@ def test_numpy_scalars_and_tuples_become_plain():
     encoded = encode_free(value, where="$")
     assert encoded == {"n": 6, "r": 7.5, "f": 0.5, "b": True, "t": [1, 2], "3": "x"}
     assert [type(item) for item in encoded.values()] == [int, float, float, bool, list, str]
+
+
+class Choice(int, enum.Enum):
+    A = 5
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.array(True), True),
+        (np.array(3, ">i2"), 3),
+        (np.array(0.5, ">f8"), 0.5),
+        (np.float16(0.1), 0.0999755859375),
+        (np.uint64(2**64 - 1), {"$int": "18446744073709551615"}),
+        (ml_dtypes.bfloat16(1.5), 1.5),
+        ({Choice.A: Choice.A}, {"5": 5}),
+        ({np.float32(0.5): np.array(-0.0)}, {"0.5": -0.0}),
+    ],
+    ids=repr,
+)
+def test_a_scalar_is_the_number_it_equals(value, plain):
+    encoded = encode_free(value, where="$")
+    assert (encoded, repr(encoded)) == (plain, repr(plain))
+
+
+def test_a_scalar_of_torch_is_the_number_it_equals():
+    torch = pytest.importorskip("torch")
+    given = [True, 3, 0.5]
+    assert repr(encode_free([torch.tensor(value) for value in given], where="$")) == repr(given)
+    assert encode_free(torch.tensor(0.5, dtype=torch.bfloat16), where="$") == 0.5
+    for other in (torch.tensor([1]), torch.tensor(1j)):
+        with pytest.raises(ManifestError, match="a Tensor cannot be written as JSON"):
+            encode_free(other, where="$")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.longdouble("1e4000"),
+        np.longdouble(1),
+        np.datetime64("2020-01-01", "ns"),
+        np.datetime64("2020-01-01"),
+        np.timedelta64(5, "ns"),
+        np.complex64(1),
+        np.array([1]),
+        np.array(1, object),
+        np.bytes_(b"1"),
+    ],
+    ids=repr,
+)
+def test_what_would_become_another_value_is_refused(value):
+    kind = type(value).__name__
+    with pytest.raises(ManifestError) as caught:
+        encode_free({"a": value}, where="$")
+    sentence = f"$.a: a {kind} cannot be written as JSON; give a number, text, list or mapping"
+    assert str(caught.value) == sentence
+    with pytest.raises(ManifestError) as caught:
+        encode_key(value, where="$.a")
+    assert str(caught.value) == f"$.a: a {kind} cannot be a key in JSON"
 
 
 @pytest.mark.parametrize(
