@@ -48,8 +48,11 @@ def choose(
     workshop = Workshop()
     # First all together: an actor alone would be told too, and its critics be lost.
     whole = whole_of(found) if key is None else None
-    if whole is not None and (together := _tell(whole, declare(whole), given, (), workshop)).is_told:
-        return together
+    if whole is not None:
+        together = _tell(whole, declare(whole), given, (), workshop)
+        # Where it is open which of them belong together, one of them taken alone would be a guess.
+        if together.is_told or "key" in together.answer.options:
+            return together
     tried: list[Chosen] = []
     for network in _eligible(found, key, where):
         others = [other for other in found if other is not network] if key is None else []

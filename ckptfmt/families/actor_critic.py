@@ -60,7 +60,8 @@ def read_actor_critic(draft: Draft, sides: Sides, family: Family) -> Proposal:
         raise Unfit("its critic gives more than one number")
     if shared:
         after = policy.units[shared].inputs if len(policy.units) > shared else policy.features
-        draft.body("trunk", "trunk", policy.units[:shared], after)
+        behind = (*policy.units[shared:], *policy.heads)
+        draft.body("trunk", "trunk", policy.units[:shared], after, behind=behind)
         draft.observe(policy.units[0])
     else:
         draft.observe((policy.units or policy.heads)[0])

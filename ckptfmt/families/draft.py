@@ -16,6 +16,7 @@ from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.encoder import Conv
 from ckptfmt.families.evidence import Origin
 from ckptfmt.families.habits import habit_of
+from ckptfmt.families.joints import joints
 from ckptfmt.families.names import words
 from ckptfmt.families.network import NetworkConfig
 from ckptfmt.families.outline import Outline, Unit
@@ -98,10 +99,20 @@ class Draft:
             self.fields[name] = said if known else usual.get(name, default)
             self.origin[name] = self.seen.facts.origin(name) if known else "assumed"
 
-    def body(self, name: str, prefix: str, units: Sequence[Unit], after: int, *, last: str | None = None) -> None:
+    def body(
+        self,
+        name: str,
+        prefix: str,
+        units: Sequence[Unit],
+        after: int,
+        *,
+        last: str | None = None,
+        behind: Sequence[Unit] = (),
+    ) -> None:
         """Set the field of a body from layers in a row, behind which `after` features are taken.
 
-        `last` is the activation behind the last layer where it is another than behind the others.
+        `last` is the activation behind the last layer where it is another than behind the others; `behind` are layers
+        outside of the body that take what it gives.
         """
         blocks: list[Block] = []
         habit = habit_of(self.seen.shapes)
@@ -125,8 +136,8 @@ class Draft:
                 blocks.append(self._mlp(place, row, activation=None if following else last))
         self.infer(**{name: tuple(blocks)})
         unseen = any(isinstance(block, Residual | Convs) for block in blocks) and not self.seen.wiring.windows
-        if unseen or alone:
-            # Strides, paddings and pooling have no weights, and nor has a place where nothing follows.
+        if unseen or alone or any(joints((*units, *behind))):
+            # Strides, paddings and pooling have no weights, and nor has a place where nothing follows, or may not.
             self.origin[name] = "assumed"
 
     def observe(self, unit: Unit) -> None:

@@ -32,7 +32,7 @@ def read_policy(
     `critics` are chains that value its actions; without any, a policy that is not `alone` has a state value beside it,
     and would have saved a deviation if its actions were real. Raises `Unfit` where nothing tells.
     """
-    draft.body("policy_trunk", "policy", chain.units[shared:], chain.features)
+    draft.body("policy_trunk", "policy", chain.units[shared:], chain.features, behind=chain.heads)
     if len(chain.heads) == 2:
         return _two(draft, chain)
     if len(chain.heads) > 1:

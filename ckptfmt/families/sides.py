@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from ckptfmt.families.draft import Unfit
+from ckptfmt.families.joints import open_joints
 from ckptfmt.families.names import words
 from ckptfmt.families.outline import Chain, Outline, Row
 from ckptfmt.families.strings import strings
@@ -117,7 +119,18 @@ def said_of(piece: str, common: frozenset[str] = frozenset()) -> frozenset[Meani
 
 
 def chained(rows: Sequence[Row]) -> Chain | None:
-    """Return the one chain that rows make; of several that of the file's order, None where that is none of them."""
+    """Return the one chain that rows make; of several that of the file's order, None where that is none of them.
+
+    Raises `Unfit` where it would be strung of two whole networks, and nothing says that one lies before the other.
+    """
+    chain = _chain(rows)
+    for one, other in open_joints(chain) if chain else ():
+        why = f"{other.name} takes what {one.name} gives, and nothing says that the two are of one network"
+        raise Unfit(why, "key")
+    return chain
+
+
+def _chain(rows: Sequence[Row]) -> Chain | None:
     found = strings(rows)
     if not found and any(row.units[0].kind == "cell" for row in rows):
         # A cell may lie between two layers that would follow one another as well.
@@ -133,14 +146,15 @@ def parted(rows: Sequence[Row]) -> list[Chain]:
 def _parted(rows: list[Row], depth: int) -> list[Chain]:
     """Split rows that make no chain by the next piece of their paths, each part as far as it must be."""
     deeper = _split(rows, depth)
-    if (whole := chained(rows)) and not _are_copies(deeper):
+    whole = _chain(rows)
+    if whole and not _are_copies(deeper) and not any(open_joints(whole)):
         return [whole]
     return deeper
 
 
 def _split(rows: list[Row], depth: int) -> list[Chain]:
     if depth >= max((len(row.path) for row in rows), default=0):
-        alone = [chained([row]) for row in rows] if len(rows) > 1 else []
+        alone = [_chain([row]) for row in rows] if len(rows) > 1 else []
         return [chain for chain in alone if chain] if all(alone) else []
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:

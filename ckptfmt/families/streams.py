@@ -122,7 +122,7 @@ def read_streams(draft: Draft, streams: Streams, per_action: int = 1) -> None:
         raise Unfit(f"{streams.rows} rows are not so many for each action")
     draft.infer(n_action=streams.rows // per_action, noisy=streams.value.heads[0].kind == "noisy")
     if streams.advantage is None:
-        draft.body("trunk", "trunk", streams.value.units, streams.value.features)
+        draft.body("trunk", "trunk", streams.value.units, streams.value.features, behind=streams.value.heads)
         draft.head("q", streams.value.heads[0])
         draft.observe(first)
         return
@@ -130,7 +130,8 @@ def read_streams(draft: Draft, streams: Streams, per_action: int = 1) -> None:
     if value.heads[0].outputs != per_action:
         raise Unfit("its value has other rows than an action")
     if shared:
-        draft.body("trunk", "trunk", value.units[:shared], (*value.units, *value.heads)[shared].inputs)
+        behind = (*value.units, *value.heads)[shared:]
+        draft.body("trunk", "trunk", value.units[:shared], behind[0].inputs, behind=behind)
     draft.observe(first)
     draft.body("value_trunk", "value", value.units[shared:], value.features)
     draft.body("advantage_trunk", "advantage", advantage.units[shared:], advantage.features)

@@ -75,6 +75,10 @@ def tell(seen: Skeleton) -> Classification:
     if seen.facts.architecture:
         return answer
     misfits = [item for item in found if isinstance(item, Misfit)]
+    if apart := [misfit for misfit in misfits if "key" in misfit.options]:
+        # Networks that may or may not belong together: what each is alone is no answer for the file.
+        nearest = _furthest(apart)
+        return replace(answer, refusal=nearest.why, options=nearest.options)
     if answer.candidates:
         strong = next((other for other in others if other.strength), None)
         return _refused(answer, strong, misfits) if strong else answer

@@ -4,6 +4,7 @@ import pickle
 import shutil
 import sys
 import types
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -229,3 +230,27 @@ def test_what_would_tell_a_network_apart_is_asked_for(tmp_path):
     file = lone(tmp_path, quantile_net=[""])
     with pytest.raises(ConversionError, match="how 2 rows are actions times quantiles cannot be told; give n_action="):
         convert(file, tmp_path / "out")
+
+
+def test_where_it_is_open_which_networks_belong_together_none_is_taken_alone(tmp_path):
+    random = np.random.default_rng(0)
+
+    def layers(*sizes):
+        # More tensors than a layer has, so that each is a network of its own.
+        shapes = pairwise(sizes)
+        return {
+            name: random.normal(size=shape).astype("f4")
+            for i, (inputs, outputs) in enumerate(shapes)
+            for name, shape in ((f"{i}.weight", (outputs, inputs)), (f"{i}.bias", (outputs,)))
+        }
+
+    networks = {"manager": layers(5, 16, 16, 16, 16, 9), "q_net": layers(9, 16, 16, 16, 16, 3)}
+    (tmp_path / "networks.pkl").write_bytes(pickle.dumps(networks))
+    with pytest.raises(ConversionError) as e:
+        convert(tmp_path / "networks.pkl", tmp_path / "out")
+    assert str(e.value) == (
+        f"{tmp_path / 'networks.pkl'}: q_net/0.weight takes what manager/4.weight gives, and nothing says that "
+        "the two are of one network; give key=, or keep the weights without a network: architecture=none"
+    )
+    told = convert(tmp_path / "networks.pkl", tmp_path / "out", key="q_net")
+    assert (told.architecture, told.left) == ("dqn", ("manager",))
