@@ -8,10 +8,12 @@ from ckptfmt.families.blocks import Body, Tensors, body_kind, body_tensors, line
 from ckptfmt.families.claim import Proposal, Witness
 from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import one_of, positive
+from ckptfmt.families.critics import doubt
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.heads import action_size, drop_temperatures, read_policy, usual_scale
 from ckptfmt.families.network import PolicyConfig, ensemble_name, noise_names, policy_tensors
-from ckptfmt.families.outline import Chain
+from ckptfmt.families.outline import Chain, Unit
+from ckptfmt.families.quantile_q import is_quantile
 from ckptfmt.families.registry import Family, Shape
 from ckptfmt.families.sides import Sides, chained, parted
 from ckptfmt.families.targets import COPIED, read_target, target_tensors
@@ -76,7 +78,7 @@ def read_critics(draft: Draft, critics: Sequence[Chain]) -> None:
     if len({critic.signature for critic in critics}) != 1 or any(len(critic.heads) != 1 for critic in critics):
         raise Unfit("its critics are not all alike")
     for i, critic in enumerate(critics):
-        draft.body("critic_trunk", f"critics.{i}.body", critic.units, critic.features)
+        draft.body("critic_trunk", f"critics.{i}.body", critic.units, critic.features, behind=critic.heads)
         draft.head(f"critics.{i}.head", critic.heads[0])
     draft.infer(n_critics=len(critics))
 
@@ -99,9 +101,12 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     if (draft.fields["policy"] == "categorical") != discrete:
         raise Unfit("its critics do not value what the policy gives")
     read_critics(draft, critics)
-    # A critic of a given action has one number to say of it; more are quantiles (Kuznetsov et al. 2020).
+    if draft.seen.facts.architecture is None and (
+        why_not := doubt(policy, critics) or (values and doubt(policy, values))
+    ):
+        raise Unfit(why_not, "key", "architecture")
     if not discrete and critics[0].heads[0].outputs > 1:
-        draft.infer(n_quantiles=critics[0].heads[0].outputs)
+        _read_quantiles(draft, sides, critics[0].heads[0])
     _read_value(draft, policy, values)
     draft.take(activation="relu", input_scale=usual_scale(draft))
     drop_temperatures(draft)
@@ -109,6 +114,18 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
     return draft.propose(
         FAMILY, what="a policy and its critics", sees=why, witnesses=_witnesses(sides, policy, critics, discrete)
     )
+
+
+def _read_quantiles(draft: Draft, sides: Sides, head: Unit) -> None:
+    """Read as quantiles (Kuznetsov et al. 2020) what somebody says is some: atoms and several rewards are rows too."""
+    known = draft.said("n_quantiles") == head.outputs
+    texts = (*draft.seen.context, *draft.seen.agents, *(piece for row in sides.critic for piece in row.path))
+    if not known and not any(map(is_quantile, texts)):
+        why = f"{head.name} gives {head.outputs} numbers, which are quantiles, atoms or values of several things"
+        raise Unfit(why, "key", "n_quantiles")
+    draft.infer(n_quantiles=head.outputs)
+    if known:
+        draft.origin["n_quantiles"] = draft.seen.facts.origin("n_quantiles")
 
 
 def _chains(sides: Sides) -> tuple[Chain, list[Chain]]:

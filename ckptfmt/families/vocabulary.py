@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["TARGET_WORDS", "Meaning", "meaning", "meanings"]
+__all__ = ["MEMBERS", "TARGET_WORDS", "Meaning", "meaning", "meanings"]
 
 Meaning = Literal[
     "q", "value", "advantage", "policy", "mean", "deviation", "quantile", "imitation", "action", "other", "neutral", ""
@@ -16,6 +16,11 @@ Meaning = Literal[
 
 # What code bases call the copy of a network that follows it.
 TARGET_WORDS = frozenset({"target", "targets", "targ", "targs", "tgt", "old", "ema", "lagged", "slow"})
+# What those are called of whom each has networks of its own.
+MEMBERS = frozenset({
+    "agent", "agents", "player", "players", "member", "members", "worker", "workers", "manager", "individual",
+    "individuals", "opponent", "team", "speaker", "listener", "predator", "prey", "leader", "follower",
+})  # fmt: skip
 _WORDS: dict[Meaning, str] = {
     "q": "q qs qf qfs qfunc qfunction qfunctions qval qvals qvalue qvalues qnet qnetwork dqn ddqn dddqn ddqnet dqnet",
     "value": "v vs vf val vals value values critic critics baseline baselines state",
@@ -28,7 +33,7 @@ _WORDS: dict[Meaning, str] = {
     ),
     "mean": "mu mus mean means loc",
     "deviation": "sigma sigmas std stds stddev logstd var variance covariance scale",
-    "quantile": "quantile quantiles qr qrdqn iqn fqf tau taus expectile expectiles fraction fractions",
+    "quantile": "quantile quantiles qr qrdqn tqc iqn fqf tau taus expectile expectiles fraction fractions",
     "imitation": (
         "imitation imitator imitators imt bc bcq behavior behaviour cloning clone demonstrator expert experts student "
         "teacher gail airl"
