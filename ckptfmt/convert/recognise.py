@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ckptfmt.convert.declared import Declared
+from ckptfmt.convert.settings import merged
 from ckptfmt.errors import printable
 from ckptfmt.families.answer import Classification
 from ckptfmt.families.evidence import Facts, Wiring
@@ -19,6 +20,8 @@ __all__ = ["classify_network", "merge"]
 # "old" alone is what copies of policies are called; Tianshou has a model_old beside Q-networks only.
 _TARGETS = frozenset({"target", "targets", "targ", "tgt"})
 _EXPLORING, _NO_CHANCE = frozenset({"epsilon", "exploration"}), frozenset({"clip", "clipping", "adam", "optimizer"})
+# Words of settings that speak of bins, of an action or of returns, and of branches, each of which chooses.
+_BINS = frozenset({"bins", "branches", "branching", "symlog", "twohot"})
 
 
 def classify_network(
@@ -51,6 +54,7 @@ def classify_network(
         beside=tuple(other.path for other in others if other is not network and other.role in ("online", "unknown")),
         copied=any(_is_copy(other, network) for other in others),
         file=declared.file,
+        choices=_choices(declared),
     )
     return _settled(tell(seen), seen, declared.settings)
 
@@ -66,7 +70,8 @@ def _settled(answer: Classification, seen: Skeleton, settings: Facts) -> Classif
     # Nothing was asked, so there is nothing that settings could answer.
     if answer.chosen is None and not answer.options:
         return answer
-    for name, value in {**settings.known(), **settings.more}.items():
+    # Numbers of quantiles come first: they say that rows are no atoms.
+    for name, value in {**settings.more, **settings.known()}.items():
         if seen.facts.field(name) is not None or not _is_open(answer, name):
             continue
         said = {"more": {**seen.facts.more, name: value}} if name in settings.more else {name: value}
@@ -87,6 +92,12 @@ def _exploration(network: Network) -> Iterator[str]:
         said = frozenset(words(key))
         if said & _EXPLORING and not said & _NO_CHANCE:
             yield key
+
+
+def _choices(declared: Declared) -> str:
+    """Return the setting that says that outputs are bins, or those of several choices, "" where there is none."""
+    settings = merged(declared.training_info)
+    return next((key for key, value in settings.items() if value and _BINS & frozenset(words(key))), "")
 
 
 def _is_of_its_own(network: Network) -> bool:

@@ -1,5 +1,7 @@
 """Q-networks on features, on residual encoders, with normalisations or deeper heads: all that is no Atari DQN."""
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -18,6 +20,7 @@ from ckptfmt.families.outline import Chain, Row, Unit
 from ckptfmt.families.quantile_q import is_quantile, levels
 from ckptfmt.families.registry import Family
 from ckptfmt.families.sides import Sides, chained
+from ckptfmt.families.skeleton import several_choices
 from ckptfmt.families.streams import Streams, StreamsConfig, read_streams, stream_tensors, told_streams
 from ckptfmt.families.vocabulary import meaning
 from ckptfmt.format.document import value
@@ -27,7 +30,9 @@ __all__ = ["FAMILY", "QConfig"]
 
 # More rows than this are as likely actions times atoms or quantiles.
 _MOST_ACTIONS = 40
-_TWINS = ("one", "two")
+# What learners of two networks call them: q1 and q2, qf1 and qf2, q_net_1 and q_net_2. Choices are called q_1 and q_2.
+_TWIN = re.compile(r"(?:q|(?:q_?f|q_?(?:net|network|value|values|func|function|critic))_?)([12ab]|_?one|_?two)", re.I)
+_PAIRS = (["1", "2"], ["a", "b"], ["one", "two"])
 _NUMBERS = frozenset({"one", "two", "three", "first", "second", "third", "a", "b"})
 _ASSUMED = "that its rows are Q-values is assumed, since the logits of a policy have the same tensors"
 
@@ -88,6 +93,8 @@ def _name(config: QConfig) -> str:
 
 def _read(draft: Draft, sides: Sides) -> Proposal:
     if several := _several(sides):
+        if not _are_twins(_by_name(sides)) and not _are_said(draft, several[0]):
+            raise Unfit(_open(*several), *(() if several[1] else ("key",)), "n_critics")
         return _read_several(draft, *several)
     streams = told_streams(sides)
     if any(map(is_atari, streams.chains)):
@@ -98,6 +105,8 @@ def _read(draft: Draft, sides: Sides) -> Proposal:
         raise Unfit("it gives quantiles")
     if is_implicit(sides):
         raise Unfit("it embeds cosines")
+    if draft.seen.choices and draft.seen.facts.architecture is None:
+        raise Unfit(several_choices(draft.seen.choices), "architecture")
     witnesses = list(q_witnesses(draft, sides))
     support = _support(draft, streams)
     if support is not None:
@@ -127,10 +136,32 @@ def _several(sides: Sides) -> tuple[list[Chain], int] | None:
     if len(told) < 2 or len(told) != len(chains) or not alike or told[0].heads[0].outputs < 2:
         return None
     listed = any(name.rpartition("/")[2].isdigit() for name in _by_name(sides))
-    if shared and (listed or len(told) > len(_TWINS)):
+    if shared and (listed or len(told) > 2):
         # Heads in a list on one trunk are as often those of several choices.
         return None
     return told, sum(len(row.units) for row in shared)
+
+
+def _are_twins(names: Iterable[str]) -> bool:
+    """Whether networks are two that learn the same, called as those of twin learners are."""
+    above, last = zip(*(name.rpartition("/")[::2] for name in names), strict=True)
+    spelled = [_TWIN.fullmatch(name) for name in last]
+    numbers = sorted(found[1].lower().strip("_") for found in spelled if found)
+    return len({*above}) == 1 and len(numbers) == len(last) and numbers in _PAIRS
+
+
+def _are_said(draft: Draft, chains: Sequence[Chain]) -> bool:
+    """Whether somebody says how many networks are taken together."""
+    return draft.said("n_critics") == len(chains) or draft.seen.facts.architecture is not None
+
+
+def _open(chains: Sequence[Chain], shared: int) -> str:
+    first, *_, last = (chain.heads[0].name for chain in chains)
+    what = "heads of as many rows" if shared else "networks of the same layers"
+    return (
+        f"{first} and {last} are of {len(chains)} {what}: whether they value the same actions together, or belong to "
+        "several agents, choices or members of an ensemble, cannot be told"
+    )
 
 
 def _by_name(sides: Sides) -> dict[str, list[Row]]:
@@ -163,6 +194,8 @@ def _read_several(draft: Draft, chains: list[Chain], shared: int) -> Proposal:
     else:
         draft.observe((first.units or first.heads)[0])
     read_critics(draft, [Chain(chain.units[shared:], chain.heads) for chain in chains])
+    if draft.said("n_critics") is not None:
+        draft.origin["n_critics"] = draft.seen.facts.origin("n_critics")
     draft.infer(n_action=first.heads[0].outputs)
     draft.take(activation="relu", input_scale=1.0, critic_join="min")
     sees = f"{first.heads[0].name} is one of {len(chains)} heads of Q-values"
@@ -177,8 +210,10 @@ def _support(draft: Draft, streams: Streams) -> Unit | None:
         if size < 2 or rows % size or draft.seen.values is None or max(unit.shape) != size:
             continue
         try:
-            low, high = ends(unit.name, draft.seen.values)
-        except NoSupport:
+            low, high = ends(unit.name, draft.seen.values, known=_says_atoms(draft, size))
+        except NoSupport as e:
+            if e.options:
+                raise Unfit(str(e), *e.options) from None
             continue
         draft.infer(n_atoms=size, v_min=low, v_max=high)
         draft.vector("support", unit, (size,))
@@ -188,6 +223,11 @@ def _support(draft: Draft, streams: Streams) -> Unit | None:
         for name, item in said.items():
             draft.fields[name], draft.origin[name] = item, draft.seen.facts.origin(name)
     return None
+
+
+def _says_atoms(draft: Draft, count: int) -> bool:
+    """Whether somebody says that there are so many atoms, or that the rows are atoms."""
+    return draft.said("n_atoms") == count or "distributional" in (draft.seen.facts.architecture or "")
 
 
 def _assumed(draft: Draft, sides: Sides, streams: Streams) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "Shapes",
     "Skeleton",
     "Values",
+    "several_choices",
 ]
 
 Shape = tuple[int, ...]
@@ -84,7 +85,8 @@ class Skeleton:
     the network (where it lay), `agents` what the file's own settings call its agent. `others` are the shapes of the
     other networks of the file by their paths, copies and optimizers left out; `copied` is true where a target copy
     of this one is among them, and `beside` the paths of all that is no copy, whatever it holds. `file` is the name of
-    the file, which a person chose and may change.
+    the file, which a person chose and may change. `choices` is a setting by which rows are bins, or those of several
+    choices, "" where there is none.
     """
 
     shapes: Mapping[str, Shape]
@@ -97,6 +99,7 @@ class Skeleton:
     copied: bool = False
     beside: tuple[str, ...] = ()
     file: str = ""
+    choices: str = ""
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -164,6 +167,11 @@ class Skeleton:
             if len({tuple(item[: size + 1]) for item in split}) != 1 or any(len(item) <= size + 2 for item in split):
                 return size
         return 0
+
+
+def several_choices(setting: str) -> str:
+    """Return why rows are not told by their number where a setting says that they are bins or branches."""
+    return f"its settings have '{setting}', so its rows may be bins, or those of several choices at once"
 
 
 def _spoken(layer: Layer) -> tuple[str, ...]:

@@ -157,3 +157,26 @@ def test_settings_in_a_file_beside_the_weights_settle_as_well(tmp_path):
     result = convert(file, tmp_path / "out")
     assert (result.config_origin.get("architecture"), result.config_origin["input_scale"]) == (None, "declared")
     assert json.loads((tmp_path / "out/manifest.json").read_text())["environment"] == {"id": "ALE/Pong-v5"}
+
+
+def test_settings_of_branches_leave_open_what_the_rows_of_streams_are(tmp_path):
+    shapes = {"fc.weight": (16, 4), "fc.bias": (16,)} | head("value", 1) | head("adv", 15)
+    with pytest.raises(ConversionError) as e:
+        convert(saved(tmp_path, shapes, args={"n_branches": 3, "n_bins": 5}), tmp_path / "out")
+    assert e.value.what == (
+        "its settings have 'n_branches', so its rows may be bins, or those of several choices at once"
+    )
+    assert convert(saved(tmp_path, shapes, args={"n_branches": 0}), tmp_path / "out").architecture == "dueling"
+
+
+def test_a_number_of_quantiles_in_settings_rivals_the_ends_of_a_support(tmp_path):
+    ends = {"n_actions": 6, "v_min": -10.0, "v_max": 10.0}
+    shapes = HIDDEN | head("fc2", 306)
+    source = saved(tmp_path, shapes, config={**ends, "num_quantiles": 51})
+    with pytest.raises(ConversionError) as e:
+        convert(source, tmp_path / "out")
+    assert e.value.what == (
+        "could be dqn (306 actions) or distributional (6 actions × 51 atoms): settings say that n_quantiles is 51, and "
+        "there is no support"
+    )
+    assert convert(saved(tmp_path, shapes, config=ends), tmp_path / "out").architecture == "distributional"

@@ -74,9 +74,6 @@ CASES = {
         | layer("critic_encoder.0", 64, 4) | layer("critic_head.Q.0", 64, 64) | layer("critic_head.last", 1, 64),
         "actor-critic", "categorical"),
     "two networks of Q-values": (row("q1", 4, 64, 2) | row("q2", 4, 64, 2), "q-network", "twin-dqn"),
-    "a list of networks of Q-values, each with a copy": (
-        {name: shape for kind in ("q_funcs", "target_q_funcs") for i in range(3)
-         for name, shape in row(f"{kind}.{i}", 4, 64, 2).items()}, "q-network", "3-dqn"),
     "two heads of Q-values on one trunk": (
         layer("fc", 64, 4) | layer("q1", 2, 64) | layer("q2", 2, 64), "q-network", "twin-dqn"),
     "Stable-Baselines 2, a policy with a head of Q-values that nothing uses": (
@@ -186,6 +183,81 @@ def test_a_head_alone_is_the_value_behind_the_layers_of_the_policy_even_where_it
 )
 def test_networks_that_are_alike_are_no_ensemble_for_that(shapes):
     assert classify(shapes).architecture is None
+
+
+MANY = (
+    "{}.2.weight and {}.2.weight are of {} networks of the same layers: whether they value the same actions together, "
+    "or belong to several agents, choices or members of an ensemble, cannot be told"
+)
+ON_A_TRUNK = (
+    "{}.weight and {}.weight are of 2 heads of as many rows: whether they value the same actions together, or belong "
+    "to several agents, choices or members of an ensemble, cannot be told"
+)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("q_net_0", "q_net_1"), ("q_1", "q_2"), ("dqn_agent_1", "dqn_agent_2"), ("q_nets.0", "q_nets.1"),
+        ("player_a.q1", "player_b.q2"), ("q1", "q2", "q3"), tuple(f"q_funcs.{i}" for i in range(10)),
+    ],
+)  # fmt: skip
+def test_several_networks_of_q_values_are_joined_only_where_somebody_says_how_many(names):
+    shapes = {name: shape for stem in names for name, shape in row(stem, 4, 64, 2).items()}
+    answer = classify(shapes)
+    assert (answer.refusal, answer.options) == (MANY.format(names[0], names[-1], len(names)), ("key", "n_critics"))
+    said = classify(shapes, facts=Facts(more={"n_critics": len(names)})).chosen
+    assert (said.config.n_critics, said.origin["n_critics"]) == (len(names), "given")
+
+
+def test_two_heads_on_a_trunk_may_be_two_choices():
+    answer = classify(layer("fc", 64, 4) | layer("q_1", 3, 64) | layer("q_2", 3, 64))
+    assert (answer.refusal, answer.options) == (ON_A_TRUNK.format("q_1", "q_2"), ("n_critics",))
+
+
+@pytest.mark.parametrize(
+    "names", [("qf1", "qf2"), ("q_net_1", "q_net_2"), ("qnet1", "qnet2"), ("q_one", "q_two"), ("q_net_a", "q_net_b")]
+)
+def test_two_networks_that_are_called_as_twin_learners_call_theirs_are_twins(names):
+    shapes = {name: shape for stem in names for name, shape in row(stem, 4, 64, 2).items()}
+    assert (classify(shapes).refusal, classify(shapes).architecture) == ("", "twin-dqn")
+
+
+EVEN = "{} may hold the atoms of returns, bins or choices of actions, and its name does not say"
+TRUNK = layer("c1", 32, 4, 8, 8) | layer("c2", 64, 32, 4, 4) | layer("c3", 64, 64, 3, 3) | layer("fc", 64, 3136)
+
+
+@pytest.mark.parametrize("body", [row("body", 4, 64, 64), TRUNK], ids=["features", "frames"])
+@pytest.mark.parametrize("name", ["bins", "steer_values", "action_atoms", "symlog_support"])
+def test_even_steps_are_no_support_for_that(body, name):
+    shapes = body | layer("q", 33, 64) | {name: (11,)}
+    numbers = [-1 + i / 5 for i in range(11)]
+    answer = tell(Skeleton(shapes=shapes, values=lambda name: numbers))
+    assert (answer.refusal, answer.options) == (EVEN.format(name), ("n_atoms", "architecture"))
+    said = tell(Skeleton(shapes=shapes, values=lambda name: numbers, facts=Facts(n_atoms=11))).chosen
+    assert (said.name, said.config.v_min, said.config.v_max) == ("distributional", -1, 1)
+
+
+@pytest.mark.parametrize("name", ["support", "z", "z_values", "net.atoms", "v_range", "dist_support"])
+def test_a_support_is_called_one(name):
+    shapes = row("body", 4, 64, 64) | layer("q", 33, 64) | {name: (11,)}
+    told = tell(Skeleton(shapes=shapes, values=lambda name: [-1 + i / 5 for i in range(11)])).chosen
+    assert (told.name, told.config.n_action, told.config.n_atoms) == ("distributional", 3, 11)
+
+
+@pytest.mark.parametrize("body", [layer("body", 64, 4), TRUNK], ids=["features", "frames"])
+def test_a_setting_of_branches_or_bins_leaves_the_rows_open(body):
+    shapes = body | layer("value", 1, 64) | layer("adv", 15, 64)
+    assert tell(Skeleton(shapes=shapes)).architecture == "dueling"
+    answer = tell(Skeleton(shapes=shapes, choices="n_branches"))
+    why = "its settings have 'n_branches', so its rows may be bins, or those of several choices at once"
+    assert (answer.architecture, answer.refusal, answer.options) == (None, why, ("architecture",))
+
+
+def test_a_number_of_quantiles_that_is_that_of_the_atoms_says_that_they_may_be_none():
+    ends = Facts(n_action=6, v_min=-10.0, v_max=10.0, more={"n_quantiles": 51})
+    answer = classify(TRUNK | layer("fc2", 306, 64), facts=ends)
+    assert answer.refusal.endswith("settings say that n_quantiles is 51, and there is no support")
 
 
 def test_a_policy_of_a_kind_that_is_not_rebuilt_is_none():

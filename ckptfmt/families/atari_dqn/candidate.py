@@ -88,12 +88,17 @@ def _support(
     fields: dict[str, Any] = {"n_atoms": reading.n_atoms, "v_min": facts.v_min, "v_max": facts.v_max}
     origin: dict[str, Origin] = {"n_atoms": "inferred", "v_min": facts.origin("v_min"), "v_max": facts.origin("v_max")}
     if support and values is not None:
-        low, high = ends(support, values)
+        low, high = ends(support, values, known=facts.n_atoms is not None or _is_given(facts))
         if said := contradiction.ends(facts, low, high):
             raise Undecided(said)
         fields |= {"v_min": low, "v_max": high}
         origin |= {"v_min": "inferred", "v_max": "inferred"}
     return fields, origin
+
+
+def _is_given(facts: Facts) -> bool:
+    """Whether somebody says that the rows are atoms."""
+    return "distributional" in (facts.architecture or "")
 
 
 def _trunk(

@@ -17,7 +17,7 @@ from ckptfmt.families.atari_dqn.topology import Fit, fits
 from ckptfmt.families.atari_dqn.witness import assumption, something_around, witnesses
 from ckptfmt.families.claim import Proposal
 from ckptfmt.families.names import stream, words
-from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.skeleton import Skeleton, several_choices
 
 __all__ = ["proposal", "read", "recognise", "unwitnessed"]
 
@@ -126,6 +126,9 @@ def _answer(fit: Fit, assignment: Assignment | None, why: str, seen: Skeleton) -
     possible = readings(fit, facts, layout)
     if said := contradiction.find(possible, fit, facts):
         return Classification(candidates=_doubtful(possible, layout), refusal=said)
+    if seen.choices and facts.architecture is None:
+        said = several_choices(seen.choices)
+        return Classification(candidates=_doubtful(possible, layout), refusal=said, options=("architecture",))
     reading = possible[0]
     if reading.doubt:
         names = " or ".join(dict.fromkeys(_described(item) for item in possible))
@@ -137,7 +140,7 @@ def _answer(fit: Fit, assignment: Assignment | None, why: str, seen: Skeleton) -
     try:
         candidate = build(fit, reading, assignment, seen, layout)
     except NoSupport as e:
-        return Classification(candidates=_doubtful(possible, layout), refusal=str(e))
+        return Classification(candidates=_doubtful(possible, layout), refusal=str(e), options=e.options)
     except Undecided as e:
         return Classification(
             candidates=_doubtful([replace(reading, doubt=str(e))], layout), refusal=str(e), options=e.options

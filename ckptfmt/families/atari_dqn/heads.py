@@ -71,6 +71,9 @@ def _support_doubt(n_atoms: int, facts: Facts) -> tuple[str, tuple[str, ...]]:
             "without a support, v_min and v_max it may as well be a quantile network (QR-DQN)",
             options,
         )
+    quantiles = facts.field("n_quantiles")
+    if quantiles == n_atoms and facts.n_atoms is None and facts.architecture is None:
+        return f"settings say that n_quantiles is {quantiles}, and there is no support", ("architecture",)
     if n_atoms == _QUANTILES and facts.architecture is None:
         return f"{n_atoms} is the usual number of quantiles of QR-DQN, and there is no support", ("architecture",)
     return "", ()

@@ -6,13 +6,19 @@ from typing import Protocol
 
 from ckptfmt.families.atari_dqn.fingerprint import Shape
 from ckptfmt.families.atari_dqn.topology import Fit
-from ckptfmt.families.names import parse
+from ckptfmt.families.names import parse, words
 from ckptfmt.families.skeleton import Values
 
-__all__ = ["HasSupport", "NoSupport", "atoms", "ends", "find"]
+__all__ = ["HasSupport", "NoSupport", "atoms", "ends", "find", "is_called_support"]
 
 # Supports in bfloat16 are off by a fifth of a step; atoms in another order or spacing are off by more.
 _TOLERANCE = 0.3
+
+
+# What code bases call a support, by any word of its name, or by all of them.
+_SUPPORT = frozenset({"support", "supports", "atom", "atoms", "z", "zs"})
+_BINS = frozenset({"bin", "bins", "action", "actions", "symlog", "twohot"})
+_RANGE = frozenset({"v", "value", "values", "range", "return", "returns", "distribution"})
 
 
 class HasSupport(Protocol):
@@ -35,7 +41,11 @@ class HasSupport(Protocol):
 
 
 class NoSupport(Exception):
-    """The tensor in the place of a support is none; the text says why."""
+    """The tensor in the place of a support is none; the text says why, `options` what would decide."""
+
+    def __init__(self, why: str, *options: str) -> None:
+        super().__init__(why)
+        self.options = options
 
 
 def atoms(config: HasSupport) -> tuple[float, ...]:
@@ -65,8 +75,26 @@ def find(fit: Fit, shapes: Mapping[str, Shape], values: Values | None) -> str:
     return names[0] if len(names) == 1 else ""
 
 
-def ends(name: str, values: Values) -> tuple[float, float]:
-    """Return the first and last value of a support; raise `NoSupport` unless they rise in even steps."""
+def is_called_support(name: str) -> bool:
+    """Whether a name is one of a support: rising numbers in even steps are bins of actions or of returns as well."""
+    said = {*words(name.replace("/", ".").rpartition(".")[2])}
+    if said & _BINS:
+        return False
+    return bool(said & _SUPPORT) or (len(said) > 1 and said <= _RANGE)
+
+
+def ends(name: str, values: Values, *, known: bool = False) -> tuple[float, float]:
+    """Return the first and last value of a support.
+
+    Raises `NoSupport` unless they rise in even steps, and where the name says nothing of a support, unless it is
+    `known` that there is one.
+    """
+    if not known and not is_called_support(name):
+        raise NoSupport(
+            f"{name} may hold the atoms of returns, bins or choices of actions, and its name does not say",
+            "n_atoms",
+            "architecture",
+        )
     found = list(values(name))
     if not _even(found):
         raise NoSupport(f"the values of {name} do not rise in even steps as a support's do")
