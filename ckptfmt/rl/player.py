@@ -79,9 +79,10 @@ def open_player(
     """
     with _opened(path, facts) as checkpoint:
         config = checkpoint.config
-        if config is None and checkpoint.manifest.architecture is not None:
+        # Before anything is made that the file asks for.
+        if config is None:
             raise unknown_network(checkpoint)
-        if config is not None and not is_agent(config):
+        if not is_agent(config):
             raise CkptError(
                 f"is a network of the family {config.family}, which values and chooses no actions",
                 where=checkpoint.path,
@@ -92,13 +93,11 @@ def open_player(
         if raw and "observation_scale" not in checkpoint.manifest.environment:
             trained = replace(trained, observation_scale=1.0)
         environment, followed = _follow(protocol or Protocol(), trained, config)
-        if not trust and config is not None:
+        if not trust:
             refuse_untrusted(environment, config.input_shape, atari=is_atari(environment.id))
         env = make_env(environment, render_mode=render_mode, trusted=trust or game is not None)
         try:
             model, config, _ = load_open_checkpoint(checkpoint, device, env=env)
-            if config is None:
-                raise CkptError("its architecture is unknown", where=checkpoint.path, code="config.unknown")
             followed = replace(followed, epsilon=followed.chance(explores(model)))
             yield Player(os.fspath(path), model, config, env, environment, checkpoint.manifest, followed)
         except DependencyNotInstalled as e:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def honest(tmp_path_factory):
 def forge(honest, folder, *, state=None, arrays=None, replay=None, settings=None, environment=None, **parts):
     """Return a copy of an honest checkpoint, sealed anew, of which some parts were changed by functions."""
     with Checkpoint(honest) as checkpoint:
-        manifest = checkpoint.manifest
+        manifest, config = checkpoint.manifest, checkpoint.config
         weights = read_tensors(checkpoint)
         tree = unflatten(read_tensors(checkpoint, STATE))
         buffer = {name: tensor.numpy().copy() for name, tensor in read_tensors(checkpoint, REPLAY).items()}
@@ -62,7 +63,7 @@ def forge(honest, folder, *, state=None, arrays=None, replay=None, settings=None
     made = ckptfmt.save(
         folder / "forged",
         weights,
-        manifest.config,
+        config,
         info,
         state=stored,
         replay=buffer,
@@ -506,6 +507,37 @@ def test_what_asks_for_more_than_its_network_needs_is_refused(honest, tmp_path, 
     with pytest.raises(CkptError) as caught, open_player(forge(honest, tmp_path, environment=environment)):
         pass
     assert caught.value.code in ("environment.untrusted", "environment.imports", "environment.unfit")
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """The name of a module that can be imported."""
+    (tmp_path / "imported_by_name.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    return "imported_by_name"
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_resume_imports_no_module_that_a_checkpoint_names(honest_blocks, tmp_path, module, processes):
+    settings = {"env": f"{module}:Catch-v0", "env_processes": processes}
+    with pytest.raises(CkptError) as caught:
+        resumed(forge(honest_blocks, tmp_path, settings=settings), tmp_path)
+    assert str(caught.value) == (
+        f"$.environment.id: refused, the environment {module}:Catch-v0 asks for a module to be imported; "
+        "import it yourself, then name the environment without the module"
+    )
+    assert module not in sys.modules
+
+
+def test_nothing_is_made_for_a_network_that_nobody_knows(tmp_path, module):
+    described = {"id": "GymV26Environment-v0", "kwargs": {"env_id": f"{module}:Catch-v0"}}
+    ckptfmt.save(tmp_path / "a", {"w": np.zeros(2, np.float32)}, environment=described)
+    with pytest.raises(CkptError) as caught, open_player(tmp_path / "a"):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path / 'a'}: its architecture is unknown; pass the network that these weights belong to as model="
+    )
+    assert module not in sys.modules
 
 
 def test_trust_lets_an_argument_through(honest, tmp_path):

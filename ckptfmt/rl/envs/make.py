@@ -28,7 +28,7 @@ from ckptfmt.rl.envs.atari import (
 )
 from ckptfmt.rl.envs.scaled import ScaledObservation
 
-__all__ = ["Env", "is_atari", "make_env", "resolve", "usual_stack"]
+__all__ = ["Env", "is_atari", "make_env", "refuse_imports", "resolve", "usual_stack"]
 
 Env = gymnasium.Env[Any, Any]
 # Mnih et al. 2015 shrink the screen of a game to 84×84, and all wrappers of games do since.
@@ -48,7 +48,10 @@ def make_env(environment: Environment, *, render_mode: str | None = None, truste
     it had wrappers that cannot be rebuilt.
     """
     description = resolve(environment)
-    _refuse_imports(description, trusted)
+    if description.wrappers:
+        raise _cannot(description, f"it was wrapped in {', '.join(description.wrappers)}, which cannot be rebuilt")
+    if not trusted:
+        refuse_imports(description.id)
     base = _make_base(description, render_mode)
     if description.preprocessing not in PREPROCESSINGS:
         raise _cannot(
@@ -92,12 +95,11 @@ def is_atari(env_id: str) -> bool:
     return spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith("ale_py")
 
 
-def _refuse_imports(description: Environment, trusted: bool) -> None:
-    if description.wrappers:
-        raise _cannot(description, f"it was wrapped in {', '.join(description.wrappers)}, which cannot be rebuilt")
-    if ":" in description.id and not trusted:
+def refuse_imports(env_id: str) -> None:
+    """Raise `CkptError` for an id out of a checkpoint that asks for a module to be imported."""
+    if ":" in env_id:
         raise CkptError(
-            f"refused, the environment {description.id} asks for a module to be imported",
+            f"refused, the environment {env_id} asks for a module to be imported",
             where="$.environment.id",
             fix="import it yourself, then name the environment without the module",
             code="environment.imports",

@@ -14,7 +14,7 @@ from ckptfmt.families.implicit_quantile_q import ImplicitQuantileConfig
 from ckptfmt.families.q_network import QConfig
 from ckptfmt.families.quantile_q import QuantileQConfig
 from ckptfmt.families.spaces import spaces_of
-from ckptfmt.rl.envs.make import make_env
+from ckptfmt.rl.envs.make import make_env, refuse_imports
 from ckptfmt.rl.envs.played import Played, play
 from ckptfmt.rl.envs.remote import RemoteEnv, make_remote, play_remotely
 from ckptfmt.rl.training.config import TrainConfig
@@ -36,7 +36,10 @@ Described = ModelConfig | QConfig | QuantileQConfig | ImplicitQuantileConfig
 
 
 def make_games(config: TrainConfig, *, trusted: bool) -> list[Any]:
-    """Return the environments of a training, in this process or in others."""
+    """Return the environments of a training, in this process or in others; raise as `make_env`."""
+    # Before its description is asked for: where nobody says how many frames are stacked, one is made to look at.
+    if not trusted:
+        refuse_imports(config.env)
     if config.env_processes:
         return [*make_remote(config.environment, config.num_envs, config.env_processes, trusted=trusted)]
     return [make_env(config.environment, trusted=trusted) for _ in range(config.num_envs)]
