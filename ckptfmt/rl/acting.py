@@ -47,7 +47,7 @@ class Actor:
         if isinstance(self._model, BlockNetwork):
             return self.choose(self.see(observation))
         values: Tensor = self._model.get_q_values(self._batch(observation))  # type: ignore[operator]
-        return int(values.argmax(dim=1))
+        return self._fit(values.argmax(dim=1)[0].cpu().numpy())
 
     @torch.no_grad()
     def see(self, observation: Any) -> Mapping[str, Tensor]:
@@ -64,7 +64,7 @@ class Actor:
     def choose(self, found: Mapping[str, Tensor]) -> Action:
         """Return the action that outputs lead to."""
         if not isinstance(self._model, BlockNetwork):
-            return int(found["q_values"].argmax(dim=1))
+            return self._fit(found["q_values"].argmax(dim=1)[0].cpu().numpy())
         if self._sampled:
             return self._fit(_draw(self._model, found, self._rng))
         return self._fit(self._model.choose(dict(found))[0].cpu().numpy())

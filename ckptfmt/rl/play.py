@@ -12,6 +12,7 @@ from ckptfmt.rl.acting import Action, Actor, explores
 from ckptfmt.rl.envs.atari import EpisodicLife
 from ckptfmt.rl.envs.description import layers
 from ckptfmt.rl.envs.make import Env
+from ckptfmt.rl.envs.played import begin, step
 from ckptfmt.rl.protocol import Protocol
 
 __all__ = ["Episode", "Evaluation", "Watcher", "evaluate", "play_episodes"]
@@ -118,22 +119,22 @@ class _Game:
     def __init__(self, env: Env, seed: int, whole: bool, on_step: Callable[[], None]) -> None:
         self.env, self.seed, self.on_step = env, seed, on_step
         self._lives = next((layer for layer in layers(env) if isinstance(layer, EpisodicLife)), None) if whole else None
-        self.observation, _ = env.reset(seed=seed)
+        self.observation = begin(env, seed)
         self.over = False
         on_step()
 
     def step(self, action: Action) -> float:
         """Take a step and return its reward; where a life ended and the game did not, the next life begins."""
-        self.observation, reward, terminated, truncated, _ = self.env.step(action)
+        self.observation, reward, terminated, truncated = step(self.env, action)
         self.over = terminated or truncated
         self.on_step()
         if self.over and self._lives is not None and not self._lives.game_over:
             game = self._lives.games
-            self.observation, _ = self.env.reset()
+            self.observation = begin(self.env)
             # The last life can end in the step with which its next one begins.
             self.over = self._lives.games > game
             self.on_step()
-        return float(reward)
+        return reward
 
 
 def _play(model: nn.Module, game: _Game, protocol: Protocol, max_steps: int | None, watcher: Watcher | None) -> Episode:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -58,6 +59,9 @@ class TraceRecorder:
         if self.steps == self._most:
             return
         shown = np.asarray(observation)
+        # The network's own number of it: names, and what it gives for each action, begin with 0.
+        space = self._player.env.action_space
+        action = action - int(space.start) if isinstance(space, spaces.Discrete) else action
         frame = _picture(self._player.env)
         if isinstance(frame, np.ndarray) and frame.ndim == 3:
             self._add("frames", frame.astype(np.uint8))

@@ -210,9 +210,15 @@ def _channels_first(env: Env) -> Env:
     turned = gymnasium.spaces.Box(low, high, (channels, height, width), space.dtype.type)
 
     def turn(image: NDArray[Any]) -> NDArray[Any]:
+        image = _copied(image, space)
         return np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]
 
     return wrappers.TransformObservation(env, turn, turned)
+
+
+def _copied(observation: Any, space: gymnasium.Space[Any]) -> NDArray[Any]:
+    """Return what was seen as an array that the environment does not write into, as it does until it is stacked."""
+    return np.array(observation, dtype=space.dtype)
 
 
 def _gives_images(env: Env) -> bool:
@@ -241,6 +247,9 @@ def _stack(env: Env, description: Environment) -> Env:
     frames, padding = description.frame_stack, description.stack_padding or "reset"
     if frames == 1 and len(shape) == 1:
         return env
+    if len(shape) == 1:
+        space = env.observation_space
+        env = wrappers.TransformObservation(env, lambda row: _copied(row, space), space)
     stacked = wrappers.FrameStackObservation(env, frames, padding_type=padding)
     return wrappers.ReshapeObservation(stacked, (frames * shape[0], *shape[1:]))
 

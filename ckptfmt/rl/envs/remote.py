@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ckptfmt.errors import CkptError, printable
+from ckptfmt.errors import CkptError
 from ckptfmt.rl.environment import Environment
 from ckptfmt.rl.envs.make import make_env
-from ckptfmt.rl.envs.played import Elsewhere, Played, play
+from ckptfmt.rl.envs.played import Elsewhere, Played, begin, failed, play
 from ckptfmt.rl.envs.state import capture_env, restore_env
 from ckptfmt.rl.tree import flatten, unflatten
 
@@ -155,7 +155,7 @@ class _Served:
         return self.envs[0].observation_space, self.envs[0].action_space
 
     def reset(self, index: int, seed: int | None) -> Any:
-        return self.envs[index].reset(seed=seed)[0]
+        return begin(self.envs[index], seed)
 
     def play(self, actions: Sequence[tuple[int, int]]) -> list[Played]:
         return [play(self.envs[index], action) for index, action in actions]
@@ -203,11 +203,9 @@ def serve(descriptor: int) -> None:
             verb, *words = pipe.recv()
             try:
                 answer = True, getattr(served, verb)(*words)
-            except CkptError as e:
-                answer = False, {"what": e.what, "where": e.where, "fix": e.fix, "code": e.code}
             except Exception as e:  # an environment may raise anything
-                what = f"the environment failed: {printable(str(e), 200)}"
-                answer = False, {"what": what, "where": "environment", "code": "environment.failed"}
+                told = e if isinstance(e, CkptError) else failed(e)
+                answer = False, {"what": told.what, "where": told.where, "fix": told.fix, "code": told.code}
             pipe.send(answer)
     # At once: nothing here is left to be written down, and the trainer waits for this end.
     os._exit(0)

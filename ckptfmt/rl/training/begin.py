@@ -46,7 +46,11 @@ def make_games(config: TrainConfig, *, trusted: bool) -> list[Any]:
 
 
 def play_all(envs: Sequence[Any], actions: Sequence[int], meanwhile: Callable[[], None] | None = None) -> list[Played]:
-    """Take one step in every environment, at the same time in those of other processes, which `meanwhile` runs."""
+    """Take one step in every environment, at the same time in those of other processes, which `meanwhile` runs.
+
+    `actions` are indices: those of a space that does not start at 0 are counted from its start.
+    """
+    actions = [index + int(env.action_space.start) for env, index in zip(envs, actions, strict=True)]
     remote = [env for env in envs if isinstance(env, RemoteEnv)]
     if remote:
         return play_remotely(remote, actions, meanwhile)

@@ -4,6 +4,7 @@ Read `Trainer.advance` from top to bottom. The gradient step is in `learner.py`,
 what a training consists of is in `whole.py`. Nothing is printed here: what happens is told to `on_event`.
 """
 
+import math
 import time
 
 import numpy as np
@@ -128,7 +129,9 @@ class Trainer(Training):
             self._note_evaluation(evaluation)
 
     def _note_evaluation(self, evaluation: Evaluation) -> None:
-        best = self.best is None or evaluation.mean > self.best
+        # No number is greater than NaN, which an environment may have returned before such numbers were refused.
+        known = -math.inf if self.best is None or math.isnan(self.best) else self.best
+        best = evaluation.mean > known
         self.evaluations.append({"step": self.step, **evaluation.to_dict()})
         self._log({"evaluation/return_mean": evaluation.mean, "evaluation/return_std": evaluation.std})
         if best:

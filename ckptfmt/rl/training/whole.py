@@ -14,6 +14,7 @@ from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.device import parse_device
+from ckptfmt.rl.envs.played import begin
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import check_network
 from ckptfmt.rl.revision import code_revision
@@ -62,7 +63,7 @@ class Training:
         dtype = self.envs[0].observation_space.dtype
         self.replay = make_replay(config, self.model_config, dtype, seed, self.learner.device)
         self.rng = np.random.Generator(np.random.PCG64(seed))
-        self.observations = [env.reset(seed=seed + i)[0] for i, env in enumerate(self.envs)]
+        self.observations = [begin(env, seed + i) for i, env in enumerate(self.envs)]
         self.running = [0.0] * config.num_envs
         # What OpenAI's baselines and most since report: the mean of the last hundred episodes.
         self.returns: deque[float] = deque(maxlen=100)
