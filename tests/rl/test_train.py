@@ -319,7 +319,7 @@ def test_wrong_settings_are_all_told_at_once():
 
 def test_settings_come_from_yaml(tmp_path):
     file = tmp_path / "a.yaml"
-    file.write_text("env: ALE/Freeway-v5\nlearning_rate: 1.0e-3\ndueling_dqn: true\n")
+    file.write_text("env: ALE/Freeway-v5\nlearning_rate: 1e-3\ndueling_dqn: true\n")
     config = TrainConfig.from_file(file, seed=7)
     assert (config.env, config.learning_rate, config.dueling_dqn, config.seed) == ("ALE/Freeway-v5", 1e-3, True, 7)
     assert TrainConfig.from_dict(config.to_dict()) == config

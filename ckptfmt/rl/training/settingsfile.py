@@ -1,5 +1,6 @@
 """Settings in a YAML file, read as plain data."""
 
+import re
 from typing import Any
 
 import yaml
@@ -19,6 +20,12 @@ class _PlainLoader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not read here, write the value out")
         return super().compose_node(parent, index)
+
+
+# YAML 1.1 takes 1e-08, as JSON and our own --dry-run write it, for text: it wants a point before the exponent.
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_settings(path: str) -> Any:
