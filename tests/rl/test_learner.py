@@ -5,6 +5,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.encoder import Conv, Encoder
+from ckptfmt.families.implicit_quantile_q import ImplicitQuantileConfig
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.config import TrainConfig
@@ -89,6 +90,30 @@ def test_a_distribution_is_learnt_from_the_projected_one_of_the_best_action_behi
     expected = [-np.dot(shared, logs[0]), -logs[2][0]]  # a return of -3 is below the support: its first atom takes it
     assert errors.tolist() == pytest.approx(expected, rel=1e-4)
     assert loss == pytest.approx(sum(expected) / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_every_weight_of_a_distribution_learns_in_bfloat16(double):
+    zeros = [[0.0] * 5] * ACTIONS
+    learner = make_learner(zeros, zeros, distributional_dqn=True, double_dqn=double, precision="bfloat16")
+    learner.update(make_batch([0, 1], [1.0, -1.0], [0.5, 0.0]))
+    assert all(parameter.grad is not None for parameter in learner.online.parameters())
+
+
+def test_fractions_are_not_rounded_where_a_network_computes_in_bfloat16():
+    config = ImplicitQuantileConfig(observation=(3,), n_action=2, n_cosines=64, n_taus=8)
+    torch.manual_seed(1)
+    network = create_model_from_config(config)
+    seen, taus = torch.ones(1, 3), torch.rand(1, 200)
+    given = []
+    network.embedding.register_forward_pre_hook(lambda layer, inputs: given.append(inputs[0].float()))
+    with torch.no_grad():
+        network.at(seen, taus)
+        with torch.autocast("cpu", torch.bfloat16):
+            network.at(seen.bfloat16(), taus)
+            network(seen, taus[0])
+    for cosines in given[1:3]:
+        assert (cosines - given[0]).abs().max() < 0.01
 
 
 def test_the_atoms_of_a_distribution_tell_between_its_neighbours():

@@ -16,6 +16,7 @@ from ckptfmt.rl.envs.played import begin, play
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.player import open_player
 from ckptfmt.rl.training.config import TrainConfig
+from ckptfmt.rl.training.learner import noisy_layers
 from ckptfmt.rl.training.train import Trainer
 
 from .test_hostile import forge
@@ -78,6 +79,13 @@ class From5(Counting):
         return seen, float(action == 6), *rest
 
 
+class Unclosable(Counting):
+    """Cannot be closed."""
+
+    def close(self):
+        raise RuntimeError("cannot be closed")
+
+
 class Wrong(Counting):
     """Gives something wrong in its fifth step."""
 
@@ -94,7 +102,7 @@ class Wrong(Counting):
 
 @pytest.fixture(autouse=True, scope="module")
 def registered():
-    own = (Counting, Writing, Doubles, From5, Wrong)
+    own = (Counting, Writing, Doubles, From5, Unclosable, Wrong)
     for kind in own:
         gymnasium.register(f"tests/{kind.__name__}-v0", kind)
     gymnasium.register("tests/Raising-v0", Wrong, kwargs={"wrong": "raises"})
@@ -146,6 +154,23 @@ def test_a_network_of_the_first_family_acts_from_the_first_action_of_the_space()
     frames = np.zeros((4, 36, 36), np.uint8)
     assert actor.act(frames) == actor.choose(actor.see(frames))
     assert actor.act(frames) in (5, 6)
+
+
+def test_an_environment_that_cannot_be_closed_is_trained_on(tmp_path):
+    trainer, _ = trained("Unclosable", tmp_path, eval_every=20, eval_episodes=1)
+    trainer.close()
+    assert trainer.best == 10.0
+
+
+@pytest.mark.parametrize("techniques", [{}, {"quantile_dqn": True}, {"dueling_dqn": True}], ids=str)
+def test_noise_begins_as_large_as_the_settings_say(techniques, tmp_path):
+    settings = {**SHORT, **QUIET, **techniques, "noisy_networks": True, "noisy_std_init": 0.1}
+    trainer = Trainer(TrainConfig(**settings, env="tests/Counting-v0"), tmp_path)
+    layers = noisy_layers(trainer.learner.online)
+    assert layers
+    for layer in layers:
+        assert torch.allclose(layer.weight_sigma, torch.tensor(0.1 / layer.in_features**0.5))
+    trainer.close()
 
 
 NUMBER = "; mend it: what is learnt from such a number is lost"

@@ -26,6 +26,7 @@ from ckptfmt.rl.envs.atari import (
     has_fire,
     register_games,
 )
+from ckptfmt.rl.envs.played import end
 from ckptfmt.rl.envs.scaled import ScaledObservation
 
 __all__ = ["Env", "is_atari", "make_env", "refuse_imports", "resolve", "usual_stack"]
@@ -85,7 +86,7 @@ def usual_stack(env_id: str) -> int:
         return 4
     base = _make_base(Environment(id=env_id), None)
     shape = base.observation_space.shape or ()
-    base.close()
+    end(base)
     return 1 if len(shape) == 1 else 4
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.record import record
 
-__all__ = ["Elsewhere", "Played", "begin", "failed", "play", "reported", "step"]
+__all__ = ["Elsewhere", "Played", "begin", "end", "failed", "play", "reported", "step"]
 
 
 @record
@@ -65,6 +65,12 @@ def play(env: Any, action: int) -> Played:
     """Take a step, and begin a new episode where it ended one; raise as `step`."""
     after, reward, terminated, truncated = step(env, action)
     return Played(after, reward, terminated, truncated, begin(env) if terminated or truncated else after)
+
+
+def end(env: Any) -> None:
+    """Close an environment; what one raises that is not needed any more stops nobody."""
+    with contextlib.suppress(Exception):
+        env.close()
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class ImplicitQuantileQ(BlockNetwork):
     def at(self, x: Tensor, taus: Tensor) -> Tensor:
         """Return quantiles (batch, n_action, fractions) at fractions (batch, fractions) alone, and nothing else."""
         features = self.features(x)
-        return self._quantiles(features, taus.to(features))
+        return self._quantiles(features, taus.to(features.device, _exact(features)))
 
     def get_q_values(self, x: Tensor) -> Tensor:
         """Return (batch, n_action) expected returns."""
@@ -48,8 +48,8 @@ class ImplicitQuantileQ(BlockNetwork):
         """Return `q_values`, `quantiles` at the fractions `taus`, and `taus` where they are proposed."""
         features = self.features(x, state)
         even = self._even(features)
-        asked = given["taus"].to(features).expand(features.shape[0], -1) if "taus" in given else even
-        found = {"quantiles": self._quantiles(features, asked)}
+        taus = given.get("taus", even).to(even)
+        found = {"quantiles": self._quantiles(features, taus.expand(features.shape[0], -1))}
         if not self.config.n_fractions:
             return {**found, "q_values": self._quantiles(features, even).mean(-1)}
         steps = self.fractions(features).softmax(-1)
@@ -59,17 +59,23 @@ class ImplicitQuantileQ(BlockNetwork):
 
     def _even(self, features: Tensor) -> Tensor:
         count = self.config.n_taus
-        middles = (torch.arange(count, device=features.device, dtype=features.dtype) + 0.5) / count
+        middles = (torch.arange(count, device=features.device, dtype=_exact(features)) + 0.5) / count
         return middles.expand(features.shape[0], -1)
 
     def _quantiles(self, features: Tensor, taus: Tensor) -> Tensor:
         """Return (batch, n_action, fractions) at fractions (batch, fractions)."""
         first = int(self.config.first_cosine)
         multiples = torch.arange(first, first + self.config.n_cosines, device=taus.device, dtype=taus.dtype)
-        embedded = self.activation(self.embedding((math.pi * multiples * taus.unsqueeze(-1)).cos()))
+        cosines = (math.pi * multiples * taus.unsqueeze(-1)).cos().to(features.dtype)
+        embedded = self.activation(self.embedding(cosines))
         product = features.unsqueeze(1) * embedded
         found: Tensor = self.quantiles(self.quantile(product.flatten(0, 1))).unflatten(0, product.shape[:2])
         return found.transpose(1, 2)
+
+
+def _exact(features: Tensor) -> torch.dtype:
+    """Return what fractions are kept in: bfloat16 rounds the angle of the last cosines by half a turn."""
+    return torch.promote_types(features.dtype, torch.float32)
 
 
 def build(config: ImplicitQuantileConfig) -> ImplicitQuantileQ:

@@ -40,8 +40,14 @@ class NoisyLinear(nn.Module):
         bound = 1 / math.sqrt(self.in_features)
         for mean in (self.weight_mu, self.bias_mu):
             mean.uniform_(-bound, bound)
+        self.reset_sigma(self.std_init)
+
+    @torch.no_grad()
+    def reset_sigma(self, std_init: float) -> None:
+        """Set the sigmas to std_init/sqrt(in), which draws nothing."""
+        self.std_init = std_init
         for sigma in (self.weight_sigma, self.bias_sigma):
-            sigma.fill_(self.std_init * bound)
+            sigma.fill_(std_init * (1 / math.sqrt(self.in_features)))
 
     @torch.no_grad()
     def reset_noise(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from torch import nn
 
 from ckptfmt.rl.envs.make import make_env
+from ckptfmt.rl.envs.played import end
 from ckptfmt.rl.play import Episode, Evaluation, evaluate
 from ckptfmt.rl.ranks import once
 from ckptfmt.rl.training.config import TrainConfig
@@ -59,4 +60,4 @@ def _evaluate(model: nn.Module, config: TrainConfig, stopped: Callable[[], bool]
     except _Stopped:
         return None
     finally:
-        env.close()
+        end(env)

@@ -20,7 +20,7 @@ from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.quantiles import middles, quantile_losses
 from ckptfmt.rl.training.team import Team
 
-__all__ = ["Learner", "project"]
+__all__ = ["Learner", "noisy_layers", "project"]
 
 # Measured with four encoders: at 84×84 pixels 1.0 to 1.8 times as fast, below 50 as often slower.
 _LARGE = 64
@@ -54,7 +54,7 @@ class Learner:
         self.online = online.train()
         # Looking through a network for its layers costs as much as a small one computes.
         self._parameters = [*self.online.parameters()]
-        self._noisy = [_noisy_layers(network) for network in (self.online, self.target)]
+        self._noisy = [noisy_layers(network) for network in (self.online, self.target)]
         # One kernel for all parameters: with networks this small the calls cost more than the arithmetic.
         fused = self.device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(
@@ -145,8 +145,9 @@ class Learner:
     def _losses(self, batch: _Tensors) -> tuple[Tensor, Tensor]:
         """Return a loss and an error for each transition."""
         if self.config.distributional_dqn:
-            target = self._target_distribution(batch)
+            # First, as below: under autocast weights that were cast without a gradient are used again without one.
             logs = self.online.log_probabilities(batch.observations).float()
+            target = self._target_distribution(batch)
             losses = -(target * _chosen(logs, batch.actions)).sum(dim=1)
             return losses, losses.detach()
         if self.config.quantile_dqn or self.config.implicit_quantile_dqn:
@@ -212,7 +213,8 @@ def _puts_channels_last(config: TrainConfig, seen: tuple[int, ...], device: torc
     return device.type == "cpu" and len(seen) == 3 and min(seen[1:]) >= _LARGE
 
 
-def _noisy_layers(network: nn.Module) -> list[NoisyLinear]:
+def noisy_layers(network: nn.Module) -> list[NoisyLinear]:
+    """Return the noisy layers of a network."""
     return [layer for layer in network.modules() if isinstance(layer, NoisyLinear)]
 
 

@@ -14,7 +14,7 @@ from ckptfmt.format.files import WEIGHTS
 from ckptfmt.format.manifest import Lineage
 from ckptfmt.rl.alike import check_alike
 from ckptfmt.rl.device import parse_device
-from ckptfmt.rl.envs.played import begin
+from ckptfmt.rl.envs.played import begin, end
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.load import check_network
 from ckptfmt.rl.revision import code_revision
@@ -25,7 +25,7 @@ from ckptfmt.rl.training.batch import Batch
 from ckptfmt.rl.training.begin import Described, make_games, make_model_config, make_replay
 from ckptfmt.rl.training.config import TrainConfig
 from ckptfmt.rl.training.events import Event
-from ckptfmt.rl.training.learner import Learner
+from ckptfmt.rl.training.learner import Learner, noisy_layers
 from ckptfmt.rl.training.resume import changed_settings, stored_settings
 from ckptfmt.rl.training.runsaves import RunSaves
 from ckptfmt.rl.training.scalars import Scalars
@@ -57,6 +57,9 @@ class Training:
         self.envs = make_games(config, trusted=trusted)
         self.model_config = make_model_config(config, self.envs[0])
         network = create_model_from_config(self.model_config, parse_device(config.device))
+        for layer in noisy_layers(network):
+            # Descriptions of networks of blocks do not say it: it is how they begin, and no part of them.
+            layer.reset_sigma(config.noisy_std_init)
         self.learner = Learner(network, config, self.team)
         if self.team.rank:
             seed_global(seed)
@@ -134,7 +137,7 @@ class Training:
     def close(self) -> None:
         """Close the environments and the log."""
         for env in self.envs:
-            env.close()
+            end(env)
         self._scalars.close()
         self._saves.close()
 
