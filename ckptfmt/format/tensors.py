@@ -4,6 +4,7 @@ Torch tensors are taken too, without importing torch: one can only exist where t
 """
 
 import sys
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from ckptfmt.format.dtypes import DTYPES, by_torch
 from ckptfmt.format.record import record
 from ckptfmt.format.uncollected import OF_A_TENSOR, uncollected
 
-__all__ = ["ArrayPayload", "Part", "decode", "is_torch_tensor", "payloads"]
+__all__ = ["ArrayPayload", "Part", "decode", "is_torch_tensor", "memory", "payloads"]
 
 _NUMPY = {name: dtype.numpy for name, dtype in DTYPES.items() if dtype.numpy}
 _STORED = {np.dtype(code): name for name, code in _NUMPY.items()}
@@ -46,7 +47,7 @@ class Part:
 def payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[str, str]]:
     """Return ({name: payload}, {tied name: stored name}) of NumPy arrays or torch tensors on any device.
 
-    Two names for the same memory, shape and strides are one stored tensor; what is a payload already stays
+    Two names for the same memory, read in the same way, are one stored tensor; what is a payload already stays
     one. Of a `Part` its own elements are stored. Raises `WeightsError` for what no stored tensor can hold,
     naming it.
     """
@@ -57,15 +58,20 @@ def payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[
 def _payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[str, str]]:
     stored: dict[str, ArrayPayload] = {}
     tied: dict[str, str] = {}
-    seen: dict[object, str] = {}
+    seen: dict[object, tuple[str, weakref.ref[Any]]] = {}
     for name in tensors:
         if not isinstance(name, str):
             raise WeightsError(f"the name {printable(name)} is not text", code="weights.name")
         tensor = tensors[name]
-        if (key := _memory(tensor)) is not None and (first := seen.setdefault(key, name)) != name:
-            tied[name] = first
-        else:
-            stored[name] = _payload(name, tensor)
+        key = memory(tensor)
+        first = seen.get(key) if key is not None else None
+        # A mapping may make each tensor when it is asked for: memory of one that has gone is given to the next.
+        if first is not None and first[1]() is not None:
+            tied[name] = first[0]
+            continue
+        stored[name] = _payload(name, tensor)
+        if key is not None:
+            seen[key] = name, weakref.ref(_holder(tensor))
     return stored, tied
 
 
@@ -90,19 +96,38 @@ def decode(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> np.n
     raise WeightsError(f"a tensor of {printable(dtype, 40)} has no counterpart in NumPy", code="weights.dtype")
 
 
-def _memory(tensor: Any) -> object:
-    """Return what two names must share to be one tensor; None where sharing cannot be told or does not matter."""
+def memory(tensor: Any) -> object:
+    """Return what two tensors that exist at one time must share to be one; None where that cannot be told.
+
+    It does not matter either for what is empty: two of these may lie at the same address.
+    """
     if isinstance(tensor, ArrayPayload):
         return id(tensor)
     if isinstance(tensor, Part):
-        memory = _memory(tensor.array)
-        return memory and (memory, tensor.of, tensor.at)
-    if is_torch_tensor(tensor) and tensor.layout == sys.modules["torch"].strided and tensor.numel():
-        return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
-    # Empty arrays may lie at the same address and still be two.
+        inner = memory(tensor.array)
+        return inner and (inner, tensor.of, tensor.at)
+    if is_torch_tensor(tensor):
+        return _torch_memory(tensor)
     if isinstance(tensor, np.ndarray) and tensor.size:
         return tensor.__array_interface__["data"][0], tensor.dtype, tensor.shape, tensor.strides
     return None
+
+
+def _torch_memory(tensor: Any) -> object:
+    torch = sys.modules["torch"]
+    # What a subclass makes of its memory is its own affair: one that wraps other tensors has none.
+    if type(tensor) not in _plain_torch() or tensor.is_nested or tensor.layout != torch.strided:
+        return None
+    if not tensor.numel() or not tensor.data_ptr():
+        return None
+    # A conjugate or a negative is the same memory with a flag.
+    flags = tensor.is_conj(), tensor.is_neg()
+    return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), flags
+
+
+def _holder(tensor: Any) -> Any:
+    """Return the object that keeps a tensor's memory."""
+    return _holder(tensor.array) if isinstance(tensor, Part) else tensor
 
 
 def _payload(name: str, tensor: Any) -> ArrayPayload:
@@ -115,7 +140,14 @@ def _payload(name: str, tensor: Any) -> ArrayPayload:
     if not isinstance(tensor, np.ndarray | np.generic) and not hasattr(tensor, "__array__"):
         kind = printable(type(tensor).__name__)
         raise WeightsError(f"{printable(name)} is a {kind}, not an array", fix="give NumPy arrays or torch tensors")
-    array = np.asarray(tensor)
+    array = np.asanyarray(tensor)
+    if np.ma.is_masked(array):
+        raise WeightsError(
+            f"{printable(name)} has masked elements, and a stored tensor has no mask",
+            fix="fill them first, or save the mask as a tensor of its own",
+            code="weights.dtype",
+        )
+    array = np.asarray(array)
     dtype = _STORED.get(array.dtype.newbyteorder("<"), _TORCH.get(array.dtype.name))
     if dtype is None:
         raise _no_dtype(name, array.dtype.name)
@@ -127,14 +159,35 @@ def _payload(name: str, tensor: Any) -> ArrayPayload:
 
 def _torch_payload(name: str, tensor: Any) -> ArrayPayload:
     torch = sys.modules["torch"]
+    if torch.nn.parameter.is_lazy(tensor):
+        raise WeightsError(
+            f"{printable(name)} has no shape and no values yet",
+            fix="let the network see an input first",
+            code="weights.meta",
+        )
     dtype = _TORCH.get(str(tensor.dtype).removeprefix("torch."))
+    if tensor.is_nested:
+        raise _no_dtype(name, f"nested {tensor.dtype}")
     if dtype is None or tensor.layout != torch.strided or tensor.is_quantized:
         raise _no_dtype(name, f"{tensor.layout} {tensor.dtype}")
     if tensor.is_meta:
         raise WeightsError(f"{printable(name)} is on the meta device and has no values", code="weights.meta")
-    # A conjugate or a negative is a flag on somebody else's memory in torch until it is resolved.
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return ArrayPayload(dtype, tuple(tensor.shape), _bytes_of(plain.reshape(-1).view(torch.uint8).numpy()))
+    try:
+        # A conjugate or a negative is a flag on somebody else's memory in torch until it is resolved.
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        # Not reshaped: one element is contiguous with any stride, and that stride would stay.
+        row = plain.as_strided((plain.numel(),), (1,)).view(torch.uint8).numpy(force=True)
+    except (RuntimeError, TypeError):
+        if type(tensor) in _plain_torch():
+            raise
+        # A subclass that wraps other tensors gives no bytes.
+        raise _no_dtype(name, type(tensor).__name__) from None
+    return ArrayPayload(dtype, tuple(tensor.shape), _bytes_of(row))
+
+
+def _plain_torch() -> tuple[type, ...]:
+    torch = sys.modules["torch"]
+    return torch.Tensor, torch.nn.Parameter
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

@@ -8,6 +8,7 @@ from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ckptfmt.errors import WeightsError
+from ckptfmt.format.tensors import memory
 from ckptfmt.rl.alike import check_alike
 
 __all__ = [
@@ -62,8 +63,8 @@ def gathered(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         # Each is gathered, since a rank that holds nothing of them cannot tell that two are one.
         full = whole(tensor, name)
         local: Any = tensor.to_local() if is_spread(tensor) else None  # type: ignore[attr-defined]
-        if local is not None and local.numel():
-            full = seen.setdefault((local.data_ptr(), local.stride(), tensor.shape), full)
+        if (key := memory(local)) is not None:
+            full = seen.setdefault((key, tensor.shape, tensor.placements), full)  # type: ignore[attr-defined]
         found[name] = full
     return found
 
