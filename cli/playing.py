@@ -72,8 +72,9 @@ def evaluate_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> 
         evaluation = Evaluation(tuple(episodes), player.protocol)
         before = player.manifest
     _show_total(output, evaluation, None)
-    digest = before.manifest_digest if given["dry_run"] else add_evaluation(path, evaluation).manifest_digest
-    output.result({**evaluation.to_dict(), "written": not given["dry_run"], "manifest_digest": digest})
+    after = before if given["dry_run"] else add_evaluation(path, evaluation, played=before)
+    told = {"written": not given["dry_run"], "manifest_digest": after.manifest_digest}
+    output.result({**evaluation.to_dict(), **told})
     return 0
 
 

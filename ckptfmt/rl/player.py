@@ -26,9 +26,9 @@ from ckptfmt.rl.load import Opened, load_open_checkpoint, unknown_network
 from ckptfmt.rl.play import Evaluation
 from ckptfmt.rl.protocol import Protocol
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.write import update_manifest
+from ckptfmt.store.write import changed_since, update_manifest
 
-__all__ = ["Player", "Recorder", "add_evaluation", "observation_scale", "open_player"]
+__all__ = ["Player", "Recorder", "add_evaluation", "observation_scale", "open_player", "require_same_network"]
 
 # The greatest value of a pixel: divided by it, pixels lie in 0 to 1.
 _PIXELS = 255.0
@@ -110,9 +110,23 @@ def open_player(
             env.close()
 
 
-def add_evaluation(path: str | os.PathLike[str], evaluation: Evaluation) -> Manifest:
-    """Write an evaluation into the manifest of a checkpoint; its other files are not touched."""
-    return update_manifest(path, lambda manifest: _with(manifest, evaluation))
+def add_evaluation(path: str | os.PathLike[str], evaluation: Evaluation, *, played: Manifest) -> Manifest:
+    """Write an evaluation into the manifest of a checkpoint; its other files are not touched.
+
+    `played` is the manifest of the network that played. Raises `WriteError` where another one lies there by now.
+    """
+
+    def change(manifest: Manifest) -> Manifest:
+        require_same_network(manifest, played, os.fspath(path))
+        return replace(manifest, evaluation=(*manifest.evaluation, evaluation.to_dict()))
+
+    return update_manifest(path, change)
+
+
+def require_same_network(manifest: Manifest, played: Manifest, where: str) -> None:
+    """Raise `WriteError` where a manifest is of another network than the one that played."""
+    if (manifest.content_digest, manifest.config) != (played.content_digest, played.config):
+        raise changed_since(where)
 
 
 class Recorder:
@@ -147,10 +161,6 @@ def _opened(path: str | os.PathLike[str], facts: Reading) -> Iterator[Opened]:
         return
     with Checkpoint(path) as checkpoint:
         yield checkpoint
-
-
-def _with(manifest: Manifest, evaluation: Evaluation) -> Manifest:
-    return replace(manifest, evaluation=(*manifest.evaluation, evaluation.to_dict()))
 
 
 def _follow(protocol: Protocol, trained: Environment, config: Config | None) -> tuple[Environment, Protocol]:

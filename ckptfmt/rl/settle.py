@@ -20,7 +20,7 @@ from ckptfmt.families.alternatives import variants
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.play import play_episodes
-from ckptfmt.rl.player import Player, open_player
+from ckptfmt.rl.player import Player, open_player, require_same_network
 from ckptfmt.rl.protocol import Protocol
 from ckptfmt.rl.settlement import MOST, Candidate, Measured, Settlement, fields_to_measure, plain
 from ckptfmt.store.write import update_manifest
@@ -54,11 +54,11 @@ def settle(
     with open_player(path, game=game, device=device, protocol=_protocol(max_steps), trust=trust, raw=True) as player:
         names, left = fields_to_measure(player.manifest, player.config, fields, os.fspath(path))
         measured = _measure(player, names, episodes, seed) if names else ()
-        environment = player.environment.to_dict()
+        environment, played = player.environment.to_dict(), player.manifest
     settled = [item for item in measured if item.chosen is not None]
     whole = Settlement(os.fspath(path), environment, seed, measured, bool(settled) and not dry_run, left)
     if whole.written:
-        update_manifest(path, lambda manifest: _with(manifest, whole, settled))
+        update_manifest(path, lambda manifest: _with(manifest, played, whole, settled))
     return whole
 
 
@@ -188,7 +188,8 @@ def _student(t: float, degrees: int) -> float:
     return max(0.0, 0.5 - sine * total / 2)
 
 
-def _with(manifest: Manifest, whole: Settlement, settled: Sequence[Measured]) -> Manifest:
+def _with(manifest: Manifest, played: Manifest, whole: Settlement, settled: Sequence[Measured]) -> Manifest:
+    require_same_network(manifest, played, whole.path)
     config = {**(manifest.config or {}), **{item.field: plain(item.chosen) for item in settled}}
     origin = {**manifest.config_origin, **dict.fromkeys((item.field for item in settled), "measured")}
     environment = dict(manifest.environment)

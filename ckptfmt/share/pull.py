@@ -94,7 +94,7 @@ def pull(
             os.fsync(staged.file)
             publish_folder(place, staged, manifest, replacing=before)
     if signature is not None:
-        write_companion(where, SIGNATURE, signature, overwrite=overwrite)
+        write_companion(where, SIGNATURE, signature, beside=data, overwrite=overwrite)
     files = {entry.name: entry.stat().st_size for entry in os.scandir(where)}
     return Pulled(url, where, files, manifest.content_digest, manifest.manifest_digest)
 

@@ -132,7 +132,7 @@ def sign(
     # Told and not vouched for: a folder that is renamed stays what was signed.
     name = os.path.basename(os.path.realpath(where))
     bundle = _bundle(private, name, Statement(digests, ignored), where)
-    write_companion(path, SIGNATURE, bundle, overwrite=overwrite)
+    write_companion(path, SIGNATURE, bundle, beside=text, overwrite=overwrite)
     return Signature(where, SIGNATURE, tuple(sorted(digests)), hint(private.public_key()), network)
 
 

@@ -61,7 +61,8 @@ def _change(checkpoint: Checkpoint, files: Mapping[str, TensorFile], dry_run: bo
     changed = tuple(name for name, size in sizes.items() if size is not None)
     after = before | {name: size for name, size in sizes.items() if size is not None}
     if changed and not dry_run:
-        rewrite_files(checkpoint.path, {name: files[name] for name in changed}, wait=wait)
+        again = {name: files[name] for name in changed}
+        rewrite_files(checkpoint.path, again, expected=checkpoint.manifest, wait=wait)
     return FormChange(checkpoint.path, before, after, changed, checkpoint.manifest.content_digest)
 
 

@@ -70,7 +70,14 @@ def merge(
         if target:
             files = kept_files(checkpoint, manifest.contents)
             where = checkpoint.path
-            write_checkpoint(target, files, lambda found: _whole(manifest, found, where), overwrite=in_place, wait=wait)
+            write_checkpoint(
+                target,
+                files,
+                lambda found: _whole(manifest, found, where),
+                overwrite=in_place,
+                expected=manifest if in_place else None,
+                wait=wait,
+            )
         return Merge(checkpoint.path, len(parts), tuple(manifest.contents), target, manifest.content_digest)
 
 

@@ -91,21 +91,27 @@ def repair(
     with contextlib.ExitStack() as stack:
         folder = open_near(where)
         stack.callback(release, folder)
-        rewritten = False
+        read, rewritten = _read(folder, where), False
         try:
             manifest = _manifest(folder, where)
         except LineEnds:
             manifest, rewritten = _manifest(folder, where, lf), True
         except (ManifestError, NotACheckpoint) as e:
             own = _own_files(folder, where, stack)
-            return _rebuild(own, _named_digests(folder, where), target, where, e, in_place, dry_run)
+            return _rebuild(own, read, target, where, e, in_place, dry_run)
         others = [stack.enter_context(Checkpoint(sibling)) for sibling in siblings]
         files, restored = _collect(folder, where, manifest, others, stack)
         if restored is None and not rewritten:
             return Repair(where, architecture=_name(manifest))
         done = Repair(where, "" if dry_run else target, restored or {}, architecture=_name(manifest))
         if not dry_run:
-            write_checkpoint(target, files, lambda entries: unchanged(manifest, entries, where), overwrite=in_place)
+            write_checkpoint(
+                target,
+                files,
+                lambda entries: unchanged(manifest, entries, where),
+                overwrite=in_place,
+                expected=read if in_place else None,
+            )
         return done
 
 
@@ -183,7 +189,7 @@ def _borrow(digest: str, info: TensorInfo, held: Mapping[_Bytes, deque[KeptTenso
 
 def _rebuild(
     files: Mapping[str, "_OwnFile"],
-    known: set[str],
+    read: bytes,
     target: str,
     where: str,
     reason: CkptError,
@@ -196,6 +202,7 @@ def _rebuild(
             f"holds no {WEIGHTS}, there is nothing to rebuild", where=where, code="layout.missing-file"
         ) from reason
     candidate = _classified(files[WEIGHTS])
+    known = _named_digests(read)
     unproved = [
         name for file in files.values() for name, tensor in file.tensors.items() if tensor.digest() not in known
     ]
@@ -208,7 +215,10 @@ def _rebuild(
     )
     if not dry_run:
         again = {name: TensorFile(dict(file.tensors), compression=file.form) for name, file in files.items()}
-        write_checkpoint(target, again, lambda entries: _new(entries, candidate, done), overwrite=in_place)
+        expected = read if in_place else None
+        write_checkpoint(
+            target, again, lambda entries: _new(entries, candidate, done), overwrite=in_place, expected=expected
+        )
     return done
 
 
@@ -247,12 +257,17 @@ def _classified(weights: _OwnFile) -> Candidate | None:
     return chosen
 
 
-def _named_digests(folder: int, where: str) -> set[str]:
-    """Return the digests of tensors that the damaged manifest still names."""
+def _read(folder: int, where: str) -> bytes:
+    """Return the bytes of the manifest as it lies there, b"" where it cannot be read."""
     try:
-        return {f"blake3:{digest.decode()}" for digest in _DIGEST.findall(read_manifest(folder, where=where))}
+        return read_manifest(folder, where=where)
     except CkptError:
-        return set()
+        return b""
+
+
+def _named_digests(damaged: bytes) -> set[str]:
+    """Return the digests of tensors that a damaged manifest still names."""
+    return {f"blake3:{digest.decode()}" for digest in _DIGEST.findall(damaged)}
 
 
 def _new(entries: Mapping[str, FileEntry], candidate: Candidate | None, done: Repair) -> Manifest:

@@ -77,7 +77,7 @@ def upgrade(
             checkpoint.manifest.content_digest,
         )  # fmt: skip
         if target and in_place:
-            update_manifest(where, lambda manifest: _raised(manifest, to, where))
+            update_manifest(where, lambda manifest: _raised(manifest, to, where), expected=checkpoint.manifest)
         elif target:
             _copy(checkpoint, target, _raised(checkpoint.manifest, to, where))
     return done

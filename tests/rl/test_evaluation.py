@@ -13,13 +13,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import ckptfmt
+from ckptfmt.errors import WriteError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.envs import Environment, describe_env, make_env
 from ckptfmt.rl.envs.atari import EpisodicLife
 from ckptfmt.rl.envs.description import layers
 from ckptfmt.rl.families.factory import create_model_from_config
-from ckptfmt.rl.play import evaluate, play_episodes
-from ckptfmt.rl.player import open_player
+from ckptfmt.rl.play import Episode, Evaluation, evaluate, play_episodes
+from ckptfmt.rl.player import add_evaluation, open_player
 from ckptfmt.rl.protocol import PROTOCOLS, Protocol
 from ckptfmt.rl.save import save_model_checkpoint
 from ckptfmt.rl.training.config import TrainConfig
@@ -158,6 +159,24 @@ def test_evaluate_writes_the_protocol_into_the_manifest_and_says_where_it_differ
     assert evaluation["episodes"][0]["steps"] == 20
     assert (evaluation["protocol"]["name"], evaluation["protocol"]["epsilon"]) == ("machado-2018", 0.01)
     assert (evaluation["protocol"]["max_frames"], evaluation["protocol"]["sticky_actions"]) == (80, 0.25)
+
+
+def test_an_evaluation_is_not_written_beside_another_network_than_the_one_that_played(tmp_path):
+    path = tmp_path / "a"
+    config = ModelConfig(n_action=6, input_scale=255, hidden_size=8)
+    save_model_checkpoint(make_model(6), config, None, path)
+    with ckptfmt.open(path) as checkpoint:
+        played = checkpoint.manifest
+    evaluation = Evaluation((Episode(21.0, 5, 0),), Protocol())
+    # Another evaluation of the same network is no other network.
+    add_evaluation(path, evaluation, played=played)
+    add_evaluation(path, evaluation, played=played)
+    newer = save_model_checkpoint(make_model(6, bias=2), config, None, path, overwrite=True)
+    with pytest.raises(WriteError) as caught:
+        add_evaluation(path, evaluation, played=played)
+    assert str(caught.value) == f"{path}: was changed since it was read; run it again"
+    with ckptfmt.open(path) as checkpoint:
+        assert checkpoint.manifest == newer
 
 
 _NEVER_FIRES = """

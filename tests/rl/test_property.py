@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+import ckptfmt
 from ckptfmt.rl.play import Episode, Evaluation
 from ckptfmt.rl.player import add_evaluation
 from ckptfmt.rl.protocol import Protocol
@@ -25,4 +26,6 @@ def test_an_evaluation_is_written_whole_or_is_an_error(episodes, protocol, neigh
         # The mean of infinities of both signs is none, which NumPy says too.
         warnings.simplefilter("ignore", RuntimeWarning)
         evaluation = Evaluation(tuple(episodes), protocol)
-        assert_kept(root, root / "out", lambda: add_evaluation(root / "out", evaluation), neighbour)
+        with ckptfmt.open(root / "out") as checkpoint:
+            played = checkpoint.manifest
+        assert_kept(root, root / "out", lambda: add_evaluation(root / "out", evaluation, played=played), neighbour)

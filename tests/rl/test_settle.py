@@ -1,6 +1,7 @@
 """What nothing says of a network is measured by playing, where its agent plays well; else nothing is changed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 import ckptfmt
-from ckptfmt.errors import CkptError
+from ckptfmt.errors import CkptError, WriteError
 from ckptfmt.families import registry
 from ckptfmt.families.alternatives import alternatives
 from ckptfmt.families.encoder import Conv, Encoder
@@ -128,6 +129,22 @@ def test_the_activation_of_one_of_the_eight_is_measured_with_its_scale(tmp_path)
     assert ckptfmt.validate(path).valid
     assert json.loads(json.dumps(found.to_dict()))["fields"][1]["before"]["activation"] == "tanh"
     assert returns(path) == [1.0] * 10
+
+
+def test_what_was_saved_meanwhile_is_not_given_the_values_of_another_network(tmp_path):
+    path = saved(tmp_path / "a", *catcher(255.0, "inverted"), input_scale=1.0, dueling_join="mean")
+
+    def fields():
+        # Asked for once the checkpoint is open.
+        saved(tmp_path / "b", *catcher(1.0, "mean"), dueling_join="mean")
+        shutil.rmtree(path)
+        (tmp_path / "b").rename(path)
+        yield from ("input_scale", "dueling_join")
+
+    with pytest.raises(WriteError) as caught:
+        ckptfmt.settle(path, fields=fields(), episodes=30)
+    assert str(caught.value) == f"{path}: was changed since it was read; run it again"
+    assert "settled" not in ckptfmt.open(path).manifest.extra
 
 
 def test_what_nothing_separates_stays_assumed(tmp_path):

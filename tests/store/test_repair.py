@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ckptfmt
-from ckptfmt.errors import NotACheckpoint, TargetExists, WeightsError
+from ckptfmt.errors import NotACheckpoint, TargetExists, WeightsError, WriteError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.expected import expected_tensors
 from ckptfmt.look.validate import validate
@@ -138,6 +138,37 @@ def test_what_is_whole_is_left_alone(tmp_path):
     done = repair(tmp_path / "out")
     assert (done.written, done.restored, done.rebuilt) == ("", {}, "")
     assert os.listdir(tmp_path) == ["out"]
+
+
+class While(list):
+    """Siblings; while they are looked at, somebody else does something."""
+
+    def __init__(self, siblings, meanwhile):
+        super().__init__(siblings)
+        self._meanwhile = meanwhile
+
+    def __iter__(self):
+        self._meanwhile()
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("newer", ["saved", "removed"])
+def test_what_is_not_what_was_read_is_not_replaced(damaged, newer):
+    out = damaged / "out"
+    ckptfmt.save(damaged / "newer", network(5), CONFIG).close()
+
+    def meanwhile():
+        out.rename(damaged / "older")
+        if newer == "saved":
+            (damaged / "newer").rename(out)
+
+    with pytest.raises(WriteError) as caught:
+        repair(out, siblings=While([damaged / "sibling"], meanwhile), in_place=True)
+    assert str(caught.value) == f"{out}: was changed since it was read; run it again"
+    assert out.exists() == (newer == "saved")
+    if out.exists():
+        with Checkpoint(out) as checkpoint:
+            np.testing.assert_array_equal(checkpoint.tensors["fc.2.bias"], network(5)["fc.2.bias"])
 
 
 def test_without_weights_there_is_nothing_to_rebuild(tmp_path):

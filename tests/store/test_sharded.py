@@ -1,9 +1,12 @@
 """Checkpoints in parts: the same network as in one file, whatever the slices are, and never a wrong one."""
 
+import contextlib
 import itertools
 import json
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -11,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ckptfmt
-from ckptfmt.errors import CkptError, ManifestError, WeightsError
+from ckptfmt.errors import CkptError, ManifestError, WeightsError, WriteError
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.jsontext import render
 from ckptfmt.format.tensors import Part
 from ckptfmt.store.forms import compress, decompress
 from ckptfmt.store.merge import merge
 from ckptfmt.store.slices import whole_chunks
+from ckptfmt.store.write.place import hold_place
 
 WEIGHT = np.arange(35, dtype="<f4").reshape(7, 5)
 COUNT = np.array(2**53 + 1)
@@ -100,6 +104,38 @@ def test_a_merge_in_place_replaces_it_and_one_of_a_whole_one_does_nothing(split)
     merge(split, in_place=True)
     assert sorted(path.name for path in split.iterdir()) == ["manifest.json", "weights.safetensors"]
     assert merge(split).parts == 0
+
+
+def test_what_was_saved_while_a_merge_waited_is_not_replaced(split, tmp_path):
+    ckptfmt.save(tmp_path / "newer", halves(), training_info={"step": 4}).close()
+    said = []
+
+    def merge_later():
+        with pytest.raises(WriteError) as caught:
+            merge(split, in_place=True, wait=60)
+        said.append(str(caught.value))
+
+    waiting = threading.Thread(target=merge_later)
+    with hold_place(split):
+        waiting.start()
+        # Not before it has read the old one.
+        while not any(is_open(split / name) for name in (FIRST, SECOND)):
+            os.sched_yield()
+        split.rename(tmp_path / "older")
+        (tmp_path / "newer").rename(split)
+    waiting.join()
+    assert said == [f"{split}: was changed since it was read; run it again"]
+    with ckptfmt.open(split) as checkpoint:
+        assert checkpoint.training_info == {"step": 4}
+        assert FIRST in checkpoint.manifest.files
+
+
+def is_open(path):
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == str(path):
+                return True
+    return False
 
 
 def test_parts_are_compressed_and_plain_again(tmp_path):

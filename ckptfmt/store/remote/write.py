@@ -31,6 +31,7 @@ from ckptfmt.store.remote.names import in_the_way, near_files
 from ckptfmt.store.remote.probe import require_conditions
 from ckptfmt.store.remote.publish import Progress, Sent, file_parts, publish
 from ckptfmt.store.write.acceptance import accepted
+from ckptfmt.store.write.expected import changed_since
 
 __all__ = ["far_folder", "publish_near", "publish_open", "remove_far", "sent_file", "staged_near", "update_far"]
 
@@ -124,11 +125,13 @@ def sent_file(file: int, size: int, entry: FileEntry | None, where: str) -> Sent
     return Sent(size, parts, check)
 
 
-def update_far(url: str, change: Callable[[Manifest], Manifest]) -> Manifest:
+def update_far(url: str, change: Callable[[Manifest], Manifest], *, expected: Manifest | None = None) -> Manifest:
     """Replace the manifest of the checkpoint at a URL by `change` of it, if it is still the one that was read."""
     folder = far_folder(url)
     require_conditions(folder)
     current, there = _committed(folder)
+    if expected is not None and current.manifest_digest != expected.manifest_digest:
+        raise changed_since(url)
     changed = change(current)
     # Nothing but the manifest is sent here, so it may promise no other files.
     if changed.files != current.files:

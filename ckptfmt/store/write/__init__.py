@@ -1,6 +1,7 @@
 """A checkpoint written whole or not at all: the commit protocol of docs/durability.md."""
 
 from ckptfmt.store.write.commit import remove_checkpoint, update_manifest, write_checkpoint
+from ckptfmt.store.write.expected import changed_since
 from ckptfmt.store.write.rewrite import rewrite_files
 from ckptfmt.store.write.tensorfile import Compression, Payload, TensorFile
 
@@ -8,6 +9,7 @@ __all__ = [
     "Compression",
     "Payload",
     "TensorFile",
+    "changed_since",
     "remove_checkpoint",
     "rewrite_files",
     "update_manifest",

@@ -18,6 +18,7 @@ from ckptfmt.format.writernames import stage_name
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.acceptance import accepted, require_few
 from ckptfmt.store.write.datafile import create, write_all, write_files
+from ckptfmt.store.write.expected import changed_since, require_expected
 from ckptfmt.store.write.failure import disturbed, reported, require_space
 from ckptfmt.store.write.held import Held, hold_open, note_files
 from ckptfmt.store.write.linux import sync_folder
@@ -49,6 +50,7 @@ def write_checkpoint(
     build: Callable[[Mapping[str, FileEntry]], Manifest],
     *,
     overwrite: bool = False,
+    expected: Manifest | bytes | None = None,
     wait: float = 0.0,
     bulk: bool = False,
     published: Callable[[int], None] | None = None,
@@ -58,12 +60,13 @@ def write_checkpoint(
     `build` is called once all tensors are on the disk, with the entries that describe them; digests are filled
     in afterwards, and what a reader makes of the manifest's bytes is what is returned. Another writer of the same
     path is waited for `wait` seconds. With `overwrite` a checkpoint that is there is replaced in one step; without
-    it, and for anything that is no checkpoint, `TargetExists` is raised. At the URL of a bucket nothing that was
-    committed is ever replaced: there `overwrite` takes over what an upload left that did not finish. `bulk` is for
-    one of many checkpoints, as of `write_files`. `published` is given a descriptor of the folder that was written,
-    once it is at `path`, for who goes on to read what lies there; not where files had to be copied to another folder
-    or into a store. Raises `ManifestError` for a manifest that no reader accepts, `WriteError` for every other
-    failure; what was there before is left.
+    it, and for anything that is no checkpoint, `TargetExists` is raised. With `expected`, the manifest that was read
+    there or its bytes, only that checkpoint is replaced, and `WriteError` raised for another one. At the URL of a
+    bucket nothing that was committed is ever replaced: there `overwrite` takes over what an upload left that did not
+    finish. `bulk` is for one of many checkpoints, as of `write_files`. `published` is given a descriptor of the folder
+    that was written, once it is at `path`, for who goes on to read what lies there; not where files had to be copied to
+    another folder or into a store. Raises `ManifestError` for a manifest that no reader accepts, `WriteError` for every
+    other failure; what was there before is left.
     """
     where = as_path(path)
     if unknown := sorted(name for name in files if plain_name(name) is None):
@@ -77,6 +80,8 @@ def write_checkpoint(
         hold_place(path, wait=wait) as place,
         place.occupant(overwrite=overwrite) as before,
     ):
+        if expected is not None:
+            require_expected(before, expected, where=where)
         arranged = {name: file.arranged() for name, file in files.items()}
         require_space(place.folder, _space(arranged.values()), where=where)
         with stage(place, before) as staged:
@@ -109,17 +114,22 @@ def _write_far(
 
 
 def update_manifest(
-    path: str | os.PathLike[str], change: Callable[[Manifest], Manifest], *, wait: float = 0.0
+    path: str | os.PathLike[str],
+    change: Callable[[Manifest], Manifest],
+    *,
+    expected: Manifest | None = None,
+    wait: float = 0.0,
 ) -> Manifest:
     """Replace the manifest of the checkpoint at `path` by `change` of it, in one step, and return the new one.
 
-    The files of the checkpoint are not touched and stay listed as they are. Raises as `write_checkpoint`.
+    The files of the checkpoint are not touched and stay listed as they are. With `expected`, only where that is what
+    lies there. Raises as `write_checkpoint`, and what `change` raises.
     """
     where = as_path(path)
     if is_url(path):
         from ckptfmt.store.remote.write import update_far
 
-        return update_far(where, change)
+        return update_far(where, change, expected=expected)
     with (
         reported(where),
         _existing(path),
@@ -128,6 +138,8 @@ def update_manifest(
         hold_open(folder.file, MANIFEST) as old,
     ):
         current = load_manifest(folder.file, where=where)
+        if expected is not None and current.manifest_digest != expected.manifest_digest:
+            raise changed_since(where)
         changed = change(current)
         if changed.files != current.files:
             raise WriteError(

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
 from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, read_manifest
+from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.store.write.commit import stage, write_file
 from ckptfmt.store.write.datafile import write_files
+from ckptfmt.store.write.expected import changed_since
 from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.held import Held
 from ckptfmt.store.write.place import Place, hold_place
@@ -22,16 +24,21 @@ __all__ = ["rewrite_files"]
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 
 
-def rewrite_files(path: str | os.PathLike[str], files: Mapping[str, TensorFile], *, wait: float = 0.0) -> None:
+def rewrite_files(
+    path: str | os.PathLike[str], files: Mapping[str, TensorFile], *, expected: Manifest, wait: float = 0.0
+) -> None:
     """Write `files` of the checkpoint at `path` again, in the form that each asks for, in one step for all.
 
     The other files get a second name in the new folder, the manifest stays as it is to the byte. Raises
-    `WriteError` where a file no longer holds what the manifest says; every failure leaves what was there before.
+    `WriteError` where it is not the one `expected`, or a file no longer holds what it says; every failure leaves
+    what was there before.
     """
     where = os.fspath(path)
     with reported(where), hold_place(path, wait=wait) as place, _checkpoint(place) as folder:
         data = read_manifest(folder.file, where=where)
         manifest = parse_manifest(data, where=os.path.join(where, MANIFEST))
+        if manifest.manifest_digest != expected.manifest_digest:
+            raise changed_since(where)
         require_space(place.folder, sum(manifest.files[name].bytes for name in files), where=where)
         with stage(place, folder) as staged:
             for name, entry in write_files(staged.file, files, where=where).items():
