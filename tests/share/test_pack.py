@@ -307,6 +307,19 @@ def test_what_is_there_is_not_replaced_unasked(run, packed, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pong.ckptpack"]
 
 
+def test_the_current_folder_is_not_replaced(packed, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for dest in (".", tmp_path / "here"):
+        with pytest.raises(TargetExists) as caught:
+            unpack(packed, dest)
+        assert str(caught.value) == (
+            f"{dest}: is the current folder, and this process would be left in one that is gone; "
+            "change to another folder first"
+        )
+    assert not list(Path.cwd().iterdir())
+
+
 def test_a_run_that_changes_while_it_is_packed_is_no_archive(tmp_path, monkeypatch):
     run = steps(tmp_path / "run", 2)
     plain = writing.cuts

@@ -12,6 +12,7 @@ from ckptfmt.share.pack.index import PackedFile
 from ckptfmt.store.write.datafile import create, write_all
 from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.linux import sync_folder
+from ckptfmt.store.write.place import split_target
 
 __all__ = ["Unpacked", "check", "unpack"]
 
@@ -68,7 +69,7 @@ def unpack(path: str | os.PathLike[str], dest: str | os.PathLike[str], *, only: 
 
 
 def _write(archive: Archive, files: Sequence[PackedFile], folders: Sequence[str], where: str) -> None:
-    above, name = os.path.split(os.path.abspath(where))
+    above, name = split_target(where)
     if os.path.lexists(where) and (not os.path.isdir(where) or os.listdir(where)):
         raise TargetExists(_TAKEN, where=where, fix="choose another folder")
     parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import posixpath
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from ckptfmt.format.files import (
 )
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import parse_manifest
+from ckptfmt.format.writernames import parse_writer_name
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.bucket import BucketFolder, changed_word
 from ckptfmt.remote.failure import Taken
@@ -32,6 +34,7 @@ from ckptfmt.store.remote.probe import require_conditions
 from ckptfmt.store.remote.publish import Progress, Sent, file_parts, publish
 from ckptfmt.store.write.acceptance import accepted
 from ckptfmt.store.write.expected import changed_since
+from ckptfmt.store.write.place import WRITERS_OWN
 
 __all__ = ["far_folder", "publish_near", "publish_open", "remove_far", "sent_file", "staged_near", "update_far"]
 
@@ -46,6 +49,8 @@ def far_folder(url: str) -> BucketFolder:
         raise CkptError(
             "is a whole bucket", where=url, fix="name a folder in it: s3://BUCKET/FOLDER", code="remote.url"
         )
+    if parse_writer_name(posixpath.basename(parsed.key.rstrip("/"))):
+        raise WriteError(WRITERS_OWN, where=url, fix="choose another one", code="write.name")
     return BucketFolder(parsed)
 
 

@@ -13,6 +13,7 @@ from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError, printable
 from ckptfmt.format.far import in_a_store
 from ckptfmt.format.files import release
 from ckptfmt.format.record import record
+from ckptfmt.format.writernames import parse_writer_name
 from ckptfmt.remote.url import as_path, is_url
 from ckptfmt.store.write.held import Held, hold_open, kind_of
 from ckptfmt.store.write.linux import sync_folder
@@ -20,11 +21,12 @@ from ckptfmt.store.write.lock import hold
 from ckptfmt.store.write.mend import mend, set_aside
 from ckptfmt.store.write.proof import unknown_content
 
-__all__ = ["Place", "hold_place"]
+__all__ = ["WRITERS_OWN", "Place", "hold_place", "split_target"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # What is left of 255 bytes when the longest name beside a target is made of it.
 _LONGEST_NAME = 220
+WRITERS_OWN = "the name is one that writers give what they leave, which the next save would remove"
 
 
 @record
@@ -90,15 +92,7 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
     if is_url(path):
         raise in_a_store(os.fspath(path))
     given = as_path(path)
-    parent, name = _split(given)
-    if not given or os.path.join(parent, name) == os.getcwd():
-        what = "is the current folder, and this process would be left in one that is gone"
-        raise TargetExists(what, where=given or ".", fix="change to another folder first")
-    if not name:
-        raise TargetExists("is the root folder", where=given, fix="choose another folder")
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        what = f"the name is longer than {_LONGEST_NAME} bytes"
-        raise WriteError(what, where=given, fix="choose a shorter one", code="write.name")
+    parent, name = split_target(given)
     made = _make_parents(parent)
     try:
         folder = os.open(parent, _FOLDER)
@@ -114,6 +108,33 @@ def hold_place(path: str | os.PathLike[str], *, wait: float = 0.0) -> Iterator[P
             with contextlib.suppress(OSError):
                 os.rmdir(folder_made)
         raise
+
+
+def split_target(path: str) -> tuple[str, str]:
+    """Return the real folder that a target lies in, and its name there.
+
+    Raises `TargetExists` for the current folder and the root, `WriteError` for a name that no target may have.
+    """
+    parent, name = _split(path)
+    if not path or os.path.join(parent, name) == _current():
+        what = "is the current folder, and this process would be left in one that is gone"
+        raise TargetExists(what, where=path or ".", fix="change to another folder first")
+    if not name:
+        raise TargetExists("is the root folder", where=path, fix="choose another folder")
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        what = f"the name is longer than {_LONGEST_NAME} bytes"
+        raise WriteError(what, where=path, fix="choose a shorter one", code="write.name")
+    if parse_writer_name(name):
+        raise WriteError(WRITERS_OWN, where=path, fix="choose another one", code="write.name")
+    return parent, name
+
+
+def _current() -> str:
+    """Return the current folder, "" where it was removed: no target is that one."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
 
 
 def _split(path: str) -> tuple[str, str]:

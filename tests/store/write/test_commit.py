@@ -13,6 +13,7 @@ import ckptfmt
 from ckptfmt.errors import NotACheckpoint, TargetExists, WeightsError, WriteError
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.save import tensor_file
 from ckptfmt.store.write import TensorFile, remove_checkpoint, update_manifest, write_checkpoint
 
 
@@ -290,3 +291,54 @@ def test_what_a_write_that_went_wrong_left_in_a_file_of_ours_goes_too(tmp_path, 
     with pytest.raises(WriteError, match="what was read back is not what was written"):
         save(tmp_path / "out")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [".best.ckpt-old", ".q.ckpt-stage-0123456789abcdef", ".x.ckpt-lock", ".x.ckpt-owner"])
+def test_a_name_that_writers_give_is_no_target(tmp_path, name):
+    with pytest.raises(WriteError) as caught:
+        save(tmp_path / name)
+    assert str(caught.value) == (
+        f"{tmp_path}/{name}: the name is one that writers give what they leave, which the next save would remove; "
+        "choose another one"
+    )
+    assert caught.value.code == "write.name"
+    with pytest.raises(WriteError, match="the name is one that writers give"):
+        ckptfmt.save(f"s3://bucket/runs/{name}/", {"a": np.ones(1)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_the_current_folder_was_removed_a_full_path_is_written_to(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    save(tmp_path / "out")
+    assert value(tmp_path / "out") == 1
+
+
+@pytest.mark.parametrize("what", ["manifest", "bytes"])
+def test_only_the_checkpoint_that_was_read_is_replaced(tmp_path, what):
+    out = tmp_path / "out"
+    save(out)
+    with Checkpoint(out) as checkpoint:
+        manifest = checkpoint.manifest
+    expected = manifest if what == "manifest" else (out / "manifest.json").read_bytes()
+    files = {WEIGHTS: tensor_file({"a": np.zeros((3, 2), "f4")})}
+
+    def write():
+        write_checkpoint(
+            out,
+            files,
+            lambda entries: dataclasses.replace(manifest, files=entries),
+            overwrite=True,
+            expected=expected,
+        )
+
+    write()
+    assert value(out) == 0
+    save(out, 2.0, overwrite=True)
+    with pytest.raises(WriteError) as caught:
+        write()
+    assert str(caught.value) == f"{out}: was changed since it was read; run it again"
+    assert caught.value.code == "write.changed"
+    assert value(out) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
