@@ -7,41 +7,38 @@ from the headers of the files; what the tensors held before cannot be proved the
 
 import contextlib
 import os
-import re
-import struct
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
-from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, printable
-from ckptfmt.families.answer import Candidate
-from ckptfmt.families.blueprint import Blueprint, read_blueprint
-from ckptfmt.families.tell import classify
+from ckptfmt.errors import CkptError, ManifestError, NotACheckpoint, WeightsError, WriteError, printable
+from ckptfmt.families.blueprint import read_blueprint
 from ckptfmt.format.datafile import DataFile, begins_with
 from ckptfmt.format.files import (
     MANIFEST,
-    SAFETENSORS,
+    SIGNATURE,
     WEIGHTS,
+    compressed_name,
+    is_there,
     open_near,
     read_manifest,
     release,
 )
-from ckptfmt.format.manifest import FileEntry, Lineage, Manifest
+from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import LineEnds, parse_manifest
-from ckptfmt.format.provenance import created_by, instant
 from ckptfmt.format.record import record
-from ckptfmt.format.safetensors import TensorInfo, parse_header, tensor_bytes
+from ckptfmt.format.safetensors import TensorInfo, tensor_bytes
+from ckptfmt.format.shards import is_data_file, plain_name
 from ckptfmt.format.travelled import lf
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.kept import KeptTensor, as_before, unchanged
-from ckptfmt.store.salvage import StoredTensor, open_damaged, open_unlisted
-from ckptfmt.store.write import Compression, Payload, TensorFile, write_checkpoint
+from ckptfmt.store.rebuild import remains
+from ckptfmt.store.salvage import StoredTensor, open_damaged
+from ckptfmt.store.write import Payload, TensorFile, write_checkpoint
 
 __all__ = ["Repair", "repair"]
 
-# In either form of 1.0, and anywhere: a damaged manifest is no JSON any more.
-_DIGEST = re.compile(rb'"(?:digest": ?"blake3:|blake3": ?")([0-9a-f]{64})"')
 # The digest of a tensor and how many bytes it has.
 _Bytes = tuple[str, int]
 
@@ -51,7 +48,8 @@ class Repair:
     """What was done: `restored` maps damaged tensors to the checkpoint they were taken from.
 
     `rebuilt` says that the manifest was made anew, and why; then `unproved` names the tensors of which nothing
-    shows that they hold what they held. `written` is the path of the result, "" where nothing had to be done.
+    shows that they hold what they held, and `lost` what the old manifest said and the new one does not.
+    `written` is the path of the result, "" where nothing had to be done.
     """
 
     path: str
@@ -59,6 +57,7 @@ class Repair:
     restored: Mapping[str, str] = field(default_factory=dict)
     rebuilt: str = ""
     unproved: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     architecture: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,6 +68,7 @@ class Repair:
             "restored": dict(self.restored),
             "rebuilt": self.rebuilt or None,
             "unproved": list(self.unproved),
+            "lost": list(self.lost),
             "architecture": self.architecture,
         }
 
@@ -84,7 +84,8 @@ def repair(
     """Write what `path` was to the new folder `dest` (`PATH-repaired` by default), or over it with `in_place`.
 
     Damaged tensors are looked for in the checkpoints `siblings`, by digest. With `dry_run` nothing is written.
-    Raises `WeightsError` that names the tensors that were found nowhere; nothing is written then.
+    Raises `WeightsError` that names the tensors that were found nowhere, and with `in_place` `WriteError` where
+    something of the old folder would be lost; nothing is written then.
     """
     where = os.fspath(path)
     target = where if in_place else os.fspath(dest) if dest is not None else where.rstrip("/") + "-repaired"
@@ -97,13 +98,14 @@ def repair(
         except LineEnds:
             manifest, rewritten = _manifest(folder, where, lf), True
         except (ManifestError, NotACheckpoint) as e:
-            own = _own_files(folder, where, stack)
-            return _rebuild(own, read, target, where, e, in_place, dry_run)
+            return _rebuild(folder, read, target, where, e, in_place, dry_run)
         others = [stack.enter_context(Checkpoint(sibling)) for sibling in siblings]
         files, restored = _collect(folder, where, manifest, others, stack)
         if restored is None and not rewritten:
             return Repair(where, architecture=_name(manifest))
         done = Repair(where, "" if dry_run else target, restored or {}, architecture=_name(manifest))
+        if in_place:
+            _require_listed(folder, files, where)
         if not dry_run:
             write_checkpoint(
                 target,
@@ -111,6 +113,7 @@ def repair(
                 lambda entries: unchanged(manifest, entries, where),
                 overwrite=in_place,
                 expected=read if in_place else None,
+                kept=(SIGNATURE,) if in_place else (),
             )
         return done
 
@@ -135,18 +138,19 @@ def _collect(
     for name, entry in manifest.files.items():
         tensors: dict[str, Payload] = {}
         header, infos = entry.header
-        file, sound = open_damaged(folder, name, entry.segments, where, stack)
-        whole = whole and sound and _is_intact(file, entry)
+        forms, sound = open_damaged(folder, name, entry.segments, where, stack)
+        whole = whole and sound and _is_intact(forms[0], entry)
         for info in infos:
-            own = StoredTensor(info.dtype, info.shape, file, len(header) + info.begin)
-            if own.digest() == entry.tensors[info.name].digest:
-                tensors[info.name] = own
-            elif found := _borrow(entry.tensors[info.name].digest, info, held):
+            own = [StoredTensor(info.dtype, info.shape, file, len(header) + info.begin) for file in forms]
+            digest = entry.tensors[info.name].digest
+            if sound_one := next((tensor for tensor in own if tensor.digest() == digest), None):
+                tensors[info.name] = sound_one
+            elif found := _borrow(digest, info, held):
                 tensors[info.name] = found
                 restored[info.name] = found.checkpoint.path
             else:
                 lost.append(f"{name}: {printable(info.name)}")
-        files[name] = TensorFile(tensors, entry.tied, as_before(file.compressed), entry.slices)
+        files[name] = TensorFile(tensors, entry.tied, as_before(forms[0].compressed), entry.slices)
     if lost:
         raise WeightsError(
             # Five names and their files fill a sentence.
@@ -188,73 +192,56 @@ def _borrow(digest: str, info: TensorInfo, held: Mapping[_Bytes, deque[KeptTenso
 
 
 def _rebuild(
-    files: Mapping[str, "_OwnFile"],
-    read: bytes,
-    target: str,
-    where: str,
-    reason: CkptError,
-    in_place: bool,
-    dry_run: bool,
+    folder: int, read: bytes, target: str, where: str, reason: CkptError, in_place: bool, dry_run: bool
 ) -> Repair:
-    """Make a manifest of the files' own headers, and of the network that the shapes tell."""
-    if WEIGHTS not in files:
-        raise NotACheckpoint(
-            f"holds no {WEIGHTS}, there is nothing to rebuild", where=where, code="layout.missing-file"
-        ) from reason
-    candidate = _classified(files[WEIGHTS])
-    known = _named_digests(read)
-    unproved = [
-        name for file in files.values() for name, tensor in file.tensors.items() if tensor.digest() not in known
-    ]
-    done = Repair(
-        where,
-        "" if dry_run else target,
-        rebuilt=reason.what,
-        unproved=tuple(unproved),
-        architecture=candidate.name if candidate else None,
-    )
-    if not dry_run:
-        again = {name: TensorFile(dict(file.tensors), compression=file.form) for name, file in files.items()}
-        expected = read if in_place else None
-        write_checkpoint(
-            target, again, lambda entries: _new(entries, candidate, done), overwrite=in_place, expected=expected
+    """Make a manifest of the files' own headers, and of what the damaged one still says."""
+    with contextlib.ExitStack() as stack:
+        left = remains(folder, read, where, stack)
+        if WEIGHTS not in map(plain_name, left.files):
+            raise NotACheckpoint(
+                f"holds no {WEIGHTS}, there is nothing to rebuild", where=where, code="layout.missing-file"
+            ) from reason
+        if in_place:
+            unreadable = not read and is_there(folder, MANIFEST)
+            twice = [f"one of the two forms of {printable(name)}" for name in left.undecided]
+            signature = [SIGNATURE] if is_there(folder, SIGNATURE) else []
+            _refuse_loss([*([MANIFEST] if unreadable else left.lost), *twice, *signature], where)
+            _require_listed(folder, left.files, where)
+        done = Repair(
+            where,
+            "" if dry_run else target,
+            rebuilt=reason.what,
+            unproved=left.unproved,
+            lost=left.lost,
+            architecture=left.network,
         )
-    return done
+        if not dry_run:
+            expected = read if in_place else None
+            write_checkpoint(
+                target,
+                left.files,
+                lambda entries: left.manifest(entries, reason.what),
+                overwrite=in_place,
+                expected=expected,
+            )
+        return done
 
 
-@record
-class _OwnFile:
-    tensors: Mapping[str, StoredTensor]
-    form: Compression | None
+def _require_listed(folder: int, files: Mapping[str, object], where: str) -> None:
+    """Raise `WriteError` where a data file lies in the folder that is none of `files` in either form."""
+    names = (name for name in sorted(os.listdir(folder)) if is_data_file(name))
+    own = {*files, *map(compressed_name, files)}
+    _refuse_loss([name for name in names if name not in own], where)
 
 
-def _own_files(folder: int, where: str, stack: contextlib.ExitStack) -> dict[str, _OwnFile]:
-    files = {}
-    for name in SAFETENSORS:
-        if (file := open_unlisted(folder, name, where)) is not None:
-            stack.enter_context(file)
-            header = parse_header(file.read, file.size, where=file.where)
-            tensors = {
-                t.name: StoredTensor(t.dtype, t.shape, file, header.data_start + t.begin) for t in header.tensors
-            }
-            files[name] = _OwnFile(tensors, as_before(file.compressed))
-    return files
-
-
-def _classified(weights: _OwnFile) -> Candidate | None:
-    """Return the network that the tensors are, name for name; None where that is not certain."""
-    shapes = {name: tensor.shape for name, tensor in weights.tensors.items()}
-
-    def values(name: str) -> list[float]:
-        tensor = weights.tensors[name]
-        data = b"".join(tensor.chunks())
-        return list(struct.unpack(f"<{len(data) // 4}f", data)) if tensor.dtype == "F32" else []
-
-    chosen = classify(shapes, values=values).chosen
-    # Other names or shapes than its own would be a conversion, and a repair changes nothing.
-    if chosen is None or chosen.config is None or next(Blueprint.of(chosen.config).mismatches(weights.tensors), None):
-        return None
-    return chosen
+def _refuse_loss(lost: Sequence[str], where: str) -> None:
+    if lost:
+        raise WriteError(
+            f"{', '.join(map(printable, lost[:5]))}{' and more' if len(lost) > 5 else ''} would be lost",
+            where=where,
+            fix="repair it into a new folder, and keep this one",
+            code="repair.in-place",
+        )
 
 
 def _read(folder: int, where: str) -> bytes:
@@ -263,23 +250,3 @@ def _read(folder: int, where: str) -> bytes:
         return read_manifest(folder, where=where)
     except CkptError:
         return b""
-
-
-def _named_digests(damaged: bytes) -> set[str]:
-    """Return the digests of tensors that a damaged manifest still names."""
-    return {f"blake3:{digest.decode()}" for digest in _DIGEST.findall(damaged)}
-
-
-def _new(entries: Mapping[str, FileEntry], candidate: Candidate | None, done: Repair) -> Manifest:
-    network = Blueprint.of(candidate.config) if candidate and candidate.config else None
-    return Manifest(
-        created_at=instant(),
-        created_by=created_by(),
-        architecture=network.architecture if network else None,
-        config=network.config.to_dict() if network else None,
-        config_origin=dict(candidate.origin) if candidate else {},
-        lineage=Lineage(kind="rebuilt"),
-        files=entries,
-        extra={"rebuilt": {"because": done.rebuilt, "unproved": list(done.unproved)}},
-        content_digest="",
-    )

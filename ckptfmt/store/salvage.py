@@ -12,7 +12,7 @@ from ckptfmt.format.opened import open_data
 from ckptfmt.format.record import record
 from ckptfmt.format.safetensors import tensor_bytes
 
-__all__ = ["StoredTensor", "open_damaged", "open_unlisted"]
+__all__ = ["StoredTensor", "open_damaged", "open_forms"]
 
 # As a writer's blocks: of what is damaged never more is held.
 _BLOCK = 4 << 20
@@ -45,34 +45,48 @@ class StoredTensor:
 
 def open_damaged(
     folder: int, name: str, segments: Sequence[int], where: str, stack: contextlib.ExitStack
-) -> tuple[DataFile, bool]:
-    """Return a file as far as it can be read, and whether what lies around its plain bytes is sound.
+) -> tuple[list[DataFile], bool]:
+    """Return a file in each form that lies there, and whether it is one and what lies around its plain bytes is sound.
 
-    Of a file that lies there in both forms the plain one is taken; one that is missing has no bytes.
+    What is damaged can be read as far as it goes; a file that is missing has no bytes.
     """
-    file = DataFile(-1, 0, os.path.join(where, name))
     try:
         file = stack.enter_context(open_data(folder, name, segments, where=where))
+    except TwoForms:
+        from ckptfmt.format.compressed import CompressedFile
+
+        plain = stack.enter_context(DataFile(*open_file(folder, name, where=where), os.path.join(where, name)))
+        packed = compressed_name(name)
+        descriptor, stored = open_file(folder, packed, where=where)
+        other = stack.enter_context(CompressedFile(descriptor, stored, segments, os.path.join(where, packed)))
+        _is_sound(other)
+        return [plain, other], False
+    except WeightsError:
+        return [DataFile(-1, 0, os.path.join(where, name))], False
+    return [file], _is_sound(file)
+
+
+def _is_sound(file: DataFile) -> bool:
+    """Return whether what lies around a file's plain bytes is sound; where it is not, find what can be read."""
+    try:
         file.check_layout()
         file.check_stored()
-    except TwoForms:
-        return stack.enter_context(DataFile(*open_file(folder, name, where=where), file.where)), False
     except WeightsError:
         file.walk()
-        return file, False
-    return file, True
+        return False
+    return True
 
 
-def open_unlisted(folder: int, name: str, where: str) -> DataFile | None:
-    """Return a file of which no manifest tells anything, None where it is missing or cannot be opened."""
+def open_forms(folder: int, name: str, where: str, stack: contextlib.ExitStack) -> Iterator[DataFile]:
+    """Open a file of which no manifest tells anything in each form that lies there and can be opened, plain first."""
     with contextlib.suppress(WeightsError):
-        return DataFile(*open_file(folder, name, where=where), os.path.join(where, name))
+        yield stack.enter_context(DataFile(*open_file(folder, name, where=where), os.path.join(where, name)))
     packed = compressed_name(name)
     try:
         descriptor, stored = open_file(folder, packed, where=where)
     except WeightsError:
-        return None
+        return
     # The one import that waits: only who reads a compressed file needs zstd.
     from ckptfmt.format.compressed import open_by_table
 
-    return open_by_table(descriptor, stored, os.path.join(where, packed))
+    yield stack.enter_context(open_by_table(descriptor, stored, os.path.join(where, packed)))

@@ -38,7 +38,8 @@ def repair(
     """Repair a damaged checkpoint, from intact ones of the same run.
 
     A damaged tensor is replaced only by one with the digest that the manifest names, taken from another checkpoint.
-    A lost or damaged manifest is rebuilt from the weights, and marked as rebuilt.
+    A lost or damaged manifest is rebuilt from the files and what it still says, and marked as rebuilt. In place
+    nothing is removed that the result does not hold.
     """
     if dest is not None and in_place:
         raise click.UsageError("DEST and --in-place exclude each other")
@@ -49,6 +50,8 @@ def repair(
     if done.rebuilt:
         output.line(f"manifest rebuilt: {done.rebuilt}; architecture {done.architecture or 'unknown'}")
         output.line(f"{plural(len(done.unproved), 'tensor')} without a digest to hold them against")
+        if done.lost:
+            output.line(f"lost from the old manifest: {', '.join(map(printable, done.lost))}")
     if done.written:
         output.line(f"wrote {done.written}")
     elif not done.restored and not done.rebuilt:

@@ -85,6 +85,14 @@ def test_a_signature_stays_with_a_checkpoint_that_is_compressed_and_stays_good(c
     assert [path.name for path in checkpoint.parent.iterdir()] == ["ck"]
 
 
+def test_a_signature_stays_with_a_checkpoint_that_is_repaired_and_is_good_again(checkpoint, keys):
+    shutil.copytree(checkpoint, checkpoint.with_name("sibling"))
+    sign(checkpoint, keys[0])
+    flip(checkpoint / "weights.safetensors", -5)
+    ckptfmt.repair(checkpoint, siblings=[checkpoint.with_name("sibling")], in_place=True)
+    assert verify(checkpoint, keys[1]).good
+
+
 def test_a_flipped_bit_of_a_weight_is_found(checkpoint, keys):
     sign(checkpoint, keys[0])
     flip(checkpoint / "weights.safetensors", -5)

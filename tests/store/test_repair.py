@@ -8,8 +8,11 @@ import ckptfmt
 from ckptfmt.errors import NotACheckpoint, TargetExists, WeightsError, WriteError
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.families.atari_dqn.expected import expected_tensors
+from ckptfmt.format.manifest import Lineage
+from ckptfmt.format.tensors import Part
 from ckptfmt.look.validate import validate
 from ckptfmt.store.checkpoint import Checkpoint
+from ckptfmt.store.forms import compress
 from ckptfmt.store.repair import repair
 
 CONFIG = ModelConfig(input_shape=(4, 84, 84), n_action=6, hidden_size=4)
@@ -189,3 +192,91 @@ def test_no_descriptor_stays_open(damaged):
     (damaged / "copy" / "manifest.json").unlink()
     repair(damaged / "copy")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def edited(path, old, new):
+    file = path / "manifest.json"
+    text = file.read_bytes()
+    assert old in text
+    file.write_bytes(text.replace(old, new, 1))
+
+
+def test_parts_ties_and_words_come_back_though_a_letter_of_the_manifest_was_changed(tmp_path):
+    out, weight = tmp_path / "out", np.arange(4, dtype="f4")
+    halves = [Part(weight[:2], (4,), (0,)), Part(weight[2:], (4,), (2,))]
+    ckptfmt.save(
+        out,
+        [{"a": half, "tie": half} for half in halves],
+        state=[{"m": weight}, {"v": weight}],
+        training_info={"note": "x"},
+        lineage=Lineage(kind="trained"),
+        extra={"k": 1},
+    ).close()
+    with Checkpoint(out) as checkpoint:
+        before = checkpoint.manifest
+    edited(out, b'"note": "x"', b'"note": "y"')
+    done = repair(out, in_place=True)
+    assert (done.unproved, done.lost) == ((), ())
+    with Checkpoint(out) as checkpoint:
+        after = checkpoint.manifest
+        np.testing.assert_array_equal(checkpoint.tensors["tie"], weight)
+    assert after.files == before.files
+    assert after.split == before.split
+    assert (after.training_info, after.lineage, after.extra["k"]) == ({"note": "y"}, before.lineage, 1)
+    assert after.extra["rebuilt"]["lost"] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lost"),
+    [
+        (b'"training_info": {', b'"training_info": [', "all of the manifest"),
+        (b'"evaluation": [', b'"evaluatiom": [', "evaluatiom"),
+        (b'"a": 1', b'"a"; 1', "all of the manifest"),
+        (b'"tied": {', b'"tied": 1, "tief": {', "files.weights.safetensors"),
+    ],
+)
+def test_in_place_no_word_of_a_damaged_manifest_is_lost(tmp_path, old, new, lost):
+    out, weight = tmp_path / "out", np.ones(2, "f4")
+    ckptfmt.save(out, {"w": weight, "v": weight}, training_info={"a": 1}, evaluation=[{"mean": 1.0}]).close()
+    edited(out, old, new)
+    before = snapshot(out)
+    with pytest.raises(WriteError) as caught:
+        repair(out, in_place=True)
+    assert caught.value.code == "repair.in-place"
+    assert str(caught.value) == f"{out}: {lost} would be lost; repair it into a new folder, and keep this one"
+    assert snapshot(out) == before
+    assert repair(out, tmp_path / "new").lost == (lost,)
+    assert validate(tmp_path / "new").valid
+
+
+@pytest.mark.parametrize("manifest", ["whole", "changed", "gone"])
+def test_of_two_forms_the_intact_one_is_taken(tmp_path, manifest):
+    out, weight = tmp_path / "out", np.zeros(10_000, "f4")
+    ckptfmt.save(out, {"a": weight}, training_info={"note": "x"}).close()
+    plain = bytearray((out / "weights.safetensors").read_bytes())
+    assert compress(out).changed
+    plain[-1] ^= 1
+    (out / "weights.safetensors").write_bytes(plain)
+    if manifest == "changed":
+        edited(out, b'"note": "x"', b'"note": "y"')
+    if manifest == "gone":
+        (out / "manifest.json").unlink()
+        with pytest.raises(WriteError) as caught:
+            repair(out, in_place=True)
+        assert caught.value.what == "one of the two forms of a would be lost"
+        assert (out / "weights.safetensors.zst").exists()
+        return
+    repair(out, in_place=True)
+    with Checkpoint(out) as checkpoint:
+        checkpoint.verify()
+        np.testing.assert_array_equal(checkpoint.tensors["a"], weight)
+    assert len(list(out.iterdir())) == 2
+
+
+def test_in_place_no_file_is_lost_that_the_manifest_does_not_list(damaged):
+    shutil.copy(damaged / "sibling" / "weights.safetensors", damaged / "out" / "state.safetensors")
+    before = snapshot(damaged / "out")
+    with pytest.raises(WriteError) as caught:
+        repair(damaged / "out", siblings=[damaged / "sibling"], in_place=True)
+    assert caught.value.what == "state.safetensors would be lost"
+    assert snapshot(damaged / "out") == before

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ckptfmt.errors import WriteError
-from ckptfmt.format.files import MANIFEST, open_folder, release
+from ckptfmt.format.files import MANIFEST, is_there, open_folder, release
 from ckptfmt.format.manifest import FileEntry, Manifest
 from ckptfmt.format.parse import load_manifest
 from ckptfmt.format.shards import plain_name
@@ -24,7 +24,7 @@ from ckptfmt.store.write.held import Held, hold_open, note_files
 from ckptfmt.store.write.linux import sync_folder
 from ckptfmt.store.write.place import Place, hold_place
 from ckptfmt.store.write.proof import read_whole
-from ckptfmt.store.write.publish import publish_file, publish_folder
+from ckptfmt.store.write.publish import keep_file, publish_file, publish_folder
 from ckptfmt.store.write.split import split_of, with_split
 from ckptfmt.store.write.tensorfile import Arranged, TensorFile
 
@@ -51,6 +51,7 @@ def write_checkpoint(
     *,
     overwrite: bool = False,
     expected: Manifest | bytes | None = None,
+    kept: Iterable[str] = (),
     wait: float = 0.0,
     bulk: bool = False,
     published: Callable[[int], None] | None = None,
@@ -61,7 +62,8 @@ def write_checkpoint(
     in afterwards, and what a reader makes of the manifest's bytes is what is returned. Another writer of the same
     path is waited for `wait` seconds. With `overwrite` a checkpoint that is there is replaced in one step; without
     it, and for anything that is no checkpoint, `TargetExists` is raised. With `expected`, the manifest that was read
-    there or its bytes, only that checkpoint is replaced, and `WriteError` raised for another one. At the URL of a
+    there or its bytes, only that checkpoint is replaced, and `WriteError` raised for another one; files `kept` of it
+    stay beside the new ones. At the URL of a
     bucket nothing that was committed is ever replaced: there `overwrite` takes over what an upload left that did not
     finish. `bulk` is for one of many checkpoints, as of `write_files`. `published` is given a descriptor of the folder
     that was written, once it is at `path`, for who goes on to read what lies there; not where files had to be copied to
@@ -87,6 +89,9 @@ def write_checkpoint(
         with stage(place, before) as staged:
             entries = write_files(staged.file, files, where=where, bulk=bulk, arranged=arranged)
             data, manifest = accepted(with_split(build(entries), split_of(staged.file, entries, where)), where=where)
+            for name in kept:
+                if before is not None and is_there(before.file, name):
+                    keep_file(before.file, name, staged.file, where)
             write_file(staged.file, MANIFEST, data, where=where)
             # The names in the folder, behind the files: only then may it get its name.
             os.fsync(staged.file)

@@ -22,7 +22,10 @@ from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.linux import exchange, rename_new, sync_folder
 from ckptfmt.store.write.place import Place
 
-__all__ = ["copy_file", "publish_file", "publish_folder"]
+__all__ = ["keep_file", "publish_file", "publish_folder"]
+
+# What filesystems say that give a file no second name.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 # What filesystems say that rename no folders; gcsfuse reports too many open files.
@@ -244,3 +247,14 @@ def _sha256(file: int) -> str:
         hasher.update(block)
         position += len(block)
     return hasher.hexdigest()
+
+
+def keep_file(source: int, name: str, target: int, where: str) -> None:
+    """Give a file of one folder a second name in another; where there are none, copy it."""
+    kept = name if is_there(source, name) else compressed_name(name)
+    try:
+        os.link(kept, kept, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as e:
+        if e.errno not in _NO_LINKS:
+            raise
+        copy_file(source, target, kept, where)

@@ -1,12 +1,11 @@
 """Write some files of a checkpoint anew, in another form, and keep the others: the content stays what it is."""
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator, Mapping
 
 from ckptfmt.errors import NotACheckpoint, TargetExists, WriteError
-from ckptfmt.format.files import MANIFEST, SIGNATURE, compressed_name, is_there, read_manifest
+from ckptfmt.format.files import MANIFEST, SIGNATURE, is_there, read_manifest
 from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.parse import parse_manifest
 from ckptfmt.store.write.commit import stage, write_file
@@ -15,13 +14,10 @@ from ckptfmt.store.write.expected import changed_since
 from ckptfmt.store.write.failure import reported, require_space
 from ckptfmt.store.write.held import Held
 from ckptfmt.store.write.place import Place, hold_place
-from ckptfmt.store.write.publish import copy_file, publish_folder
+from ckptfmt.store.write.publish import keep_file, publish_folder
 from ckptfmt.store.write.tensorfile import TensorFile
 
 __all__ = ["rewrite_files"]
-
-# What filesystems say that give a file no second name.
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL)
 
 
 def rewrite_files(
@@ -46,9 +42,9 @@ def rewrite_files(
                     raise WriteError("changed while it was read", where=os.path.join(where, name), fix="try again")
             for name in manifest.files:
                 if name not in files:
-                    _keep(folder.file, name, staged.file, where)
+                    keep_file(folder.file, name, staged.file, where)
             if is_there(folder.file, SIGNATURE):
-                _keep(folder.file, SIGNATURE, staged.file, where)
+                keep_file(folder.file, SIGNATURE, staged.file, where)
             write_file(staged.file, MANIFEST, data, where=where)
             os.fsync(staged.file)
             publish_folder(place, staged, manifest, replacing=folder)
@@ -63,14 +59,3 @@ def _checkpoint(place: Place) -> Iterator[Held]:
             yield folder
     except TargetExists as e:
         raise WriteError(e.what, where=e.where, fix="move it away", code="write.other-files") from None
-
-
-def _keep(source: int, name: str, target: int, where: str) -> None:
-    """Give a file of one folder a second name in another; where there are none, copy it."""
-    kept = name if is_there(source, name) else compressed_name(name)
-    try:
-        os.link(kept, kept, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-    except OSError as e:
-        if e.errno not in _NO_LINKS:
-            raise
-        copy_file(source, target, kept, where)
