@@ -40,6 +40,7 @@ def test_a_rebuilt_manifest_says_so_as_json_too(ckpt, damaged):
         "restored": {},
         "rebuilt": "not a checkpoint, manifest.json is missing",
         "unproved": ["x", "y"],
+        "lost": [],
         "architecture": None,
     }
 
