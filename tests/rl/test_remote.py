@@ -61,12 +61,21 @@ def test_what_is_no_state_of_a_game_is_said_as_in_this_process(remote, capfd):
     for ball in (torch.ones(3), torch.zeros(0), torch.ones((), dtype=torch.bfloat16), {"a": [np.ones(2), b"x"]}, "x"):
         state = capture_games([own]).layers
         state[0][-1]["attributes"]["ball"] = ball
-        for envs in ([own], remote):
+        for envs in ([own], remote[:1]):
             with pytest.raises(CkptError) as caught:
                 restore_games(envs, state)
             assert str(caught.value) == "environments/0/Catch/ball: must be a list"
     assert capfd.readouterr() == ("", "")
     assert remote[0].reset(seed=1)[0].shape == (2, 36, 36)
+
+
+def test_the_states_of_other_than_as_many_games_are_refused():
+    own = [make_env(CATCH) for _ in range(2)]
+    for env in own:
+        env.reset(seed=1)
+    with pytest.raises(CkptError) as caught:
+        restore_games(own, capture_games(own[:1]).layers)
+    assert str(caught.value) == "environments: holds the state of 1 games, not of 2"
 
 
 def test_tensors_in_the_state_of_a_game_go_over_as_they_are():
