@@ -24,14 +24,20 @@ _PAYLOAD = "application/vnd.in-toto+json"
 _MEDIA = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://model_signing/signature/v1.0"
+# Ours, in the predicate.
+_ASSEMBLY = "ckptfmt_assembly"
 
 
 @record
 class Statement:
-    """What a bundle states: the SHA-256 of each file, and which names were left out on purpose."""
+    """What a bundle states: the SHA-256 of each file, and which names were left out on purpose.
+
+    `assembly` is the digest of how tensors are put together from what lies in the files; empty where none is.
+    """
 
     digests: Mapping[str, str]
     ignored: tuple[str, ...]
+    assembly: str = ""
 
 
 def make_bundle(key: PrivateKey, name: str, statement: Statement) -> bytes:
@@ -39,7 +45,7 @@ def make_bundle(key: PrivateKey, name: str, statement: Statement) -> bytes:
     resources = [
         {"name": file, "algorithm": "sha256", "digest": digest} for file, digest in sorted(statement.digests.items())
     ]
-    said = {
+    said: dict[str, Any] = {
         "_type": _STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": _root(statement.digests)}}],
         "predicateType": _PREDICATE,
@@ -53,6 +59,9 @@ def make_bundle(key: PrivateKey, name: str, statement: Statement) -> bytes:
             "resources": resources,
         },
     }
+    if statement.assembly:
+        # Fields that they do not know are passed over by other readers of in-toto's statements.
+        said["predicate"][_ASSEMBLY] = statement.assembly
     payload = json.dumps(said).encode()
     signature = {"sig": _base64(sign_bytes(key, _pae(payload))), "keyid": ""}
     bundle = {
@@ -97,7 +106,10 @@ def _read_statement(said: Mapping[str, Any], where: str) -> Statement | str:
     ignored = serialization.get("ignore_paths", [])
     if not isinstance(ignored, list) or not all(isinstance(name, str) for name in ignored):
         raise _malformed("has ignore_paths that are no list of names", where)
-    return Statement(digests, tuple(ignored))
+    assembly = predicate.get(_ASSEMBLY, "")
+    if not isinstance(assembly, str):
+        raise _malformed(f"has a {_ASSEMBLY} that is no digest", where)
+    return Statement(digests, tuple(ignored), assembly)
 
 
 def _resources(rows: Any, where: str) -> list[tuple[str, str]]:

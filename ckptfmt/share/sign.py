@@ -1,7 +1,8 @@
 """Signatures of checkpoints: who vouches for what lies in the folder.
 
 A signature is a bundle of the OpenSSF's model signing, made with a key of ours and kept as `model.sig` in the
-folder. It states the SHA-256 of every file, which stand in the manifest, so that no weight is read to sign.
+folder. It states the SHA-256 of every file, which stand in the manifest, so that no weight is read to sign; and, for
+who asks for the network alone, how its tensors are put together, which stands in the manifest only.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckptfmt.errors import CkptError, MissingFile, WeightsError, printable
+from ckptfmt.format.digest import json_digest
 from ckptfmt.format.files import (
     HUB_WEIGHTS,
     MANIFEST,
@@ -131,7 +133,7 @@ def sign(
     ignored = tuple(dict.fromkeys((*_IGNORED, *left_out)))
     # Told and not vouched for: a folder that is renamed stays what was signed.
     name = os.path.basename(os.path.realpath(where))
-    bundle = _bundle(private, name, Statement(digests, ignored), where)
+    bundle = _bundle(private, name, Statement(digests, ignored, _assembly(manifest)), where)
     write_companion(path, SIGNATURE, bundle, beside=text, overwrite=overwrite)
     return Signature(where, SIGNATURE, tuple(sorted(digests)), hint(private.public_key()), network)
 
@@ -162,8 +164,9 @@ def verify(
     """Hold the checkpoint at `path` against its `model.sig` (or the file `signature`) and the public `key`.
 
     With `network` a signature of the weights alone suffices. `deep` holds every byte against the manifest
-    too; without it that is left to who loads the tensors, each of which is verified by its digest then.
-    Raises `CkptError` where key, signature or checkpoint cannot be read at all.
+    too; without it that is left to who loads the tensors, each of which is verified by its digest then. With
+    `network` it is done always: those digests stand in the manifest, for which nobody vouches then. Raises
+    `CkptError` where key, signature or checkpoint cannot be read at all.
     """
     where = os.fspath(path)
     public = load_public(key)
@@ -180,11 +183,13 @@ def verify(
             stated = _by_our_names(stated)
             expected = dict(_expected(text, manifest, network=network))
             reasons = list(_departures(stated, expected, folder, where, set(manifest.files) | {MANIFEST}))
+            if network and stated.digests.get(MANIFEST) != hashlib.sha256(text).hexdigest():
+                reasons += _departure_of_assembly(stated.assembly, _assembly(manifest))
             covers = tuple(sorted(stated.digests))
     finally:
         release(folder)
-    # By here the manifest is the one that was signed, so its digests can be relied on.
-    if not reasons and deep:
+    # By here the manifest, or the SHA-256 of the weights in it, is what was signed, and can be relied on.
+    if not reasons and (deep or network):
         reasons = [f"{p.where}: {p.message}" for p in validate(path).errors]
     unsigned = tuple(name for name in others if name not in covers) if not network else ()
     return Verification(where, not reasons, tuple(reasons), covers, unsigned, hint(public), manifest.manifest_digest)
@@ -208,6 +213,27 @@ def _departures(
             # A file of the manifest that `expected` leaves out, with a signature of the whole.
             continue
         yield from _departure_of_other(name, signed[name], folder, where)
+
+
+def _assembly(manifest: Manifest) -> str:
+    """Return the digest of what makes tensors of the network out of those stored; "" where each is one of these.
+
+    Of a slice: what it is a part of, and where in it; of a tied name: whose bytes it shares. No file says either.
+    """
+    said = {
+        name: {"slices": {of: [part.of, part.at] for of, part in entry.slices.items()}, "tied": dict(entry.tied)}
+        for name, entry in manifest.files.items()
+        if plain_name(name) == WEIGHTS and (entry.slices or entry.tied)
+    }
+    return json_digest(said) if said else ""
+
+
+def _departure_of_assembly(stated: str, assembly: str) -> Iterator[str]:
+    """Yield what is wrong where the tensors are put together in another way than was signed."""
+    if not stated and assembly:
+        yield f"{SIGNATURE} does not say how the tensors of the network are put together; ask its signer for a new one"
+    elif stated != assembly:
+        yield "the slices or tied names of the network's tensors are not those that were signed"
 
 
 def _departure_of_other(name: str, digest: str, folder: OpenFolder, where: str) -> Iterator[str]:
@@ -251,7 +277,7 @@ def _by_our_names(stated: Statement) -> Statement:
     if WEIGHTS in stated.digests or HUB_WEIGHTS not in stated.digests:
         return stated
     names = {name: WEIGHTS if name == HUB_WEIGHTS else name for name in stated.digests}
-    return Statement({names[name]: digest for name, digest in stated.digests.items()}, stated.ignored)
+    return Statement({names[name]: digest for name, digest in stated.digests.items()}, stated.ignored, stated.assembly)
 
 
 def _read(folder: OpenFolder, where: str) -> tuple[bytes, Manifest]:

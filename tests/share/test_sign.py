@@ -12,11 +12,15 @@ import pytest
 
 pytest.importorskip("cryptography", reason="cryptography is not installed")
 
+import numpy as np
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 import ckptfmt
 from ckptfmt.errors import CkptError, TargetExists
+from ckptfmt.format.digest import tensor_digest
+from ckptfmt.format.manifest import Manifest
+from ckptfmt.format.tensors import Part
 from ckptfmt.share._bundle import Statement, make_bundle
 from ckptfmt.share._keys import load_private
 from ckptfmt.share.sign import sign, verify
@@ -117,6 +121,110 @@ def test_a_signature_of_the_network_outlives_an_edited_manifest(checkpoint, keys
     assert verify(checkpoint, keys[1], network=True).good
     found = verify(checkpoint, keys[1])
     assert found.reasons == ("model.sig signs the weights alone, and not manifest.json",)
+
+
+WHOLE = np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+@pytest.fixture
+def sliced(tmp_path) -> Path:
+    halves = [{"w": Part(WHOLE[:2], (4, 2), (0, 0))}, {"w": Part(WHOLE[2:], (4, 2), (2, 0))}]
+    ckptfmt.save(tmp_path / "sliced", halves).close()
+    return tmp_path / "sliced"
+
+
+@pytest.fixture
+def tied(tmp_path) -> Path:
+    shared = np.ones((2, 2), np.float32)
+    ckptfmt.save(tmp_path / "tied", {"a": shared, "b": WHOLE[:2], "head": shared}).close()
+    return tmp_path / "tied"
+
+
+def reseal(checkpoint: Path, change) -> None:
+    """Change the manifest as somebody does who gives it the digests that it then has."""
+    path = checkpoint / "manifest.json"
+    raw = json.loads(path.read_text())
+    change(raw)
+    path.write_bytes(Manifest.from_dict(raw).sealed_bytes())
+    assert ckptfmt.validate(checkpoint).valid
+
+
+def exchange_slices(raw: dict) -> None:
+    one, other = (entry["tensors"]["w"]["slice"] for entry in raw["files"].values())
+    one["at"], other["at"] = other["at"], one["at"]
+    exchanged = np.concatenate([WHOLE[2:], WHOLE[:2]])
+    raw["split"]["weights.safetensors"]["tensors"]["w"]["digest"] = tensor_digest([exchanged.tobytes()])
+
+
+def tie_to_another(raw: dict) -> None:
+    raw["files"]["weights.safetensors"]["tied"] = {"head": "b"}
+
+
+def tie_nothing(raw: dict) -> None:
+    del raw["files"]["weights.safetensors"]["tied"]
+
+
+def tie_one_more(raw: dict) -> None:
+    raw["files"]["weights.safetensors"]["tied"]["more"] = "b"
+
+
+# A signature of the whole suffices for the network, too: an evaluation came since.
+@pytest.mark.parametrize("network", [True, False], ids=["network", "whole"])
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [("sliced", exchange_slices), ("tied", tie_to_another), ("tied", tie_nothing), ("tied", tie_one_more)],
+)
+def test_a_signature_of_the_network_vouches_for_how_its_tensors_are_put_together(request, kind, change, network, keys):
+    checkpoint = request.getfixturevalue(kind)
+    sign(checkpoint, keys[0], network=network)
+    edit(checkpoint)
+    assert verify(checkpoint, keys[1], network=True).good
+    reseal(checkpoint, change)
+    found = verify(checkpoint, keys[1], network=True)
+    assert found.reasons == ("the slices or tied names of the network's tensors are not those that were signed",)
+
+
+def test_a_network_that_never_had_tied_names_gets_none_behind_its_signature(tmp_path, keys):
+    ckptfmt.save(tmp_path / "plain", {"a": WHOLE}).close()
+    sign(tmp_path / "plain", keys[0], network=True)
+    reseal(tmp_path / "plain", lambda raw: raw["files"]["weights.safetensors"].update(tied={"more": "a"}))
+    assert verify(tmp_path / "plain", keys[1], network=True).reasons == (
+        "model.sig does not say how the tensors of the network are put together; ask its signer for a new one",
+    )
+
+
+def test_a_signature_that_names_files_only_is_good_for_tied_names_while_the_manifest_is_the_signed_one(tied, keys):
+    files = {name: hashlib.sha256((tied / name).read_bytes()).hexdigest() for name in os.listdir(tied)}
+    (tied / "model.sig").write_bytes(make_bundle(load_private(keys[0], None), "tied", Statement(files, ("model.sig",))))
+    assert verify(tied, keys[1], network=True).good
+    edit(tied)
+    assert verify(tied, keys[1], network=True).reasons == (
+        "model.sig does not say how the tensors of the network are put together; ask its signer for a new one",
+    )
+
+
+@pytest.mark.parametrize("kind", ["sliced", "tied"])
+def test_model_signing_takes_a_signature_of_tensors_that_are_put_together(request, kind, keys):
+    pytest.importorskip("model_signing", reason="model_signing is not installed")
+    checkpoint = request.getfixturevalue(kind)
+    sign(checkpoint, keys[0], network=True)
+    command = [sys.executable, "-P", "-m", "model_signing", "verify", "key", checkpoint]
+    given = ["--signature", checkpoint / "model.sig", "--public_key", keys[1]]
+    done = subprocess.run([*command, *given], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_bytes_of_a_network_are_held_against_what_was_signed_in_every_case(tied, keys):
+    sign(tied, keys[0], network=True)
+    path = tied / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-16] + b"\0" * 16)
+    manifest = tied / "manifest.json"
+    raw = json.loads(manifest.read_text())
+    raw["files"]["weights.safetensors"]["tensors"]["b"]["digest"] = tensor_digest([b"\0" * 16])
+    manifest.write_bytes(Manifest.from_dict(raw).sealed_bytes())
+    assert verify(tied, keys[1], network=True, deep=False).reasons == (
+        "weights.safetensors: has another SHA-256 than the manifest says, though every byte is as it says",
+    )
 
 
 def test_another_checkpoint_of_the_same_kind_is_not_the_one_that_was_signed(checkpoint, keys, tmp_path):
