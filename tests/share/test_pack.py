@@ -247,6 +247,32 @@ def test_an_index_that_no_writer_makes_is_refused(tmp_path, change):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.pack", "in"]
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        *((put("files", 0, "path", value=f"a/b{char}"), "names a file by what is no text") for char in "\ud800\udc41"),
+        (put("folders", value=["\udfff"]), "names a file by what is no text"),
+        (put("run", value="\ud800"), "names a file by what is no text"),
+        (put("files", 0, "path", value="a/" + "é" * 128), "names a file by more than 255 bytes"),
+        (put("files", 0, "path", value="a" * 256 + "/b"), "names a file by more than 255 bytes"),
+        (put("parts", 0, value=[10 + 512 + 1, 10, 1, -1]), "part 0 has sizes that no archive has"),
+        (put("parts", 0, value=[1 << 31, 10, 1, -1]), "part 0 has sizes that no archive has"),
+    ],
+)
+def test_names_that_no_disk_takes_and_parts_that_take_more_than_any_are_refused(tmp_path, change, what):
+    path = tmp_path / "a.pack"
+    path.write_bytes(forged(change))
+    with pytest.raises(BadArchive) as caught:
+        unpack(path, tmp_path / "out")
+    assert str(caught.value) == f"{path}: {what}; copy it again"
+
+
+def test_a_name_of_bytes_that_are_no_text_is_one_that_a_disk_has(tmp_path):
+    (tmp_path / "a.pack").write_bytes(forged(put("files", 0, "path", value="\udce9" + "é" * 127)))
+    unpack(tmp_path / "a.pack", tmp_path / "out")
+    assert os.listdir(os.fsencode(tmp_path / "out")) == [b"\xe9" + "é".encode() * 127]
+
+
 def test_a_long_chain_of_parents_is_refused(tmp_path):
     frame = Encoder(3).shrink(bytes(10))
 

@@ -13,6 +13,7 @@ from typing import Any
 from ckptfmt.errors import CkptError
 from ckptfmt.format.compressed import honest_text
 from ckptfmt.format.digest import new_blake3
+from ckptfmt.format.frames import bound
 from ckptfmt.format.jsontext import excess
 from ckptfmt.format.record import record
 from ckptfmt.share.pack.coding import PART
@@ -45,6 +46,8 @@ _WIDTHS = (1, 2, 4, 8)
 # What would leave the folder, mean another one, or be no name.
 _NO_NAME = re.compile(r"\.{0,2}|.*[/\0].*", re.DOTALL)
 _LONGEST_PATH = 4096
+# As Linux and macOS have it: 255 bytes.
+_LONGEST_NAME = 255
 
 
 class BadArchive(CkptError, ValueError):
@@ -152,7 +155,8 @@ def _parts(rows: list[list[int]]) -> Iterator[Part]:
     depths: list[int] = []
     for number, row in enumerate(rows):
         stored, size, width, base = map(_whole, row)
-        if not 0 < size <= PART or width not in _WIDTHS or not -1 <= base < number or stored < 1:
+        sizes = 0 < size <= PART and 0 < stored <= bound(size)
+        if not sizes or width not in _WIDTHS or not -1 <= base < number:
             raise BadArchive(f"part {number:,} has sizes that no archive has")
         if base >= 0 and rows[base][1] != size:
             raise BadArchive(f"part {number:,} is the difference from a part of another size")
@@ -221,4 +225,10 @@ def _path(value: Any) -> str:
 def _name(value: Any) -> str:
     if not isinstance(value, str) or _NO_NAME.fullmatch(value):
         raise BadArchive("names a file outside of its folder")
+    try:
+        encoded = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise BadArchive("names a file by what is no text") from None
+    if len(encoded) > _LONGEST_NAME:
+        raise BadArchive(f"names a file by more than {_LONGEST_NAME} bytes")
     return value
