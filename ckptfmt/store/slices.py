@@ -124,7 +124,7 @@ def _assembled(block: Box, held: Sequence[tuple[Box, Callable[[int], bytes]]], w
     elements = _elements(memoryview(data), block, width)
     for shared, read in shares:
         part = read(shared.size * width)
-        elements[shared.within(block)] = np.frombuffer(part, np.uint8).reshape(*shared.shape, width)
+        elements[shared.within(block)] = _elements(memoryview(part), shared, width)
     return bytes(data)
 
 
@@ -160,7 +160,8 @@ def _position(inner: Box, outer: Box) -> int:
 
 def _elements(data: memoryview, box: Box, width: int) -> "np.ndarray":
     """Return memory as the elements of a box, each of `width` bytes."""
-    return np.frombuffer(data, np.uint8).reshape(*box.shape, width)
+    # Opaque ones, not a dimension of bytes: a tensor may have as many dimensions as NumPy knows.
+    return np.frombuffer(data, np.dtype((np.void, width))).reshape(box.shape)
 
 
 def _wrong(pieces: Sequence[Piece], files: DataFiles) -> WeightsError:

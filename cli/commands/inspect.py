@@ -124,7 +124,7 @@ def _summary(path: str, stats: bool) -> Summary:
             # The one import that waits here: without figures there is no need for NumPy.
             from ckptfmt.look.stats import checkpoint_stats
 
-            for file in summary.files:
+            for file in checkpoint.manifest.contents:
                 summary = summary.with_stats(checkpoint_stats(checkpoint, file), file)
         return summary
 

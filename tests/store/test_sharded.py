@@ -17,6 +17,7 @@ import ckptfmt
 from ckptfmt.errors import CkptError, ManifestError, WeightsError, WriteError
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.jsontext import render
+from ckptfmt.format.safetensors import MAX_RANK
 from ckptfmt.format.tensors import Part
 from ckptfmt.store.forms import compress, decompress
 from ckptfmt.store.merge import merge
@@ -55,6 +56,19 @@ def test_it_is_the_network_that_one_file_holds(split, tmp_path):
         assert checkpoint.info("a.weight", SECOND).shape == (4, 5)
         checkpoint.verify()
     assert ckptfmt.validate(split).problems == ()
+
+
+def test_a_tensor_in_slices_may_have_as_many_dimensions_as_any(tmp_path):
+    shape = (2, *[1] * 61, 2, 3)
+    assert len(shape) == MAX_RANK
+    whole = np.arange(12, dtype="<f4").reshape(shape)
+    places = [(row, *[0] * 61, column, 0) for row in range(2) for column in range(2)]
+    # Columns, of which a block of the whole has some of each.
+    parts = [{"w": Part(whole[at[0] : at[0] + 1, ..., at[62] : at[62] + 1, :], shape, at)} for at in places]
+    with ckptfmt.save(tmp_path / "ck", parts) as checkpoint:
+        assert np.array_equal(checkpoint.tensors["w"], whole)
+        checkpoint.verify()
+    assert ckptfmt.validate(tmp_path / "ck").problems == ()
 
 
 def test_what_only_sits_in_files_does_not_need_the_newer_version(split, tmp_path):
