@@ -1,6 +1,7 @@
 """ckpt git: git understands checkpoints."""
 
 import os
+from collections.abc import Iterator
 
 import click
 
@@ -49,15 +50,21 @@ def _install(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
 
 
 def _textconv(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
-    try:
-        lines = list(describe(words[0]))
-    except (CkptError, OSError) as e:
-        # git ends where a driver fails, and one broken file would hide the rest of a history.
-        lines = [f"cannot be shown: {e.what if isinstance(e, CkptError) else e.strerror}"]
-    output.result({"action": "textconv", "lines": lines})
+    lines = _lines(words[0])
+    if output.as_json:
+        output.result({"action": "textconv", "lines": list(lines)})
+        return 0
     for line in lines:
         output.line(line)
     return 0
+
+
+def _lines(path: str) -> Iterator[str]:
+    try:
+        yield from describe(path)
+    except (CkptError, OSError) as e:
+        # git ends where a driver fails, and one broken file would hide the rest of a history.
+        yield f"cannot be shown: {e.what if isinstance(e, CkptError) else e.strerror}"
 
 
 def _diff(output: Output, words: tuple[str, ...], everywhere: bool) -> int:

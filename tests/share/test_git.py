@@ -275,6 +275,38 @@ def test_ones_own_attributes_behind_a_link_are_written_where_they_lie(git, tmp_p
     assert place.is_symlink()
 
 
+def wide(path: Path, last: int) -> Path:
+    """A manifest whose facts all lie below long keys, many levels down."""
+    facts: dict = {f"fact-{number}": 0 for number in range(10_005)} | {"last": last}
+    for level in range(40):
+        facts = {f"{level:02d}" + "k" * 148: facts}
+    path.write_text(json.dumps({"format": "ckptfmt", "extra": facts}))
+    return path
+
+
+def test_a_manifest_of_very_many_facts_is_shown_in_bounded_lines_that_hide_no_change(tmp_path):
+    one, other = (list(describe(wide(tmp_path / f"{last}-manifest.json", last))) for last in (1, 2))
+    assert len(one) == 10_001
+    assert max(map(len, one)) < 1_300
+    assert one[0] == 'format "ckptfmt"'
+    assert one[-1].startswith("and 7 more, sha256 ")
+    assert [a for a, b in zip(one, other, strict=True) if a != b] == one[-1:]
+
+
+def test_what_is_no_regular_file_is_said_at_once(tmp_path):
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    file.write_text("{}")
+    what = "is not a regular file: it is a device, pipe or folder"
+    assert ckpt("git", "textconv", pipe) == (0, f"cannot be shown: {what}\n")
+    where = f"{pipe}: {what}; put a copy of the plain file in its place"
+    diff = (0, f"diff --ckpt p\ncannot be compared: {where}\n")
+    assert ckpt("git", "diff", "p", pipe, "x", "y", file, "z", "w") == diff
+    assert ckpt("git", "diff", "p", file, "x", "y", pipe, "z", "w") == diff
+    assert ckpt("git", "merge", file, pipe, file, "p") == (2, f"error: {where}\n")
+    assert ckpt("git", "merge", file, file, pipe, "p") == (2, f"error: {where}\n")
+
+
 @pytest.fixture
 def lfs(git):
     """A repository that keeps its tensors in Git LFS, with one checkpoint in it."""
@@ -293,7 +325,7 @@ def lfs(git):
 def ckpt(*words: object) -> tuple[int, str]:
     """Run ckpt; return its exit code and all that it said."""
     command = [sys.executable, "-P", "-m", "ckptfmt", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ from ckptfmt.format.manifest import Manifest
 from ckptfmt.format.plain import plain
 from ckptfmt.format.record import record
 
-__all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "manifest_changes", "paths"]
+__all__ = ["Filter", "ManifestChange", "Op", "Tolerance", "WeightChange", "inner_path", "manifest_changes", "paths"]
 
 Op = Literal["changed", "added", "removed", "renamed"]
 
@@ -149,7 +149,7 @@ _LONGEST = 600
 _ABSENT: Any = type("Absent", (), {})()
 
 
-def _inner(path: str, name: Any) -> str:
+def inner_path(path: str, name: Any) -> str:
     """Return the path of a value in another one, of which no more is kept than somebody reads.
 
     A key may be as long as a manifest, and stands in the path of everything below it.
@@ -163,7 +163,7 @@ def _compare(path: str, a: Any, b: Any, volatile: bool) -> Iterator[ManifestChan
         left, right = (side if isinstance(side, Mapping) else {} for side in (a, b))
         if all(isinstance(side, Mapping) or side is _ABSENT for side in (a, b)):
             for name in {**left, **right}:
-                inner = _inner(path, name)
+                inner = inner_path(path, name)
                 shown = volatile or inner in _VOLATILE
                 yield from _compare(inner, left.get(name, _ABSENT), right.get(name, _ABSENT), shown)
             return
@@ -179,7 +179,7 @@ def paths(value: Any, path: str = "") -> Iterator[str]:
     """Yield the dotted path of each value in a manifest, of an empty object its own."""
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from paths(item, _inner(path, name) if path else str(name)[:_LONGEST])
+            yield from paths(item, inner_path(path, name) if path else str(name)[:_LONGEST])
     else:
         yield path
 

@@ -1,41 +1,44 @@
 """A file of a checkpoint as text, one line a fact, so that what changed is a line that changed."""
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_file, open_near, read_exactly, release
 from ckptfmt.format.jsontext import parse
 from ckptfmt.format.numeric import block_bytes
 from ckptfmt.format.safetensors import shape_text
 from ckptfmt.format.travelled import MAX_POINTER, lfs_object
 from ckptfmt.format.versions import FORMAT
+from ckptfmt.look.diff.changes import inner_path
 from ckptfmt.look.diff.views import LegacyView, open_view
 from ckptfmt.look.stats import tensor_stats
 
-__all__ = ["describe", "is_manifest", "pointer"]
+__all__ = ["describe", "is_manifest", "pointer", "read_start"]
 
 # Digests move with every other value and say nothing by themselves.
 _LEFT_OUT = ("content_digest", "manifest_digest")
+# Of a manifest; its paths may take a kilobyte each.
+_MOST_LINES = 10_000
 
 
 def describe(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield the lines that stand for the file at `path`: a manifest, a file of tensors, a pointer of Git LFS.
 
     A tensor is its name, dtype, shape, digest and figures. A manifest of another program is its own lines. Raises
-    `CkptError` where the file is none of these.
+    `CkptError` where the file is none of these. Of a manifest of very many values the last line stands for the rest.
     """
     if (oid := pointer(path)) is not None:
         yield f"git-lfs {printable(oid)}, the content was not fetched; run: git lfs pull"
         return
-    with open(path, "rb") as file:
-        first = file.read(1)
-        # git gives a copy, whose name ends as that of the file.
-        if first == b"{" or os.fspath(path).endswith(MANIFEST):
-            yield from _manifest(first + file.read(MAX_MANIFEST))
-            return
+    # git gives a copy, whose name ends as that of the file.
+    if read_start(path, 1) == b"{" or os.fspath(path).endswith(MANIFEST):
+        yield from _manifest(read_start(path, MAX_MANIFEST + 1))
+        return
     with open_view(path) as view:
         yield from _tensors(view) if isinstance(view, LegacyView) else ()
 
@@ -47,9 +50,22 @@ def is_manifest(data: bytes) -> bool:
 
 def pointer(path: str | os.PathLike[str]) -> str | None:
     """Return the object id where the file is a pointer of Git LFS, `sha256:` and 64 digits; else None."""
-    with open(path, "rb") as file:
-        named = lfs_object(file.read(MAX_POINTER))
+    named = lfs_object(read_start(path, MAX_POINTER))
     return named and f"sha256:{named}"
+
+
+def read_start(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return the first `most` bytes of a file, or all that it has; raise `CkptError` for a pipe, a device, a folder."""
+    parent, name = os.path.split(os.path.abspath(path))
+    folder = open_near(parent)
+    try:
+        file, size = open_file(folder, name, where=parent)
+    finally:
+        release(folder)
+    try:
+        return read_exactly(file, 0, min(size, most), where=os.fspath(path))
+    finally:
+        release(file)
 
 
 def _said(data: bytes) -> dict[str, Any] | None:
@@ -65,10 +81,25 @@ def _manifest(data: bytes) -> Iterator[str]:
     if said is None:
         yield from data.decode("utf-8", "replace").splitlines()
         return
-    for name, value in said.items():
-        if name not in _LEFT_OUT:
-            # The tensors are told by the diff of their own file.
-            yield from _file_lines(value) if name == "files" else _flat(value, printable(name))
+    yield from _first(
+        line
+        for name, value in said.items()
+        if name not in _LEFT_OUT
+        # The tensors are told by the diff of their own file.
+        for line in (_file_lines(value) if name == "files" else _flat(value, printable(name)))
+    )
+
+
+def _first(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the first lines; where there are more, one that changes with any of them."""
+    rest = iter(lines)
+    yield from islice(rest, _MOST_LINES)
+    more, hasher = 0, hashlib.sha256()
+    for line in rest:
+        more += 1
+        hasher.update(f"{line}\n".encode())
+    if more:
+        yield f"and {more:,} more, sha256 {hasher.hexdigest()}"
 
 
 def _file_lines(files: Any) -> Iterator[str]:
@@ -80,7 +111,7 @@ def _file_lines(files: Any) -> Iterator[str]:
 def _flat(value: Any, path: str) -> Iterator[str]:
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
-            yield from _flat(item, f"{path}.{printable(name)}")
+            yield from _flat(item, inner_path(path, printable(name)))
     else:
         yield f"{path} {json.dumps(value)}"
 

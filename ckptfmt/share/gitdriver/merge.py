@@ -10,7 +10,8 @@ from ckptfmt.format import jsontext
 from ckptfmt.format.digest import manifest_digest
 from ckptfmt.format.files import MANIFEST, MAX_MANIFEST
 from ckptfmt.format.parse import parse_manifest, raw_manifest
-from ckptfmt.share.gitdriver.describe import is_manifest
+from ckptfmt.look.diff.changes import inner_path
+from ckptfmt.share.gitdriver.describe import is_manifest, read_start
 
 __all__ = ["MergeConflict", "are_manifests", "merge", "merge_text"]
 
@@ -52,7 +53,9 @@ def merge(base: str | os.PathLike[str], ours: str | os.PathLike[str], theirs: st
 
 def are_manifests(*paths: str | os.PathLike[str]) -> bool:
     """Whether all files that are not empty are manifests of checkpoints: web applications have such names too."""
-    return all(is_manifest(_bytes(path)) for path in paths if os.path.getsize(path))
+    # Each is read, whatever the others are: git itself would wait for a pipe.
+    texts = [_bytes(path) for path in paths]
+    return all(map(is_manifest, filter(None, texts)))
 
 
 def merge_text(base: str | os.PathLike[str], ours: str | os.PathLike[str], theirs: str | os.PathLike[str]) -> bool:
@@ -100,7 +103,7 @@ def _three_way(old: Any, a: Any, b: Any, path: str) -> Any:
         merged: dict[str, Any] = {}
         for name in dict.fromkeys((*a, *b)):
             before_it, mine, others = (side.get(name, _MISSING) for side in (before, a, b))
-            _set(merged, name, _three_way(before_it, mine, others, f"{path}.{name}"))
+            _set(merged, name, _three_way(before_it, mine, others, inner_path(path, name)))
         return merged
     raise MergeConflict(
         f"{path} was changed on both sides", where="manifest.json", fix="choose one side, then: ckpt validate"
@@ -121,5 +124,5 @@ def _read(path: str | os.PathLike[str], where: str) -> dict[str, Any]:
 
 
 def _bytes(path: str | os.PathLike[str]) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(MAX_MANIFEST + 1)
+    # One more than there may be, so that who parses it refuses it.
+    return read_start(path, MAX_MANIFEST + 1)
