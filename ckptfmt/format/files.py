@@ -153,6 +153,7 @@ def open_file(folder: OpenFolder, name: str, *, where: str) -> tuple[OpenFile, i
 def open_file(folder: OpenFolder, name: str, *, where: str) -> tuple[OpenFile, int]:
     """Return (descriptor, bytes) of a regular file in the folder; raise `WeightsError` for anything else.
 
+    Where the process has too many files open it is a `CkptError`, which says nothing of the file.
     `model.safetensors` stands for `weights.safetensors` where that is not there.
     """
     if isinstance(folder, FarFolder):
@@ -179,6 +180,10 @@ def _open_near_file(folder: int, name: str, where: str) -> tuple[int, int]:
         # A socket, or a device that nothing drives.
         if e.errno in (errno.ENXIO, errno.ENODEV):
             raise _not_regular(_reason(e), place) from None
+        # No fault of the file, so that nobody takes it for damaged.
+        if e.errno in (errno.EMFILE, errno.ENFILE):
+            fix = "raise the limit of open files (ulimit -n)"
+            raise CkptError(f"cannot be opened: {_reason(e)}", where=place, fix=fix, code=Unreadable.code) from None
         raise Unreadable(f"cannot be opened: {_reason(e)}", where=place) from None
     try:
         info = os.fstat(file)

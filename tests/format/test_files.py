@@ -1,4 +1,5 @@
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,23 @@ def test_a_file_of_the_folder_is_opened_with_its_size(tmp_path, folder):
     file, size = open_file(folder, "a", where="here")
     assert (size, read_exactly(file, 2, 3, where="here/a")) == (6, b"cde")
     os.close(file)
+
+
+def test_too_many_open_files_are_no_fault_of_the_one_that_is_opened(tmp_path, folder):
+    (tmp_path / "a").write_bytes(b"abcdef")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(tmp_path / "a", "rb") as last:
+        # The lowest that was free, so none is free below.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno() + 1, limit[1]))
+        try:
+            with pytest.raises(CkptError) as caught:
+                open_file(folder, "a", where="here")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert not isinstance(caught.value, WeightsError)
+    assert str(caught.value) == (
+        "here/a: cannot be opened: Too many open files; raise the limit of open files (ulimit -n)"
+    )
 
 
 OTHER = "it is a device, pipe or folder; put a copy of the plain file in its place"
