@@ -8,6 +8,7 @@ from ckptfmt.errors import SourceError
 from ckptfmt.families.names import words
 from ckptfmt.format.files import MANIFEST
 from ckptfmt.format.record import record
+from ckptfmt.format.travelled import leads_out
 from ckptfmt.legacy.address import refuse_address
 from ckptfmt.legacy.distributed.kinds import is_distributed
 from ckptfmt.legacy.sharded import INDEX, shards_of
@@ -51,8 +52,9 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
     The tree of a folder is mirrored, a file's suffix left out unless two would collide. Whatever can be no
     checkpoint by its name and first bytes is counted and left alone, and so are hidden and empty files, those of
     optimizers, what was unpacked beside its zip, checkpoints of this format, and `out_dir` itself. Files of one
-    network are one with their index. Below the URL of a folder the name alone decides. Raises `SourceError` for a path
-    that does not exist.
+    network are one with their index. Links that lead out of a folder are left alone too, but for those into a cache
+    of downloads: its files are somebody else's, while a link that is named itself was meant. Below the URL of a
+    folder the name alone decides. Raises `SourceError` for a path that does not exist.
     """
     roots = [os.fspath(path) for path in paths]
     out = os.fspath(out_dir)
@@ -73,7 +75,7 @@ def find_sources(paths: Iterable[str | os.PathLike[str]], out_dir: str | os.Path
             continue
         below = os.path.basename(os.path.abspath(root)) if several else ""
         for path in _walk(root, os.path.realpath(out)):
-            if os.path.isdir(path) or _may_be_checkpoint(path):
+            if os.path.isdir(path) or (_is_own(path, root) and _may_be_checkpoint(path)):
                 # A folder that is itself a checkpoint is called as it is.
                 if path == root:
                     found[path] = os.path.basename(os.path.abspath(root))
@@ -126,8 +128,17 @@ def _walk(root: str, out: str) -> Iterator[str]:
         folders[:] = sorted(
             name for name in folders if name not in twins and _is_entered(os.path.join(folder, name), out)
         )
-        shards = {shard for name in files if name.endswith(INDEX) for shard in _shards(os.path.join(folder, name))}
+        indexes = (os.path.join(folder, name) for name in files if name.endswith(INDEX))
+        shards = {shard for index in indexes if not leads_out(index, root) for shard in _shards(index)}
         yield from (os.path.join(folder, name) for name in sorted(files) if name[0] != "." and name not in shards)
+
+
+def _is_own(path: str, root: str) -> bool:
+    """Return whether a file, and all that it lists where it is an index, can be read without leaving the folder."""
+    if leads_out(path, root):
+        return False
+    shards = _shards(path) if path.endswith(INDEX) else ()
+    return not any(leads_out(os.path.join(os.path.dirname(path), shard), root) for shard in shards)
 
 
 def _shards(index: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ __all__ = [
     "MAX_POINTER",
     "LfsPointer",
     "is_rewritten",
+    "leads_out",
     "lf",
     "lfs_object",
     "link_text",
@@ -83,6 +84,14 @@ def _end(folder: int, name: str) -> tuple[int, str] | None:
         os.close(descriptor)
         return None
     return descriptor, found["root"]
+
+
+def leads_out(path: str, folder: str) -> bool:
+    """Return whether a path is a link that ends neither below a folder nor in a cache that names files by content."""
+    if not os.path.islink(path):
+        return False
+    end, root = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath((end, root)) != root and _IN_CACHE.fullmatch(end) is None
 
 
 def pointer(data: bytes, sha256: str, *, where: str) -> LfsPointer | None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from ckptfmt.web.index import Index
-from ckptfmt.web.run import run_state
+from ckptfmt.web.run import entries_of, run_state
 
 __all__ = ["make_follow"]
 
@@ -27,10 +27,14 @@ def make_follow(index: Index) -> Callable[[Request], Awaitable[Response]]:
     places = threading.BoundedSemaphore(_MOST)
 
     async def follow(request: Request) -> Response:
+        name = request.path_params["name"]
+        # Only names that the listing holds lead anywhere; what else a path says is no place to look at.
+        if not await run_in_threadpool(entries_of, index, name):
+            return PlainTextResponse("there is no such run", 404)
         if not places.acquire(blocking=False):
             return PlainTextResponse("too many windows follow a training", 503)
         ending: Callable[[], bool] = request.app.state.ending
-        return StreamingResponse(events(request.path_params["name"], ending), media_type="text/event-stream")
+        return StreamingResponse(events(name, ending), media_type="text/event-stream")
 
     async def events(name: str, ending: Callable[[], bool]) -> AsyncIterator[str]:
         try:

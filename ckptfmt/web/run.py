@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ckptfmt.errors import CkptError, printable
+from ckptfmt.format.travelled import leads_out
 from ckptfmt.look.figures import Point, evaluation_points, finite
 from ckptfmt.look.scalars import read_scalars, scalar_files
 from ckptfmt.report.draw import curve
@@ -71,7 +72,9 @@ def _line(points: Sequence[tuple[int, float]]) -> Markup:
 
 
 def _logs(index: Index, name: str) -> str:
-    return os.path.join(index.folder, name, _LOGS)
+    """Return the folder of a run's logs, "" where it is a link out of what is served."""
+    logs = os.path.join(index.folder, name, _LOGS)
+    return "" if leads_out(logs, index.folder) else logs
 
 
 def _told(path: str) -> tuple[dict[float, Point], int | None]:

@@ -62,7 +62,11 @@ def make_site(folder: str, *, hosts: tuple[str, ...] = _HERE, behaviour: Behavio
         _route("/files.json", pages.files),
         _route("/lineage/{name:path}", pages.lineage),
     ]
-    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_Headers)]
+    middleware = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),
+        Middleware(_Headers),
+        Middleware(_Faults),
+    ]
     site = Starlette(routes=routes, middleware=middleware)
     # A server that can tell puts its own answer here: who follows a run is let go before it ends.
     site.state.ending = lambda: False
@@ -105,6 +109,32 @@ class _Ascii(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Return the text of plain data."""
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+class _Faults:
+    """Answer with a page of one sentence where a page could not be made; a server that is left running prints nothing.
+
+    A stream that was begun ends.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as e:
+            if begun:
+                return
+            page = Pages.error(f"a fault in ckpt itself: {type(e).__name__}; please report it")
+            await _respond(page, scope["path"].endswith(".json"), 500)(scope, receive, send)
 
 
 class _Headers:

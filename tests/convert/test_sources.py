@@ -1,5 +1,6 @@
 """Which files of a folder are converted, and where to."""
 
+import json
 import os
 
 import pytest
@@ -71,6 +72,27 @@ def test_pipes_and_broken_links_are_left_alone(tree):
     found = find_sources(["runs"], "out")
     assert "runs/best.pth" in {item.source for item in found.items}
     assert not {"runs/pipe.pth", "runs/broken.pth"} & {item.source for item in found.items}
+
+
+def test_links_out_of_a_folder_are_left_alone_but_for_those_into_a_cache_of_downloads(tree):
+    cached = tree / "cache" / "blobs" / ("ab" * 32)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"x")
+    os.symlink(cached, "runs/model.safetensors")
+    os.symlink("../../other/a.pth", "runs/deep/secret.pth")
+    os.symlink(tree / "other", "runs/linked")
+    os.symlink("../other/a.pth", "runs/shard.bin")
+    for name, shard in (("whole", "a.pth"), ("secret", "shard.bin")):
+        with open(f"runs/{name}.bin.index.json", "w") as file:
+            json.dump({"weight_map": {"w": shard}}, file)
+    os.symlink(tree / "runs" / "whole.bin.index.json", "other/elsewhere.bin.index.json")
+    before = find_sources(["other"], "out")
+    found = find_sources(["runs", "runs/deep/secret.pth"], "out")
+    sources = [item.source for item in found.items]
+    assert [source for source in sources if "secret" in source or "linked" in source] == ["runs/deep/secret.pth"]
+    assert {"runs/model.safetensors", "runs/whole.bin.index.json"} <= set(sources)
+    assert found.others == 4
+    assert [item.source for item in before.items] == ["other/a.pth"]
 
 
 def test_what_does_not_exist_is_an_error(tree):

@@ -231,6 +231,12 @@ def test_foreign_files_are_looked_at_without_running_them(client):
         "/diff?a=../x&b=old",
         "/diff",
         "/runs/none",
+        "/runs/%00",
+        "/follow/none",
+        "/follow/..%2Fruns",
+        "/follow/%2e%2e/runs",
+        "/follow//etc",
+        "/follow/%00",
     ],
 )
 def test_nothing_but_what_was_listed_is_shown(client, path):
@@ -239,12 +245,53 @@ def test_nothing_but_what_was_listed_is_shown(client, path):
 
 def test_links_out_of_the_folder_lead_nowhere(folder, client, tmp_path):
     save(tmp_path / "outside")
-    (folder / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "events.out.tfevents.1").write_bytes(event(1, "another's", 1.0))
+    shutil.copy(FIXTURES / "foreign" / "dueling-v2" / "dqn_best.pth", tmp_path / "secret.pth")
+    links = {"link": "outside", "pong/tensorboard": "logs", "hers.pth": "secret.pth"}
+    state = run_state(Index(folder), "pong")
+    for name, end in links.items():
+        (folder / name).symlink_to(tmp_path / end)
     try:
         assert "link" not in client.get("/").text
         assert client.get("/c/link").status_code == 404
+        assert client.get("/runs/pong.json").json()["scalars"] == {}
+        assert run_state(Index(folder), "pong") == state
+        assert "hers" not in client.get("/files").text
     finally:
-        (folder / "link").unlink()
+        for name in links:
+            (folder / name).unlink()
+
+
+def test_a_link_to_logs_within_the_folder_is_followed(folder, client):
+    (folder / "logs").mkdir()
+    (folder / "logs" / "events.out.tfevents.1").write_bytes(event(1, "loss", 1.0))
+    (folder / "pong" / "tensorboard").symlink_to(folder / "logs")
+    try:
+        assert client.get("/runs/pong.json").json()["scalars"] == {"loss": [[1, 1.0]]}
+    finally:
+        (folder / "pong" / "tensorboard").unlink()
+        shutil.rmtree(folder / "logs")
+
+
+@pytest.mark.parametrize("page", ["/diff", "/diff.json"])
+def test_a_page_that_cannot_be_made_is_one_sentence_and_no_traceback(tmp_path, page):
+    def fails(a: str, b: str, trace: str) -> dict[str, object]:
+        raise KeyError("secret")
+
+    for name in ("a", "b"):
+        save(tmp_path / name)
+    with ckptfmt.open(tmp_path / "a") as checkpoint:
+        traces.write(tmp_path / "game.trace", content_digest=checkpoint.manifest.content_digest)
+    site = make_site(str(tmp_path), behaviour=fails)
+    # Whatever is raised through the server would be raised here.
+    client = TestClient(site, base_url="http://127.0.0.1:8420")
+    answer = client.get(f"{page}?a=a&b=b&frames=1")
+    said = "a fault in ckpt itself: KeyError; please report it"
+    assert answer.status_code == 500
+    assert answer.json() == {"error": said} if page == "/diff.json" else said in answer.text
+    assert "secret" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_another_name_for_this_machine_is_refused(folder):
