@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -46,7 +47,7 @@ _MOST_SIDE = 2048
 _MOST_VALUES = 1 << 16
 # What it tells of itself takes a few kilobytes.
 _MOST_METADATA = 1 << 20
-# Each action gets a bar of its own on the page; Atari has 18.
+# Each action gets a bar of its own on the page; Atari has 18, a humanoid some dozens of joints.
 _MOST_ACTIONS = 4096
 _DTYPES = {name: DTYPES[name].numpy for name in ("U8", "I64", "F32")}
 
@@ -85,8 +86,9 @@ class Told:
 class Trace:
     """A trace, opened; each array has one row a step.
 
-    `actions` are numbers (steps,) of discrete actions or (steps, dimensions), `rewards` (steps,), `episodes` (steps,)
-    the number of the episode a step belongs to.
+    "actions" are numbers (steps,) of discrete actions or (steps, dimensions), `rewards` (steps,), `episodes` (steps,)
+    the number of the episode a step belongs to. Nothing is read before it is asked for: who looks for the network that
+    played needs what the trace tells and no array of it.
     """
 
     def __init__(self, file: DataFile, told: Told, header: Header) -> None:
@@ -94,9 +96,16 @@ class Trace:
         self._tensors = {tensor.name: tensor for tensor in header.tensors}
         self.told = told
         self.steps = self._tensors["rewards"].shape[0]
-        self.actions, self.rewards, self.episodes = (
-            self.rows(name, 0, self.steps) for name in ("actions", "rewards", "episodes")
-        )
+
+    @cached_property
+    def rewards(self) -> NDArray[Any]:
+        """Return the reward of each step; raises as `rows`."""
+        return self.rows("rewards", 0, self.steps)
+
+    @cached_property
+    def episodes(self) -> NDArray[Any]:
+        """Return the number of the episode of each step; raises as `rows`."""
+        return self.rows("episodes", 0, self.steps)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -233,10 +242,11 @@ def _check(tensors: Mapping[str, TensorInfo], told: Told, where: str) -> None:
             require(is_of(name, "U8", 3) and _drawable(tensor.shape[1:]), name)
         elif name == "observations":
             # Five at most: steps, frames of a stack, channels, height, width.
-            require(math.prod(tensor.shape[1:]) <= _MOST_SIDE**2 and len(tensor.shape) <= 5, name)
+            require(0 < math.prod(tensor.shape[1:]) <= _MOST_SIDE**2 and len(tensor.shape) <= 5, name)
         else:
             known = name in ("rewards", "episodes", "actions", "support") or name.startswith(OUTPUT)
-            require(known and math.prod(tensor.shape[1:]) <= _MOST_VALUES, name)
+            most = _MOST_ACTIONS if name == "actions" else _MOST_VALUES
+            require(known and 0 < math.prod(tensor.shape[1:]) <= most, name)
 
 
 def _drawable(sides: tuple[int, ...]) -> bool:

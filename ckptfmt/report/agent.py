@@ -90,20 +90,21 @@ class _Pictures:
 
 def _steps(trace: Trace, start: int, pictures: _Pictures) -> list[dict[str, Any]]:
     end = min(trace.steps, start + STEPS)
-    outputs = {name: trace.rows(OUTPUT + name, start, end) for name in (*_bars(trace), *_plain(trace))}
+    outputs = {name: trace.each(OUTPUT + name, start, end) for name in (*_bars(trace), *_plain(trace))}
+    actions = trace.each("actions", start, end)
     atoms = next((name for name in _ATOMS if name in trace.outputs), "")
     distributions = trace.each(OUTPUT + atoms, start, end) if atoms else iter(())
     returns, shown, steps = _returns(trace), _shown(trace, start, end, pictures), []
     for number, seen in zip(range(start, end), shown, strict=True):
-        i = number - start
+        said = {name: next(rows) for name, rows in outputs.items()}
         step = {
             "step": number,
             "episode": int(trace.episodes[number]),
-            "action": _action(trace, number),
+            "action": _action(next(actions)),
             "reward": _number(trace.rewards[number]),
             "return": _number(returns[number]),
-            "bars": dict(_bar(trace, name, outputs[name][i]) for name in _bars(trace)),
-            "said": {name: _number(outputs[name][i]) for name in _plain(trace)},
+            "bars": dict(_bar(trace, name, said[name]) for name in _bars(trace)),
+            "said": {name: _number(said[name]) for name in _plain(trace)},
             **seen,
         }
         if atoms:
@@ -183,8 +184,7 @@ def _distribution(name: str, values: NDArray[Any], action: Any) -> list[float | 
     return _numbers(of_action, _MOST_ATOMS)
 
 
-def _action(trace: Trace, number: int) -> int | list[float | None]:
-    action = trace.actions[number]
+def _action(action: NDArray[Any]) -> int | list[float | None]:
     return int(action) if action.ndim == 0 else _numbers(action, _MOST_ACTIONS)
 
 
@@ -202,7 +202,7 @@ def _bars(trace: Trace) -> list[str]:
 
 def _is_policy(trace: Trace, name: str) -> bool:
     """Return whether an output is the logits of one choice a step; those of several are no one distribution."""
-    return name == _POLICY and trace.actions.ndim == 1
+    return name == _POLICY and len(trace.shape("actions")) == 1
 
 
 def _bar(trace: Trace, name: str, values: NDArray[Any]) -> tuple[str, list[float | None]]:
@@ -231,8 +231,7 @@ def _curve_of(trace: Trace) -> str:
 def _values(trace: Trace, start: int, end: int) -> list[float]:
     if not (name := _curve_of(trace)):
         return []
-    rows = trace.rows(OUTPUT + name, start, end).reshape(end - start, -1)
-    return [float(value) for value in np.nan_to_num(rows.max(axis=1))]
+    return [float(np.nan_to_num(row.max())) for row in trace.each(OUTPUT + name, start, end)]
 
 
 def _about(trace: Trace) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ckptfmt.errors import CkptError
 from ckptfmt.format.frames import Encoder
 from ckptfmt.format.safetensors import build_header
 from ckptfmt.look.trace import BadTrace, open_trace, trace_bytes
+from ckptfmt.report.agent import agent_part
 from tests import traces
 
 
@@ -51,6 +53,18 @@ WRONG = {
         np.zeros((12, 1 << 17), np.float32),
         "'outputs.q_values' has another shape or dtype than in a trace, 12×131072",
     ),
+    "actions of a crowd": (
+        np.zeros((12, 8192), np.float32),
+        "'actions' has another shape or dtype than in a trace, 12×8192",
+    ),
+    "actions of nobody": (
+        np.zeros((12, 0), np.float32),
+        "'actions' has another shape or dtype than in a trace, 12×0",
+    ),
+    "outputs.nothing": (
+        np.zeros((12, 0), np.float32),
+        "'outputs.nothing' has another shape or dtype than in a trace, 12×0",
+    ),
     "strange": (np.zeros(12, np.float32), "'strange' has another shape or dtype than in a trace, 12"),
 }
 
@@ -58,10 +72,31 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_arrays_that_contradict_one_another_are_refused(tmp_path, name):
     array, sentence = WRONG[name]
-    path = traces.write(tmp_path / "a.trace", {**traces.arrays(), name: array})
+    path = traces.write(tmp_path / "a.trace", {**traces.arrays(), name.split(" ")[0]: array})
     with pytest.raises(BadTrace) as raised, open_trace(path):
         pass
     assert (raised.value.what, raised.value.where, raised.value.fix) == (sentence, str(path), "record it again")
+
+
+def test_a_trace_is_opened_and_shown_without_more_memory_than_a_few_blocks(tmp_path):
+    held = {
+        "actions": np.zeros((2048, 4096), np.float32),
+        "rewards": np.zeros(2048, np.float32),
+        "episodes": np.zeros(2048, np.int64),
+        "outputs.mean": np.zeros((2048, 4096), np.float32),
+    }
+    path = traces.write(tmp_path / "a.trace", held)
+    tracemalloc.start()
+    try:
+        with open_trace(path) as trace:
+            opened = tracemalloc.get_traced_memory()[1]
+            agent_part(trace)
+        shown = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert opened < 1 << 20
+    # A block of each of two arrays, beside a decoded frame and its copy; 500 rows of one are 8 MiB.
+    assert shown < 40 << 20
 
 
 def test_a_trace_without_a_step_is_refused(tmp_path):
@@ -151,4 +186,4 @@ def test_the_traces_that_come_along_are_some(name, game, said):
     with open_trace(Path(__file__).resolve().parents[2] / "fixtures" / "traces" / f"{name}.trace") as trace:
         assert (trace.steps, trace.told.environment["id"], trace.outputs) == (420, game, said)
         values = trace.rows(f"outputs.{said[0]}", 0, 420)
-        assert np.array_equal(values.argmax(axis=1), trace.actions)
+        assert np.array_equal(values.argmax(axis=1), trace.rows("actions", 0, 420))

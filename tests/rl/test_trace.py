@@ -61,7 +61,7 @@ def test_a_trace_holds_what_the_network_saw_did_earned_and_said(agents, tmp_path
         assert seen.dtype == torch.uint8
         values = model.get_q_values(seen.float() / 255).detach().numpy()
         assert np.allclose(values, trace.rows("outputs.q_values", 0, 48), atol=1e-6)
-        assert np.array_equal(values.argmax(axis=1), trace.actions)
+        assert np.array_equal(values.argmax(axis=1), trace.rows("actions", 0, trace.steps))
         assert trace.shape("saliency") == (12, 21, 21)
         assert trace.rows("saliency", 0, 12).max(axis=(1, 2)).tolist() == [255] * 12
 
