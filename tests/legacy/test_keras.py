@@ -155,7 +155,23 @@ def virtual(file):
     file.create_virtual_dataset("x", layout)
 
 
+def chunked(file, chunk, times=1):
+    """Add an array of one number in a chunk of many, packed so many times."""
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((chunk,))
+    for _ in range(times):
+        made.set_deflate(9)
+    space = h5py.h5s.create_simple((1,), (h5py.h5s.UNLIMITED,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F32LE, space, made)
+
+
 HOSTILE = {
+    "chunk": (
+        lambda file: chunked(file, 1 << 25),
+        "source.limit",
+        "unpacks to more than 67,108,864 bytes, which no honest file of its size does",
+    ),
+    "twice": (lambda file: chunked(file, 4, times=2), "source.limit", "'x' is packed by one filter twice"),
     "deep": (deep, "source.limit", "holds more than 20,000 arrays, or 24 groups in one another"),
     "many": (many, "source.limit", "holds more than 20,000 arrays, or 24 groups in one another"),
     "cyclic": (cyclic, "source.damaged", "'layers/again' is one array or group under two names"),

@@ -10,12 +10,14 @@ What goes wrong is a line of JSON on standard error: what, and the code of the p
 
 import io
 import json
+import math
 import resource
 import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import h5py
+import numpy as np
 
 from ckptfmt.format.dtypes import by_numpy
 from ckptfmt.format.safetensors import build_header
@@ -30,10 +32,12 @@ _MOST_DEPTH, _MOST_OBJECTS = 24, 20_000
 _MOST_RANK = 32
 # Names of layers and weights, some hundred bytes for each.
 _MOST_TEXT = 16 << 20
-# Of the processor: the file of an agent takes a fraction of one, and one that keeps the library busy must end.
-_MOST_SECONDS = 60
-# What the interpreter and its libraries take, beside the file and what is made of it.
-_MEMORY = 2 << 30
+# Of the processor: the file of an agent takes a fraction of one, and one that keeps the library busy must end. A
+# second unpacks some hundred megabytes.
+_SECONDS, _A_SECOND = 8, 64 << 20
+# What the library takes beside the file and two copies of an array, and what an interpreter has taken where the
+# system does not tell.
+_MEMORY, _BEGUN = 256 << 20, 2 << 30
 # Filters of the library itself (gzip, shuffle, Fletcher's checksum); all others may be plug-ins.
 _FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
 
@@ -50,9 +54,10 @@ def main() -> int:
     """Read a file from standard input and write what it holds; return the exit status."""
     limit = int(sys.argv[1])
     data = sys.stdin.buffer.read()
-    memory = _MEMORY + 2 * len(data) + limit
+    memory = _begun() + _MEMORY + 2 * len(data) + 2 * limit
+    seconds = _SECONDS + limit // _A_SECOND
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
@@ -65,6 +70,15 @@ def main() -> int:
         # The library names its own functions and lines; its first words are enough.
         return _told(f"is no HDF5 file that can be read ({type(e).__name__})", "source.damaged")
     return 0
+
+
+def _begun() -> int:
+    """Return the address space that the process has taken by now, with all that it has imported."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return _BEGUN
 
 
 def _told(what: str, code: str) -> int:
@@ -90,7 +104,7 @@ def _write(file: Any, limit: int) -> None:
             if stored is None:
                 texts.setdefault("", {}).setdefault("skipped", []).append(path)
                 continue
-            total += item.nbytes
+            total += _unpacked(item)
             if total > limit:
                 _refuse(f"unpacks to more than {limit:,} bytes, which no honest file of its size does",
                         "source.limit")  # fmt: skip
@@ -101,10 +115,18 @@ def _write(file: Any, limit: int) -> None:
     sys.stdout.buffer.write(header)
     for info in infos:
         item, _ = arrays[info.name]
-        data = item[()].astype(item.dtype.newbyteorder("<")).tobytes()
-        if len(data) != info.nbytes:
+        data = np.ascontiguousarray(item[()], dtype=item.dtype.newbyteorder("<"))
+        if data.nbytes != info.nbytes:
             _refuse(f"'{info.name}' is not as long as it says")
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(data.reshape(-1).view(np.uint8).data)
+
+
+def _unpacked(item: Any) -> int:
+    """Return the bytes that are unpacked to read an array: that of whole chunks, which may reach far beyond it."""
+    shape = item.shape or ()
+    chunks = item.chunks or (1,) * len(shape)
+    reach = (-(-size // chunk) * chunk for size, chunk in zip(shape, chunks, strict=True))
+    return math.prod(reach) * int(item.dtype.itemsize)
 
 
 def _objects(file: Any) -> Iterator[tuple[str, Any]]:
@@ -139,9 +161,12 @@ def _check(path: str, item: Any) -> None:
     made = item.id.get_create_plist()
     if item.is_virtual or made.get_external_count():
         _refuse(f"'{path}' lies in other files")
-    filters = {made.get_filter(i)[0] for i in range(made.get_nfilters())}
-    if filters - _FILTERS:
+    filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
+    if set(filters) - _FILTERS:
         _refuse(f"'{path}' is packed by a filter that is not read here", "source.dtype")
+    # Packed twice, a thousandth becomes a millionth.
+    if len(filters) != len(set(filters)):
+        _refuse(f"'{path}' is packed by one filter twice", "source.limit")
     if len(item.shape or ()) > _MOST_RANK:
         _refuse(f"'{path}' has more than {_MOST_RANK} dimensions")
 
