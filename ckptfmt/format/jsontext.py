@@ -16,12 +16,13 @@ from typing import Any, NoReturn
 
 from ckptfmt.errors import CkptError, ManifestError, printable
 
-__all__ = ["MAX_DEPTH", "excess", "is_deep", "parse", "read_rendered", "render"]
+__all__ = ["MAX_DEPTH", "excess", "parse", "read_rendered", "render"]
 
 # Several times what a manifest needs, and less than Python's parser can follow.
 MAX_DEPTH = 64
 # 2^64 has twenty digits; no field holds more, and long ones cost Python quadratic time.
 _MAX_DIGITS = 20
+_BACKSLASHES = re.compile(rb"\\*")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _CONTAINERS = frozenset({dict, list})
@@ -176,15 +177,18 @@ def _plain(value: Any) -> str:
 
 def excess(data: bytes) -> str:
     """Return what a document has too much of, before anything is made of it: a value takes more than its two bytes."""
-    if not _is_modest(data):
-        structure = _structure(data)
+    modest, deep = _is_modest(data), _may_be_deep(data)
+    if modest and not deep:
+        return ""
+    structure = _structure(data)
+    if not modest:
         if structure.count(b"[") + structure.count(b"{") > _MAX_CONTAINERS:
             return f"holds more than {_MAX_CONTAINERS:,} lists and objects"
         if structure.count(b":") > _MAX_KEYS:
             return f"holds more than {_MAX_KEYS:,} keys"
         if structure.count(b",") > _MAX_VALUES:
             return f"holds more than {_MAX_VALUES:,} values"
-    return _TOO_DEEP if is_deep(data) else ""
+    return _TOO_DEEP if deep and _is_deep(structure) else ""
 
 
 def _is_modest(data: bytes) -> bool:
@@ -202,14 +206,16 @@ def _has_long_numbers(data: bytes) -> bool:
     return seen.startswith(_LONG[0][1:]) or any(form in seen for form in _LONG)
 
 
-def is_deep(data: bytes) -> bool:
+def _may_be_deep(data: bytes) -> bool:
+    return data.count(b"{") + data.count(b"[") > MAX_DEPTH
+
+
+def _is_deep(structure: bytes) -> bool:
     """Return whether JSON nests deeper than `MAX_DEPTH` levels; of text that is none, only the beginning is looked at.
 
-    Every pass takes away the innermost pairs of brackets, so that what is left after as many lies too deep.
+    Every pass takes away the innermost pairs of them, so that what is left after as many lies too deep.
     """
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
-        return False
-    brackets = _structure(data).translate(None, b",:")
+    brackets = structure.translate(None, b",:")
     # A pass is a search in C over all brackets; only what it leaves is followed one by one.
     for _ in range(MAX_DEPTH):
         before, brackets = len(brackets), brackets.replace(b"[]", b"").replace(b"{}", b"")
@@ -228,8 +234,8 @@ def _structure(data: bytes) -> bytes:
     while start < len(data):
         end = start + _CHUNK
         # An escape lies whole in one part: what follows an odd run of backslashes belongs to it.
-        while data[end - 1 : end] == b"\\":
-            end += 1
+        if data[end - 1 : end] == b"\\":
+            end = _BACKSLASHES.match(data, end).end() + 1  # type: ignore[union-attr]  # it matches everywhere
         parts = data[start:end].replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
         found.append(b"".join(parts[inside::2]).translate(None, _NOT_STRUCTURE))
         inside ^= len(parts) % 2 == 0
