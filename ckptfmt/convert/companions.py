@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ckptfmt.errors import ManifestError, Problem, printable
@@ -18,10 +19,13 @@ _NAMES = (
     *("training_config", "kwargs", "env_kwargs"),
 )
 _SUFFIXES = (".json", ".yaml", ".yml")
-# Files of settings are a few kilobytes; what is larger is data, and reading it would slow down every conversion.
+# Files of settings are a few kilobytes, also all of them together; what is larger is data, and reading it would slow
+# down every conversion: PyYAML takes a second for so much.
 _LIMIT = 256 << 10
 # Far beyond any settings, far below what makes the parser slow or deep.
 _MAX_NODES, _MAX_DEPTH = 20_000, 24
+# Each file of a folder has the same beside it, of as many names as there are.
+_REMEMBERED = len(_NAMES) * len(_SUFFIXES)
 # No link: what lies elsewhere was not put beside this file; and no pipe is waited for.
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None, "~": None}
@@ -36,13 +40,19 @@ def read_companions(path: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     stem = os.path.splitext(name)[0]
     found: dict[str, Any] = {}
     problems = []
+    left = _LIMIT
     for candidate in (word + suffix for word in dict.fromkeys((*_NAMES, stem)) for suffix in _SUFFIXES):
         if candidate == name or (data := _read(os.path.join(folder, candidate))) is None:
             continue
-        try:
-            found[candidate] = _parse(candidate, data)
-        except (ManifestError, ImportError) as e:
-            what = e.what if isinstance(e, ManifestError) else "needs PyYAML, which is not installed"
+        if len(data) > left:
+            what = f"is more than the {_LIMIT:,} bytes allowed, with the others there"
+        else:
+            left -= len(data)
+            try:
+                found[candidate], what = _parsed(candidate, data)
+            except ImportError:
+                what = "needs PyYAML, which is not installed"
+        if what:
             message = f"{printable(candidate, 80)} beside it {what}, so nothing is taken from it"
             problems.append(Problem("source.skipped", path, message, "", "warning"))
     return {candidate: value for candidate, value in found.items() if isinstance(value, dict)}, tuple(problems)
@@ -62,6 +72,15 @@ def _read(path: str) -> bytes | None:
         return None
     finally:
         os.close(descriptor)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parsed(name: str, data: bytes) -> tuple[Any, str]:
+    """Return what a file of these bytes holds, or (None, what is wrong with it); nobody changes what it gives."""
+    try:
+        return _parse(name, data), ""
+    except ManifestError as e:
+        return None, e.what
 
 
 def _parse(name: str, data: bytes) -> Any:

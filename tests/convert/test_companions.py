@@ -76,6 +76,23 @@ def test_what_is_hostile_or_wrong_is_said_and_costs_nothing(tmp_path, name, text
     assert problem.message.endswith(", so nothing is taken from it")
 
 
+def test_all_of_them_together_cost_what_one_may_and_are_parsed_once_for_a_folder(tmp_path):
+    for number, name in enumerate(("args", "config", "params", "settings")):
+        (tmp_path / f"{name}.yaml").write_text(f"a: {number}\nb: '" + "\\" * 100_000 + "'\n")
+    begin = time.process_time()
+    found, problems = read_companions(str(tmp_path / "x.pth"))
+    first = time.process_time() - begin
+    assert list(found) == ["args.yaml", "config.yaml"]
+    said = "is more than the 262,144 bytes allowed, with the others there, so nothing is taken from it"
+    assert [problem.message for problem in problems] == [
+        f"{name}.yaml beside it {said}" for name in ("params", "settings")
+    ]
+    for number in range(20):
+        assert read_companions(str(tmp_path / f"{number}.pth"))[0] == found
+    # Twenty times as long, if each were parsed again.
+    assert time.process_time() - begin - first < 2 * first
+
+
 def test_links_pipes_and_large_files_are_not_read(tmp_path):
     (tmp_path / "secret.json").write_text('{"a": 1}')
     (tmp_path / "config.json").symlink_to("secret.json")
