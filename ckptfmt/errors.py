@@ -20,6 +20,20 @@ __all__ = [
 # Control characters, formats (bidirectional overrides among them), surrogates, private use, unassigned,
 # and the two separators that some terminals treat as line ends.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Letters that are written from right to left, and their digits, turn around what stands beside them on the line.
+_LEFTWARDS = frozenset({"R", "AL", "AN"})
+# Letters and marks that show as nothing (Default_Ignorable_Code_Point): fillers and selectors of variants. All others
+# of them are of the categories above.
+_INVISIBLE = frozenset(
+    chr(code)
+    for first, last in (
+        *((0x34F, 0x34F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x3164, 0x3164)),
+        *((0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF)),
+    )
+    for code in range(first, last + 1)
+)
+# Marks stand above and below a letter, of which no spelling has more; a pile of them covers the lines around it.
+_MARKS, _MOST_MARKS = frozenset({"Mn", "Me"}), 4
 # How containers write themselves out, whatever they hold and how often they hold it.
 _WRITTEN_OUT = frozenset({list.__repr__, tuple.__repr__, dict.__repr__})
 
@@ -31,10 +45,10 @@ class AssumedWarning(UserWarning):
 # The limit is two lines of a terminal. Callers give less where more stands beside it: 40 for one name of several, 60
 # to 80 for a name within a sentence, 120 for a line of its own on a page.
 def printable(text: object, limit: int = 160) -> str:
-    """Return `text` on one line, control and direction characters escaped, cut to `limit` characters."""
+    """Return `text` on one line, cut to `limit` characters; what hides, piles up or turns the line is escaped."""
     start = _beginning(text, limit + 1)
     # Nearly all text is plain, and a look at each of its characters costs more than all else here.
-    shown = start if start.isascii() and start.isprintable() else "".join(map(_escape, start))
+    shown = start if start.isascii() and start.isprintable() else "".join(_escaped(start))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
@@ -74,14 +88,25 @@ def _written(value: object, size: int) -> Iterator[str]:
         yield repr(value[:size] if isinstance(value, str | bytes) else value)
 
 
+def _escaped(text: str) -> Iterator[str]:
+    """Yield each character, or its escape."""
+    # Before the first letter there is nothing of this text that a mark could stand on.
+    marks = _MOST_MARKS
+    for char in text:
+        if char.isascii() and char.isprintable():
+            marks = 0
+            yield char
+            continue
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in _MARKS else 0
+        unsafe = category in _UNSAFE_CATEGORIES or char in _INVISIBLE or unicodedata.bidirectional(char) in _LEFTWARDS
+        yield _escape(char) if unsafe or marks > _MOST_MARKS else char
+
+
 def _escape(char: str) -> str:
-    if char.isascii() and char.isprintable():
-        return char
-    if unicodedata.category(char) in _UNSAFE_CATEGORIES:
-        # Written as Python writes it, so that the text can be pasted back: two, four or eight hex digits by size.
-        code = ord(char)
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    return char
+    # Written as Python writes it, so that the text can be pasted back: two, four or eight hex digits by size.
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class CkptError(Exception):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ckptfmt.errors import printable
+from ckptfmt.format.markdown import code_span
 from ckptfmt.look.diff import Diff, ManifestChange, WeightChange
 
 from .output import Output
@@ -207,12 +207,7 @@ def _plain(value: Any) -> str:
 
 
 def _code(text: str) -> str:
-    """Return text as a code span, the one place in Markdown where nothing is a link, a mention or markup.
-
-    Bars and backticks would leave the cell or the span whatever stands before them, so they are written as escapes.
-    """
-    shown = printable(text, 400).replace("|", "\\x7c").replace("`", "\\x60")
-    return f"`{shown}`" if shown.strip() else ""
+    return code_span(text, 400)
 
 
 def _markdown_table(output: Output, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

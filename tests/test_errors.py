@@ -17,14 +17,27 @@ def test_foreign_text_cannot_reach_the_terminal_raw():
     assert str(error) == "a\\x0ab: tensor \\x1b]0;owned\\x07 \\u202e\\x0d\\x0a"
 
 
-@pytest.mark.parametrize("char", ["\x00", "\x7f", "\x9b", "\u2028", "\u2066", "\ud800", "\U000e0001"])
-def test_control_direction_and_surrogate_characters_are_escaped(char):
+@pytest.mark.parametrize(
+    "char", ["\x00", "\x7f", "\x9b", "\u2028", "\u2066", "\ud800", "\U000e0001", "\u3164", "\ufe0f", "\U000e0101"]
+)
+def test_control_direction_surrogate_and_invisible_characters_are_escaped(char):
     assert char not in printable(char)
     assert printable(char).startswith("\\")
 
 
-def test_letters_of_every_script_stay():
+def test_letters_that_are_written_from_left_to_right_stay():
     assert printable("Gewicht ü 重み ×") == "Gewicht ü 重み ×"
+    assert printable("Trọng số: e\u0302\u0323") == "Trọng số: e\u0302\u0323"
+
+
+@pytest.mark.parametrize("letter", ["\u05d0", "\u0627", "\u0661"])
+def test_what_is_written_from_right_to_left_turns_no_line_around(letter):
+    assert printable(f"a {letter} 1") == f"a \\u{ord(letter):04x} 1"
+
+
+def test_no_pile_of_marks_covers_the_lines_around_it():
+    assert printable("a" + "\u0301" * 6 + "b\u0301") == "a" + "\u0301" * 4 + "\\u0301" * 2 + "b\u0301"
+    assert printable("\u0301a") == "\\u0301a"
 
 
 def test_long_text_is_cut():

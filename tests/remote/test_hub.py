@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
 
 import ckptfmt
+from ckptfmt.errors import printable
 from tests.remote import hub as hubs
 from tests.remote.conftest import ckpt, make_checkpoint
 
@@ -209,7 +210,8 @@ def test_an_exported_folder_is_a_checkpoint_with_a_card_that_the_hub_reads(hub, 
     ]  # fmt: skip
     text = (folder / "README.md").read_text()
     assert "ckpt play dqn-pong" in text
-    assert "| sticky_actions | 0.25 |" in text
+    assert "\n# `dqn` on `ALE/Pong-v5`\n" in text
+    assert "| sticky_actions | `0.25` |" in text
     assert ckpt("push", str(folder), "hf://owner/dqn-pong", **environment).returncode == 0
     assert ckpt("validate", "hf://owner/dqn-pong", **environment).returncode == 0
 
@@ -249,7 +251,10 @@ def test_numbers_that_are_not_finite_are_exported_as_they_are(tmp_path):
     assert numpy.isnan(ckptfmt.open(tmp_path / "out").tensors["fc.2.bias"]).all()
 
 
-@pytest.mark.parametrize("text", ["a: b\n---\n# head", "](http://x) <script>", "`id` $(id)", "\x1b[31m", '"quoted"'])
+@pytest.mark.parametrize(
+    "text",
+    ["a: b\n---\n# head", "](http://x) <script>", "`id` $(id)", "\x1b[31m", '"quoted"', "www.evil.example a@b.de"],
+)
 def test_no_text_of_a_manifest_is_more_than_text_in_the_card(tmp_path, text):
     yaml = pytest.importorskip("yaml")
     source = make_played(tmp_path / "pong", game=text)
@@ -258,7 +263,9 @@ def test_no_text_of_a_manifest_is_more_than_text_in_the_card(tmp_path, text):
     _, head, body = card.split("---\n", 2)
     assert yaml.safe_load(head)["library_name"] == "ckptfmt"
     assert len([line for line in body.splitlines() if line.startswith("# ")]) == 1
-    assert "<script>" not in body
+    # All of it is one span of code, in which nothing means anything.
+    shown = printable(text).replace("`", "\\x60")
+    assert f" on `{shown}`\n" in body
     assert "\x1b" not in card
 
 

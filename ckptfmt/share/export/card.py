@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckptfmt.errors import printable
+from ckptfmt.format.markdown import code_span
 from ckptfmt.look.figures import evaluation_points, training_step
 from ckptfmt.store.checkpoint import Checkpoint
 
@@ -68,13 +69,13 @@ def _game(checkpoint: Checkpoint) -> str:
 def _body(checkpoint: Checkpoint, name: str, film: bool, picture: bool) -> Iterator[str]:
     manifest = checkpoint.manifest
     architecture, game = manifest.architecture, _game(checkpoint)
-    network = architecture.title if architecture else "a network"
-    yield f"# {_plain(network)}{f' on {_plain(game)}' if game else ''}"
+    network = code_span(architecture.title, 120) if architecture else "a network"
+    yield f"# {network}{f' on {code_span(game, 120)}' if game else ''}"
     yield ""
     tensors = manifest.weights.tensors
     steps = training_step(manifest.training_info)
     yield f"A checkpoint of ckptfmt: {len(tensors):,} tensors"
-    yield f"of the family `{_plain(architecture.family if architecture else 'unknown')}`" + (
+    yield f"of the family {code_span(architecture.family if architecture else 'unknown', 120)}" + (
         f", trained for {steps:,.0f} steps." if steps is not None else "."
     )
     yield f"Its content is `{manifest.content_digest}`; `ckpt validate hf://OWNER/NAME` holds every byte against that."
@@ -104,10 +105,4 @@ def _results(evaluations: tuple[Mapping[str, Any], ...]) -> Iterator[str]:
     protocol = last.get("protocol")
     for field in _PROTOCOL if isinstance(protocol, Mapping) else ():
         if (value := protocol.get(field)) is not None:  # type: ignore[union-attr]
-            yield f"| {field} | {_plain(value)} |"
-
-
-def _plain(value: Any) -> str:
-    """Return text that is nothing but text in Markdown."""
-    # Every character that Markdown or its HTML begins something with.
-    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~$" else char for char in printable(value, 120))
+            yield f"| {field} | {code_span(value, 120)} |"
