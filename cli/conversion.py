@@ -83,7 +83,7 @@ def show_tally(output: Output, tally: Mapping[str, int]) -> None:
         f"{tally[status]:,} {status}" for status in ("converted", "planned", "unchanged", "failed") if tally[status]
     ]
     others = f"; {plural(tally['others'], 'other file')} left alone" if tally["others"] else ""
-    output.line(f"{plural(tally['files'], 'file')}: {', '.join(parts) or 'none to convert'}{others}")
+    output.line(f"{plural(tally['files'], 'file')}: {', '.join(parts)}{others}")
 
 
 def _as_error(outcome: "Outcome") -> CkptError:

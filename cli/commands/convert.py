@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ckptfmt.convert.convert import convert as convert_file
+from ckptfmt.errors import CkptError
 from ckptfmt.families import registry
 from ckptfmt.families.atari_dqn.config import ARCHITECTURES, JOINS
 from ckptfmt.families.facts import FACTS
@@ -22,6 +23,7 @@ from ckptfmt.remote.url import is_url
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option, waiting
 from ..output import Output
+from ..text import plural
 from ..wording import OPTIONS
 
 __all__ = ["convert"]
@@ -208,6 +210,14 @@ def _convert_many(output: Output, paths: tuple[str, ...], out_dir: str, options:
     from ckptfmt.convert.sources import find_sources
 
     sources = find_sources(paths, out_dir)
+    if not sources.items:
+        left = f"; {plural(sources.others, 'other file')} left alone" if sources.others else ""
+        raise CkptError(
+            f"holds no file to convert{left}",
+            where=", ".join(paths),
+            fix="name a file itself, and it is read whatever it is called",
+            code="source.none",
+        )
     tally: Counter[str] = Counter(files=len(sources.items), others=sources.others)
     # Closed here, whatever ends the loop: who waits for the collector ends the workers after their locks are gone.
     with closing(convert_many(sources.items, **options)) as outcomes:

@@ -191,6 +191,17 @@ def test_a_folder_is_mirrored_and_goes_on_after_a_failure(ckpt, work, jobs):
     assert again.out.splitlines()[-1] == "3 files: 2 unchanged, 1 failed; 1 other file left alone"
 
 
+def test_a_folder_without_a_file_to_convert_is_an_error_and_nothing_is_made(ckpt, work):
+    (work / "empty").mkdir()
+    (work / "notes").mkdir()
+    (work / "notes" / "a.txt").write_text("x")
+    mend = "name a file itself, and it is read whatever it is called"
+    for name, left in (("empty", ""), ("notes", "; 1 other file left alone")):
+        run = ckpt("convert", name, "--out-dir", "converted")
+        assert (run.code, run.out, run.err) == (2, "", f"error: {name}: holds no file to convert{left}; {mend}\n")
+    assert not (work / "converted").exists()
+
+
 def test_many_files_in_json_are_lines_with_the_document_last(ckpt, work):
     run = ckpt("convert", "old-runs", "dqn_best.pth", "--out-dir", "converted", "--json")
     *lines, last = [json.loads(line) for line in run.out.splitlines()]
