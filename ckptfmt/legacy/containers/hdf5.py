@@ -126,7 +126,7 @@ def _unpacked(item: Any) -> int:
     shape = item.shape or ()
     chunks = item.chunks or (1,) * len(shape)
     reach = (-(-size // chunk) * chunk for size, chunk in zip(shape, chunks, strict=True))
-    return math.prod(reach) * int(item.dtype.itemsize)
+    return int(math.prod(reach) * item.dtype.itemsize)
 
 
 def _objects(file: Any) -> Iterator[tuple[str, Any]]:
