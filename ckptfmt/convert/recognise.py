@@ -42,7 +42,8 @@ def classify_network(
     def values(name: str) -> list[float]:
         return [float(number) for number in network.tensors[name].numbers()]
 
-    facts = merge(declared.facts, given)
+    # Of what kind actions are is no field, which settings could answer once it is asked for.
+    facts = replace(merge(declared.facts, given), actions=declared.settings.actions)
     seen = Skeleton(
         shapes=network.shapes,
         values=values,

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ckptfmt.convert.actions import actions_said
 from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.evidence import Facts
 
@@ -15,7 +16,7 @@ __all__ = ["agents_of", "environment_of", "facts_of", "image_shape", "merged"]
 
 _HOLDERS = (
     *("args", "cfg", "config", "hparams", "hyper_parameters", "hyperparameters", "hyperparams", "params"),
-    *("settings", "training_config", "policy_kwargs"),
+    *("settings", "training_config", "policy_kwargs", "env_kwargs", "init_dict"),
 )
 _NUMBERS = {
     "n_atoms": ("n_atoms", "num_atoms", "atoms", "atom_size"),
@@ -75,8 +76,11 @@ def facts_of(settings: Mapping[str, Any]) -> Facts:
     join = next((settings[word] for word in _JOINS if isinstance(settings.get(word), str)), "")
     if join in _JOINED:
         found["dueling_join"] = _JOINED[join]
-    more = _more(settings)
-    return Facts(**found, more=more, declared=frozenset(found) | more.keys())
+    actions, counts = actions_said(settings, environment_of(settings).get("id", ""))
+    if (count := counts.pop("n_action", None)) is not None:
+        found["n_action"] = count
+    more = _more(settings) | counts
+    return Facts(**found, actions=actions, more=more, declared=frozenset(found) | more.keys())
 
 
 def _more(settings: Mapping[str, Any]) -> dict[str, Any]:

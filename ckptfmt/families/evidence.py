@@ -7,9 +7,11 @@ from typing import Any, Literal
 from ckptfmt.families.encoder import Encoder
 from ckptfmt.format.record import record
 
-__all__ = ["BLOCK_LAYERS", "Facts", "Origin", "Window", "Wiring"]
+__all__ = ["BLOCK_LAYERS", "Actions", "Facts", "Origin", "Window", "Wiring"]
 
 Origin = Literal["declared", "inferred", "given", "measured", "assumed"]
+# One of n, real numbers, one of n for each of several choices, or several times yes or no.
+Actions = Literal["discrete", "real", "choices", "switches"]
 # Stride and padding of a convolution, in pixels, the same in both directions.
 Window = tuple[int, int]
 # Layers that the eight have not and networks made of blocks have, as `Wiring.stranger` calls them.
@@ -23,9 +25,9 @@ class Facts:
     """What is known beside the weights; None where it is not.
 
     `input_shape` is (channels, height, width) in pixels, `input_scale` the divisor inside the network, `encoder`
-    describes the trunk where weights leave it open, `dueling_join` how value and advantage are joined. `more` holds
-    further fields of a family's config. `declared` names the fields that the file's own config says; the others were
-    given by the user.
+    describes the trunk where weights leave it open, `dueling_join` how value and advantage are joined, `actions` of
+    what kind an agent's actions are. `more` holds further fields of a family's config. `declared` names the fields
+    that the file's own config says; the others were given by the user.
     """
 
     architecture: str | None = None
@@ -37,6 +39,7 @@ class Facts:
     input_scale: float | None = None
     dueling_join: str | None = None
     encoder: Encoder | None = None
+    actions: Actions | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
     declared: frozenset[str] = frozenset()
 

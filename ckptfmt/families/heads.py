@@ -5,10 +5,11 @@ from math import prod
 
 from ckptfmt.errors import printable
 from ckptfmt.families.draft import Draft, Unfit
+from ckptfmt.families.evidence import Actions
 from ckptfmt.families.names import words
 from ckptfmt.families.network import DISTRIBUTIONS
 from ckptfmt.families.outline import Chain, Unit
-from ckptfmt.families.sides import said_of
+from ckptfmt.families.sides import ANY_OUTPUT, said_of
 from ckptfmt.families.vocabulary import Meaning, meanings
 
 __all__ = ["action_size", "drop_temperatures", "head_meaning", "read_policy", "usual_scale"]
@@ -18,7 +19,10 @@ _TEMPERATURES = frozenset({"alpha", "ent", "entropy", "coef", "temperature", "te
 # Words of a vector that scales the action and is no deviation of it.
 _SCALES = frozenset({"action", "scale"})
 _LOGITS = frozenset({"logits", "logit", "categorical", "probs", "prob", "softmax"})
+# What tells a kind of policy: the settings; no deviation; a word for a policy, which real actions may have as well.
+_SAID = "the file says what its actions are"
 _SILENT = "a policy over real actions would have saved a deviation"
+_NAMED = " is named as the logits of a policy are"
 # As many numbers as are looked at of one tensor; actions have some dozens.
 _MOST_NUMBERS = 4096
 _OF_CHOICES: frozenset[Meaning] = frozenset({"policy"})
@@ -41,7 +45,8 @@ def read_policy(
     if vector := _deviation(draft, chain):
         return _with_vector(draft, chain, head, vector)
     half = action_size(chain, critics)
-    if half and 2 * half == head.outputs and draft.said("policy") in (None, "gaussian"):
+    real = draft.seen.facts.actions in (None, "real")
+    if half and 2 * half == head.outputs and real and draft.said("policy") in (None, "gaussian"):
         kind, why = "gaussian", "the critics take what it sees together with half of what it gives"
     else:
         kind, why = _kind(draft, chain, critics, alone)
@@ -69,9 +74,11 @@ def read_policy(
         _saved_scale(draft, rows)
     if draft.said("policy") is not None:
         draft.origin["policy"] = draft.seen.facts.origin("policy")
-    elif why == _SILENT:
+    elif why == _SAID:
+        draft.origin["policy"] = "declared"
+    elif why == _SILENT or why.endswith(_NAMED):
         # Likely and no more: nothing in the file says it, and a fixed deviation would be saved nowhere.
-        draft.origin["policy"] = "assumed"
+        draft.origin |= {"policy": "assumed", "n_action": "assumed"}
     return why
 
 
@@ -210,27 +217,51 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
             return kind, "architecture= says so"
     if draft.said("choices") is not None and sum(draft.said("choices")) == head.outputs:
         return "multi-categorical", "the file says how many choices there are"
+    actions, told = draft.seen.facts.actions, head_meaning(head)
+    if any(critic.inputs > chain.inputs for critic in critics) and actions not in (None, "real"):
+        raise Unfit("the file says that its actions are discrete, and its critics take them beside what it sees")
     if any(critic.inputs == chain.inputs + head.outputs for critic in critics):
         return "deterministic", "the critics take what it sees together with what it gives"
-    if critics and all(critic.heads[0].outputs == head.outputs for critic in critics):
+    if critics and actions != "real" and all(critic.heads[0].outputs == head.outputs for critic in critics):
         return "categorical", "the critics value as many actions as it has"
-    if draft.said("n_action") == head.outputs:
+    if actions is not None and not (actions == "real" and told == {"mean"}):
+        return _declared_kind(draft, head, actions, alone=alone), _SAID
+    if draft.said("n_action") == head.outputs and draft.seen.facts.origin("n_action") == "given":
         return "categorical", "its number of outputs is the known number of actions"
-    told = head_meaning(head)
-    if logits := next((piece for piece in head.path if _LOGITS & {*words(piece)}), ""):
+    if told == {"mean"}:
+        return "deterministic" if alone else "gaussian", f"{head.name} is a mean without a deviation"
+    if logits := next((piece for piece in head.path if piece != ANY_OUTPUT and _LOGITS & {*words(piece)}), ""):
         return "categorical", f"'{logits}' is a name of logits"
     if not alone:
-        if _is_open(chain, told):
+        if _is_open(chain):
             raise Unfit("whether its actions are discrete or real cannot be told", "policy")
         return "categorical", _SILENT
-    if told == {"mean"}:
-        return "deterministic", f"{head.name} is a mean without a deviation"
     if told & _OF_CHOICES:
-        return "categorical", f"{head.name} is named as the logits of a policy are"
+        return "categorical", f"{head.name}{_NAMED}"
     raise Unfit(f"nothing tells what the {head.outputs} numbers of {head.name} are")
 
 
-def _is_open(chain: Chain, told: frozenset[Meaning]) -> bool:
+def _declared_kind(draft: Draft, head: Unit, actions: Actions, *, alone: bool) -> str:
+    """Return what a head gives of actions of a kind that the file says."""
+    rows, size = head.outputs, draft.said("action_dim")
+    if actions == "discrete":
+        return "categorical"
+    if actions == "choices":
+        raise Unfit(f"how its {rows} rows are parted into choices is not said", "choices")
+    if actions == "switches":
+        raise Unfit("its actions are several times yes or no, which is not rebuilt here")
+    if size is None and rows % 2 == 0:
+        raise Unfit(f"whether half of the {rows} rows of {head.name} are deviations cannot be told", "action_dim")
+    if size not in (None, rows, rows / 2):
+        raise Unfit(f"{head.name} has {rows} rows, and an action is {size} numbers")
+    if size is not None and rows == 2 * size:
+        return "gaussian"
+    if alone:
+        raise Unfit(f"whether {head.name} gives an action or the mean of one cannot be told", "policy")
+    return "gaussian"
+
+
+def _is_open(chain: Chain) -> bool:
     """One row of layers on features is saved without a deviation for actions of both kinds (PPO-PyTorch)."""
     places = {unit.path[:-1] for unit in (*chain.units, *chain.heads)}
     numbered = all(unit.path[-1].isdigit() for unit in (*chain.units, *chain.heads))

@@ -12,7 +12,7 @@ from ckptfmt.families.strings import strings
 from ckptfmt.families.vocabulary import TARGET_WORDS, Meaning, meaning, meanings
 from ckptfmt.format.record import record
 
-__all__ = ["Sides", "chained", "parted", "said_of"]
+__all__ = ["ANY_OUTPUT", "Sides", "chained", "parted", "said_of"]
 
 _POLICY: frozenset[Meaning] = frozenset({"policy", "mean", "deviation", "action"})
 _CRITIC: frozenset[Meaning] = frozenset({"value", "q", "advantage", "quantile"})
@@ -22,6 +22,8 @@ _PAIRS: Mapping[frozenset[str], frozenset[Meaning]] = {
     frozenset({"action", "value"}): frozenset({"q"}),
     frozenset({"state", "value"}): frozenset({"value"}),
 }
+# What RLlib calls the last layer of a network, whatever that gives.
+ANY_OUTPUT = "_logits"
 # What Stable-Baselines3 calls its layers: an LSTM of both is called the actor's, and nothing then stands for that of
 # the value.
 _REMEMBERS, _HEAD, _VALUES = "lstm_actor", "action_net", frozenset({"lstm_critic", "critic"})
@@ -105,7 +107,7 @@ class Sides:
 
 def _weakness(piece: str) -> int:
     """Return after how many others a piece of a path is believed: a letter last, and what RLlib calls any output."""
-    return 2 if len(piece) == 1 else int(piece == "_logits")
+    return 2 if len(piece) == 1 else int(piece == ANY_OUTPUT)
 
 
 def said_of(piece: str, common: frozenset[str] = frozenset()) -> frozenset[Meaning]:

@@ -28,7 +28,7 @@ def test_the_options_of_convert_are_the_facts():
 
 
 def test_a_classification_takes_every_fact():
-    assert {field.name for field in fields(Facts)} - {"encoder", "more", "declared"} == set(FACTS)
+    assert {field.name for field in fields(Facts)} - {"encoder", "actions", "more", "declared"} == set(FACTS)
 
 
 def test_what_a_source_declares_are_fields_of_its_config():
