@@ -1,5 +1,6 @@
 """A network of a legacy file, put before the families with all that lies around it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,8 @@ from ckptfmt.errors import printable
 from ckptfmt.families.answer import Classification
 from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.names import words
-from ckptfmt.families.skeleton import Skeleton
+from ckptfmt.families.skeleton import Copied, Skeleton
+from ckptfmt.families.targets import is_of_policy
 from ckptfmt.families.tell import tell
 from ckptfmt.legacy.find.copies import is_network
 from ckptfmt.legacy.find.find import Network
@@ -53,7 +55,7 @@ def classify_network(
         wiring=network.wiring if network.wiring != Wiring() else _below(declared.wiring, network),
         others={other.path: other.shapes for other in others if other is not network and _is_of_its_own(other)},
         beside=tuple(other.path for other in others if other is not network and other.role in ("online", "unknown")),
-        copied=any(_is_copy(other, network) for other in others),
+        copied=_copied(network, others),
         file=declared.file,
         choices=_choices(declared),
     )
@@ -103,6 +105,18 @@ def _choices(declared: Declared) -> str:
 
 def _is_of_its_own(network: Network) -> bool:
     return network.role not in ("target", "optimizer") and is_network(network.tensors.values())
+
+
+def _copied(network: Network, others: Sequence[Network]) -> Copied:
+    """Return as what a network is called of which a target copy lies beside it; "" where none does."""
+    copies = [_pieces(other) for other in others if _is_copy(other, network)]
+    if not copies:
+        return ""
+    return "policy" if is_of_policy([_pieces(network)], copies) else "network"
+
+
+def _pieces(network: Network) -> list[str]:
+    return re.split(r"[/.]", network.path)
 
 
 def _is_copy(other: Network, network: Network) -> bool:

@@ -9,7 +9,7 @@ from ckptfmt.families.names import words
 from ckptfmt.families.outline import Outline, Unit
 from ckptfmt.families.sides import Sides
 from ckptfmt.families.skeleton import Skeleton
-from ckptfmt.families.targets import copied
+from ckptfmt.families.targets import copied, is_of_policy
 from ckptfmt.families.vocabulary import meaning
 
 __all__ = ["is_atari", "q_witnesses", "recogniser"]
@@ -114,10 +114,9 @@ def q_witnesses(draft: Draft, sides: Sides) -> Iterator[Witness]:
             break
     told = {word for row in sides.targets for word in row.words}
     models = any("model_old" in piece for row in sides.targets for piece in row.path)
-    if sides.targets and (told & {"target", "targets", "targ", "tgt"} or models) and not _says_policy(draft, sides):
+    if (
+        sides.targets
+        and (told & {"target", "targets", "targ", "tgt"} or models)
+        and not is_of_policy([row.path for row in sides.own], [row.path for row in sides.targets])
+    ):
         yield Witness("structure", "a target copy lies beside it")
-
-
-def _says_policy(draft: Draft, sides: Sides) -> bool:
-    """A policy may have a target copy as well."""
-    return any(meaning(word) in ("policy", "mean") for word in sides.common - {"policy"})

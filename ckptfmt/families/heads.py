@@ -237,6 +237,9 @@ def _kind(draft: Draft, chain: Chain, critics: Sequence[Chain], alone: bool) -> 
             raise Unfit("whether its actions are discrete or real cannot be told", "policy")
         return "categorical", _SILENT
     if told & _OF_CHOICES:
+        if draft.copies or draft.seen.copied:
+            # Only agents of real actions keep one, but for some that take the likeliest of discrete ones as real.
+            raise Unfit(f"{head.name} is of a policy with a target copy: is it deterministic?", "policy")
         return "categorical", f"{head.name}{_NAMED}"
     raise Unfit(f"nothing tells what the {head.outputs} numbers of {head.name} are")
 

@@ -16,19 +16,12 @@ from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.names import Name, parse, words
 from ckptfmt.format.record import record
 
-__all__ = [
-    "Kind",
-    "Layer",
-    "Part",
-    "Shape",
-    "Shapes",
-    "Skeleton",
-    "Values",
-    "several_choices",
-]
+__all__ = ["Copied", "Kind", "Layer", "Part", "Shape", "Shapes", "Skeleton", "Values", "several_choices"]
 
 Shape = tuple[int, ...]
 Values = Callable[[str], Sequence[float]]
+# What a network with a target copy is called: a policy, or not; "" for one without.
+Copied = Literal["", "policy", "network"]
 Kind = Literal["convolution", "linear", "cell", "batch norm", "norm", "vector", "scalar", "other"]
 
 _CELL = frozenset({"ih", "hh"})
@@ -83,10 +76,10 @@ class Skeleton:
 
     `values` gives the numbers of a small tensor by name, None where they cannot be had. `context` are texts around
     the network (where it lay), `agents` what the file's own settings call its agent. `others` are the shapes of the
-    other networks of the file by their paths, copies and optimizers left out; `copied` is true where a target copy
-    of this one is among them, and `beside` the paths of all that is no copy, whatever it holds. `file` is the name of
-    the file, which a person chose and may change. `choices` is a setting by which rows are bins, or those of several
-    choices, "" where there is none.
+    other networks of the file by their paths, copies and optimizers left out; `copied` says as what this one is called
+    where a target copy of it is among them, and `beside` the paths of all that is no copy, whatever it holds. `file`
+    is the name of the file, which a person chose and may change. `choices` is a setting by which rows are bins, or
+    those of several choices, "" where there is none.
     """
 
     shapes: Mapping[str, Shape]
@@ -96,7 +89,7 @@ class Skeleton:
     agents: tuple[str, ...] = ()
     wiring: Wiring = field(default_factory=Wiring)
     others: Mapping[str, Shapes] = field(default_factory=dict)
-    copied: bool = False
+    copied: Copied = ""
     beside: tuple[str, ...] = ()
     file: str = ""
     choices: str = ""

@@ -155,7 +155,7 @@ def test_a_value_network_beside_a_silent_one_makes_it_a_policy():
 
 
 def test_a_target_copy_beside_it_is_what_q_learning_keeps():
-    seen = Skeleton(shapes=HIDDEN | layer("fc2", 6, 512), context=("policy_net",), copied=True)
+    seen = Skeleton(shapes=HIDDEN | layer("fc2", 6, 512), context=("policy_net",), copied="network")
     assert [witness.says for witness in tell(seen).chosen.witnesses] == ["a target copy lies beside it"]
 
 

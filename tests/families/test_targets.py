@@ -1,9 +1,13 @@
 """Target copies: those of actors and critics are held under canonical names where they are whole, others are left."""
 
+import pickle
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
+from ckptfmt.convert.convert import convert
+from ckptfmt.errors import ConversionError
 from ckptfmt.families.skeleton import Skeleton
 from ckptfmt.families.targets import is_copied
 from ckptfmt.families.tell import tell
@@ -97,3 +101,69 @@ def test_every_family_tells_its_networks_beside_a_copy_and_names_the_copy(kind):
 
 def test_statistics_and_scales_have_no_copy():
     assert not any(is_copied(name, "all") for name in ("normalizer.mean", "action_scale", "target.action.bias"))
+
+
+FRAMES = {
+    "conv1.weight": (32, 4, 8, 8), "conv1.bias": (32,), "conv2.weight": (64, 32, 4, 4), "conv2.bias": (64,),
+    "conv3.weight": (64, 64, 3, 3), "conv3.bias": (64,), "fc1.weight": (16, 64), "fc1.bias": (16,),
+    "fc2.weight": (6, 16), "fc2.bias": (6,),
+}  # fmt: skip
+FEATURES = {"fc1.weight": (8, 5), "fc1.bias": (8,), "fc2.weight": (8, 8), "fc2.bias": (8,)} | {
+    "fc3.weight": (6, 8), "fc3.bias": (6,),
+}  # fmt: skip
+
+
+def saved(tmp_path, shapes, *paths):
+    random, nest = np.random.default_rng(0), {}
+    for path in paths:
+        *above, last = path.split("/")
+        place = nest
+        for key in above:
+            place = place.setdefault(key, {})
+        place[last] = (place.get(last) or {}) | {
+            name: random.normal(size=shape).astype("f4") for name, shape in shapes.items()
+        }
+    (tmp_path / "case.pkl").write_bytes(pickle.dumps(nest))
+    return tmp_path / "case.pkl"
+
+
+@pytest.mark.parametrize("shapes", [FRAMES, FEATURES], ids=["frames", "features"])
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("policy_net", "target_net"), ("policy", "target"), ("online", "target"), ("policy/net", "policy/target_net"),
+        ("policy_network", "target_network"),
+    ],
+)  # fmt: skip
+def test_a_target_copy_that_is_called_a_network_speaks_for_q_values(tmp_path, shapes, paths):
+    result = convert(saved(tmp_path, shapes, *paths), tmp_path / "out")
+    assert (result.architecture, result.config["n_action"]) == ("dqn", 6)
+    assert [item.says for item in result.classification.chosen.witnesses] == ["a target copy lies beside it"]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("policy", "target_policy"), ("policy_net", "target_policy_net"), ("pi", "pi_targ"), ("actor", "target"),
+        ("agent/policy", "agent/target/policy"),
+    ],
+)  # fmt: skip
+def test_a_target_copy_of_a_policy_speaks_for_no_q_values(tmp_path, paths):
+    file = saved(tmp_path, FEATURES, *paths)
+    with pytest.raises(ConversionError, match="is of a policy with a target copy"):
+        convert(file, tmp_path / "out")
+    told = convert(file, tmp_path / "told", settings={"policy": "deterministic"})
+    assert (told.family, told.architecture) == ("policy", "deterministic")
+
+
+@pytest.mark.parametrize(
+    ("paths", "why"),
+    [
+        (("policy", "target_policy"), "'policy' around it speaks of a policy"),
+        (("model", "policy_target"), "fc2.weight is no name of either"),
+    ],
+)
+def test_a_target_copy_of_a_policy_on_frames_speaks_for_no_q_values(tmp_path, paths, why):
+    with pytest.raises(ConversionError) as caught:
+        convert(saved(tmp_path, FRAMES, *paths), tmp_path / "out")
+    assert caught.value.what == f"one head is the shape of a Q-network and of a policy, and {why}"

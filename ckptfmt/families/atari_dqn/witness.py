@@ -61,7 +61,7 @@ def assumption(seen: Skeleton, reading: Reading, fit: Fit, layout: Layout | None
     one. A head whose name says something else, or something unknown, may not, nor one around which something speaks of
     another network; nor may two streams.
     """
-    if reading.dueling or reading.distributional or reading.n_action < 2:
+    if reading.dueling or reading.distributional or reading.n_action < 2 or seen.copied == "policy":
         return ""
     said = frozenset[str]().union(*(meanings(seen.own(head)) for head in seen.heads))
     if not said <= {"value"} or something_around(seen)[1] or suspicion((), (seen.file,))[1]:
@@ -141,7 +141,7 @@ def _around(seen: Skeleton) -> Iterator[Witness]:
         if _is_q(text):
             yield Witness("class", f"'{text}' is a name of a Q-network")
             break
-    if seen.copied:
+    if seen.copied == "network":
         yield Witness("structure", "a target copy lies beside it")
 
 
