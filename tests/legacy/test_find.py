@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import pytest
 
@@ -153,6 +154,48 @@ def test_one_network_under_two_keys_has_no_twin():
     assert [item.path for item in found] == ["last", "best"]
     assert twins(found) == ()
     assert twins(find_networks({"": {"online": network(), "target": network()}})) == ()
+
+
+def dense(*sizes):
+    return {
+        name: found
+        for i, (inputs, outputs) in enumerate(pairwise(sizes))
+        for name, found in ((f"{i}.weight", tensor(outputs, inputs)), (f"{i}.bias", tensor(outputs)))
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "alike"),
+    [
+        (("initial", "final"), ("initial", "final")),
+        (("epoch_10", "epoch_20", "epoch_30"), ("epoch_10", "epoch_20", "epoch_30")),
+        (("net", "target_net"), ()),
+    ],
+)
+def test_networks_of_linear_layers_are_equally_likely_as_well(keys, alike):
+    beside = {key: dense(4, 8, 2) for key in keys}
+    assert twins(find_networks({"": {**beside, "step": 3}})) == alike
+    assert twins(find_networks({"": {key: dense(4, 2) for key in keys} | {"step": 3}})) == ()
+
+
+def agent(inputs):
+    return {"actor": dense(inputs, 8, 2), "critic": dense(inputs, 8, 1), "lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("nest", "alike"),
+    [
+        ({"agents": {"one": agent(4), "other": agent(9)}}, ("agents/other/actor", "agents/one/actor")),
+        ({"agent_0": agent(9), "agent_1": agent(4)}, ("agent_0/actor", "agent_1/actor")),
+        ({"agent_params": [agent(4), agent(9)]}, ("agent_params/1/actor", "agent_params/0/actor")),
+        ({"members": {0: agent(4), 1: {"net": dense(9, 8, 2), "lr": 1}}}, ("members/1/net", "members/0/actor")),
+        ({"agent": {"net": dense(9, 8, 2), "other": dense(4, 8, 2), "lr": 1}}, ()),
+        ({"agents": [agent(4)]}, ()),
+        (dense(4, 8, 2), ()),
+    ],
+)  # fmt: skip
+def test_of_several_agents_none_is_the_likeliest_for_its_size(nest, alike):
+    assert twins(find_networks({"": nest | {"step": 3}})) == alike
 
 
 def test_encoders_that_share_heads_are_not_taken_apart():

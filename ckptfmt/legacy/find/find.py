@@ -38,6 +38,10 @@ _MEMORY = frozenset({
     "trajectories", "rollout", "rollouts", "episodes", "dataset",
 })  # fmt: skip
 
+# What holds agents of which each is one for itself, and what such a one is called before its number.
+_GROUPS = frozenset({"agents", "members", "population", "players", "individuals"})
+_MEMBERS = frozenset({"agent", "member", "player", "individual"})
+
 
 @record(slots=False)
 class _Place:
@@ -157,12 +161,14 @@ def find_networks(members: Mapping[str, Any]) -> tuple[Network, ...]:
 
 
 def twins(networks: Sequence[Network]) -> tuple[str, ...]:
-    """Return the paths of networks that are exactly as likely as the first: nothing but a `key` decides.
+    """Return the paths of networks that are as likely as the first: nothing but a `key` decides.
 
-    They have the same names and shapes and the same rank (two critics, two heads of an ensemble), and other
-    tensors. Empty where the first stands alone.
+    They have the same names and shapes and the same rank (two critics, two heads of an ensemble) and other tensors,
+    or are those of other agents than the first. Empty where the first stands alone.
     """
     first = networks[0]
+    if agents := _agents(networks):
+        return agents
     own = {tensor.identity for tensor in first.tensors.values()}
     alike = [
         network.path
@@ -171,7 +177,42 @@ def twins(networks: Sequence[Network]) -> tuple[str, ...]:
         and _signature(network) == _signature(first)
         and {tensor.identity for tensor in network.tensors.values()} != own
     ]
-    return (first.path, *alike) if alike and is_network(first.tensors.values()) else ()
+    matrices = sum(len(tensor.shape) == 2 for tensor in first.tensors.values())
+    # One layer that occurs twice is a part of something, not a network beside another.
+    return (first.path, *alike) if alike and (matrices > 1 or is_network(first.tensors.values())) else ()
+
+
+def _agents(networks: Sequence[Network]) -> tuple[str, ...]:
+    """Return the path of a network of each agent, () where the first is of no group of agents.
+
+    It is the one that is called as the first is in its own agent, else the likeliest.
+    """
+    pieces = networks[0].path.split("/")
+    others = [network.path.split("/") for network in networks if network.role not in ("optimizer", "target")]
+    for i, piece in enumerate(pieces):
+        found: dict[str, list[list[str]]] = {}
+        for other in others:
+            if len(other) > i and other[:i] == pieces[:i] and _are_agents(pieces[i - 1] if i else "", piece, other[i]):
+                found.setdefault(other[i], []).append(other)
+        if len(found) > 1:
+            same = ["/".join([*pieces[:i], name, *pieces[i + 1 :]]) for name in found]
+            alike = (["/".join(path) for path in paths] for paths in found.values())
+            return tuple(path if path in paths else paths[0] for path, paths in zip(same, alike, strict=True))
+    return ()
+
+
+def _are_agents(group: str, one: str, other: str) -> bool:
+    """Whether two places of a group are those of agents: by the name of the group, or as they bear numbers."""
+    said = {*words(group)}
+    if _GROUPS & said or (_MEMBERS & said and one.isdigit() and other.isdigit()):
+        return True
+    return bool(_kin(one)) and _kin(one) == _kin(other)
+
+
+def _kin(piece: str) -> str:
+    """Return what an agent that bears a number is called, "" for what is none."""
+    kind, number = words(piece)[:1], words(piece)[1:]
+    return kind[0] if _MEMBERS & {*kind} and number and all(word.isdigit() for word in number) else ""
 
 
 def _elements(network: Network) -> int:
