@@ -31,6 +31,10 @@ class Whole(Network):
         return Wiring(
             windows=windows,
             activation=activations.pop() if len(activations) == 1 else "",
+            activation_origin=max(
+                (item.activation_origin for item in found.values()), key=lambda origin: origin == "assumed"
+            ),
+            squash=next((item.squash for item in found.values() if item.squash), ""),
             softmax=any(item.softmax for item in found.values()),
             stranger=next((item.stranger for item in found.values() if item.stranger), ""),
         )

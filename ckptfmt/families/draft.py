@@ -93,8 +93,12 @@ class Draft:
             if name == "input_scale" and len(self.fields.get("observation", ())) == 1:
                 # What a code base divides pixels by, it does not divide features by.
                 usual = {**usual, name: default}
-            if not known and name == "activation" and self.seen.wiring.activation:
-                self.infer(activation=self.seen.wiring.activation)
+            wiring = self.seen.wiring
+            if not known and name == "activation" and wiring.activation:
+                self.fields[name], self.origin[name] = wiring.activation, wiring.activation_origin
+                continue
+            if not known and name == "squash" and wiring.squash:
+                self.infer(squash=wiring.squash)
                 continue
             self.fields[name] = said if known else usual.get(name, default)
             self.origin[name] = self.seen.facts.origin(name) if known else "assumed"
@@ -176,6 +180,8 @@ class Draft:
         if left := next((name for name in self.seen.shapes if name not in placed), ""):
             raise Unfit(f"{left} has no place in it")
         assert issubclass(family.config, NetworkConfig)
+        if self.seen.wiring.squash and "squash" not in self.fields:
+            raise Unfit(f"its module has the activation {self.seen.wiring.squash} behind its head")
         self.origin |= dict.fromkeys(_SHOWN & fields_of(family.config).keys() - self.origin.keys(), "inferred")
         try:
             config = family.config.from_dict(self.fields)

@@ -67,11 +67,14 @@ class Wiring:
     """What a whole module says of its layers beside their weights.
 
     `windows` are those of the convolutions by the names of their weights, `activation` is one of
-    `ckptfmt.families.encoder.ACTIVATIONS` or "" where none is seen, `softmax` is true where probabilities are made, and
+    `ckptfmt.families.encoder.ACTIVATIONS` or "" where none is seen, and assumed where it is not seen behind every
+    hidden layer; `squash` is what is seen behind the head, `softmax` is true where probabilities are made, and
     `stranger` is what none of the eight architectures has, "" if nothing.
     """
 
     windows: Mapping[str, Window] = field(default_factory=dict)
     activation: str = ""
+    activation_origin: Origin = "inferred"
+    squash: str = ""
     softmax: bool = False
     stranger: str = ""

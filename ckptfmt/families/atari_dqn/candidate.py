@@ -130,7 +130,7 @@ def _trunk(
     if facts.encoder is not None:
         found = replace(found, encoder_origin=facts.origin("encoder"))
     # A module that tells its strides, and not what follows them, leaves part of the encoder to be assumed.
-    elif windows and not wiring.activation:
+    elif windows and (not wiring.activation or wiring.activation_origin == "assumed"):
         found = replace(found, encoder_origin="assumed")
     scale, source = _scale(facts, layout)
     join, joined = _join(facts, layout)

@@ -4,7 +4,8 @@ A state dict does not have this; where it is known, nothing of it needs to be as
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from ckptfmt.errors import printable
@@ -25,6 +26,7 @@ _NEUTRAL = frozenset({
 })  # fmt: skip
 # The activations we rebuild, by torch's class.
 _ACTIVATIONS = {activation.layer: activation for activation in ACTIVATIONS.values()}
+_CELLS = frozenset({"LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "RNNCell"})
 _SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 # What a convolution has to have that is rebuilt here; others compute something else with the same weights.
 _PLAIN = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros", "transposed": False}
@@ -54,23 +56,81 @@ def wiring(parts: Parts, prefix: str = "") -> Wiring:
     activations: dict[str, None] = {}
     strangers: list[str] = []
     softmax = False
-    for path, node in parts.below(prefix):
+    found = parts.below(prefix)
+    inner, ends, placed = _placed(found)
+    for path, node in found:
         kind = _kind(node.name)
         softmax = softmax or kind in _SOFTMAX
-        if kind in _ACTIVATIONS:
+        if kind in _ACTIVATIONS and path not in ends:
             activations[_ACTIVATIONS[kind].name] = None
         strangers = strangers or _strange(node, kind)
         if (window := _window(node.state)) is not None:
             windows[f"{path.removeprefix(prefix)}weight"] = window
     if len(activations) > 1:
         strangers.append(f"both {' and '.join(activations)}")
+    squash = {*ends.values()}
+    if squash - {"tanh"} or len(ends) > 1:
+        strangers.append(f"the activation {min(squash)} behind a head")
+    # A Tanh that lies nowhere in particular is mostly that of the action.
+    likely = inner if placed else next(iter(activations.keys() - {"tanh"}), "")
     return Wiring(
         windows=windows,
-        activation=next(iter(activations), ""),
+        activation=likely,
+        activation_origin="inferred" if placed else "assumed",
+        squash="tanh" if squash else "",
         softmax=softmax,
         # What no network has comes before what only the eight have not.
         stranger=min(strangers, key=lambda what: what in BLOCK_LAYERS, default=""),
     )
+
+
+def _placed(found: Sequence[tuple[str, Opaque]]) -> tuple[str, dict[str, str], bool]:
+    """Return the activation behind hidden layers, those behind heads by their places, and whether all are seen.
+
+    Only a Sequential shows what follows a layer; a module that is an attribute may be called anywhere, or never.
+    """
+    layers = {path: shape for path, node in found if (shape := _weighed(node))}
+    behind: dict[str, tuple[list[str], bool]] = {}
+    rows: dict[str, int] = {}
+    for i, row in enumerate(_sequences(found)):
+        for j, (path, _) in enumerate(row):
+            if path in layers:
+                following = list(takewhile(lambda item: item[0] not in layers, row[j + 1 :]))
+                acts = [place for place, node in following if _kind(node.name) in _ACTIVATIONS]
+                behind[path], rows[path] = (acts, len(following) < len(row) - j - 1), i
+    kinds = {path: _ACTIVATIONS[_kind(node.name)].name for path, node in found if _kind(node.name) in _ACTIVATIONS}
+    inner: set[str] = set()
+    ends: dict[str, str] = {}
+    for path, shape in layers.items():
+        acts, leads = behind.get(path, ([], False))
+        others = (size for other, size in layers.items() if rows.get(other, other) != rows.get(path, path))
+        if leads or len(shape) > 2 or any(size[1] == shape[0] for size in others if len(size) == 2):
+            inner.add(kinds[acts[0]] if len(acts) == 1 else "")
+        else:
+            ends |= {act: kinds[act] for act in acts}
+    return (*inner, "")[0], ends, len(inner) == 1 and "" not in inner
+
+
+def _weighed(node: Opaque) -> tuple[int, ...]:
+    """Return the shape of the weight of a linear layer or a convolution, () for another module."""
+    if _kind(node.name) in _CELLS:
+        return ()
+    return next((tuple(item.shape) for _, item in modules.own(node) if len(item.shape) > 1), ())
+
+
+def _sequences(found: Sequence[tuple[str, Opaque]]) -> Iterator[list[tuple[str, Opaque]]]:
+    """Yield what lies in each Sequential in its order, what those inside it hold among it."""
+    whole = [path for path, node in found if _kind(node.name) == "Sequential"]
+    for first in whole:
+        if not any(first != path and first.startswith(path) and _unbroken(first, path, whole) for path in whole):
+            yield [(path, node) for path, node in found
+                   if path.startswith(first) and path not in whole and _unbroken(path, first, whole)]  # fmt: skip
+
+
+def _unbroken(path: str, first: str, whole: Sequence[str]) -> bool:
+    """Whether each module from `first` down to the one that holds a place is a Sequential."""
+    pieces = path.removeprefix(first).split(".")[:-2]
+    return all(first + ".".join(pieces[: i + 1]) + "." in whole for i in range(len(pieces)))
 
 
 def _kind(name: str) -> str:

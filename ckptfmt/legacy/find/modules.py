@@ -7,7 +7,7 @@ from ckptfmt.legacy.bytes.storages import LegacyTensor
 from ckptfmt.legacy.find.keys import distinct
 from ckptfmt.legacy.pickle.inert import Opaque
 
-__all__ = ["attributes", "is_module", "tensors", "walk"]
+__all__ = ["attributes", "is_module", "own", "tensors", "walk"]
 
 _SCRIPTED = "__torch__."
 
@@ -21,7 +21,7 @@ def is_module(value: Any) -> bool:
 
 def tensors(module: Opaque) -> dict[str, LegacyTensor]:
     """Return parameters and persistent buffers under the names that `state_dict` gives them, in its order."""
-    return distinct((prefix + name, tensor) for prefix, node in walk(module) for name, tensor in _own(node.state))
+    return distinct((prefix + name, tensor) for prefix, node in walk(module) for name, tensor in own(node))
 
 
 def walk(module: Opaque) -> Iterator[tuple[str, Opaque]]:
@@ -43,7 +43,9 @@ def attributes(module: Opaque) -> dict[Any, Any]:
     }
 
 
-def _own(state: dict[Any, Any]) -> Iterator[tuple[str, LegacyTensor]]:
+def own(module: Opaque) -> Iterator[tuple[str, LegacyTensor]]:
+    """Yield the parameters and persistent buffers that a module holds itself, by name."""
+    state = module.state
     found = state.get("_non_persistent_buffers_set")
     # What was a set is a list here, in which looking up is slow.
     hidden = {name for name in found if isinstance(name, str)} if isinstance(found, list | tuple) else frozenset()
