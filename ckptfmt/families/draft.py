@@ -140,7 +140,9 @@ class Draft:
                 blocks.append(self._mlp(place, row, activation=None if following else last))
         self.infer(**{name: tuple(blocks)})
         unseen = any(isinstance(block, Residual | Convs) for block in blocks) and not self.seen.wiring.windows
-        if unseen or alone or any(joints((*units, *behind))):
+        # Numbers in a row of modules show that a norm comes before the activation, other names do not.
+        named = any(unit.norm is not None and not unit.norm.path[-1].isdigit() for unit in units)
+        if unseen or alone or named or any(joints((*units, *behind))):
             # Strides, paddings and pooling have no weights, and nor has a place where nothing follows, or may not.
             self.origin[name] = "assumed"
 

@@ -8,6 +8,7 @@ from ckptfmt.families.claims import recogniser
 from ckptfmt.families.config import one_of, positive
 from ckptfmt.families.draft import Draft, Unfit
 from ckptfmt.families.habits import habit_of
+from ckptfmt.families.names import words
 from ckptfmt.families.network import NetworkConfig, noise_names
 from ckptfmt.families.outline import Chain, Row, fits
 from ckptfmt.families.quantile_q import EMBEDDING, levels
@@ -18,6 +19,10 @@ from ckptfmt.format.kinds import optional
 
 __all__ = ["FAMILY", "ImplicitQuantileConfig", "is_implicit"]
 
+# An embedding may be one of a goal or a task as well.
+_OF_FRACTIONS = frozenset({
+    "cos", "cosine", "cosines", "tau", "taus", "iqn", "fqf", "quantile", "quantiles", "fraction", "fractions",
+})  # fmt: skip
 _FRACTION = frozenset({"fraction", "fractions", "proposal", "fpn", "fqf"})
 
 
@@ -54,6 +59,11 @@ def _tensors(config: ImplicitQuantileConfig) -> Tensors:
 
 def _read(draft: Draft, sides: Sides) -> Proposal:
     embedding, fraction, chain, cut = _parts(sides)
+    texts = (*(".".join(row.path) for row in sides.own), *draft.seen.context, *draft.seen.agents, draft.seen.file)
+    layout = habit_of(draft.seen.shapes).name
+    told = layout or draft.seen.facts.architecture
+    if not told and not any(_OF_FRACTIONS & {*words(text)} for text in texts):
+        raise Unfit(f"nothing says that {embedding.units[0].name} embeds fractions", "architecture")
     inputs = (*chain.units, *chain.heads)[cut].inputs
     draft.body("trunk", "trunk", chain.units[:cut], inputs, last=habit_of(draft.seen.shapes).fields.get("last"))
     draft.observe(chain.units[0])

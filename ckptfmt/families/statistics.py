@@ -28,7 +28,7 @@ _KINDS: tuple[tuple[str, str, Spread, tuple[str, ...]], ...] = (
 )
 # What is beside the statistics of a batch normalisation, which are those of a layer.
 _OF_LAYERS = ("weight", "bias", "num_batches_tracked")
-_OF_RETURNS = frozenset({"value", "values", "return", "returns", "reward", "rewards"})
+_OF_RETURNS = frozenset({"value", "values", "return", "returns"})
 
 
 @record

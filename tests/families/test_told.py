@@ -296,3 +296,40 @@ def test_a_deviation_of_plain_numbers_stays_what_it_is_called():
     for numbers, kind in (([0.2, 0.3], "plain"), ([-0.2, 0.3], "log")):
         chosen = tell(Skeleton(shapes=shapes, values=lambda name, numbers=numbers: numbers)).chosen
         assert chosen.config.deviation_is == kind
+
+
+def norm(stem, size):
+    return {f"{stem}.weight": (size,), f"{stem}.bias": (size,)}
+
+
+@pytest.mark.parametrize(
+    ("shapes", "origin"),
+    [
+        (layer("net.0", 8, 4) | norm("net.1", 8) | layer("net.3", 2, 8), "inferred"),
+        (layer("fc1", 8, 4) | norm("ln1", 8) | layer("fc2", 8, 8) | norm("ln2", 8) | layer("q", 2, 8), "assumed"),
+    ],
+)
+def test_where_a_norm_comes_is_seen_in_a_row_of_modules_alone(shapes, origin):
+    chosen = tell(Skeleton(shapes=shapes, context=("q_network",))).chosen
+    assert (chosen.name, chosen.config.trunk[0].norm, chosen.origin["trunk"]) == ("dqn", "layer", origin)
+
+
+def embedded(name):
+    return layer("fc1", 8, 4) | layer(name, 8, 3) | layer("fc2", 8, 8) | layer("q", 2, 8)
+
+
+@pytest.mark.parametrize("name", ["goal_embedding", "embed", "phi"])
+def test_an_embedding_is_one_of_fractions_where_something_says_so(name):
+    assert classify(embedded(name)).refusal == f"nothing says that {name}.weight embeds fractions"
+    for more in ({"context": ("iqn",)}, {"facts": Facts(architecture="implicit-quantile-q/iqn")}):
+        assert classify(embedded(name), **more).architecture == "iqn"
+    assert classify(embedded("cos_embedding")).architecture == "iqn"
+
+
+def test_statistics_of_rewards_bring_no_value_back():
+    shapes = layer("fc1", 8, 4) | layer("actor", 2, 8) | layer("critic", 1, 8)
+    assert classify(shapes | moments("value_rms", 1)).chosen.config.value_normalizer == "variance"
+    refusal = classify(shapes | moments("reward_rms", 1)).refusal
+    assert (
+        refusal == "no family of networks fits it: reward_rms.running_mean is a running mean of nothing that is known"
+    )
