@@ -41,8 +41,10 @@ def draw(scalars: dict[str, Points], title: str) -> str:
     ]
     parts = [f'<text x="{LEFT}" y="20">{title}</text>']
     parts.append(f'<path d="M{LEFT},{TOP} V{BOTTOM} H{RIGHT}" fill="none" stroke="#6e7781"/>')
-    for place, text in ((TOP, f"{high:g}"), (BOTTOM, f"{low:g}")):
-        parts.append(f'<text x="{LEFT - 6}" y="{place + 4}" text-anchor="end">{text}</text>')
+    zero = BOTTOM - (BOTTOM - TOP) * (0 - low) / (high - low)
+    parts.append(f'<path d="M{LEFT},{zero:.1f} H{RIGHT}" stroke="#d0d7de" stroke-dasharray="4 4"/>')
+    for place, text in sorted({TOP: f"{high:.3g}", zero: "0", BOTTOM: f"{low:.3g}"}.items()):
+        parts.append(f'<text x="{LEFT - 6}" y="{place + 4:.1f}" text-anchor="end">{text}</text>')
     parts.append(f'<text x="{RIGHT}" y="{BOTTOM + 18}" text-anchor="end">{last:,} steps</text>')
     for row, (line, colour, text) in enumerate(lines):
         parts.append(f'<path d="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
