@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from ckptfmt.errors import CkptError
 from ckptfmt.store.forms import FormChange
 
 from .failure import TROUBLE
+from .many import change_each
 from .output import Output
 from .text import short_digest, size
 
@@ -16,21 +16,11 @@ def change_forms(
     output: Output, paths: Sequence[str], change: Callable[[str], FormChange], *, idle: str, dry_run: bool
 ) -> int:
     """Change each checkpoint, tell it, and return the exit code; one that fails does not keep the others."""
-    done: list[FormChange] = []
-    troubles: list[CkptError] = []
-    for path in paths:
-        try:
-            done.append(change(path))
-            output.line(*_told(output, done[-1], idle))
-        except CkptError as e:
-            if len(paths) == 1:
-                raise
-            troubles.append(e)
-            output.error(e)
+    done, errors = change_each(output, paths, change, lambda one: output.line(*_told(output, one, idle)))
     if dry_run and any(one.changed for one in done):
         output.line("nothing written; run again without --dry-run")
-    output.result({"checkpoints": [one.to_dict() for one in done], "written": not dry_run})
-    return TROUBLE if troubles else 0
+    output.result({"checkpoints": [one.to_dict() for one in done], "errors": errors, "written": not dry_run})
+    return TROUBLE if errors else 0
 
 
 def _told(output: Output, done: FormChange, idle: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from ..failure import TROUBLE
 from ..options import argument, command, option
 from ..output import Output
 from ..summaries import describe, describe_line, describe_source, figures, layers
+from ..wording import on_the_command_line
 
 __all__ = ["inspect"]
 
@@ -81,7 +82,7 @@ def inspect(
         raise click.UsageError("no CHECKPOINT was given")
     alone = len(paths) + len(sources) == 1 and "*" not in "".join(paths)
     answers = []
-    troubles = 0
+    errors = []
     for found in chain(_summaries(paths, stats), sources):
         try:
             if isinstance(found, CkptError):
@@ -97,10 +98,10 @@ def inspect(
             if alone:
                 raise
             output.error(e)
-            troubles += 1
+            errors.append(on_the_command_line(e).to_dict())
     if output.as_json:
-        output.result(answers[0] if alone else {"checkpoints": answers})
-    return TROUBLE if troubles else 0
+        output.result(answers[0] if alone else {"checkpoints": answers, "errors": errors})
+    return TROUBLE if errors else 0
 
 
 def _summaries(paths: Iterable[str], stats: bool) -> Iterator[Summary | CkptError | str]:

@@ -1,6 +1,7 @@
 """ckpt upgrade: to the newest format."""
 
 import os
+from functools import partial
 
 import click
 
@@ -9,6 +10,8 @@ from ckptfmt.store.upgrade import Upgrade
 from ckptfmt.store.upgrade import upgrade as raise_version
 
 from ..complete import checkpoints
+from ..failure import TROUBLE
+from ..many import change_each
 from ..options import argument, command, option
 from ..output import Output
 from ..text import short_digest
@@ -38,15 +41,14 @@ def upgrade(
     """
     if in_place and out is not None:
         raise click.UsageError("--out and --in-place exclude each other")
-    done = [_upgrade(path, out, to, in_place, dry_run) for path in paths]
+    raise_one = partial(_upgrade, out=out, to=to, in_place=in_place, dry_run=dry_run)
+    done, errors = change_each(output, paths, raise_one, lambda one: _tell(output, one, dry_run))
     told = [one.to_dict() for one in done]
-    output.result(told[0] if len(told) == 1 else {"checkpoints": told})
-    for one in done:
-        _tell(output, one, dry_run)
-    return 0
+    output.result(told[0] if len(paths) == 1 else {"checkpoints": told, "errors": errors})
+    return TROUBLE if errors else 0
 
 
-def _upgrade(path: str, out: str | None, to: str | None, in_place: bool, dry_run: bool) -> Upgrade:
+def _upgrade(path: str, *, out: str | None, to: str | None, in_place: bool, dry_run: bool) -> Upgrade:
     dest = None if out is None else os.path.join(out, os.path.basename(os.path.normpath(path)))
     return raise_version(path, dest, to=to, in_place=in_place, dry_run=dry_run)
 

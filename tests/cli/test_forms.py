@@ -123,6 +123,8 @@ def test_a_line_says_what_each_took_and_takes(ckpt, forms, tmp_path):
     assert ckpt("compress", "runs/a").out == f"runs/a  {size_text(one['after'])}, no file gets a tenth smaller\n"
     run = ckpt("compress", "runs/a", "nowhere")
     assert (run.code, run.err) == (2, "error: nowhere: no such folder; check the path\n")
+    told = ckpt("compress", "runs/a", "nowhere", "--json").document["result"]
+    assert [error["where"] for error in told["errors"]] == ["nowhere"]
 
 
 def size_text(sizes: dict[str, int]) -> str:

@@ -107,3 +107,10 @@ def test_cells_are_cut_on_a_terminal_only(ckpt, on_terminal, work):
     whole = on_terminal("inspect", "long", "--color", "never", "--no-truncate", COLUMNS="60")
     assert long in whole.out
     assert whole.err == ""
+
+
+def test_the_document_of_several_names_those_that_failed(ckpt, work):
+    run = ckpt("inspect", "runs/breakout-041", "nope", "--json", cwd=work)
+    assert (run.code, run.document["ok"]) == (2, False)
+    assert [one["path"] for one in run.document["result"]["checkpoints"]] == ["runs/breakout-041"]
+    assert [one["where"] for one in run.document["result"]["errors"]] == ["nope"]

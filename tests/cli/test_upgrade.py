@@ -2,6 +2,9 @@ import json
 import shutil
 from pathlib import Path
 
+from ckptfmt.format.digest import manifest_digest
+from ckptfmt.format.jsontext import render
+
 DQN = Path(__file__).resolve().parents[2] / "fixtures" / "valid" / "dqn" / "checkpoint"
 
 
@@ -32,3 +35,31 @@ def test_a_version_is_named(ckpt, tmp_path):
     assert (run.code, run.out, run.err) == (
         2, "", "error: a: there is no version 1.4 of the format that this ckptfmt knows; use one of 1.0-pre, 1.0\n",
     )  # fmt: skip
+
+
+def test_one_that_fails_keeps_no_other_from_its_upgrade(ckpt, tmp_path):
+    for name in ("a", "c"):
+        shutil.copytree(DQN, tmp_path / name)
+        _make_old(tmp_path / name / "manifest.json")
+    run = ckpt("upgrade", "a", "b", "c", "--in-place", cwd=tmp_path)
+    assert run.code == 2
+    assert run.err == "error: b: no such folder; check the path\n"
+    assert [line for line in run.out.splitlines() if line.startswith("wrote")] == ["wrote a", "wrote c"]
+
+
+def test_the_document_of_several_names_those_that_failed(ckpt, tmp_path):
+    shutil.copytree(DQN, tmp_path / "a")
+    run = ckpt("upgrade", "a", "b", "--json", cwd=tmp_path)
+    assert (run.code, run.document["ok"]) == (2, False)
+    assert [one["path"] for one in run.document["result"]["checkpoints"]] == ["a"]
+    assert [one["where"] for one in run.document["result"]["errors"]] == ["b"]
+
+
+def _make_old(manifest):
+    """Write a manifest as it was before the release."""
+    raw = json.loads(manifest.read_text())
+    for file in raw["files"].values():
+        for tensor in file["tensors"].values():
+            tensor["blake3"] = tensor.pop("digest").removeprefix("blake3:")
+    raw["manifest_digest"] = manifest_digest(raw)
+    manifest.write_text(render(raw))
