@@ -12,7 +12,7 @@ from ckptfmt.remote.url import SCHEMES
 
 from .help import HELP_NAMES, definitions, paragraphs
 from .output import Output
-from .ranges import range_in_words
+from .ranges import Number, range_in_words
 
 __all__ = ["Argument", "Command", "argument", "command", "exit_zero", "option", "waiting"]
 
@@ -27,9 +27,8 @@ class Argument(click.Argument):
         self.sentence = sentence
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
-        """Return the value as its type has it; raise `CkptError` for a URL that holds a secret."""
-        for word in value if isinstance(value, (tuple, list)) else (value,):
-            _refuse_secret(word)
+        """Return the value as its type has it; raise `CkptError` for a URL that holds a secret or an empty word."""
+        _check(value, self, ctx)
         return super().process_value(ctx, value)
 
 
@@ -41,9 +40,9 @@ class Option(click.Option):
         self.group = group
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
-        """Return the value as its type has it; raise `CkptError` for a path that is such a URL."""
+        """Return the value as its type has it; raise `CkptError` for a path that is such a URL or empty."""
         if isinstance(self.type, click.Path):
-            _refuse_secret(value)
+            _check(value, self, ctx)
         return super().process_value(ctx, value)
 
     def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
@@ -125,11 +124,20 @@ def waiting(written: str) -> Callable[[F], F]:
     """Return what adds `--wait`, how long to wait for another writer of what is `written`."""
     return option(
         "--wait",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=0.0,
         metavar="SECONDS",
         help=f"How long to wait while another process writes {written}.",
     )
+
+
+def _check(value: Any, parameter: click.Parameter, ctx: click.Context) -> None:
+    """Refuse the words of a parameter that are no path: empty ones, and URLs with a secret."""
+    for word in value if isinstance(value, (tuple, list)) else (value,):
+        # The library takes an empty path for the current folder, or for none given.
+        if word == "":
+            raise click.BadParameter("'' names nothing", ctx, parameter)
+        _refuse_secret(word)
 
 
 def _refuse_secret(word: Any) -> None:

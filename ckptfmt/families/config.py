@@ -142,5 +142,5 @@ positive = named(
 )
 flag = _kind(_flag, "true or false", {"type": "boolean"})
 number = _kind(_number, "a finite number", {"type": "number"})
-divisor = _kind(_divisor, "more than 0", {"type": "number", "exclusiveMinimum": 0})
+divisor = _kind(_divisor, "a finite number of more than 0", {"type": "number", "exclusiveMinimum": 0})
 text = _kind(_text, "text", {"type": "string"})

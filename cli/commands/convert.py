@@ -23,6 +23,7 @@ from ckptfmt.remote.url import is_url
 from ..conversion import outcome_line, show_conversion, show_outcome, show_tally
 from ..options import argument, command, option, waiting
 from ..output import Output
+from ..ranges import Number
 from ..text import plural
 from ..wording import OPTIONS
 
@@ -90,12 +91,12 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
     type=click.Path(),
 )
 @_fact("architecture", callback=_architecture, metavar="NAME")
-@_fact("n_action", type=int, metavar="N")
-@_fact("n_atoms", type=int, metavar="N")
-@_fact("v_min", type=float, metavar="X")
-@_fact("v_max", type=float, metavar="X")
+@_fact("n_action", type=click.IntRange(min=1), metavar="N")
+@_fact("n_atoms", type=click.IntRange(min=1), metavar="N")
+@_fact("v_min", type=Number(), metavar="X")
+@_fact("v_max", type=Number(), metavar="X")
 @_fact("input_shape", callback=_shape, metavar="C,H,W")
-@_fact("input_scale", type=float, metavar="X")
+@_fact("input_scale", type=Number(min=0, min_open=True), metavar="X")
 @_fact("dueling_join", type=click.Choice(JOINS))
 @option("--game", metavar="ID", group=_FACTS, help="The game, for example ALE/Breakout-v5.")
 @option("--key", metavar="PATH", group=_FACTS, help="Which network to take, if the file holds several.")
@@ -142,7 +143,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 )
 @option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=600.0,
     metavar="SECONDS",
     group=_MANY,

@@ -11,6 +11,7 @@ from ..complete import checkpoints
 from ..differences import show_bars, show_behaviour, show_diff, show_markdown, show_names, sort_weights
 from ..options import argument, command, exit_zero, option
 from ..output import Output
+from ..ranges import Number
 from ..text import plural
 
 __all__ = ["diff"]
@@ -38,8 +39,8 @@ __all__ = ["diff"]
     metavar="WORD",
     help="Leave this out: manifest, weights, or the name of a field or tensor.",
 )
-@option("--rtol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Relative tolerance for weights.")
-@option("--atol", type=click.FloatRange(min=0), default=0.0, metavar="X", help="Absolute tolerance for weights.")
+@option("--rtol", type=Number(min=0), default=0.0, metavar="X", help="Relative tolerance for weights.")
+@option("--atol", type=Number(min=0), default=0.0, metavar="X", help="Absolute tolerance for weights.")
 @option("--key", metavar="PATH", help="Which network of a foreign file to take, if it holds several.")
 @option(
     "--allow-unsafe-globals",

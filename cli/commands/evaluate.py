@@ -10,6 +10,7 @@ from ckptfmt.rl.protocol import PROTOCOLS
 from ..complete import checkpoints
 from ..options import argument, command, option
 from ..output import Output
+from ..ranges import Number
 
 __all__ = ["evaluate"]
 
@@ -28,7 +29,7 @@ __all__ = ["evaluate"]
 )
 @option(
     "--epsilon",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     metavar="X",
     help="Probability of a random action [0.001 of value networks, else 0].",
 )

@@ -9,6 +9,7 @@ from ckptfmt.look.trace import SALIENCIES
 from ..complete import checkpoints
 from ..options import argument, command, option
 from ..output import Output
+from ..ranges import Number
 
 __all__ = ["play"]
 
@@ -25,7 +26,7 @@ _TRACE = "A trace of it"
 )
 @argument("path", "A checkpoint folder, or a legacy file.", metavar="CHECKPOINT", shell_complete=checkpoints)
 @option("--episodes", type=click.IntRange(min=1), default=10, metavar="N", help="How many episodes [10].")
-@option("--epsilon", type=click.FloatRange(0, 1), default=0.0, metavar="X", help="Probability of a random action [0].")
+@option("--epsilon", type=Number(0, 1), default=0.0, metavar="X", help="Probability of a random action [0].")
 @option("--sampled", is_flag=True, help="Draw actions from the distribution of a policy.")
 @option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of the first episode [0].")
 @option(

@@ -15,6 +15,7 @@ from ckptfmt.rl.training.presets import PRESETS, preset_settings
 from ..complete import checkpoints
 from ..options import command, option
 from ..output import Output
+from ..ranges import Number
 
 __all__ = ["train"]
 
@@ -33,7 +34,14 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
         else:
             kind = next(kind for kind in (int, float, str) if field.type in (kind, kind | None))
             metavar = {int: "N", float: "X", str: "TEXT"}[kind]
-            add = option(f"--{name}", field.name, type=kind, metavar=metavar, group=_SETTINGS, help=text + default)
+            add = option(
+                f"--{name}",
+                field.name,
+                type=Number() if kind is float else kind,
+                metavar=metavar,
+                group=_SETTINGS,
+                help=text + default,
+            )
         function = add(function)
     return function
 
@@ -48,7 +56,13 @@ def _settings(function: Callable[..., int]) -> Callable[..., int]:
 )
 @option("--config", "file", type=click.Path(), metavar="FILE", help="A YAML file of settings; options override it.")
 @option("--out", type=click.Path(), metavar="DIR", help="Folder of the checkpoints.")
-@option("--resume", metavar="CHECKPOINT", shell_complete=checkpoints, help="Resume from a checkpoint of this trainer.")
+@option(
+    "--resume",
+    type=click.Path(),
+    metavar="CHECKPOINT",
+    shell_complete=checkpoints,
+    help="Resume from a checkpoint of this trainer.",
+)
 @option("--trust", is_flag=True, help="Trust its maker: allow settings and environments beyond what its network needs.")
 @option(
     "--preset",

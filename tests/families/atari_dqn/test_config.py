@@ -72,7 +72,14 @@ def test_numpy_numbers_of_an_environment_become_plain():
             {"n_action": 6, "distributional_dqn": True, "n_atoms": 51, "v_min": 3, "v_max": 1},
             "$.config.v_min: v_min must be less than v_max (1)",
         ),
-        ({"n_action": 6, "input_scale": 0}, "$.config.input_scale: input_scale must be more than 0, not 0"),
+        (
+            {"n_action": 6, "input_scale": 0},
+            "$.config.input_scale: input_scale must be a finite number of more than 0, not 0",
+        ),
+        (
+            {"n_action": 6, "input_scale": float("inf")},
+            "$.config.input_scale: input_scale must be a finite number of more than 0, not inf",
+        ),
         (
             {"n_action": 6, "noisy_std_init": float("nan")},
             "$.config.noisy_std_init: noisy_std_init must be a finite number, not nan",
