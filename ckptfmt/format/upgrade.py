@@ -10,6 +10,7 @@ from typing import Any
 from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.prerelease import PRERELEASE, is_settled, settled
 from ckptfmt.format.record import record
+from ckptfmt.format.versions import NEWEST
 
 __all__ = ["Step", "raised", "version_of"]
 
@@ -49,17 +50,20 @@ def raised(
 ) -> tuple[Raw, tuple[Step, ...]]:
     """Return a raw manifest in version `to`, the newest unless told, and the steps that led there, if any.
 
-    What a newer ckptfmt wrote stays as it is, unless another version than the newest known here is asked for.
+    A manifest that uses nothing of the newest version stays of the one before. What a newer ckptfmt wrote stays as it
+    is, unless another version than the newest known here is asked for.
     Raises `CkptError` for a version that is not known here, or older than what there is.
     """
     known = _known(steps)
-    to = known[-1] if to is None else to
+    if to is None or (to == NEWEST and to not in known):
+        # No step leads to the newest: a writer says it only of what came with it, and the rest stays as it is.
+        to = known[-1]
     version = version_of(raw)
     if to not in known:
         raise CkptError(
             f"there is no version {printable(to, 40)} of the format that this ckptfmt knows",
             where=where,
-            fix=f"use one of {', '.join(known)}",
+            fix=f"use one of {', '.join(dict.fromkeys([*known, NEWEST]))}",
             code="upgrade.version",
         )
     if to != known[-1] and version != to and (version not in known or known.index(version) > known.index(to)):

@@ -36,13 +36,14 @@ def upgrade(
 ) -> int:
     """Upgrade checkpoints to the newest version of the format.
 
-    Checkpoints of older versions stay readable without it. Only the manifest changes; the tensors and the digest of
+    Checkpoints of older versions stay readable without it. Version 1.1 is only for files in parts: all others are
+    upgraded to 1.0. Only the manifest changes; the tensors and the digest of
     the network stay the same.
     """
     if in_place and out is not None:
         raise click.UsageError("--out and --in-place exclude each other")
     raise_one = partial(_upgrade, out=out, to=to, in_place=in_place, dry_run=dry_run)
-    done, errors = change_each(output, paths, raise_one, lambda one: _tell(output, one, dry_run))
+    done, errors = change_each(output, paths, raise_one, lambda one: _tell(output, one, to, dry_run))
     told = [one.to_dict() for one in done]
     output.result(told[0] if len(paths) == 1 else {"checkpoints": told, "errors": errors})
     return TROUBLE if errors else 0
@@ -53,10 +54,11 @@ def _upgrade(path: str, *, out: str | None, to: str | None, in_place: bool, dry_
     return raise_version(path, dest, to=to, in_place=in_place, dry_run=dry_run)
 
 
-def _tell(output: Output, done: Upgrade, dry_run: bool) -> None:
+def _tell(output: Output, done: Upgrade, to: str | None, dry_run: bool) -> None:
     if not done.steps:
         newer = f", newer than {NEWEST}, the newest known here" if is_newer(done.new) else ""
-        output.line(f"{done.path}  {done.new}{newer}: nothing to do")
+        parts = f"; {NEWEST} is only for files in parts" if to == NEWEST != done.new else ""
+        output.line(f"{done.path}  {done.new}{newer}: nothing to do{parts}")
         return
     output.line(f"{done.path}  {done.old} -> {done.new}")
     for step in done.steps:

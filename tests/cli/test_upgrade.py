@@ -31,10 +31,13 @@ def test_a_version_is_named(ckpt, tmp_path):
     shutil.copytree(DQN, tmp_path / "a")
     run = ckpt("upgrade", "a", "--to", "1.0", cwd=tmp_path)
     assert (run.code, run.out, run.err) == (0, "a  1.0: nothing to do\n", "")
+    run = ckpt("upgrade", "a", "--to", "1.1", cwd=tmp_path)
+    assert (run.code, run.out) == (0, "a  1.0: nothing to do; 1.1 is only for files in parts\n")
     run = ckpt("upgrade", "a", "--to", "1.4", "--in-place", cwd=tmp_path)
-    assert (run.code, run.out, run.err) == (
-        2, "", "error: a: there is no version 1.4 of the format that this ckptfmt knows; use one of 1.0-pre, 1.0\n",
-    )  # fmt: skip
+    assert (run.code, run.out) == (2, "")
+    assert run.err == (
+        "error: a: there is no version 1.4 of the format that this ckptfmt knows; use one of 1.0-pre, 1.0, 1.1\n"
+    )
 
 
 def test_one_that_fails_keeps_no_other_from_its_upgrade(ckpt, tmp_path):

@@ -87,6 +87,11 @@ def test_nothing_is_done_to_the_newest(tmp_path):
     assert (done.old, done.new, done.steps, done.written) == ("1.0", "1.0", (), "")
 
 
+def test_what_does_not_lie_in_parts_stays_of_the_version_before():
+    done = ckptfmt.upgrade(DQN, to="1.1")
+    assert (done.old, done.new, done.steps, done.written) == ("1.0", "1.0", (), "")
+
+
 def test_steps_are_taken_one_at_a_time(old):
     steps = {
         "1.0-pre": ("0.8", lambda raw: ({**raw, "a": 1}, ("first",))),
@@ -119,7 +124,7 @@ def test_a_version_that_nobody_knows_is_none(old, version):
         ckptfmt.upgrade(old, to=version, in_place=True)
     shown = version.replace("\x1b", "\\x1b")
     assert str(caught.value) == (
-        f"{old}: there is no version {shown} of the format that this ckptfmt knows; use one of 1.0-pre, 1.0"
+        f"{old}: there is no version {shown} of the format that this ckptfmt knows; use one of 1.0-pre, 1.0, 1.1"
     )
     assert caught.value.code == "upgrade.version"
 
