@@ -23,9 +23,10 @@ The answer goes to stdout and nothing else does; progress, warnings, hints and e
 | 141 | whoever read the output closed it |
 
 An error is one line, `error: where: what; how to mend`; `CKPT_DEBUG=1` adds the traceback. With `--json` stdout
-holds exactly one document, on failure too, as `ckpt schema report` describes; only `ckpt train` and
-`ckpt convert --out-dir` write an object a line before it. Colour is decided by `--color`, then `NO_COLOR`,
-`FORCE_COLOR`, `TERM=dumb`, then by whether the stream is a terminal.
+holds exactly one document, on failure too, as `ckpt schema report` describes. `ckpt convert --out-dir` and
+`ckpt serve` write objects before it, one a line; a training of `ckpt train` writes such lines alone, and a document
+only where it fails. Colour is decided by `--color`, then `NO_COLOR`, `FORCE_COLOR`, `TERM=dumb`, then by whether the
+stream is a terminal.
 """
 
 

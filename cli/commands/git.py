@@ -69,6 +69,7 @@ def _lines(path: str) -> Iterator[str]:
 
 def _diff(output: Output, words: tuple[str, ...], everywhere: bool) -> int:
     """Show what changed in one file. git ends at a driver that fails, so a failure is a line of the answer."""
+    output.result({"action": "diff"})
     output.line(output.paint(f"diff --ckpt {words[0]}", "bold"))
     if len(words) == 1:
         output.line("unmerged")

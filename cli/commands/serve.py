@@ -46,7 +46,10 @@ def serve(output: Output, folder: str, port: int, host: str, allow_remote: bool,
     hosts = ("*",) if allow_remote else (_HERE, "localhost")
     with _listen(host, port) as listening:
         address = f"http://{host}:{listening.getsockname()[1]}"
-        output.result({"address": address, "folder": folder})
+        told = {"address": address, "folder": folder}
+        # Now, for who waits for it; the document comes when the server has ended.
+        output.stream(told)
+        output.result(told)
         output.line(f"{address}  (read only; Ctrl-C stops)")
         output.out.flush()
         if show:

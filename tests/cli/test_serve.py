@@ -1,3 +1,4 @@
+import json
 import re
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 pytest.importorskip("starlette", reason="starlette is not installed")
 
-from .conftest import CKPT, Run, environment  # noqa: F401
+from .conftest import CKPT, Run, environment
 
 
 def test_pages_are_served_until_ctrl_c(work):
@@ -22,6 +23,17 @@ def test_pages_are_served_until_ctrl_c(work):
         finally:
             server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
+
+
+def test_the_address_is_told_at_once(work):
+    command = [CKPT, "serve", "runs", "--json"]
+    with subprocess.Popen(command, cwd=work, env=environment(), stdout=subprocess.PIPE, text=True) as server:
+        try:
+            told = json.loads(server.stdout.readline())
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert told["folder"] == "runs"
+        assert Run(server.wait(30), server.stdout.read(), "").document["result"] == told
 
 
 def test_other_machines_are_let_in_only_where_that_is_said(ckpt, work):
