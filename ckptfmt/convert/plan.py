@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Self, cast
 
 from ckptfmt.convert.choose import choose
@@ -33,6 +34,9 @@ from ckptfmt.legacy.open import LegacyFile
 from ckptfmt.legacy.sharded import open_source
 
 __all__ = ["Plan", "make_plan"]
+
+# Facts that only a distributional network has.
+_SUPPORT = ("n_atoms", "v_min", "v_max")
 
 
 @dataclass(slots=True)
@@ -153,7 +157,9 @@ def _decide(path: str, legacy: LegacyFile, key: str | None, given: dict[str, Any
     plan.tidied = chosen.tidied if chosen.is_told else None
     plan.warnings = (*legacy.warnings, *unheard, *unread, *remains.warnings(path))
     if answer.chosen and not answer.refusal:
-        return _as_network(plan, answer.chosen, settings, scalers)
+        plan = _as_network(plan, answer.chosen, settings, scalers)
+        plan.warnings += _unused(plan, given)
+        return plan
     if not unknown:
         _refuse_what_can_be_told(plan, given)
         if key is None:
@@ -251,6 +257,16 @@ def _contradicted(plan: Plan, config: Config) -> tuple[Problem, ...]:
     return tuple(found)
 
 
+def _unused(plan: Plan, given: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """Return a warning where a support was given and the network has none."""
+    named = [name for name in _SUPPORT if given.get(name) is not None]
+    if not named or getattr(plan.config, "n_atoms", None) is not None:
+        return ()
+    message = f"has a network without atoms, which has no {' or '.join(named)}"
+    fix = f"leave {', '.join(f'{name}=' for name in named)} out, or check which network was meant"
+    return (Problem("convert.unused", plan.path, message, fix, "warning"),)
+
+
 def _overlay(
     plan: Plan, config: Config, origin: dict[str, str], settings: dict[str, Any]
 ) -> tuple[Config, dict[str, str]]:
@@ -260,16 +276,28 @@ def _overlay(
         name: declared[name] for name in fields_of(kind) if name in declared and origin.get(name) in (None, "assumed")
     }
     # Trainers write the atoms of a support into every config, also of networks that have none.
-    idle = ("n_atoms", "v_min", "v_max") if getattr(config, "distributional_dqn", None) is False else ()
+    idle = _SUPPORT if getattr(config, "distributional_dqn", None) is False else ()
     spoken = {name: value for name, value in spoken.items() if value is not None and name not in idle}
     # In this order: what the user says overrules what the file says.
     for words, speaker in ((spoken, "declared"), (settings, "given")):
         try:
             config = kind.from_dict({**config.to_dict(), **words})
         except ManifestError as e:
-            raise ConversionError(f"{speaker} config: {e.what}", where=plan.path, code="convert.config") from None
+            raise ConversionError(
+                f"{speaker} config: {e.what}",
+                where=plan.path,
+                fix=_meant(words, fields_of(kind)),
+                code="convert.config",
+            ) from None
         origin |= dict.fromkeys(words, speaker)
     return config, dict(sorted(origin.items()))
+
+
+def _meant(words: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """Return the field that may be meant by the first word that is none, as a mend."""
+    odd = sorted(words.keys() - known.keys())
+    near = get_close_matches(odd[0], known, 1) if odd else []
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def _as_found(plan: Plan) -> Plan:

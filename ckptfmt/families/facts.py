@@ -15,7 +15,7 @@ class Given(TypedDict, total=False):
     """The facts, each with what it is."""
 
     architecture: Annotated[
-        str, "Architecture of the network, for example rainbow; none keeps the weights without one."
+        str, "Architecture of the network, for example dueling; none keeps the weights without one."
     ]
     n_action: Annotated[int, "Number of actions."]
     n_atoms: Annotated[int, "Number of atoms of a distributional network (C51)."]

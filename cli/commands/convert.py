@@ -78,7 +78,7 @@ def _settings(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> 
 @command(
     examples=[
         "ckpt convert dqn_best.pth out --game ALE/Breakout-v5",
-        "ckpt convert dqn_best.pth out --dry-run --v-min -10 --v-max 10",
+        "ckpt convert dqn_best.pth out --dry-run --input-scale 255",
         "ckpt convert old-runs --out-dir converted --jobs 2",
     ]
 )

@@ -131,13 +131,26 @@ def test_settings_of_the_user_reach_the_config(tmp_path):
     [
         ({"n_steps": "three"}, "given config: n_steps must be a whole number of 1 or more, not 'three'"),
         ({"colour": "blue"}, "given config: colour is no field of a model config"),
+        (
+            {"dueling_jion": "mean"},
+            "given config: dueling_jion is no field of a model config; did you mean dueling_join?",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(settings, sentence, tmp_path):
     with pytest.raises(ConversionError) as caught:
         convert(source("dqn"), tmp_path / "out", settings=settings)
-    assert caught.value.what == sentence
+    assert str(caught.value) == f"{source('dqn')}: {sentence}"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_atoms_that_were_given_to_a_network_without_any_are_told(tmp_path):
+    result = convert(source("dqn"), tmp_path / "out", v_min=5, v_max=1)
+    (found,) = result.warnings
+    assert (found.code, found.message) == (
+        "convert.unused", "has a network without atoms, which has no v_min or v_max"
+    )  # fmt: skip
+    assert found.fix == "leave v_min=, v_max= out, or check which network was meant"
 
 
 def test_a_key_that_is_not_there_is_answered_with_those_that_are(tmp_path):

@@ -1,6 +1,7 @@
 """One list of facts: keywords, options, what a source declares, and what a classification takes are the same."""
 
 import inspect
+import re
 from dataclasses import fields
 from typing import get_type_hints
 
@@ -8,7 +9,7 @@ from ckptfmt.cli.commands.convert import convert as command
 from ckptfmt.cli.wording import OPTIONS
 
 import ckptfmt
-from ckptfmt.families.atari_dqn.config import ModelConfig
+from ckptfmt.families.atari_dqn.config import ARCHITECTURES, ModelConfig
 from ckptfmt.families.evidence import Facts
 from ckptfmt.families.facts import DECLARED, FACTS, Given, known
 from ckptfmt.format.document import fields_of
@@ -25,6 +26,12 @@ def test_the_options_of_convert_are_the_facts():
     for name, about in FACTS.items():
         assert options[name].opts == [OPTIONS[name]]
         assert options[name].help == about
+
+
+def test_the_architecture_that_help_names_is_one():
+    named = re.search(r"for example ([^;]+);", FACTS["architecture"])
+    assert named is not None
+    assert named[1] in ARCHITECTURES
 
 
 def test_a_classification_takes_every_fact():
