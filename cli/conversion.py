@@ -87,7 +87,7 @@ def show_tally(output: Output, tally: Mapping[str, int]) -> None:
 
 
 def _as_error(outcome: "Outcome") -> CkptError:
-    return on_the_command_line(CkptError.from_dict(outcome.error or {}), outcome.item.source)
+    return on_the_command_line(CkptError.from_dict(outcome.error or {}), source=outcome.item.source)
 
 
 def _line(output: Output, label: str, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import click
 
@@ -37,8 +37,8 @@ class NoCommand(click.UsageError):
         self.near = near
 
 
-def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
-    """Return the error to print and the exit code for anything that a command may raise."""
+def explain(exception: BaseException, command: str, options: Container[str] | None = None) -> tuple[CkptError, int]:
+    """Return the error to print and the exit code for anything that a command with these options may raise."""
     match exception:
         case KeyboardInterrupt() | click.Abort():
             return CkptError("stopped by Ctrl-C", code="run.interrupted"), INTERRUPTED
@@ -47,11 +47,11 @@ def explain(exception: BaseException, command: str) -> tuple[CkptError, int]:
         case OutputLost():
             return exception, TROUBLE
         case UnsafeSource():
-            return on_the_command_line(exception, exception.source if command == "convert" else ""), TROUBLE
+            return on_the_command_line(exception, options, exception.source), TROUBLE
         case WouldAssume():
-            return on_the_command_line(exception), ANSWERED_NO
+            return on_the_command_line(exception, options), ANSWERED_NO
         case CkptError():
-            return on_the_command_line(exception), TROUBLE
+            return on_the_command_line(exception, options), TROUBLE
         case click.ClickException():
             return _usage(exception, command), TROUBLE
         case ImportError() if missing := missing_package(exception, command or "ckpt"):

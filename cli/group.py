@@ -41,7 +41,10 @@ class _Table(click.Group):
         if args[0] not in self.list_commands(ctx) and not ctx.resilient_parsing:
             _unknown(args[0], self.list_commands(ctx), ctx)
         ctx.ensure_object(Output).command = args[0]
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            ctx.ensure_object(Output).options = frozenset(word for one in command.params for word in one.opts)
+        return name, command, rest
 
     def get_help(self, ctx: click.Context) -> str:
         return overview()
@@ -103,7 +106,7 @@ def _fail(exception: BaseException, words: Sequence[str], output: Output) -> int
         print_exception(exception)
     if isinstance(exception, click.ClickException):
         _read_early(words, output)
-    error, code = explain(exception, output.command)
+    error, code = explain(exception, output.command, output.options)
     try:
         return output.fail(error, code)
     except (OSError, OutputLost):  # no document of it can be written either: the line on stderr says it

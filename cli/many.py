@@ -28,7 +28,7 @@ def change_each(
         except CkptError as e:
             if len(paths) == 1:
                 raise
-            errors.append(on_the_command_line(e).to_dict())
+            errors.append(on_the_command_line(e, output.options).to_dict())
             output.error(e)
         else:
             tell(done[-1])

@@ -40,6 +40,8 @@ class Output:
 
     def __init__(self, command: str = "") -> None:
         self.command = command
+        # Those of the command; what mends an error is said in them.
+        self.options: frozenset[str] | None = None
         self.as_json = False
         self.quiet = False
         self.verbose = False
@@ -117,12 +119,12 @@ class Output:
         """Write a warning on stderr, with where it is and how to mend it."""
         if self.quiet:
             return
-        text = sentence(finding) if isinstance(finding, Problem) else finding
+        text = sentence(finding, self.options) if isinstance(finding, Problem) else finding
         self.err.write(self.err.paint("warning:", "yellow"), " ", text)
 
     def error(self, error: CkptError) -> None:
         """Write an error as one line on stderr."""
-        self.err.write(self.err.paint("error:", "red", "bold"), " ", str(on_the_command_line(error)))
+        self.err.write(self.err.paint("error:", "red", "bold"), " ", str(on_the_command_line(error, self.options)))
 
     def progress(self, total: int, label: str) -> Progress:
         """Return a bar over `total` bytes; it shows itself on a terminal, after half a second."""

@@ -6,6 +6,7 @@ A message of the library names a keyword as `overwrite=True` or `v_min=`, and a 
 
 import re
 import shlex
+from collections.abc import Container
 
 from ckptfmt.errors import CkptError, Problem, UnsafeSource
 
@@ -34,6 +35,11 @@ OPTIONS = {
     "v_min": "--v-min",
     "wait": "--wait",
 }
+# What only a conversion is told: another command that reads foreign files sends there.
+_OF_CONVERSIONS = (
+    *("architecture", "dueling_join", "encoder", "input_scale", "input_shape", "key", "n_action", "n_atoms", "v_max"),
+    *("allow_unsafe", "v_min"),
+)
 COMMANDS = {"convert": "convert", "repair": "repair", "summarize": "inspect"}
 
 # Text of a file stands between quotation marks, and stays as it is.
@@ -44,10 +50,14 @@ _PATH = "PATH"
 _LONGEST = 400
 
 
-def on_the_command_line(error: CkptError, source: str = "") -> CkptError:
-    """Return an error of the library as ckpt says it; `source` is the path of a foreign file that convert refused."""
-    fix = _spoken(error.fix, error.where)
-    if isinstance(error, UnsafeSource) and source:
+def on_the_command_line(error: CkptError, options: Container[str] | None = None, source: str = "") -> CkptError:
+    """Return an error of the library as a command with these options, all unless told, says it.
+
+    `source` is the path of a foreign file that was refused.
+    """
+    fix = _within(options, error.fix, error.where)
+    allows = options is None or OPTIONS["allow_unsafe"] in options
+    if isinstance(error, UnsafeSource) and source and allows:
         more = f"read on, still without running it: {OPTIONS['allow_unsafe']}"
         see = f"; see: ckpt inspect --source {shlex.quote(source)}"
         # Half a path would be no command.
@@ -61,9 +71,30 @@ def option_of(name: str) -> str:
     return OPTIONS.get(name, f"--set {name}")
 
 
-def sentence(problem: Problem) -> str:
-    """Return a finding as one line: where it is, what it is, and what mends it."""
-    return str(CkptError(problem.message, where=problem.where, fix=_spoken(problem.fix, problem.where)))
+def sentence(problem: Problem, options: Container[str] | None = None) -> str:
+    """Return a finding as one line, for a command with these options: where it is, what it is, and what mends it."""
+    fix = _within(options, problem.fix, problem.where)
+    return str(CkptError(problem.message, where=problem.where, fix=fix))
+
+
+def _within(options: Container[str] | None, text: str, where: str) -> str:
+    """Return a mend in words that a command with these options takes."""
+    if not (lacking := _lacking(options, text)):
+        return _spoken(text, where)
+    if any(name in _OF_CONVERSIONS for name in lacking):
+        return f"convert it first, with ckpt convert SOURCE OUT, and there {_spoken(text, where)}"
+    ways = [way for way in text.split(", or ") if not _lacking(options, way)]
+    if not ways and "overwrite" in lacking:
+        ways = ["choose another name"]
+    return _spoken(", or ".join(ways), where)
+
+
+def _lacking(options: Container[str] | None, text: str) -> list[str]:
+    """Return the keywords in a mend whose options are not among these."""
+    if options is None:
+        return []
+    named = [match[3] for match in _SPOKEN.finditer(text) if match[3] in OPTIONS]
+    return [name for name in named if OPTIONS[name].split()[0] not in options]
 
 
 def _spoken(text: str, where: str) -> str:

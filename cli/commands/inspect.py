@@ -98,7 +98,7 @@ def inspect(
             if alone:
                 raise
             output.error(e)
-            errors.append(on_the_command_line(e).to_dict())
+            errors.append(on_the_command_line(e, output.options).to_dict())
     if output.as_json:
         output.result(answers[0] if alone else {"checkpoints": answers, "errors": errors})
     return TROUBLE if errors else 0

@@ -133,14 +133,14 @@ def _show(output: Output, report: Report) -> None:
     for problem in report.problems:
         colour = "red" if problem.severity == "error" else "yellow"
         label = output.paint(f"{problem.code:<{width}}", colour)
-        output.line("    ", label, "   ", sentence(problem))
+        output.line("    ", label, "   ", sentence(problem, output.options))
 
 
 def _show_for_github(output: Output, report: Report) -> None:
     """Write a workflow command for each problem, so that it is shown beside the file it is in."""
     for problem in report.problems:
         file = _escaped(os.path.join(report.path, problem.where.split(" ")[0].rstrip(":")), ":", ",")
-        text = _escaped(sentence(problem))
+        text = _escaped(sentence(problem, output.options))
         line = f"::{problem.severity} file={file},title={_escaped(problem.code, ':', ',')}::{text}"
         output.line(Obeyed(output.paint(line)))
 

@@ -138,3 +138,13 @@ def test_a_table_shows_no_more_than_somebody_reads_and_says_how_many_more_there_
     lines = ckpt("diff", "a", "b", "--stat", "--sort", "change").out.splitlines()
     assert (len(lines), lines[0].split()[1], lines[-2:]) == (2_002, "t0000", [rest[1], "2,003 changed"])
     assert len(ckpt("diff", "a", "b", "--name-status").out.splitlines()) == 4_005
+
+
+def test_a_refused_pickle_is_told_the_option_that_reads_on(ckpt, tmp_path):
+    (tmp_path / "case.pkl").write_bytes(b"cposix\nsystem\n(Vtrue\ntR.")
+    run = ckpt("diff", "case.pkl", "case.pkl")
+    assert (run.code, run.out) == (2, "")
+    assert run.err == (
+        "error: case.pkl: refused, its pickle calls posix.system; nothing was run; read on, still without running it: "
+        "--allow-unsafe-globals; see: ckpt inspect --source case.pkl\n"
+    )
