@@ -175,6 +175,8 @@ def convert(
         return _convert_many(output, paths, out_dir, {**options, "jobs": jobs, "timeout": timeout})
     if executor is not None:
         raise click.UsageError("--executor is for many files: say where they go with --out-dir DIR")
+    if jobs > 1:
+        raise click.UsageError("--jobs is for many files: say where they go with --out-dir DIR")
     if len(paths) > 2 or (len(paths) == 1 and not options["dry_run"]):
         raise click.UsageError("give SOURCE and DEST, or --out-dir DIR for any number of sources")
     source, dest = (*paths, "")[:2]

@@ -80,6 +80,10 @@ def inspect(
     """Show what a checkpoint, or another program's file, holds."""
     if not (paths or sources):
         raise click.UsageError("no CHECKPOINT was given")
+    if name is not None and not listed:
+        raise click.UsageError("--tensor and --no-tensors exclude each other")
+    # What is shown of a checkpoint alone.
+    asked = [word for word, given in (("--line", line), ("--tensor", name), ("--stats", stats)) if given]
     alone = len(paths) + len(sources) == 1 and "*" not in "".join(paths)
     answers = []
     errors = []
@@ -87,6 +91,13 @@ def inspect(
         try:
             if isinstance(found, CkptError):
                 raise found
+            if isinstance(found, str) and asked:
+                raise CkptError(
+                    f"is a file of another program, for which there is no {asked[0]}",
+                    where=found,
+                    fix=f"leave {asked[0]} out, or make a checkpoint of it with: ckpt convert",
+                    code="usage.wrong",
+                )
             if isinstance(found, str):
                 answers.append(_source(output, found, pattern, sort, listed))
             else:

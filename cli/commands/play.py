@@ -14,6 +14,8 @@ from ..ranges import Number
 __all__ = ["play"]
 
 _TRACE = "A trace of it"
+_STEPS = 1000
+_EVERY = 4
 
 
 @command(
@@ -47,7 +49,7 @@ _TRACE = "A trace of it"
 @option(
     "--trace-steps",
     type=click.IntRange(min=1, max=100_000),
-    default=1000,
+    default=_STEPS,
     metavar="N",
     group=_TRACE,
     help="Stop recording after this many steps [1000].",
@@ -62,7 +64,7 @@ _TRACE = "A trace of it"
 @option(
     "--saliency-every",
     type=click.IntRange(min=1),
-    default=4,
+    default=_EVERY,
     metavar="N",
     group=_TRACE,
     help="Make a saliency map every N steps [4].",
@@ -73,6 +75,8 @@ def play(output: Output, path: str, **given: Any) -> int:
     """Play episodes with the network of a checkpoint."""
     if given["render"] == "human" and (given["record"] or given["trace"]):
         raise click.UsageError("--render human excludes --record and --trace")
+    if not given["trace"] and (given["saliency_every"], given["trace_steps"]) != (_EVERY, _STEPS):
+        raise click.UsageError("--saliency-every and --trace-steps need --trace FILE")
     # This import waits: the help needs no torch.
     from ..playing import play_checkpoint
 

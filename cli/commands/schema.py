@@ -2,6 +2,8 @@
 
 import json
 
+import click
+
 from ckptfmt.families import known_families, known_family
 from ckptfmt.format.schemas import schema_names, schema_text
 
@@ -24,6 +26,8 @@ __all__ = ["schema"]
 @option("--list", "listing", is_flag=True, help="List the schemas instead.")
 def schema(output: Output, name: str, version: int, listing: bool) -> int:
     """Print the JSON Schema of manifests, --json answers or configs."""
+    if listing and (name, version) != ("manifest", 1):
+        raise click.UsageError("--list excludes NAME and --version")
     if listing:
         names = [*schema_names(), *(family.name for family in known_families() if _is_brought(family.name))]
         output.result({"schemas": [{"name": name, "version": version} for name in names]})

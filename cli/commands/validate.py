@@ -61,6 +61,8 @@ def validate(
     """Check that checkpoints are intact, down to every byte."""
     # Linters that write for GitHub call it so; everywhere else here it is --json.
     output.as_json |= form == "json"
+    if code is not None and paths:
+        raise click.UsageError("--explain and CHECKPOINT exclude each other")
     if code is not None:
         return _explain(output, code)
     if not paths:
@@ -72,6 +74,7 @@ def validate(
     # What each one is told by is kept for the one document of --json alone: there may be a hundred thousand.
     told: list[dict[str, object]] = []
     tally = Counter(counts([]))
+    hidden = 0
     troubles: list[CkptError] = []
     found: Iterable[str] = chain.from_iterable(map(matching, paths))
     found = list(found) if deep else found
@@ -80,7 +83,9 @@ def validate(
             if trouble is not None and alone:
                 raise trouble
             troubles += [trouble] if trouble is not None else []
-            report = report.only(select, ignore) if trouble is None else report
+            shown = report.only(select, ignore) if trouble is None else report
+            hidden += len(report.problems) - len(shown.problems)
+            report = shown
             tally.update(counts([report]))
             told += [report.to_dict()] if output.as_json else []
             bar.clear()
@@ -89,7 +94,7 @@ def validate(
         output.error(trouble)
     output.result({"checkpoints": told, "counts": dict(tally)})
     if form == "text":
-        output.line(_verdict(tally, deep=deep))
+        output.line(_verdict(tally, deep=deep), f"; {plural(hidden, 'problem')} not reported" if hidden else "")
     return TROUBLE if troubles else int(tally["invalid"] > 0)
 
 

@@ -1,6 +1,7 @@
 """ckpt inspect, through real processes."""
 
 import numpy as np
+import pytest
 
 import ckptfmt
 
@@ -114,3 +115,13 @@ def test_the_document_of_several_names_those_that_failed(ckpt, work):
     assert (run.code, run.document["ok"]) == (2, False)
     assert [one["path"] for one in run.document["result"]["checkpoints"]] == ["runs/breakout-041"]
     assert [one["where"] for one in run.document["result"]["errors"]] == ["nope"]
+
+
+@pytest.mark.parametrize("words", [["--line"], ["--stats"], ["--tensor", "fc.2.bias"]])
+def test_what_is_shown_of_checkpoints_alone_is_refused_for_another_file(ckpt, work, words):
+    run = ckpt("inspect", "dqn_best.pth", *words, cwd=work)
+    assert (run.code, run.out) == (2, "")
+    assert run.err == (
+        f"error: dqn_best.pth: is a file of another program, for which there is no {words[0]}; "
+        f"leave {words[0]} out, or make a checkpoint of it with: ckpt convert\n"
+    )

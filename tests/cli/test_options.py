@@ -66,3 +66,19 @@ def test_a_number_that_is_none_is_refused_with_its_option(ckpt, words, what):
     run = ckpt(*words)
     assert (run.code, run.out) == (2, "")
     assert run.err == f"error: ckpt {what}; see: ckpt {words[0]} --help\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("schema --list --version 3", "--list excludes NAME and --version"),
+        ("validate --explain weights.shape out", "--explain and CHECKPOINT exclude each other"),
+        ("convert a b --jobs 3", "--jobs is for many files: say where they go with --out-dir DIR"),
+        ("inspect out --no-tensors --tensor x", "--tensor and --no-tensors exclude each other"),
+        ("play out --saliency-every 2", "--saliency-every and --trace-steps need --trace FILE"),
+    ],
+)
+def test_an_option_that_cannot_act_is_refused(ckpt, words, what):
+    run = ckpt(*words.split())
+    command = words.split()[0]
+    assert (run.code, run.out, run.err) == (2, "", f"error: ckpt {command}: {what}; see: ckpt {command} --help\n")

@@ -1,5 +1,6 @@
 """ckpt validate, through real processes."""
 
+import re
 import shutil
 
 import pytest
@@ -132,3 +133,13 @@ def test_signs_are_coloured_on_a_terminal(on_terminal, damaged):
     assert lines[0] == "\x1b[32m✓\x1b[0m \x1b[1mruns/breakout-041\x1b[0m"
     assert lines[1] == "\x1b[31m✗\x1b[0m \x1b[1mruns/breakout-042\x1b[0m"
     assert run.err == ""
+
+
+def test_problems_that_are_not_reported_are_counted(ckpt, work):
+    file = work / "runs/breakout-041/weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 4
+    file.write_bytes(data)
+    run = ckpt("validate", "runs/breakout-041", "--ignore", "weights.*", cwd=work)
+    assert run.code == 0
+    assert re.fullmatch(r"1 checkpoint, valid; \d+ problems? not reported", run.out.splitlines()[-1])
