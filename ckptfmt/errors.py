@@ -270,7 +270,7 @@ class MissingPackage(CkptError, ImportError):
 
 # Which extra of this package brings a package that is optional.
 _EXTRAS = {
-    **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio"), "rl"),
+    **dict.fromkeys(("torch", "gymnasium", "ale_py", "cv2", "tensorboard", "yaml", "imageio_ffmpeg"), "rl"),
     **dict.fromkeys(("jinja2", "starlette", "uvicorn"), "web"),
     "distributed": "cluster",
     "cryptography": "sign",

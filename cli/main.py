@@ -59,7 +59,7 @@ _INTERRUPTED = 130
 _ABOUT = "Checkpoints for deep reinforcement learning that explain, prove and rebuild themselves."
 # A closed pipe ends a command at once. These are told by an exception instead: one must save first, the others
 # talk to processes and browsers that may go away.
-_HANDLES_PIPES = ("train", "serve", "convert")
+_HANDLES_PIPES = ("train", "serve", "convert", "play")
 
 
 class Ended(SystemExit):

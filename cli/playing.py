@@ -1,17 +1,19 @@
 """An agent at play on the command line: watched, recorded, or evaluated and written down."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import click
 
 from ckptfmt.rl.families.describe import describe
+from ckptfmt.rl.film import filming
 from ckptfmt.rl.play import Episode, Evaluation, play_episodes
-from ckptfmt.rl.player import Player, Recorder, add_evaluation, open_player
+from ckptfmt.rl.player import Player, add_evaluation, open_player
 from ckptfmt.rl.protocol import PROTOCOLS, Protocol
 from ckptfmt.rl.trace import TraceRecorder
+from ckptfmt.store.write.newfile import require_new
 
 from .output import Output
 from .text import plural, size
@@ -25,7 +27,12 @@ def play_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> int:
     names = ("epsilon", "sampled", "max_frames", "max_steps")
     protocol = Protocol(**{name: given[name] for name in names})
     options = {name: given[name] for name in ("device", "game", "trust")}
-    with open_player(path, render_mode=mode, protocol=protocol, **options) as player:
+    if given["trace"]:
+        require_new(given["trace"], overwrite=given["force"])
+    with (
+        open_player(path, render_mode=mode, protocol=protocol, **options) as player,
+        _film(player, given) as film,
+    ):
         known = _known(player)
         # Before the games are played, which may take an hour.
         if given["expect"] and known is None:
@@ -34,7 +41,7 @@ def play_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> int:
             output.line(line)
         output.line("")
         episodes, recorder = [], _recorder(player, given)
-        for episode in _episodes(player, given, recorder):
+        for episode in _episodes(player, given, film, recorder):
             episodes.append(episode)
             _show_episode(output, len(episodes), episode)
             output.out.flush()
@@ -106,22 +113,25 @@ def _save(output: Output, recorder: TraceRecorder | None, given: Mapping[str, An
     return {"file": given["trace"], "steps": recorder.steps, "bytes": written}
 
 
-def _episodes(player: Player, given: Mapping[str, Any], watcher: TraceRecorder | None) -> Iterator[Episode]:
-    with contextlib.ExitStack() as stack:
-        film = None
-        if given["record"]:
-            film = Recorder(player.env, given["record"], player.frame_skip)
-            stack.callback(film.close)
-        yield from play_episodes(
-            player.model,
-            player.env,
-            player.protocol,
-            episodes=given["episodes"],
-            seed=given["seed"],
-            frame_skip=player.frame_skip,
-            on_step=film,
-            watcher=watcher,
-        )
+def _film(player: Player, given: Mapping[str, Any]) -> contextlib.AbstractContextManager[Callable[[], None] | None]:
+    if not given["record"]:
+        return contextlib.nullcontext()
+    return filming(player.env, given["record"], player.frame_skip, overwrite=given["force"])
+
+
+def _episodes(
+    player: Player, given: Mapping[str, Any], film: Callable[[], None] | None, watcher: TraceRecorder | None
+) -> Iterator[Episode]:
+    return play_episodes(
+        player.model,
+        player.env,
+        player.protocol,
+        episodes=given["episodes"],
+        seed=given["seed"],
+        frame_skip=player.frame_skip,
+        on_step=film,
+        watcher=watcher,
+    )
 
 
 def _known(player: Player) -> dict[str, Any] | None:

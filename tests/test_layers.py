@@ -28,7 +28,7 @@ GUESTS = {
     "gymnasium": ("rl/",),
     "ale_py": ("rl/",),
     "tensorboard": ("rl/",),
-    "imageio": ("rl/",),
+    "imageio_ffmpeg": ("rl/",),
     "yaml": ("rl/", "convert/companions"),
     "stable_baselines3": ("rl/",),
     "sb3_contrib": ("rl/",),

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Unpack
 
-import imageio.v2 as imageio
-import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from torch import nn
 
@@ -28,11 +26,10 @@ from ckptfmt.rl.protocol import Protocol
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.write import changed_since, update_manifest
 
-__all__ = ["Player", "Recorder", "add_evaluation", "observation_scale", "open_player", "require_same_network"]
+__all__ = ["Player", "add_evaluation", "observation_scale", "open_player", "require_same_network"]
 
 # The greatest value of a pixel: divided by it, pixels lie in 0 to 1.
 _PIXELS = 255.0
-_FRAMES_PER_SECOND = 60
 # All actions of the Arcade Learning Environment.
 _ALL_ACTIONS = 18
 
@@ -127,31 +124,6 @@ def require_same_network(manifest: Manifest, played: Manifest, where: str) -> No
     """Raise `WriteError` where a manifest is of another network than the one that played."""
     if (manifest.content_digest, manifest.config) != (played.content_digest, played.config):
         raise changed_since(where)
-
-
-class Recorder:
-    """Writes what an environment renders into an MP4, one frame each time it is called."""
-
-    def __init__(self, env: Env, path: str | os.PathLike[str], frame_skip: int = 1) -> None:
-        self._env = env
-        # The emulator says that it shows 30 pictures a second, and the console that it is made 60.
-        emulated = hasattr(env.unwrapped, "ale")
-        shown = _FRAMES_PER_SECOND if emulated else env.metadata.get("render_fps", _FRAMES_PER_SECOND)
-        fps = shown / max(1, frame_skip)
-        try:
-            # A macro block of 2, since H.264 halves the colours of both sides, and 16, imageio's own, would scale the
-            # screen.
-            self._writer = imageio.get_writer(os.fspath(path), format="FFMPEG", fps=fps, macro_block_size=2)
-        except OSError as e:
-            raise CkptError(f"cannot be written: {e}", where=os.fspath(path), code="record.file") from None
-
-    def __call__(self) -> None:
-        """Add the picture of now."""
-        self._writer.append_data(np.asarray(self._env.render()))
-
-    def close(self) -> None:
-        """Finish the film."""
-        self._writer.close()
 
 
 @contextmanager

@@ -45,6 +45,7 @@ _EVERY = 4
 @option("--device", default="auto", metavar="NAME", help="cpu, cuda, or auto [auto].")
 @option("--render", type=click.Choice(["human", "none"]), default="none", help="Show it in a window.")
 @option("--record", type=click.Path(), metavar="FILE", help="Write an MP4 of it.")
+@option("--force", is_flag=True, help="Replace an existing film or trace.")
 @option("--trace", type=click.Path(), metavar="FILE", group=_TRACE, help="Record frames, actions and network outputs.")
 @option(
     "--trace-steps",
@@ -69,7 +70,6 @@ _EVERY = 4
     group=_TRACE,
     help="Make a saliency map every N steps [4].",
 )
-@option("--force", is_flag=True, group=_TRACE, help="Replace an existing trace.")
 @option("--expect", is_flag=True, help="Exit 1 if the mean is outside the manifest's mean ± deviation.")
 def play(output: Output, path: str, **given: Any) -> int:
     """Play episodes with the network of a checkpoint."""

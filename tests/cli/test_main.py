@@ -21,7 +21,7 @@ NAMES = [name for section in COMMANDS.values() for name in section]
 
 # Packages of extras, and those that take longest of the others.
 HIDDEN = (
-    *("torch", "gymnasium", "ale_py", "cv2", "yaml", "tensorboard", "imageio", "stable_baselines3", "lightning"),
+    *("torch", "gymnasium", "ale_py", "cv2", "yaml", "tensorboard", "imageio_ffmpeg", "stable_baselines3", "lightning"),
     *("cryptography", "jinja2", "starlette", "uvicorn", "onnx", "onnxruntime", "pebble", "jsonschema"),
 )
 

@@ -8,6 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from ckptfmt.cli.main import main
+
 import ckptfmt
 from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.families.factory import create_model_from_config
@@ -173,6 +175,17 @@ def test_play_shows_the_network_and_records_a_film(trained, tmp_path):
     assert lines[-3].startswith("episode 1")
     assert lines[-1].startswith("2 episodes: ")
     assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("option", ["--record", "--trace"])
+def test_what_is_in_the_way_is_told_before_the_first_episode(option, trained, tmp_path, capsys):
+    (tmp_path / "a.mp4").write_bytes(b"mine")
+    words = ["play", trained[0] / "best", "--episodes", 1, option, tmp_path / "a.mp4"]
+    assert main([*map(str, words)]) == 2
+    told = f"error: {tmp_path}/a.mp4: exists; add --force to replace it, or choose another name\n"
+    assert capsys.readouterr() == ("", told)
+    assert main([*map(str, words), "--force"]) == 0
+    assert (tmp_path / "a.mp4").read_bytes() != b"mine"
 
 
 def test_evaluate_writes_into_the_manifest_and_leaves_the_weights(trained, tmp_path):

@@ -5,7 +5,6 @@ import sys
 from types import SimpleNamespace
 
 import gymnasium
-import imageio.v2 as imageio
 import numpy as np
 import pytest
 
@@ -20,7 +19,6 @@ from ckptfmt.rl.envs import Environment, make_env
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.integrations.adopt import adopt
 from ckptfmt.rl.load import load_model_checkpoint
-from ckptfmt.rl.player import Recorder
 from ckptfmt.rl.save import save_model_checkpoint
 from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.training.config import TrainConfig
@@ -181,14 +179,3 @@ def test_a_killed_training_leaves_no_point_twice_in_the_log(tmp_path):
     log = EventAccumulator(str(tmp_path / "tensorboard"))
     log.Reload()
     assert [scalar.step for scalar in log.Scalars("train/epsilon")] == list(range(10, 130, 10))
-
-
-@pytest.mark.parametrize(("game", "frames", "seconds"), [("ALE/Pong-v5", 4, 2.0), ("ckptfmt/Catch-v0", 1, 3.0)])
-def test_a_film_runs_as_fast_as_the_game(game, frames, seconds, tmp_path):
-    env = make_env(Environment(id=game, noop_max=0), render_mode="rgb_array")
-    env.reset(seed=1)
-    recorder = Recorder(env, tmp_path / "a.mp4", frames)
-    for _ in range(30):
-        recorder()
-    recorder.close()
-    assert imageio.get_reader(tmp_path / "a.mp4").get_meta_data()["duration"] == pytest.approx(seconds, abs=0.1)

@@ -12,7 +12,7 @@ from ckptfmt.store.write.held import Held, hold_open
 from ckptfmt.store.write.place import Place
 from ckptfmt.store.write.publish import publish_file
 
-__all__ = ["write_new"]
+__all__ = ["require_new", "write_new"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,6 +25,21 @@ def write_new(path: str, *, overwrite: bool = False) -> Iterator[str]:
     Raises `TargetExists` where there is something and `overwrite` is not given, or where it is no plain file: a link
     is not followed.
     """
+    with _staged(path, overwrite=overwrite) as (place, new, old):
+        yield os.path.join(os.path.dirname(os.path.abspath(path)), new.name)
+        with reported(path):
+            _publish(place, new, old)
+
+
+def require_new(path: str, *, overwrite: bool = False) -> None:
+    """Raise what `write_new` raises before its block, for who has much to do before there is something to write."""
+    with _staged(path, overwrite=overwrite):
+        pass
+
+
+@contextlib.contextmanager
+def _staged(path: str, *, overwrite: bool) -> Iterator[tuple[Place, Held, Held | None]]:
+    """Give the place of a file, an empty one that is staged for it, and what is there; remove what stays staged."""
     if is_url(path):
         what = "is in a store, and this is written on a disk only"
         raise CkptError(what, where=path, fix="name a path of this machine", code="remote.not-here")
@@ -43,9 +58,7 @@ def write_new(path: str, *, overwrite: bool = False) -> Iterator[str]:
         # What has the staging name in the end: what got no other name, or what it replaced.
         for state in (new.state, old.state if old else new.state):
             stack.callback(Held(folder, staged, -1, state).remove)
-        yield os.path.join(parent, staged)
-        with reported(path):
-            _publish(Place(path, folder, name), new, old)
+        yield Place(path, folder, name), new, old
 
 
 def _open_folder(parent: str) -> int:
