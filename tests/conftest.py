@@ -18,6 +18,8 @@ settings.load_profile("ckptfmt")
 
 # Files that take minutes come first: of two processes, one would run them at the end while the other has nothing to do.
 _LONG = frozenset({"test_faults.py", "test_benchmarks.py", "test_train.py", "test_ranks.py"})
+# The user that owns nothing.
+_NOBODY = 65534
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,3 +70,21 @@ def signing(tmp_path: Path) -> Path:
     take = ["openssl", "ec", "-in", tmp_path / "private.pem", "-pubout", "-out", tmp_path / "public.pem"]
     subprocess.run(take, check=True, capture_output=True)
     return tmp_path
+
+
+@pytest.fixture
+def locked():
+    """Give what makes a folder below the current one unreadable, for root too while the test runs."""
+    folders, user = [], os.geteuid()
+
+    def lock(folder):
+        folders.append(folder)
+        folder.chmod(0)
+        if user == 0:
+            Path.cwd().chmod(0o755)
+            os.seteuid(_NOBODY)
+
+    yield lock
+    os.seteuid(user)
+    for folder in folders:
+        folder.chmod(0o755)

@@ -117,7 +117,8 @@ def _parents(name: str) -> Iterator[str]:
 
 
 def _walk(root: str, out: str) -> Iterator[str]:
-    for folder, folders, files in os.walk(root):
+    refused: list[str] = []
+    for folder, folders, files in os.walk(root, onerror=lambda error: refused.append(error.filename)):
         if is_distributed(folder):
             # Its files are no checkpoints, each by itself; all of them together are one.
             folders[:] = []
@@ -131,6 +132,8 @@ def _walk(root: str, out: str) -> Iterator[str]:
         indexes = (os.path.join(folder, name) for name in files if name.endswith(INDEX))
         shards = {shard for index in indexes if not leads_out(index, root) for shard in _shards(index)}
         yield from (os.path.join(folder, name) for name in sorted(files) if name[0] != "." and name not in shards)
+    # What could not be looked into may hold checkpoints, and whoever opens it says why it could not.
+    yield from refused
 
 
 def _is_own(path: str, root: str) -> bool:

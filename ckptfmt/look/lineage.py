@@ -9,6 +9,7 @@ from ckptfmt.errors import CkptError, printable
 from ckptfmt.format.far import is_manifest
 from ckptfmt.format.files import MANIFEST, open_near, release
 from ckptfmt.format.record import record
+from ckptfmt.format.shards import is_data_file
 from ckptfmt.look.figures import evaluation_points, training_step
 from ckptfmt.remote.ahead import each
 from ckptfmt.remote.far import open_far
@@ -97,7 +98,11 @@ def ancestors(path: str | os.PathLike[str], folders: Iterable[str | os.PathLike[
 
 
 def find_checkpoints(folder: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the paths of the checkpoints in a folder and below it, or their URLs; links are not followed."""
+    """Yield the paths of the checkpoints in a folder and below it, or their URLs; links are not followed.
+
+    A folder that may not be read, or has lost its manifest and holds a checkpoint's files, is yielded too: whoever
+    opens it says what is wrong. In a store such files are an upload that is not finished.
+    """
     yield from _far(os.fspath(folder)) if is_url(folder) else _walk(os.fspath(folder), 0)
 
 
@@ -117,9 +122,13 @@ def _walk(folder: str, depth: int) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
-    if any(entry.name == MANIFEST and entry.is_file(follow_symlinks=False) for entry in found):
+    except OSError:
+        yield folder
+        return
+    names = {entry.name for entry in found if entry.is_file(follow_symlinks=False)}
+    if MANIFEST in names or any(map(is_data_file, names)):
         yield folder
         return
     for entry in found:

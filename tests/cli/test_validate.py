@@ -26,6 +26,10 @@ def test_a_pattern_that_the_shell_left_is_looked_up(ckpt, work):
     run = ckpt("validate", "runs/breakout-*", "--fast")
     assert run.out.splitlines()[:-1] == ["✓ runs/breakout-041", "✓ runs/breakout-042"]
     assert (run.code, ckpt("validate", "runs/breakout-*").out.splitlines()[-1]) == (0, "2 checkpoints, all valid")
+    (work / "runs" / "breakout-041" / "manifest.json").rename(work / "manifest.json")
+    lost = ckpt("validate", "runs/breakout-*", "--fast")
+    assert (lost.code, lost.out.splitlines()[0]) == (2, "✗ runs/breakout-041")
+    (work / "manifest.json").rename(work / "runs" / "breakout-041" / "manifest.json")
     none = ckpt("validate", "runs/nothing-*", "runs/breakout-041")
     assert (none.code, none.err) == (2, "error: runs/nothing-*: no such folder; check the path\n")
     assert "✓ runs/breakout-041" in none.out

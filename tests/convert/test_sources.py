@@ -108,3 +108,8 @@ def test_no_checkpoint_comes_to_lie_inside_of_another(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"x")
     dests = [item.dest for item in find_sources(["runs"], "out").items]
     assert dests == ["out/m.pt", "out/m/x.pt", "out/m/x/deep/y"]
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tree, locked):
+    locked(tree / "runs" / "deep")
+    assert Item("runs/deep", "out/deep") in find_sources(["runs"], "out").items

@@ -53,3 +53,15 @@ def test_other_signs_of_shells_and_of_regular_expressions_stand_for_themselves(r
 
 def test_a_pattern_that_nothing_has_the_form_of_stays_one(runs):
     assert list(matching("runs/c/*")) == ["runs/c/*"]
+
+
+def test_folders_without_a_manifest_are_found_where_they_hold_files_of_a_checkpoint(runs):
+    (runs / "a" / "step-1" / "manifest.json").unlink()
+    assert list(matching("runs/a/*")) == ["runs/a/best", "runs/a/step-1", "runs/a/step-2"]
+
+
+def test_a_folder_that_may_not_be_read_is_found_where_a_checkpoint_may_lie_in_it(runs, locked):
+    locked(runs / "b")
+    assert list(matching("runs/*/step-1")) == ["runs/a/step-1", "runs/b"]
+    assert list(matching("runs/*")) == ["runs/b"]
+    assert list(matching("runs/a/*-1")) == ["runs/a/step-1"]
