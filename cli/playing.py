@@ -13,6 +13,7 @@ from ckptfmt.rl.play import Episode, Evaluation, play_episodes
 from ckptfmt.rl.player import Player, add_evaluation, open_player
 from ckptfmt.rl.protocol import PROTOCOLS, Protocol
 from ckptfmt.rl.trace import TraceRecorder
+from ckptfmt.store.write import require_update
 from ckptfmt.store.write.newfile import require_new
 
 from .output import Output
@@ -63,6 +64,8 @@ def evaluate_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> 
     with open_player(path, protocol=own, **options) as player:
         if player.protocol.differs:
             output.note(f"differs from {player.protocol.name} in {', '.join(player.protocol.differs)}")
+        if not given["dry_run"]:
+            require_update(path)
         episodes = []
         played = play_episodes(
             player.model,

@@ -74,12 +74,12 @@ def signing(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def locked():
-    """Give what makes a folder below the current one unreadable, for root too while the test runs."""
+    """Give what takes rights on a folder below the current one away, from root too while the test runs."""
     folders, user = [], os.geteuid()
 
-    def lock(folder):
+    def lock(folder, mode=0):
         folders.append(folder)
-        folder.chmod(0)
+        folder.chmod(mode)
         if user == 0:
             Path.cwd().chmod(0o755)
             os.seteuid(_NOBODY)

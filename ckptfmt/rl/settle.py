@@ -23,7 +23,7 @@ from ckptfmt.rl.play import play_episodes
 from ckptfmt.rl.player import Player, open_player, require_same_network
 from ckptfmt.rl.protocol import Protocol
 from ckptfmt.rl.settlement import MOST, Candidate, Measured, Settlement, fields_to_measure, plain
-from ckptfmt.store.write import update_manifest
+from ckptfmt.store.write import require_update, update_manifest
 
 __all__ = ["settle"]
 
@@ -53,6 +53,8 @@ def settle(
     """
     with open_player(path, game=game, device=device, protocol=_protocol(max_steps), trust=trust, raw=True) as player:
         names, left = fields_to_measure(player.manifest, player.config, fields, os.fspath(path))
+        if names and not dry_run:
+            require_update(path)
         measured = _measure(player, names, episodes, seed) if names else ()
         environment, played = player.environment.to_dict(), player.manifest
     settled = [item for item in measured if item.chosen is not None]

@@ -15,6 +15,7 @@ from ckptfmt.families.atari_dqn.config import ModelConfig
 from ckptfmt.rl.families.factory import create_model_from_config
 from ckptfmt.rl.training.exact import assert_resume_exact
 from ckptfmt.store.manager.steps import step_name
+from ckptfmt.store.write.place import hold_place
 
 CATCH = [
     "--env",
@@ -155,6 +156,13 @@ def test_a_training_on_ale_ends_without_a_word_of_what_its_bindings_still_hold(t
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_folder_that_takes_no_checkpoint_is_told_before_the_first_step(capsys):
+    assert main(["train", *CATCH, "--total-steps", "20", "--out", "/proc/x"]) == 2
+    assert capsys.readouterr() == ("", "error: /proc/x: cannot be written: No such file or directory\n")
+    assert main(["train", *CATCH, "--total-steps", "20", "--out", "https://example.org/x"]) == 2
+    assert capsys.readouterr() == ("", "error: https://example.org/x: is read only; write to s3://, gs:// or az://\n")
+
+
 def test_play_repeats_the_evaluation_of_the_manifest(trained):
     out, _ = trained
     with ckptfmt.open(out / "best") as checkpoint:
@@ -186,6 +194,15 @@ def test_what_is_in_the_way_is_told_before_the_first_episode(option, trained, tm
     assert capsys.readouterr() == ("", told)
     assert main([*map(str, words), "--force"]) == 0
     assert (tmp_path / "a.mp4").read_bytes() != b"mine"
+
+
+def test_a_checkpoint_that_is_being_written_is_told_before_the_first_episode(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained[0])
+    with hold_place("best"):
+        assert main(["evaluate", "best"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: best: is being written by process ")
 
 
 def test_evaluate_writes_into_the_manifest_and_leaves_the_weights(trained, tmp_path):

@@ -1,6 +1,7 @@
 """The checkpoints of one training, in its folder."""
 
 import os
+import tempfile
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -18,6 +19,7 @@ from ckptfmt.rl.state import TrainingState
 from ckptfmt.rl.training.begin import Described
 from ckptfmt.rl.training.events import Saved
 from ckptfmt.store.manager import CheckpointManager
+from ckptfmt.store.write.failure import reported
 
 __all__ = ["RunSaves"]
 
@@ -120,13 +122,16 @@ def _check_folder(folder: str) -> None:
                 fix="train into a folder that all of them share, and push the checkpoints",
                 code="write.ranks-far",
             )
+        # The import that waits: few train into a store. It is asked, as nobody knows else whether it lets one in.
+        from ckptfmt.store.remote.write import far_folder
+
+        far_folder(folder).list()
         return
     place = os.path.abspath(folder)
     while not os.path.lexists(place):
         place = os.path.dirname(place)
     if not os.path.isdir(place):
         raise TargetExists("is a file, and checkpoints are saved in a folder", where=place, fix="choose another folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise WriteError(
-            "may not be written to", where=place, fix="choose a folder you may write to", code="write.read-only"
-        )
+    # Where a folder may be made is known once one is made: root may write to /proc, where nothing can be.
+    with reported(folder):
+        os.rmdir(tempfile.mkdtemp(prefix=".ckptfmt-", dir=place))

@@ -5,6 +5,7 @@ then one rename publishes it. At every instant the target is the old checkpoint 
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -32,6 +33,7 @@ __all__ = [
     "MANIFEST_SPACE",
     "remove_checkpoint",
     "replace_file",
+    "require_update",
     "stage",
     "update_manifest",
     "write_checkpoint",
@@ -153,6 +155,19 @@ def update_manifest(
         data, manifest = accepted(changed, where=where)
         replace_file(place, folder, MANIFEST, data, old)
     return manifest
+
+
+def require_update(path: str | os.PathLike[str]) -> None:
+    """Raise what keeps `update_manifest` from writing now, before there is something to write."""
+    where = as_path(path)
+    if is_url(path):
+        from ckptfmt.store.remote.write import far_folder
+
+        far_folder(where)
+        return
+    with reported(where), _existing(path), hold_place(path) as place, place.checkpoint() as folder:
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.file, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def replace_file(place: Place, folder: Held, name: str, data: bytes, old: Held | None) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import ckptfmt
-from ckptfmt.errors import NotACheckpoint, TargetExists, WeightsError, WriteError
+from ckptfmt.errors import Locked, NotACheckpoint, TargetExists, WeightsError, WriteError
 from ckptfmt.format.files import WEIGHTS
 from ckptfmt.store.checkpoint import Checkpoint
 from ckptfmt.store.save import tensor_file
-from ckptfmt.store.write import TensorFile, remove_checkpoint, update_manifest, write_checkpoint
+from ckptfmt.store.write import TensorFile, remove_checkpoint, require_update, update_manifest, write_checkpoint
+from ckptfmt.store.write.place import hold_place
 
 
 def save(path, value=1.0, **options):
@@ -114,12 +115,28 @@ def test_nothing_is_written_through_a_link(tmp_path, target):
         f"{tmp_path}/link: is a link to '{target}', which is not written through it; "
         "name the folder itself, or remove the link"
     )
-    for write in (lambda path: update_manifest(path, lambda m: m), remove_checkpoint):
+    for write in (lambda path: update_manifest(path, lambda m: m), require_update, remove_checkpoint):
         with pytest.raises((TargetExists, NotACheckpoint)):
             write(tmp_path / "link")
     assert os.readlink(tmp_path / "link") == target
     assert value(tmp_path / "real") == 1
     assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def test_what_keeps_an_update_from_writing_is_told_ahead(tmp_path, monkeypatch, locked):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "runs" / "out")
+    before = ckptfmt.open("runs/out").manifest
+    require_update("runs/out")
+    assert ckptfmt.open("runs/out").manifest == before
+    assert os.listdir("runs") == ["out"]
+    with hold_place("runs/out"), pytest.raises(Locked, match="is being written by process"):
+        require_update("runs/out")
+    (tmp_path / "runs").chmod(0o777)
+    locked(tmp_path / "runs" / "out", 0o555)
+    with pytest.raises(WriteError) as caught:
+        require_update("runs/out")
+    assert str(caught.value) == "runs/out: cannot be written: Permission denied; choose a folder you may write to"
 
 
 def test_links_on_the_way_to_the_target_are_followed(tmp_path):
