@@ -83,6 +83,7 @@ def evaluate_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> 
         before = player.manifest
     _show_total(output, evaluation, None)
     after = before if given["dry_run"] else add_evaluation(path, evaluation, played=before)
+    output.line("nothing written; run again without --dry-run" if given["dry_run"] else f"wrote {path}/manifest.json")
     told = {"written": not given["dry_run"], "manifest_digest": after.manifest_digest}
     output.result({**evaluation.to_dict(), **told})
     return 0

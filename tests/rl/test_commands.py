@@ -205,6 +205,15 @@ def test_a_checkpoint_that_is_being_written_is_told_before_the_first_episode(tra
     assert err.startswith("error: best: is being written by process ")
 
 
+def test_evaluate_says_whether_it_wrote(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained[0])
+    name = step_name(400)
+    dry = (["--dry-run"], "nothing written; run again without --dry-run")
+    for more, told in (dry, ([], f"wrote {name}/manifest.json")):
+        assert main(["evaluate", name, "--episodes", "1", *more]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == told
+
+
 def test_evaluate_writes_into_the_manifest_and_leaves_the_weights(trained, tmp_path):
     out, _ = trained
     before = ckptfmt.open(out / step_name(200)).manifest
