@@ -124,6 +124,17 @@ def test_one_checkpoint_is_read_without_the_others(run, packed, tmp_path):
     assert not (tmp_path / "all").exists()
 
 
+@pytest.mark.parametrize("place", ["pong.ckptpack", "tensorboard/pong.ckptpack"])
+def test_an_archive_cannot_lie_in_the_run_that_it_holds(run, place):
+    before = tree(run)
+    with pytest.raises(WriteError) as caught:
+        pack(run, run / place)
+    assert (
+        str(caught.value) == f"{run / place}: lies in {run}, which it is to hold; choose a place outside of that folder"
+    )
+    assert tree(run) == before
+
+
 def test_one_file_is_enough_and_a_name_that_is_not_there_is_said(packed, tmp_path):
     unpack(packed, tmp_path / "one", only=["tensorboard/events"])
     assert tree(tmp_path / "one") == {"tensorboard": None, "tensorboard/events": b"event" * 100}
@@ -412,8 +423,9 @@ def test_a_step_that_is_removed_before_it_is_reached_is_said(tmp_path, monkeypat
 
 def test_the_only_copy_is_packed_also_where_it_was_set_aside(tmp_path):
     run = tmp_path / "run"
-    for name in ("best", ".best.ckpt-old", "last"):
+    for name in ("best", "before", "last"):
         other(run / name)
+    (run / "before").rename(run / ".best.ckpt-old")
     assert pack(run, tmp_path / "both.pack").left == (".best.ckpt-old",)
     shutil.rmtree(run / "best")
     done = pack(run, tmp_path / "old.pack")

@@ -50,11 +50,15 @@ def pack(
     Checkpoints are stored as what changed since their parents, where that takes less; nothing else depends on it.
     The archive is read back, every file of it, before it gets its name. Raises `TargetExists` for a file that is
     there, unless `overwrite`, and `WriteError` where a file or a checkpoint was changed or replaced meanwhile; nothing
-    is left then.
+    is left then. Nor can an archive lie in the run that it holds.
     """
     where, source = os.fspath(path), os.fspath(run)
     release(open_near(source))
     folder, name = os.path.split(os.path.abspath(where))
+    # What grows while it is packed is never packed.
+    if _is_below(folder, source):
+        fix = "choose a place outside of that folder"
+        raise WriteError(f"lies in {source}, which it is to hold", where=where, fix=fix, code="pack.inside")
     if os.path.lexists(where) and not overwrite:
         raise TargetExists("exists", where=where, fix="add overwrite=True to replace it, or choose another name")
     with reported(where):
@@ -69,6 +73,11 @@ def pack(
             _discard(parent, staged)
             release(parent)
     return done
+
+
+def _is_below(folder: str, source: str) -> bool:
+    inner, outer = os.path.realpath(folder), os.path.realpath(source)
+    return os.path.commonpath([inner, outer]) == outer
 
 
 def _write(writer: Writer, source: str, where: str) -> Packed:
