@@ -6,6 +6,7 @@ from functools import update_wrapper
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ckptfmt.remote.address import parse
 from ckptfmt.remote.url import SCHEMES
@@ -135,7 +136,7 @@ def _check(value: Any, parameter: click.Parameter, ctx: click.Context) -> None:
     """Refuse the words of a parameter that are no path: empty ones, and URLs with a secret."""
     for word in value if isinstance(value, (tuple, list)) else (value,):
         # The library takes an empty path for the current folder, or for none given.
-        if word == "":
+        if word == "" and ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT:
             raise click.BadParameter("'' names nothing", ctx, parameter)
         _refuse_secret(word)
 

@@ -35,6 +35,7 @@ GUESTS = {
     "lightning": ("rl/",),
     "numpy": (
         "format/numeric",
+        "legacy/containers/hdf5",
         "format/tensors",
         "store/arrays",
         "store/slices",

@@ -12,8 +12,8 @@ from ckptfmt.families.answer import Classification
 from ckptfmt.families.evidence import Facts, Wiring
 from ckptfmt.families.names import words
 from ckptfmt.families.skeleton import Copied, Skeleton
-from ckptfmt.families.targets import is_of_policy
 from ckptfmt.families.tell import tell
+from ckptfmt.families.vocabulary import is_of_policy
 from ckptfmt.legacy.find.copies import is_network
 from ckptfmt.legacy.find.find import Network
 
@@ -45,7 +45,7 @@ def classify_network(
         return [float(number) for number in network.tensors[name].numbers()]
 
     # Of what kind actions are is no field, which settings could answer once it is asked for.
-    facts = replace(merge(declared.facts, given), actions=declared.settings.actions)
+    facts = replace(merge(declared.facts, given), actions=declared.facts.actions or declared.settings.actions)
     seen = Skeleton(
         shapes=network.shapes,
         values=values,

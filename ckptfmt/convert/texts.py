@@ -62,7 +62,7 @@ def _stable_baselines(data: Mapping[str, Any]) -> Text:
     kwargs = _dict(data.get("policy_kwargs"))
     facts: dict[str, Any] = {}
     if (n_action := _count(acts.get("n"))) is not None and _class(acts).endswith("Discrete"):
-        facts["n_action"] = n_action
+        facts |= {"n_action": n_action, "actions": "discrete"}
     if (shape := image_shape(seen.get("_shape"))) is not None:
         facts["input_shape"] = shape
         scaled = str(kwargs.get("normalize_images", True)) == "True" and _is_bytes(seen)

@@ -9,8 +9,8 @@ from ckptfmt.families.names import words
 from ckptfmt.families.outline import Outline, Unit
 from ckptfmt.families.sides import Sides
 from ckptfmt.families.skeleton import Skeleton
-from ckptfmt.families.targets import copied, is_of_policy
-from ckptfmt.families.vocabulary import meaning
+from ckptfmt.families.targets import copied
+from ckptfmt.families.vocabulary import is_of_policy, meaning
 
 __all__ = ["is_atari", "q_witnesses", "recogniser"]
 

@@ -11,7 +11,7 @@ __all__ = ["joints", "open_joints"]
 # What is called so lies before something else.
 _BEFORE = frozenset({
     "encoder", "encoders", "enc", "encode", "trunk", "feature", "features", "featurizer", "extractor", "backbone",
-    "body", "base", "torso", "preprocess", "preprocessor", "representation", "repr", "embed", "embedding", "phi",
+    "body", "base", "torso", "preprocess", "preprocessor", "representation", "repr", "embed", "embedding", "phi", "psi",
     "embedder", "stem", "core", "shared", "common", "bottom", "input", "vision", "cnn",
 })  # fmt: skip
 # What is called so lies behind something else.

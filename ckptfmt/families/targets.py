@@ -1,15 +1,15 @@
 """Target copies: networks that follow others slowly, kept beside them under the same names behind `target.`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from ckptfmt.families.answer import Placement
 from ckptfmt.families.blocks import Tensors
 from ckptfmt.families.draft import Draft
 from ckptfmt.families.names import words
 from ckptfmt.families.sides import Sides
-from ckptfmt.families.vocabulary import TARGET_WORDS, meaning
+from ckptfmt.families.vocabulary import TARGET_WORDS
 
-__all__ = ["COPIED", "PREFIX", "copied", "is_copied", "is_of_policy", "read_target", "target_tensors"]
+__all__ = ["COPIED", "PREFIX", "copied", "is_copied", "read_target", "target_tensors"]
 
 PREFIX = "target."
 # What has a copy, by the first part of its names; statistics and scales have none.
@@ -48,23 +48,6 @@ def copied(sides: Sides) -> Iterator[str]:
     loose += [name for item in sides.outline.statistics for name in (item.mean, item.spread, *item.extra)]
     own = {(words(name)[-1:], shapes[name]) for name in loose if not _is_called(name)}
     yield from (name for name in loose if _is_called(name) and (words(name)[-1:], shapes[name]) in own)
-
-
-def is_of_policy(own: Sequence[Sequence[str]], copies: Sequence[Sequence[str]]) -> bool:
-    """Whether paths of networks, or of their layers, say that those with a target copy are policies.
-
-    What all paths begin with is a wrapper. The network that DQN's tutorial copies is called `policy_net` and the copy
-    `target_net`, so that the word policy says nothing of a network whose copy has no such word.
-    """
-    paths = [*own, *copies]
-    depth = next((i for i, pieces in enumerate(zip(*paths, strict=False)) if len({*pieces}) > 1), 0)
-    said = (_in_all(own, depth) - {"policy"}) | _in_all(copies, depth)
-    return any(meaning(word) in ("policy", "mean") for word in said)
-
-
-def _in_all(paths: Iterable[Sequence[str]], depth: int) -> frozenset[str]:
-    said = [frozenset(word for piece in path[depth:] for word in words(piece)) for path in paths]
-    return frozenset.intersection(*said) if said else frozenset()
 
 
 def read_target(draft: Draft) -> None:

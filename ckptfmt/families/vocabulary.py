@@ -4,11 +4,13 @@ A word is evidence that a stranger wrote. It may speak for one meaning or for an
 a word that is not known here, its name speaks for none, and nothing is claimed on the strength of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal
 
-__all__ = ["MEMBERS", "TARGET_WORDS", "Meaning", "meaning", "meanings"]
+from ckptfmt.families.names import words
+
+__all__ = ["MEMBERS", "TARGET_WORDS", "Meaning", "is_of_policy", "meaning", "meanings"]
 
 Meaning = Literal[
     "q", "value", "advantage", "policy", "mean", "deviation", "quantile", "imitation", "action", "other", "neutral", ""
@@ -111,3 +113,20 @@ def _split(word: str) -> tuple[str, ...]:
         if (more := _split(rest)) and len(more) == 2:
             return (head, *more)
     return ()
+
+
+def is_of_policy(own: Sequence[Sequence[str]], copies: Sequence[Sequence[str]]) -> bool:
+    """Whether paths of networks, or of their layers, say that those with a target copy are policies.
+
+    What all paths begin with is a wrapper. The network that DQN's tutorial copies is called `policy_net` and the copy
+    `target_net`, so that the word policy says nothing of a network whose copy has no such word.
+    """
+    paths = [*own, *copies]
+    depth = next((i for i, pieces in enumerate(zip(*paths, strict=False)) if len({*pieces}) > 1), 0)
+    said = (_in_all(own, depth) - {"policy"}) | _in_all(copies, depth)
+    return any(meaning(word) in ("policy", "mean") for word in said)
+
+
+def _in_all(paths: Iterable[Sequence[str]], depth: int) -> frozenset[str]:
+    said = [frozenset(word for piece in path[depth:] for word in words(piece)) for path in paths]
+    return frozenset.intersection(*said) if said else frozenset()

@@ -5,7 +5,7 @@ Torch tensors are taken too, without importing torch: one can only exist where t
 
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[
 def _payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict[str, str]]:
     stored: dict[str, ArrayPayload] = {}
     tied: dict[str, str] = {}
-    seen: dict[object, tuple[str, weakref.ref[Any]]] = {}
+    seen: dict[object, tuple[str, Callable[[], Any]]] = {}
     for name in tensors:
         if not isinstance(name, str):
             raise WeightsError(f"the name {printable(name)} is not text", code="weights.name")
@@ -71,7 +71,7 @@ def _payloads(tensors: Mapping[str, Any]) -> tuple[dict[str, ArrayPayload], dict
             continue
         stored[name] = _payload(name, tensor)
         if key is not None:
-            seen[key] = name, weakref.ref(_holder(tensor))
+            seen[key] = name, _held(tensor)
     return stored, tied
 
 
@@ -125,9 +125,12 @@ def _torch_memory(tensor: Any) -> object:
     return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), flags
 
 
-def _holder(tensor: Any) -> Any:
-    """Return the object that keeps a tensor's memory."""
-    return _holder(tensor.array) if isinstance(tensor, Part) else tensor
+def _held(tensor: Any) -> Callable[[], Any]:
+    """Return what gives the object that keeps a tensor's memory, None once that has gone."""
+    if isinstance(tensor, Part):
+        return _held(tensor.array)
+    # A payload is kept with what is stored, and need not take weak references.
+    return (lambda: tensor) if isinstance(tensor, ArrayPayload) else weakref.ref(tensor)
 
 
 def _payload(name: str, tensor: Any) -> ArrayPayload:

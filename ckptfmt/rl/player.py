@@ -24,7 +24,8 @@ from ckptfmt.rl.load import Opened, load_open_checkpoint, unknown_network
 from ckptfmt.rl.play import Evaluation
 from ckptfmt.rl.protocol import Protocol
 from ckptfmt.store.checkpoint import Checkpoint
-from ckptfmt.store.write import changed_since, update_manifest
+from ckptfmt.store.write import update_manifest
+from ckptfmt.store.write.expected import changed_since
 
 __all__ = ["Player", "add_evaluation", "observation_scale", "open_player", "require_same_network"]
 

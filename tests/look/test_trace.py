@@ -13,7 +13,6 @@ from ckptfmt.errors import CkptError
 from ckptfmt.format.frames import Encoder
 from ckptfmt.format.safetensors import build_header
 from ckptfmt.look.trace import BadTrace, open_trace, trace_bytes
-from ckptfmt.report.agent import agent_part
 from tests import traces
 
 
@@ -79,6 +78,9 @@ def test_arrays_that_contradict_one_another_are_refused(tmp_path, name):
 
 
 def test_a_trace_is_opened_and_shown_without_more_memory_than_a_few_blocks(tmp_path):
+    pytest.importorskip("jinja2", reason="jinja2 is not installed")
+    from ckptfmt.report.agent import agent_part
+
     held = {
         "actions": np.zeros((2048, 4096), np.float32),
         "rewards": np.zeros(2048, np.float32),

@@ -1,7 +1,6 @@
 """A checkpoint written whole or not at all: the commit protocol of docs/durability.md."""
 
 from ckptfmt.store.write.commit import remove_checkpoint, require_update, update_manifest, write_checkpoint
-from ckptfmt.store.write.expected import changed_since
 from ckptfmt.store.write.rewrite import rewrite_files
 from ckptfmt.store.write.tensorfile import Compression, Payload, TensorFile
 
@@ -9,7 +8,6 @@ __all__ = [
     "Compression",
     "Payload",
     "TensorFile",
-    "changed_since",
     "remove_checkpoint",
     "require_update",
     "rewrite_files",

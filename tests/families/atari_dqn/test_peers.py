@@ -165,7 +165,6 @@ NEVER = {
 # What another family tells.
 ELSEWHERE = {
     "fc_action, fc_critic": "actor-critic",
-    "implicit quantiles": "implicit-quantile-q",
     "two hidden layers": "q-network",
 }
 

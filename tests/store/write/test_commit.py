@@ -319,9 +319,13 @@ def test_a_name_that_writers_give_is_no_target(tmp_path, name):
         "choose another one"
     )
     assert caught.value.code == "write.name"
-    with pytest.raises(WriteError, match="the name is one that writers give"):
-        ckptfmt.save(f"s3://bucket/runs/{name}/", {"a": np.ones(1)})
     assert not list(tmp_path.iterdir())
+
+
+def test_nor_is_it_one_in_a_store():
+    pytest.importorskip("obstore", reason="the extra remote is not installed")
+    with pytest.raises(WriteError, match="the name is one that writers give"):
+        ckptfmt.save("s3://bucket/runs/.best.ckpt-old/", {"a": np.ones(1)})
 
 
 def test_where_the_current_folder_was_removed_a_full_path_is_written_to(tmp_path, monkeypatch):
