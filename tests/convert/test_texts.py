@@ -36,7 +36,8 @@ def told(name: str, value: Any) -> Text:
 
 def test_the_data_of_stable_baselines_settles_fields_and_is_kept() -> None:
     text = told("data", DATA)
-    assert text.facts == {"n_action": 6, "input_shape": (4, 84, 84), "input_scale": 255.0}
+    facts = {"n_action": 6, "actions": "discrete", "input_shape": (4, 84, 84), "input_scale": 255.0}
+    assert text.facts == facts
     assert text.training_info == {
         "policy_class": "stable_baselines3.dqn.policies.CnnPolicy",
         "gamma": 0.99,
@@ -65,7 +66,10 @@ def test_frames_are_divided_exactly_where_that_library_divides_them(changes: dic
 
 
 def test_what_is_no_image_has_no_shape_and_no_scale() -> None:
-    assert told("data", {**DATA, "observation_space": {**BOX, "_shape": [8]}}).facts == {"n_action": 6}
+    assert told("data", {**DATA, "observation_space": {**BOX, "_shape": [8]}}).facts == {
+        "n_action": 6,
+        "actions": "discrete",
+    }
     assert told("data", {**DATA, "action_space": {**BOX, "n": "6"}}).facts.get("n_action") is None
     assert told("data", [1]) == Text()
 
