@@ -95,7 +95,8 @@ def test_what_a_whole_module_says_of_its_layers_is_not_assumed(case, tmp_path):
     network, shape = WHOLE[case]
     result = convert(save(network, tmp_path), tmp_path / "out", architecture="dqn")
     assert agrees(network, result, shape)
-    seen = case != "padding that gives as many features"
+    # Strides and paddings are seen of every convolution, an activation only in a Sequential.
+    seen = case not in ("padding that gives as many features", "leaky relu", "tanh")
     assert result.config_origin["encoder"] == ("inferred" if seen else "assumed")
 
 
@@ -108,7 +109,8 @@ STRANGERS = {
     ),
     "an AdaptiveAvgPool2d": sequence(*nature(), nn.AdaptiveAvgPool2d(1), features=64),
     "an InstanceNorm2d": sequence(*nature(), nn.InstanceNorm2d(64)),
-    "both relu and tanh": sequence(*nature()).append(nn.Tanh()),
+    "both relu and tanh": sequence(*nature(), active=nn.Tanh),
+    "the activation tanh behind its head": sequence(*nature()).append(nn.Tanh()),
     "a convolution of which the dilation is (2, 2)": sequence(
         nn.Conv2d(4, 32, 8, 4), nn.Conv2d(32, 64, 4, 2), nn.Conv2d(64, 64, 3, padding=2, dilation=2), features=64 * 81
     ),

@@ -44,6 +44,7 @@ ATTRIBUTES = {"fc1": linear(5, 8), "fc2": linear(8, 7), "out": linear(7, 3)}
         (row(row(linear(5, 8), ELU), row(linear(8, 7), ELU), linear(7, 3)), "elu", "inferred", ""),
         (row(linear(5, 8), RELU, linear(8, 3), TANH), "relu", "inferred", "tanh"),
         (net(**ATTRIBUTES, tanh=TANH), "", "assumed", ""),
+        (net(**ATTRIBUTES, activation=TANH), "tanh", "assumed", ""),
         (net(**ATTRIBUTES, act=ELU), "elu", "assumed", ""),
         (net(body=row(linear(5, 8), ELU, linear(8, 7)), out=linear(7, 3)), "elu", "assumed", ""),
         (net(body=row(linear(5, 8), TANH, linear(8, 7)), out=linear(7, 3)), "", "assumed", ""),

@@ -79,11 +79,13 @@ def read(seen: Skeleton) -> Classification:
         reason = misfit(found, compared, seen) if not (compared and compared[0].exact) else _alike(compared[0])
         near = (Candidate(name=nearest(compared[0]), against=(reason,)),) if compared else ()
         return Classification(candidates=near, refusal=reason)
-    if seen.wiring.stranger:
+    if strange := seen.wiring.stranger or (
+        seen.wiring.squash and f"the activation {seen.wiring.squash} behind its head"
+    ):
         named = tuple(Candidate(name=nearest(fit)) for fit in exact[:1])
         return Classification(
             candidates=named,
-            refusal=f"its module has {seen.wiring.stranger}, which no Atari DQN has",
+            refusal=f"its module has {strange}, which no Atari DQN has",
         )
     return _choose(exact, seen)
 

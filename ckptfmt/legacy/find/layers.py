@@ -11,6 +11,7 @@ from typing import Any
 from ckptfmt.errors import printable
 from ckptfmt.families.activations import ACTIVATIONS
 from ckptfmt.families.evidence import BLOCK_LAYERS, Window, Wiring
+from ckptfmt.families.names import words
 from ckptfmt.legacy.find import modules
 from ckptfmt.legacy.pickle.inert import Opaque
 
@@ -27,6 +28,7 @@ _NEUTRAL = frozenset({
 # The activations we rebuild, by torch's class.
 _ACTIVATIONS = {activation.layer: activation for activation in ACTIVATIONS.values()}
 _CELLS = frozenset({"LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "RNNCell"})
+_ANY_ACTIVATION = frozenset({"act", "activ", "activation", "activations", "nonlinearity"})
 _SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
 # What a convolution has to have that is rebuilt here; others compute something else with the same weights.
 _PLAIN = {"dilation": (1, 1), "groups": 1, "padding_mode": "zeros", "transposed": False}
@@ -55,6 +57,7 @@ def wiring(parts: Parts, prefix: str = "") -> Wiring:
     windows: dict[str, Window] = {}
     activations: dict[str, None] = {}
     strangers: list[str] = []
+    called: set[str] = set()
     softmax = False
     found = parts.below(prefix)
     inner, ends, placed = _placed(found)
@@ -63,6 +66,7 @@ def wiring(parts: Parts, prefix: str = "") -> Wiring:
         softmax = softmax or kind in _SOFTMAX
         if kind in _ACTIVATIONS and path not in ends:
             activations[_ACTIVATIONS[kind].name] = None
+            called |= {*words(path)}
         strangers = strangers or _strange(node, kind)
         if (window := _window(node.state)) is not None:
             windows[f"{path.removeprefix(prefix)}weight"] = window
@@ -71,8 +75,9 @@ def wiring(parts: Parts, prefix: str = "") -> Wiring:
     squash = {*ends.values()}
     if squash - {"tanh"} or len(ends) > 1:
         strangers.append(f"the activation {min(squash)} behind a head")
-    # A Tanh that lies nowhere in particular is mostly that of the action.
-    likely = inner if placed else next(iter(activations.keys() - {"tanh"}), "")
+    # A Tanh that lies nowhere in particular is mostly that of the action, unless it is called what any activation is.
+    unlikely = set() if called & _ANY_ACTIVATION else {"tanh"}
+    likely = inner if placed else next(iter(activations.keys() - unlikely), "")
     return Wiring(
         windows=windows,
         activation=likely,
