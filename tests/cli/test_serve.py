@@ -30,6 +30,8 @@ def test_the_address_is_told_at_once(work):
     with subprocess.Popen(command, cwd=work, env=environment(), stdout=subprocess.PIPE, text=True) as server:
         try:
             told = json.loads(server.stdout.readline())
+            # Before it answers it has not begun, and Ctrl-C ends it as it ends any command.
+            urllib.request.urlopen(told["address"], timeout=60).close()
         finally:
             server.send_signal(signal.SIGINT)
         assert told["folder"] == "runs"
