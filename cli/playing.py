@@ -67,15 +67,7 @@ def evaluate_checkpoint(output: Output, path: str, given: Mapping[str, Any]) -> 
         if not given["dry_run"]:
             require_update(path)
         episodes = []
-        played = play_episodes(
-            player.model,
-            player.env,
-            player.protocol,
-            episodes=given["episodes"],
-            seed=given["seed"],
-            frame_skip=player.frame_skip,
-        )
-        for episode in played:
+        for episode in _episodes(player, given):
             episodes.append(episode)
             _show_episode(output, len(episodes), episode)
             output.out.flush()
@@ -124,7 +116,10 @@ def _film(player: Player, given: Mapping[str, Any]) -> contextlib.AbstractContex
 
 
 def _episodes(
-    player: Player, given: Mapping[str, Any], film: Callable[[], None] | None, watcher: TraceRecorder | None
+    player: Player,
+    given: Mapping[str, Any],
+    film: Callable[[], None] | None = None,
+    watcher: TraceRecorder | None = None,
 ) -> Iterator[Episode]:
     return play_episodes(
         player.model,

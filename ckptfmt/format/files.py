@@ -40,6 +40,7 @@ __all__ = [
     "open_file",
     "open_folder",
     "open_near",
+    "open_single",
     "read_exactly",
     "read_into",
     "read_manifest",
@@ -142,6 +143,16 @@ def _open_or_aside(path: str) -> int:
 def _aside(path: str) -> str:
     parent, name = os.path.split(os.path.abspath(path))
     return os.path.join(parent, aside_name(name))
+
+
+def open_single(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return (descriptor, bytes) of the regular file at `path`; raises as `open_near` and `open_file`."""
+    parent, name = os.path.split(os.path.abspath(path))
+    folder = open_near(parent)
+    try:
+        return open_file(folder, name, where=parent)
+    finally:
+        release(folder)
 
 
 @overload

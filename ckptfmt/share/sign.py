@@ -25,7 +25,7 @@ from ckptfmt.format.files import (
     is_there,
     open_file,
     open_folder,
-    open_near,
+    open_single,
     read_exactly,
     read_manifest,
     release,
@@ -298,12 +298,7 @@ def _signature(folder: OpenFolder, signature: str | os.PathLike[str] | None, whe
             raise CkptError(what, where=where, fix="sign it with its private key", code="signature.missing") from None
     else:
         place = os.fspath(signature)
-        parent, name = os.path.split(os.path.abspath(place))
-        beside = open_near(parent)
-        try:
-            file, size = open_file(beside, name, where=parent)
-        finally:
-            release(beside)
+        file, size = open_single(place)
     try:
         if size > MAX_SIGNATURE:
             raise CkptError(f"is {size:,} bytes, too large for a signature", where=place, code="signature.malformed")

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from ckptfmt.errors import CkptError, printable
-from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_file, open_near, read_exactly, release
+from ckptfmt.format.files import MANIFEST, MAX_MANIFEST, open_single, read_exactly, release
 from ckptfmt.format.jsontext import parse
 from ckptfmt.format.numeric import block_bytes
 from ckptfmt.format.safetensors import shape_text
@@ -56,12 +56,7 @@ def pointer(path: str | os.PathLike[str]) -> str | None:
 
 def read_start(path: str | os.PathLike[str], most: int) -> bytes:
     """Return the first `most` bytes of a file, or all that it has; raise `CkptError` for a pipe, a device, a folder."""
-    parent, name = os.path.split(os.path.abspath(path))
-    folder = open_near(parent)
-    try:
-        file, size = open_file(folder, name, where=parent)
-    finally:
-        release(folder)
+    file, size = open_single(path)
     try:
         return read_exactly(file, 0, min(size, most), where=os.fspath(path))
     finally:

@@ -23,9 +23,8 @@ from ckptfmt.store.write.together import Peers
 
 __all__ = ["CheckpointManager"]
 
-# The tensors of a save by the names of its parameters, and the rest of it.
+# The tensors of a save by the names of its parameters.
 _Given = Mapping[str, Mapping[str, Any]]
-_Save = Callable[[_Given, Mapping[str, Any]], None]
 
 
 class CheckpointManager:
@@ -104,7 +103,7 @@ class CheckpointManager:
 
         Raises as `ckptfmt.save`, in the background for the save before this one.
         """
-        path, place = self.path(step), self._place_of(step)
+        path = self.path(step)
         noted = {MANAGED: {"step": step, "metrics": _mapping(metrics, "$.extra.manager.metrics")}}
         said = {
             "config": config,
@@ -118,33 +117,16 @@ class CheckpointManager:
         if self.peers is not None:
             given = {name: self.peers.pieces(part) for name, part in given.items()}
 
-        def keep(given: _Given, said: Mapping[str, Any]) -> None:
-            with reported(place):
-                manifest = write(
-                    place,
-                    given["tensors"],
-                    state=given.get("state"),
-                    replay=given.get("replay"),
-                    # In a store it replaces nothing, and takes over what a run that died has left.
-                    overwrite=overwrite or self._is_far,
-                    lineage=lineage,
-                    resume=resume,
-                    wait=self._wait,
-                    compress=self._compress,
-                    peers=self.peers,
-                    **said,
-                )
-                if self._on_saved is not None:
-                    self._on_saved(step, manifest)
-                if self.peers is None or self.peers.rank == 0:
-                    self._pruning.clean_once()
-                    self._after(step)
+        records = {"lineage": lineage, "resume": resume}
+
+        def keep(given: _Given) -> None:
+            self._keep(step, given, overwrite=overwrite, **said, **records)
 
         if self._background is None:
-            keep(given, said)
+            keep(given)
         else:
             said = {name: _as_it_is_now(value, f"$.{name}") for name, value in said.items()}
-            self._save_later(self._background, keep, given, said)
+            self._save_later(self._background, keep, given)
         return path
 
     def path(self, step: int) -> str:
@@ -212,14 +194,36 @@ class CheckpointManager:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _save_later(self, background: Background, save: _Save, given: _Given, said: Mapping[str, Any]) -> None:
+    def _keep(self, step: int, given: _Given, *, overwrite: bool, **said: Any) -> None:
+        """Write the checkpoint of a step, and remove what it makes superfluous."""
+        place = self._place_of(step)
+        with reported(place):
+            manifest = write(
+                place,
+                given["tensors"],
+                state=given.get("state"),
+                replay=given.get("replay"),
+                # In a store it replaces nothing, and takes over what a run that died has left.
+                overwrite=overwrite or self._is_far,
+                wait=self._wait,
+                compress=self._compress,
+                peers=self.peers,
+                **said,
+            )
+            if self._on_saved is not None:
+                self._on_saved(step, manifest)
+            if self.peers is None or self.peers.rank == 0:
+                self._pruning.clean_once()
+                self._after(step)
+
+    def _save_later(self, background: Background, save: Callable[[_Given], None], given: _Given) -> None:
         background.wait_for_room()
         buffers = background.buffers
         copies = {name: buffers.copy(arrays) for name, arrays in given.items()}
 
         def job() -> None:
             try:
-                save(copies, said)
+                save(copies)
             finally:
                 for copy in copies.values():
                     buffers.give_back(copy)
